@@ -1,0 +1,284 @@
+"""Every setting of a forecaster, as frozen pydantic models with units and limits.
+
+A value of ``None`` means "choose from the data"; :func:`forecasting.defaults.resolve`
+replaces each of them before training. This module imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from forecasting.errors import ConfigError
+
+Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
+Decoder = Literal["direct", "encoder_decoder", "recursive"]
+Head = Literal["quantiles", "student_t", "negative_binomial", "point"]
+Transform = Literal["identity", "log", "log1p", "asinh"]
+Positive = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and no key that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], *, at: str = "") -> Self:
+        """Build from plain values; a wrong one raises `ConfigError` naming its key path."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(describe(error, cls, at)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with some values changed; nested models take a dict of changes."""
+        values = self.model_dump()
+        for key, value in changes.items():
+            if isinstance(value, dict) and isinstance(values.get(key), dict):
+                values[key] = {**values[key], **value}
+            else:
+                values[key] = value
+        return type(self).parse(values)
+
+
+def describe(error: ValidationError, model: type[BaseModel], at: str = "") -> str:
+    """All faults of a validation as one line: key path, value, and what is allowed."""
+    lines = []
+    for fault in error.errors():
+        path = ".".join(str(part) for part in ([at] if at else []) + list(fault["loc"]))
+        if fault["type"] == "extra_forbidden":
+            allowed = _fields_at(model, fault["loc"][:-1])
+            lines.append(f"{path}: unknown key; allowed here: {', '.join(allowed)}")
+        elif fault["type"] == "value_error":
+            message = str(fault.get("ctx", {}).get("error", fault["msg"]))
+            lines.append(f"{path}: {message}" if path else message)
+        else:
+            shown = repr(fault["input"])
+            shown = shown if len(shown) < 80 else shown[:77] + "..."
+            lines.append(f"{path} = {shown}: {fault['msg']}")
+    return "; ".join(lines)
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    current: Any = model
+    for part in location:
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return []
+        info = current.model_fields.get(str(part))
+        if info is None:
+            return []
+        options = getattr(info.annotation, "__args__", (info.annotation,))
+        current = next(
+            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None
+        )
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return sorted(current.model_fields)
+    return []
+
+
+class Covariate(Settings):
+    """A column beside y.
+
+    Attributes
+    ----------
+    role : ``past`` (known up to the cutoff), ``future`` (known over the horizon too),
+        ``static`` (one value per series).
+    type : ``real`` or ``categorical``.
+    encoding : how a categorical column enters the network.
+    categories : the values seen in training, in code order from 1; code 0 is "unseen or missing".
+    mean, std : standardisation of a real column, fitted on the training panel.
+    """
+
+    name: str
+    role: Literal["past", "future", "static"]
+    type: Literal["real", "categorical"] = "real"
+    encoding: Literal["embedding", "onehot"] = "embedding"
+    categories: tuple[str, ...] = ()
+    mean: float = 0.0
+    std: float = 1.0
+
+
+class Schema(Settings):
+    """The covariates a forecaster was trained with, in column order per role."""
+
+    covariates: tuple[Covariate, ...] = ()
+
+    def role(self, role: str) -> tuple[Covariate, ...]:
+        """The covariates of one role, in the order of the panel's columns."""
+        return tuple(c for c in self.covariates if c.role == role)
+
+    @property
+    def past(self) -> tuple[Covariate, ...]:
+        return self.role("past")
+
+    @property
+    def future(self) -> tuple[Covariate, ...]:
+        return self.role("future")
+
+    @property
+    def static(self) -> tuple[Covariate, ...]:
+        return self.role("static")
+
+
+class ModelConfig(Settings):
+    """The network. ``None`` means chosen from the data."""
+
+    cell: Cell = "gru"
+    hidden_size: int = Field(64, ge=1, le=4096)
+    layers: int = Field(2, ge=1, le=32)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="between layers, never inside a cell")
+    residual: bool = True
+    layer_norm: bool = False
+    bidirectional: bool = Field(False, description="needs training.origins = last")
+    embedding: bool | None = Field(None, description="a linear layer before the first cell")
+
+    segment: Positive | None = Field(None, description="steps of data read per recurrent step, p")
+    window: Positive | None = Field(None, description="values shown to each recurrent step, K >= p")
+    steps: Positive | None = Field(None, description="recurrent steps read, S")
+    lags: tuple[Positive, ...] | None = Field(
+        None, description="each shows the values one lag before the horizon"
+    )
+    calendar: bool | None = Field(None, description="calendar features; needs time stamps")
+    cycle: int | None = Field(
+        None, ge=0, description="length of a learned seasonal cycle; 0 for none"
+    )
+
+    transform: Transform | None = None
+    level: Literal["mean", "last"] | None = Field(
+        None, description="what is subtracted at each origin: mean of the last season, last value"
+    )
+    spread: Literal["mad", "none"] | None = Field(
+        None, description="what is divided by at each origin: mean absolute deviation, nothing"
+    )
+    scale_window: Positive | None = Field(None, description="values the spread is taken over, W")
+
+    decoder: Decoder = "direct"
+    decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")
+    skip: bool = Field(True, description="linear path from the inputs to the forecast")
+    head: Head = "quantiles"
+    quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
+    samples: int = Field(100, ge=10, le=10_000, description="paths of the recursive decoder")
+    embedding_size: int = Field(4, ge=1, le=64, description="of each categorical covariate")
+    initialisation: Literal["orthogonal", "chrono", "default"] = "orthogonal"
+    gate_bias: float = Field(
+        1.0, description="start of the LSTM's forget bias and of the GRU's update bias"
+    )
+
+    @field_validator("quantile_levels")
+    @classmethod
+    def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if len(levels) % 2 == 0 or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+            raise ValueError("must rise and hold an odd number of levels around 0.5")
+        if levels[len(levels) // 2] != 0.5:
+            raise ValueError("the middle level must be 0.5")
+        return levels
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.window and self.segment and self.window < self.segment:
+            raise ValueError(
+                f"model.window = {self.window} must be at least model.segment = {self.segment}"
+            )
+        if self.decoder == "recursive" and (self.segment or 1) != 1:
+            raise ValueError(
+                f"model.decoder = recursive feeds back one step at a time and needs "
+                f"model.segment = 1, not {self.segment}"
+            )
+        if self.decoder == "recursive" and self.head == "point":
+            raise ValueError(
+                "model.decoder = recursive draws sample paths and needs a distribution: "
+                "model.head = quantiles, student_t or negative_binomial"
+            )
+        if self.head == "negative_binomial" and self.transform not in (None, "identity"):
+            raise ValueError(
+                f"model.head = negative_binomial counts in original units and needs "
+                f"model.transform = identity, not {self.transform}"
+            )
+        return self
+
+
+class LossConfig(Settings):
+    """Weights of the loss terms; each is averaged over origins, horizon and series.
+
+    ``pinball`` belongs to the quantile head, ``likelihood`` to the parametric heads. The point
+    terms act on the median (or mean) and may be mixed in with any head.
+    """
+
+    pinball: float = Field(1.0, ge=0.0)
+    likelihood: float = Field(1.0, ge=0.0)
+    mae: float = Field(0.0, ge=0.0)
+    mse: float = Field(0.0, ge=0.0)
+    huber: float = Field(0.0, ge=0.0)
+    smape: float = Field(0.0, ge=0.0)
+    mase: float = Field(0.0, ge=0.0)
+
+
+class TrainingConfig(Settings):
+    """How the network is trained. ``None`` means chosen from the data."""
+
+    max_steps: Positive | None = Field(None, description="optimiser steps per member")
+    batch_size: Positive | None = Field(None, description="windows per step")
+    learning_rate: float = Field(3e-3, gt=0.0, le=1.0)
+    schedule: Literal["cosine", "one_cycle", "constant"] = "one_cycle"
+    warmup: float = Field(0.1, ge=0.0, lt=1.0, description="share of the steps")
+    weight_decay: float = Field(1e-4, ge=0.0)
+    clip_norm: float | None = Field(1.0, gt=0.0)
+    clip_value: float | None = Field(None, gt=0.0)
+    ema: float = Field(0.99, ge=0.0, lt=1.0, description="decay of the averaged weights; 0: off")
+    loss: LossConfig = LossConfig()
+    loss_mix: tuple[LossConfig, ...] = Field(
+        (), description="losses the members take in turn; empty: all take `loss`"
+    )
+    cell_mix: tuple[Cell, ...] = Field(
+        (), description="cells the members take in turn; empty: all take `model.cell`"
+    )
+    origins: Literal["all", "last"] = Field(
+        "all", description="loss at every origin of a window, or at its last one only"
+    )
+    sampling: Literal["series", "windows"] = Field(
+        "series", description="draw series evenly, or in proportion to their length"
+    )
+    members: int = Field(1, ge=1, le=1000)
+    seed: int = Field(0, ge=0)
+    validation: bool = Field(True, description="hold back the last part of each history")
+    validation_windows: Positive = Field(2, description="origins per series held back")
+    patience: Positive | None = Field(None, description="epochs without gain before stopping")
+    epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
+    precision: Literal["32", "bf16", "tf32"] = "32"
+    threads: Positive | None = Field(None, description="CPU threads; None: every core")
+    noise: float = Field(0.0, ge=0.0, description="std of noise on scaled inputs in training")
+
+
+class ForecasterConfig(Settings):
+    """All there is to know to train a forecaster on a panel.
+
+    Attributes
+    ----------
+    horizon : steps to forecast, in the panel's frequency.
+    freq : pandas alias, or ``step`` for integer stamps; None: inferred.
+    season : steps per season; None: from the frequency; 1: none.
+    calibrate : conformal correction of the quantiles from past origins.
+    """
+
+    horizon: int = Field(ge=1, le=10_000)
+    freq: str | None = None
+    season: Positive | None = None
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    calibrate: bool = True
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.model.bidirectional and self.training.origins == "all":
+            raise ValueError(
+                "model.bidirectional = true reads the window backwards too, so a loss at every "
+                "origin would see the future: set training.origins = last"
+            )
+        if self.model.bidirectional and self.model.decoder == "recursive":
+            raise ValueError("model.bidirectional = true cannot feed back: use decoder = direct")
+        return self
