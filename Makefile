@@ -1,0 +1,100 @@
+# Gatecast's everyday commands; `make help` lists them.
+# Everything lives in $(VENV). Installation is skipped until pyproject.toml or constraints.txt change.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+VENV ?= .venv
+# The first Python that is new enough; `make PYTHON=/path/to/python …` chooses another.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo "$$python" && break; done)
+# Test processes. Each uses one thread: more threads than cores only get into each other's way.
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO := $(VENV)/.installed-demo
+DEV := $(VENV)/.installed-dev
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMEXPR_NUM_THREADS=1
+
+.PHONY: help
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+.PHONY: demo
+demo: $(DEMO) ## Install, then train, serve and show a forecast of the M3 competition
+	$(BIN)/gatecast demo $(DEMO_ARGS)
+
+.PHONY: test
+test: lint types imports unit ## Install, then lint, types, import rules and tests
+
+.PHONY: setup
+setup: $(DEV) ## Install everything that the tests need into .venv
+
+.PHONY: lint
+lint: $(DEV) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: format
+format: $(DEV) ## Put style and formatting right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: $(DEV) ## Check types
+	$(BIN)/python -m mypy forecasting serving pipelines
+
+.PHONY: imports
+imports: $(DEV) ## Check which package may import which
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: $(DEV) ## Run the tests but the slow ones; PYTEST_ARGS adds options
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: slow
+slow: $(DEV) ## Run the slow tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
+
+.PHONY: lock
+lock: $(DEV) ## Write constraints.txt from what is installed in .venv
+	{ sed '/^[^#]/,$$d' constraints.txt; \
+	  $(PIP) freeze --exclude-editable --exclude gatecast --exclude setuptools \
+	  | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+	touch $(DEMO) $(DEV)
+
+.PHONY: clean
+clean: ## Remove the virtual environment and the tools' caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find forecasting pipelines serving tests benchmarks -name __pycache__ -type d -prune \
+		-exec rm -rf {} + 2>/dev/null || true
+
+# Installation. A stamp is written only after its step succeeded, so a broken one is done again.
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		2>/dev/null || { echo "Gatecast needs Python 3.11 or newer and found none:" \
+		"install it, or name it with 'make PYTHON=/path/to/python3.11'." >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module:" \
+		"install it (Debian and Ubuntu: the package python3-venv)." >&2; exit 2; }
+	"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
+
+# torch comes first and alone: so pip takes the build meant for this machine where one is offered.
+$(VENV)/.installed-torch: $(VENV)/.created constraints.txt
+	$(PIP) install --progress-bar off -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(DEMO): $(VENV)/.installed-torch pyproject.toml
+	$(PIP) install --progress-bar off -c constraints.txt -e ".[demo]"
+	@touch $@
+
+$(DEV): $(VENV)/.installed-torch pyproject.toml
+	$(PIP) install --progress-bar off -c constraints.txt -e ".[dev]"
+	@touch $(DEMO) $@
