@@ -1,0 +1,346 @@
+"""Model versions and their aliases: register, promote, roll back, list what happened.
+
+The order of writing is artifacts → version → hash tag → alias, so that a reader who follows an
+alias always finds a finished version, whenever the writer dies. MLflow has no compare-and-swap:
+promotions of one model take turns on a lock of this machine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import GatecastError
+from pipelines.state import locked
+from pipelines.tracking import brief
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+    from pipelines.tracking import Run
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
+ARTIFACT_FOLDER = "model"
+LOADER = "serving.pyfunc"
+EVENT_PREFIX = "gatecast.event."
+DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
+HASH_TAG = "bundle_sha256"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a model's history."""
+
+    at: str
+    action: str
+    version: int
+    replaced: int | None
+    reason: str
+    by: str
+
+
+class Registry:
+    """The registered models of one MLflow store."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def register(
+        self,
+        name: str,
+        run: Run,
+        bundle: Path,
+        *,
+        tags: Mapping[str, Any],
+        description: str,
+        example: pd.DataFrame | None = None,
+    ) -> int:
+        """Upload a bundle to its run and make it a version with the alias ``challenger``.
+
+        Parameters
+        ----------
+        bundle
+            Folder of a saved forecaster; an ``MLmodel`` file is written beside it on upload.
+        tags
+            Lineage kept on the version; values are turned into text.
+        example
+            A few rows a caller could send, logged as the input example.
+
+        Returns
+        -------
+        int
+            The new version.
+        """
+        digest = bundle_digest(bundle)
+        self._upload(run, bundle, example)
+        if not self._exists(name):
+            self._create(name)
+        made = self.client.create_model_version(
+            name,
+            source=f"{run.artifact_uri}/{ARTIFACT_FOLDER}",
+            run_id=run.id,
+            tags={key: str(value) for key, value in tags.items() if value is not None},
+            description=description[:DESCRIPTION_LENGTH],
+        )
+        version = int(made.version)
+        self.client.set_model_version_tag(name, str(version), HASH_TAG, digest)
+        self.client.set_registered_model_alias(name, CHALLENGER, str(version))
+        self._note(name, "registered", version, None, f"run {run.name}")
+        return version
+
+    def _upload(self, run: Run, bundle: Path, example: pd.DataFrame | None) -> None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            write_mlmodel(Path(scratch), bundle, run_id=run.id, example=example)
+            run.folder(Path(scratch), ARTIFACT_FOLDER)
+        run.folder(bundle, ARTIFACT_FOLDER)
+
+    def _exists(self, name: str) -> bool:
+        return bool(self.client.search_registered_models(f"name = '{name}'", max_results=1))
+
+    def _create(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise GatecastError(f"cannot create the model {name!r}: {brief(error)}") from error
+
+    def alias(self, name: str, alias: str) -> ModelVersion | None:
+        """The version an alias points at; None when there is no such model or alias."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise GatecastError(f"cannot read the model {name!r}: {brief(error)}") from error
+
+    def version(self, name: str, wanted: str | int | None) -> ModelVersion:
+        """A version by number or alias; with None the champion.
+
+        Raises
+        ------
+        GatecastError
+            Naming the models or versions there are.
+        """
+        if not self._exists(name):
+            known = [m.name for m in self.client.search_registered_models(max_results=50)]
+            there = f"there are: {', '.join(known)}" if known else "train one with `gatecast train`"
+            raise GatecastError(f"no registered model {name!r}; {there}")
+        wanted = CHAMPION if wanted is None else str(wanted)
+        found = None
+        if wanted.isdigit():
+            from mlflow.exceptions import MlflowException
+
+            try:
+                found = self.client.get_model_version(name, wanted)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise GatecastError(f"cannot read {name!r}: {brief(error)}") from error
+        else:
+            found = self.alias(name, wanted)
+        if found is None:
+            versions = ", ".join(str(v.version) for v in self.versions(name)) or "none"
+            raise GatecastError(
+                f"model {name!r} has no version {wanted!r}; versions: {versions}; "
+                f"aliases: {', '.join(self.aliases(name)) or 'none'}"
+            )
+        return found
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Every version, oldest first."""
+        found = self.client.search_model_versions(f"name = '{name}'", max_results=1000)
+        return sorted(found, key=lambda v: int(v.version))
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Alias → version."""
+        model = self.client.get_registered_model(name)
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+    def promote(self, name: str, version: int | str | None, *, reason: str, action: str) -> Event:
+        """Make a version champion; the champion until now becomes ``previous``.
+
+        Parameters
+        ----------
+        version
+            Number or alias; with None the challenger.
+        action
+            Kept in the history: ``promoted``, ``forced``.
+        """
+        with locked(f"promote-{name}"):
+            target = self.version(name, version if version is not None else CHALLENGER)
+            self._refuse_unfinished(target)
+            now = self.alias(name, CHAMPION)
+            number, old = int(target.version), int(now.version) if now is not None else None
+            if old is not None and old != number:
+                self.client.set_registered_model_alias(name, PREVIOUS, str(old))
+            self.client.set_registered_model_alias(name, CHAMPION, str(number))
+            challenger = self.alias(name, CHALLENGER)
+            if challenger is not None and int(challenger.version) == number:
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+            return self._note(name, action, number, old, reason)
+
+    def rollback(self, name: str, *, reason: str = "rolled back") -> Event:
+        """Make the previous champion champion again; the one it replaces becomes ``previous``."""
+        with locked(f"promote-{name}"):
+            now = self.version(name, CHAMPION)
+            before = self.alias(name, PREVIOUS)
+            if before is None:
+                raise GatecastError(
+                    f"model {name!r} has no previous champion to go back to; "
+                    f"name a version: gatecast promote {name} --version N --force --reason '...'"
+                )
+            self._refuse_unfinished(before)
+            number, old = int(before.version), int(now.version)
+            self.client.set_registered_model_alias(name, PREVIOUS, str(old))
+            self.client.set_registered_model_alias(name, CHAMPION, str(number))
+            return self._note(name, "rolled back", number, old, reason)
+
+    def refuse(self, name: str, version: int, reason: str) -> Event:
+        """Keep in the history that the gate said no."""
+        return self._note(name, "refused", version, None, reason)
+
+    def _refuse_unfinished(self, version: ModelVersion) -> None:
+        if HASH_TAG not in version.tags:
+            raise GatecastError(
+                f"version {version.version} of {version.name!r} was never finished "
+                f"(no {HASH_TAG} tag); it cannot become champion: train again"
+            )
+
+    def _note(
+        self, name: str, action: str, version: int, replaced: int | None, reason: str
+    ) -> Event:
+        now = datetime.datetime.now(datetime.UTC)
+        event = Event(
+            at=now.isoformat(timespec="seconds"),
+            action=action,
+            version=version,
+            replaced=replaced,
+            reason=reason[:4000],
+            by=f"{_user()}@{platform.node()}",
+        )
+        key = f"{EVENT_PREFIX}{now:%Y%m%dT%H%M%S.%f}"
+        self.client.set_registered_model_tag(name, key, json.dumps(event.__dict__))
+        if action != "registered":
+            self.client.set_model_version_tag(name, str(version), "decision", action)
+            self.client.set_model_version_tag(name, str(version), "decision_reason", event.reason)
+        return event
+
+    def history(self, name: str) -> list[Event]:
+        """Registrations, promotions, refusals and rollbacks, oldest first."""
+        self._need(name)
+        tags = self.client.get_registered_model(name).tags
+        keys = sorted(key for key in tags if key.startswith(EVENT_PREFIX))
+        return [Event(**json.loads(tags[key])) for key in keys]
+
+    def _need(self, name: str) -> None:
+        if not self._exists(name):
+            self.version(name, None)
+
+    def download(self, version: ModelVersion, folder: Path) -> Path:
+        """The bundle of a version, checked against its hash; kept in `folder` by that hash."""
+        import shutil
+        import tempfile
+
+        digest = version.tags.get(HASH_TAG)
+        if digest is None:
+            self._refuse_unfinished(version)
+        target = folder / str(digest)
+        if target.is_dir() and bundle_digest(target) == digest:
+            return target
+        from mlflow.artifacts import download_artifacts
+
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder))
+        try:
+            got = Path(
+                download_artifacts(
+                    artifact_uri=version.source,
+                    dst_path=str(scratch),
+                    tracking_uri=self.client.tracking_uri,
+                )
+            )
+            if bundle_digest(got) != digest:
+                raise GatecastError(
+                    f"version {version.version} of {version.name!r} is damaged: its manifest no "
+                    f"longer has the hash it was registered with; roll back or train again"
+                )
+            if target.exists():
+                shutil.rmtree(target)
+            got.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return target
+
+
+def bundle_digest(bundle: Path) -> str:
+    """SHA-256 of a bundle's manifest, which in turn holds the hash of each of its files."""
+    manifest = bundle / "manifest.json"
+    if not manifest.is_file():
+        raise GatecastError(f"{bundle} holds no manifest.json: it is no saved forecaster")
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def write_mlmodel(folder: Path, bundle: Path, *, run_id: str, example: pd.DataFrame | None) -> None:
+    """Write the ``MLmodel`` file that lets any MLflow tool load the bundle, with its signature.
+
+    The loader is named, not shipped: code comes from the installed package only.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    model = Model(run_id=run_id, artifact_path=ARTIFACT_FOLDER, signature=signature(manifest))
+    mlflow.pyfunc.add_to_model(model, loader_module=LOADER, python_env="python_env.yaml")
+    if example is not None:
+        rows = {"dataframe_split": json.loads(example.to_json(orient="split", date_format="iso"))}
+        (folder / "input_example.json").write_text(json.dumps(rows))
+        model.saved_input_example_info = {
+            "artifact_path": "input_example.json",
+            "type": "dataframe",
+            "pandas_orient": "split",
+        }
+    version = platform.python_version()
+    (folder / "python_env.yaml").write_text(f"python: {version}\ndependencies: [gatecast]\n")
+    model.save(str(folder / "MLmodel"))
+
+
+def signature(manifest: Mapping[str, Any]) -> Any:
+    """Columns a caller sends and gets, read from a bundle's manifest."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, DataType, Schema
+
+    steps = str(manifest.get("freq", "")).endswith("step")
+    stamp = DataType.long if steps else DataType.datetime
+    columns = [
+        ColSpec(DataType.string, "unique_id"),
+        ColSpec(stamp, "ds"),
+        ColSpec(DataType.double, "y", required=False),
+    ]
+    for covariate in manifest.get("schema", {}).get("covariates", ()):
+        kind = DataType.string if covariate["type"] == "categorical" else DataType.double
+        columns.append(ColSpec(kind, covariate["name"], required=False))
+    answers = [ColSpec(DataType.string, "unique_id"), ColSpec(stamp, "ds")]
+    answers += [ColSpec(DataType.double, n) for n in ("mean", "q0.1", "q0.5", "q0.9")]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(answers))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,411 @@
+"""MLflow as the memory: one experiment per data set, a run per candidate, curves in batches.
+
+Runs are written through an explicit client; nothing here depends on MLflow's active run, so
+that two pipelines in one process cannot write into each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import GatecastError
+from pipelines.state import home, locked, quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow.tracking import MlflowClient
+
+FLUSH_SECONDS = 3.0  # between writes of epoch metrics: live in the UI, and far under 3 % of time
+METRICS_PER_BATCH = 1000  # MLflow's limit
+PARAMS_PER_BATCH = 100  # MLflow's limit
+PARAM_LENGTH = 6000  # MLflow's limit
+SYSTEM_METRICS_SECONDS = 5.0
+
+
+def default_uri() -> str:
+    """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def connect(uri: str | None = None) -> MlflowClient:
+    """A client of a store that is there and migrated.
+
+    Raises
+    ------
+    GatecastError
+        When the store cannot be reached or is no MLflow store.
+    """
+    quiet()
+    uri = uri or default_uri()
+    if "://" not in uri or uri.startswith("file:"):
+        raise GatecastError(
+            f"tracking.uri {uri!r} is not usable: give sqlite:///path/mlflow.db, "
+            "postgresql://... or http(s)://..."
+        )
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).expanduser().parent.mkdir(
+                parents=True, exist_ok=True
+            )
+        # Several processes that open a new database at once corrupt its migration: one goes
+        # first, and whoever holds the lock later finds the work done.
+        with _database_lock(uri):
+            client = MlflowClient(uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+            if not uri.startswith("http"):
+                client.search_registered_models(max_results=1)
+    except GatecastError:
+        raise
+    except Exception as error:
+        raise GatecastError(
+            f"the MLflow store {_public(uri)} cannot be used: {brief(error)}"
+        ) from (error)
+    return client
+
+
+def _database_lock(uri: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if uri.startswith("http") else locked("mlflow-migration")
+
+
+def _public(uri: str) -> str:
+    """A URI without its password."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def brief(error: BaseException) -> str:
+    """First line of an error's text, at most 300 characters."""
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:300]
+
+
+def git_commit() -> str | None:
+    """Commit of the working directory, ``-dirty`` appended when files differ; None outside git."""
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return run.stdout.strip() or None if run.returncode == 0 else None
+
+
+def hardware() -> str:
+    """One line on the machine: processor architecture, cores, accelerator if torch sees one."""
+    import sys
+
+    text = f"{platform.machine()}, {os.cpu_count()} cores"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        text += f", {torch.cuda.get_device_name()}"
+    return text
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            out |= flatten(value, f"{name}.")
+        else:
+            out[name] = value
+    return out
+
+
+@dataclass
+class Tracker:
+    """An experiment that runs are opened in."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+    experiment: str
+    system_metrics: bool = True
+
+    @classmethod
+    def open(
+        cls,
+        experiment: str,
+        *,
+        uri: str | None = None,
+        artifacts: str | None = None,
+        system_metrics: bool = True,
+    ) -> Tracker:
+        """Find or make an experiment.
+
+        Parameters
+        ----------
+        artifacts
+            Root folder or URI of a new experiment's artifacts. Default for a local database:
+            ``.gatecast/artifacts``; for a server: what the server says.
+        """
+        uri = uri or default_uri()
+        client = connect(uri)
+        try:
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                with locked(f"experiment-{experiment}"):
+                    found = client.get_experiment_by_name(experiment)
+                    if found is None:
+                        location = _artifact_root(uri, artifacts, experiment)
+                        identity = client.create_experiment(experiment, location)
+                        found = client.get_experiment(identity)
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+        except GatecastError:
+            raise
+        except Exception as error:
+            raise GatecastError(
+                f"cannot open the experiment {experiment!r} in {_public(uri)}: {brief(error)}"
+            ) from error
+        return cls(client, uri, found.experiment_id, experiment, system_metrics)
+
+    @contextmanager
+    def run(
+        self,
+        name: str,
+        *,
+        tags: Mapping[str, Any] | None = None,
+        parent: Run | None = None,
+        monitor: bool = False,
+    ) -> Iterator[Run]:
+        """A run that is closed as FINISHED, or as FAILED or KILLED with the error as a tag."""
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        all_tags = {key: str(value) for key, value in (tags or {}).items() if value is not None}
+        if parent is not None:
+            all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
+        made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+        run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
+        system = self._system_monitor(run.id) if monitor and self.system_metrics else None
+        began = time.monotonic()
+        try:
+            yield run
+            run.flush()
+            run.metric("seconds_total", time.monotonic() - began)
+            self.client.set_terminated(run.id, "FINISHED")
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+            # The store itself may be what failed: the first error must not be lost to a second.
+            with contextlib.suppress(Exception):
+                run.flush()
+                run.tag(error=f"{type(error).__name__}: {brief(error)}")
+                self.client.set_terminated(run.id, status)
+            raise
+        finally:
+            if system is not None:
+                with contextlib.suppress(Exception):
+                    system.finish()
+
+    def _system_monitor(self, run_id: str) -> Any:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        monitor = SystemMetricsMonitor(
+            run_id, sampling_interval=SYSTEM_METRICS_SECONDS, tracking_uri=self.uri
+        )
+        monitor.start()
+        return monitor
+
+    def close_abandoned(self) -> int:
+        """Mark as FAILED the runs this machine left RUNNING when their process died."""
+        closed = 0
+        for run in self.client.search_runs(
+            [self.experiment_id], "attributes.status = 'RUNNING'", max_results=200
+        ):
+            owner = run.data.tags.get("gatecast.process", "")
+            host, _, pid = owner.rpartition(":")
+            if host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                self.client.set_tag(run.info.run_id, "error", "the process died")
+                self.client.set_terminated(run.info.run_id, "FAILED")
+                closed += 1
+        return closed
+
+
+def process_tag() -> str:
+    """Who writes a run, so that a later run can tell that the writer died."""
+    return f"{platform.node()}:{os.getpid()}"
+
+
+def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:
+    if root is None:
+        root = os.environ.get("GATECAST_ARTIFACTS")
+    if root is None:
+        if uri.startswith("http"):
+            return None
+        root = str(home() / "artifacts")
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)
+    if "://" in root:
+        return f"{root.rstrip('/')}/{safe}"
+    return (Path(root).expanduser().resolve() / safe).as_uri()
+
+
+class Run:
+    """One open run. Epoch metrics are gathered and written in batches; the rest at once."""
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str, artifact_uri: str) -> None:
+        self.client = client
+        self.id = run_id
+        self.name = name
+        self.artifact_uri = artifact_uri
+        self.seconds_logging = 0.0
+        self._waiting: list[Any] = []
+        self._flushed = time.monotonic()
+
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds_logging += time.perf_counter() - began
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log nested settings as dotted parameters."""
+        from mlflow.entities import Param
+
+        items = [
+            Param(key, str(value)[:PARAM_LENGTH])
+            for key, value in flatten(values).items()
+            if value is not None
+        ]
+        with self._clocked():
+            for first in range(0, len(items), PARAMS_PER_BATCH):
+                self.client.log_batch(self.id, params=items[first : first + PARAMS_PER_BATCH])
+
+    def tag(self, **tags: Any) -> None:
+        """Set tags; a ``None`` is left out."""
+        self.tags(tags)
+
+    def tags(self, tags: Mapping[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        items = [RunTag(k, str(v)[:8000]) for k, v in tags.items() if v is not None]
+        with self._clocked():
+            self.client.log_batch(self.id, tags=items)
+
+    def metric(self, name: str, value: float, step: int = 0) -> None:
+        self.metrics({name: value}, step)
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log final numbers at once; those that are not finite are left out."""
+        self._gather(values, step)
+        self.flush()
+
+    def epoch(self, values: Mapping[str, float], step: int) -> None:
+        """Keep the numbers of one epoch; they are written every few seconds."""
+        self._gather(values, step)
+        due = time.monotonic() - self._flushed > FLUSH_SECONDS
+        if due or len(self._waiting) >= METRICS_PER_BATCH:
+            self.flush()
+
+    def curve(self, name: str, values: Iterable[float], first: int = 1) -> None:
+        """Log a stepped metric, such as the error by horizon with step = horizon step."""
+        for step, value in enumerate(values, start=first):
+            self._gather({name: value}, step)
+        self.flush()
+
+    def _gather(self, values: Mapping[str, float], step: int) -> None:
+        import math
+
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                self._waiting.append(Metric(name, float(value), now, int(step)))
+
+    def flush(self) -> None:
+        """Write the gathered metrics."""
+        waiting, self._waiting = self._waiting, []
+        with self._clocked():
+            for first in range(0, len(waiting), METRICS_PER_BATCH):
+                self.client.log_batch(self.id, metrics=waiting[first : first + METRICS_PER_BATCH])
+        self._flushed = time.monotonic()
+
+    def figure(self, figure: Figure, path: str) -> None:
+        with self._clocked():
+            self.client.log_figure(self.id, figure, path)
+
+    def table(self, frame: pd.DataFrame, path: str) -> None:
+        """Log a frame as a table the UI can open and filter; `path` ends in .json."""
+        shown = frame.copy()
+        for column in shown.columns:
+            if shown[column].dtype.kind not in "iufb":
+                shown[column] = shown[column].astype(str)
+        with self._clocked():
+            self.client.log_table(self.id, shown, path)
+
+    def text(self, text: str, path: str) -> None:
+        with self._clocked():
+            self.client.log_text(self.id, text, path)
+
+    def json(self, value: Any, path: str) -> None:
+        with self._clocked():
+            self.client.log_dict(self.id, value, path)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        with self._clocked():
+            self.client.log_artifact(self.id, str(path), folder)
+
+    def folder(self, path: Path, target: str) -> None:
+        with self._clocked():
+            self.client.log_artifacts(self.id, str(path), target)
+
+    def dataset(
+        self, *, name: str, digest: str, source: str, profile: Mapping[str, Any], columns: Sequence
+    ) -> None:
+        """Log the data as an input of the run: name, digest, where from, schema and profile.
+
+        Parameters
+        ----------
+        columns
+            Pairs of column name and dtype name, as the UI shows them.
+        """
+        import json
+
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        schema = {
+            "mlflow_colspec": [
+                {"type": _column_type(kind), "name": str(column), "required": True}
+                for column, kind in columns
+            ]
+        }
+        entity = Dataset(
+            name=name[:500],
+            digest=digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": source}),
+            schema=json.dumps(schema),
+            profile=json.dumps(dict(profile)),
+        )
+        tag = InputTag("mlflow.data.context", "training")
+        with self._clocked():
+            self.client.log_inputs(self.id, [DatasetInput(entity, [tag])])
+
+
+def _column_type(kind: str) -> str:
+    if kind.startswith("datetime"):
+        return "datetime"
+    return {"f": "double", "i": "long", "u": "long", "b": "boolean"}.get(kind[0], "string")
