@@ -83,7 +83,7 @@ $(VENV)/.created:
 		"install it, or name it with 'make PYTHON=/path/to/python3.11'." >&2; exit 2; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module:" \
 		"install it (Debian and Ubuntu: the package python3-venv)." >&2; exit 2; }
-	"$(PYTHON)" -m venv --clear $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
 # torch comes first and alone: so pip takes the build meant for this machine where one is offered.
