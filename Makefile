@@ -62,12 +62,15 @@ slow: $(DEV) ## Run the slow tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
 .PHONY: lock
+# Pins of groups that are not installed here stay as they are.
 lock: $(DEV) ## Write constraints.txt from what is installed in .venv
-	{ sed '/^[^#]/,$$d' constraints.txt; \
-	  $(PIP) freeze --exclude-editable --exclude gatecast --exclude setuptools \
-	  | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; } > constraints.new
-	mv constraints.new constraints.txt
-	touch $(DEMO) $(DEV)
+	{ $(PIP) freeze --all --exclude-editable --exclude gatecast --exclude pip | sed 's/+[a-z0-9.]*$$//'; \
+	  grep -v '^#' constraints.txt; } \
+	| awk -F== '{ name = tolower($$1); gsub(/[-_.]+/, "-", name) } !seen[name]++' \
+	| LC_ALL=C sort -f > constraints.new
+	{ grep '^#' constraints.txt; cat constraints.new; } > constraints.lock
+	mv constraints.lock constraints.txt && rm constraints.new
+	touch $(VENV)/.installed-torch $(DEMO) $(DEV)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the tools' caches

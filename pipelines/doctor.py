@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -31,6 +32,7 @@ GIB = 2**30
 FREE_DISK_GIB = 2.0  # a training run, its artifacts and the service's copy of a model, with room
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SERVER_TIMEOUT_SECONDS = 3.0
+CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def main(port: int = SERVICE_PORT) -> int:
 def check_python() -> list[Check]:
     """The interpreter against the range the distribution names."""
     found = ".".join(str(part) for part in sys.version_info[:3])
-    wanted = metadata.metadata(DISTRIBUTION).get("Requires-Python", "") if _installed() else ""
+    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"] if _installed() else ""
     ok = SpecifierSet(wanted).contains(found)
     fix = "" if ok else f"make the environment anew with Python {wanted}"
     return [Check("python", ok, f"{found} in {sys.prefix}", fix)]
@@ -227,7 +229,7 @@ def check_tracking() -> list[Check]:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
         if "mlflow db upgrade" in str(error):
             fix = f"back the database up, then run `mlflow db upgrade {shown}`"
-        return [Check("tracking store", False, str(error), fix)]
+        return [Check("tracking store", False, _without_password(str(error)), fix)]
     return [Check("tracking store", True, f"{shown} answers")]
 
 
@@ -243,7 +245,7 @@ def check_scheduler() -> list[Check]:
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fix = "start it with `prefect server start`, or correct PREFECT_API_URL"
-        return [Check("scheduler", False, f"{_without_password(url)}: {error}", fix, False)]
+        return [Check("scheduler", False, _without_password(f"{url}: {error}"), fix, False)]
     return [Check("scheduler", True, f"{_without_password(url)} answers", "", False)]
 
 
@@ -330,6 +332,6 @@ def _is_sqlite(file: Path) -> bool:
     return True
 
 
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _without_password(text: str) -> str:
+    """`text` with user and password taken out of every URI in it."""
+    return CREDENTIALS.sub("://", text)

@@ -1,0 +1,58 @@
+"""What every test shares: quiet libraries, a state folder of its own, data where it is, marks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.state import HOME_VARIABLE, quiet
+
+ROOT = Path(__file__).resolve().parent.parent
+FOREIGN_STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
+
+quiet()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep tests away from the developer's own runs, models and servers."""
+    folder = tmp_path_factory.mktemp("state") / ".gatecast"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN_STORES:
+            patch.delenv(name, raising=False)
+        patch.setenv(HOME_VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of further data sets; tests that need it skip themselves without it."""
+    folder = Path(os.environ.get("GATECAST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data in {folder}: set GATECAST_DATA to the folder of data sets")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            _skip(items, "gpu", "torch sees no CUDA device")
+    if not os.environ.get("GATECAST_TEST_POSTGRES"):
+        _skip(items, "postgres", "GATECAST_TEST_POSTGRES names no PostgreSQL server")
+
+
+def _skip(items: list[pytest.Item], mark: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(mark):
+            item.add_marker(pytest.mark.skip(reason=reason))
