@@ -245,8 +245,12 @@ class TrainingConfig(Settings):
     )
     members: int = Field(1, ge=1, le=1000)
     seed: int = Field(0, ge=0)
-    validation: bool = Field(True, description="hold back the last part of each history")
-    validation_windows: Positive = Field(2, description="origins per series held back")
+    validation: Literal["refit", "holdout", "none"] = Field(
+        "refit",
+        description="hold back the end of each history to score members, stop early and calibrate; "
+        "then train again on everything (refit) or keep what was trained (holdout)",
+    )
+    validation_windows: Positive = Field(2, description="horizons per series held back")
     patience: Positive | None = Field(None, description="epochs without gain before stopping")
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"

@@ -25,7 +25,7 @@ INK, QUIET, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 ACCENT, ACTUAL = "#0f6fb8", "#d1495b"
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 CYCLE = ("#0f6fb8", "#d55e00", "#009e73", "#cc79a7", "#7b8794", "#e69f00", "#56b4e9", "#1f2933")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": QUIET,
@@ -162,9 +162,10 @@ def _plain_numbers(ax: Axes) -> None:
     if lines and np.asarray(lines[0].get_xdata()).dtype.kind == "M":
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator(minticks=3, maxticks=7)
+        locator: Any = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        formatter: Any = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+        ax.xaxis.set_major_formatter(formatter)
 
 
 def error_by_step(

@@ -1,0 +1,106 @@
+"""What is on disk: weights as safetensors, the graph as ONNX, everything else as JSON.
+
+No pickle anywhere. ``manifest.json`` names every file with its SHA-256 and the format version; a
+changed byte, a missing file or a newer format is refused before anything is read. No torch here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.errors import BundleError
+
+FORMAT_VERSION = 1
+FILES = ("model.safetensors", "model.onnx", "config.json")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The contents of ``config.json``: settings, covariates, conformal correction [H, Q]."""
+
+    config: ForecasterConfig
+    schema: Schema
+    correction: npt.NDArray[Any] | None
+
+
+def verify(path: str | Path) -> dict[str, Any]:
+    """The manifest, once every file it names is there and unchanged.
+
+    Raises
+    ------
+    BundleError : naming the file and what to do.
+    """
+    folder = Path(path)
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise BundleError(f"{folder} is no saved forecaster: it has no manifest.json")
+    try:
+        content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        version, sums = int(content["format_version"]), dict(content["sha256"])
+    except (ValueError, KeyError, TypeError):
+        raise BundleError(f"{manifest} is damaged; fetch the bundle again") from None
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{folder} has bundle format {version}, this program reads up to {FORMAT_VERSION}; "
+            "upgrade gatecast"
+        )
+    for name in FILES:
+        if name not in sums:
+            raise BundleError(f"{manifest} names no checksum for {name}; fetch the bundle again")
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder} is incomplete: {name} is missing; fetch the bundle again")
+        if sha256(folder / name) != sums[name]:
+            raise BundleError(
+                f"{folder / name} has changed since it was saved (SHA-256 differs from the "
+                "manifest); fetch the bundle again"
+            )
+    return content
+
+
+def read(path: str | Path) -> Parts:
+    """Settings, schema and correction of a verified bundle."""
+    content = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+    correction = content["correction"]
+    return Parts(
+        config=ForecasterConfig.parse(content["config"]),
+        schema=Schema.parse(content["schema"]),
+        correction=None if correction is None else np.asarray(correction, dtype=np.float64),
+    )
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Complete a bundle: the manifest is written last, so that a half-written one has none."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "sha256": {name: sha256(folder / name) for name in FILES},
+        **content,
+    }
+    write_json(folder / "manifest.json", content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write and flush to disk under another name, then rename."""
+    half = path.with_name(path.name + ".part")
+    with half.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

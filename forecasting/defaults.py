@@ -1,0 +1,114 @@
+"""Rules that choose what a user left open: from frequency, lengths, covariates, series.
+
+The rules are a user's own: they look at nothing but the panel's shape, and are written out in
+docs/models.md. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.assemble import Array
+from forecasting.calendar import calendar_names
+from forecasting.config import ForecasterConfig
+from forecasting.errors import DataError
+from forecasting.panel import Panel
+
+# A season longer than this share of the typical history cannot be learned from it.
+SEASONS_NEEDED = 2
+SHORT_HISTORY = 400
+
+
+def season_of(panel: Panel, config: ForecasterConfig) -> int:
+    """The main season in steps; 1 when the histories are too short to hold it twice."""
+    season = config.season or panel.freq.season
+    typical = int(np.median(panel.lengths))
+    return season if typical >= SEASONS_NEEDED * season else 1
+
+
+def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
+    """The configuration with every ``None`` replaced by what suits the panel."""
+    if len(panel) == 0:
+        raise DataError("the panel has no series: nothing to train on")
+    model, horizon = config.model, config.horizon
+    season = season_of(panel, config)
+    typical = int(np.median(panel.lengths))
+    seasons = [s for s in panel.freq.seasons if typical >= 3 * s] or [season]
+    longest = max(seasons) if max(seasons) <= 400 else season
+    transform = model.transform or _transform(panel, config)
+    logs = transform in ("log", "log1p", "asinh")
+    recursive = model.decoder == "recursive"
+    segment = model.segment or (1 if recursive else _segment(season, horizon, typical))
+    window = model.window or _window(season, longest, segment, horizon, typical)
+    window = max(window, segment)
+    scale_window = max(model.scale_window or 0, window, min(season, 400), min(8, typical))
+    reading = min(max(4 * longest, 4 * horizon, 32), max(typical - window, segment))
+    steps = model.steps or int(np.clip(reading // segment, 4, 64))
+    chosen = config.replace(
+        freq=panel.freq.alias,
+        season=season,
+        model={
+            "segment": segment,
+            "window": window,
+            "scale_window": scale_window,
+            "steps": steps,
+            "lags": _lags(panel, season, window, typical, horizon)
+            if model.lags is None
+            else model.lags,
+            "calendar": bool(calendar_names(panel.freq)) if model.calendar is None
+            else model.calendar,
+            "cycle": model.cycle or 0,
+            "transform": transform,
+            "level": model.level or ("mean" if season > 1 or logs else "last"),
+            "spread": model.spread or ("none" if logs else "mad"),
+        },
+        training={
+            "max_steps": config.training.max_steps or _steps_of_training(panel),
+            "batch_size": config.training.batch_size or int(np.clip(len(panel), 16, 256)),
+            "epoch_steps": config.training.epoch_steps or 50,
+        },
+    )  # fmt: skip
+    return chosen
+
+
+def _transform(panel: Panel, config: ForecasterConfig) -> str:
+    """Logs for short histories of positive values, whose level moves; units otherwise."""
+    if config.model.head == "negative_binomial":
+        return "identity"
+    known = panel.y[~np.isnan(panel.y)]
+    if len(known) == 0:
+        return "identity"
+    typical = int(np.median(panel.lengths))
+    if panel.schema.future and known.min() >= 0 and _heavy(known):
+        return "log" if known.min() > 0 else "log1p"
+    return "log" if known.min() > 0 and typical < SHORT_HISTORY else "identity"
+
+
+def _heavy(values: Array) -> bool:
+    return bool(np.percentile(values, 99) > 8 * max(float(np.median(values)), 1e-12))
+
+
+def _segment(season: int, horizon: int, typical: int) -> int:
+    """A day of hours, a day of half hours; single steps for months, weeks and years."""
+    return season if season >= 20 and typical >= 10 * season else 1
+
+
+def _window(season: int, longest: int, segment: int, horizon: int, typical: int) -> int:
+    if season == 1:
+        return int(np.clip(min(2 * horizon, typical // 3), 2, 64))
+    wanted = max(2 * season, longest, segment)
+    return int(max(min(wanted, typical // 2), season, segment))
+
+
+def _lags(
+    panel: Panel, season: int, window: int, typical: int, horizon: int
+) -> tuple[int, ...]:
+    year = {"W": 52, "D": 364, "B": 260}.get(panel.freq.alias.split("-")[0])
+    if year and window < year and typical > 2 * year + horizon:
+        return (year,)
+    return ()
+
+
+def _steps_of_training(panel: Panel) -> int:
+    """Enough passes for the data at hand; the ends were measured in benchmarks/accuracy.py."""
+    return int(np.clip(40 * np.sqrt(panel.rows / 100), 300, 1500))

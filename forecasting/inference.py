@@ -1,0 +1,368 @@
+"""Prediction without torch: what the library, the backtest and the service all run.
+
+`Engine` is the arithmetic around a network; `Predictor` gives it ONNX Runtime, `Forecaster` gives
+it torch. Both are stateless per call and safe under any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecasting import transforms
+from forecasting.assemble import assemble
+from forecasting.calendar import Frequency
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.distributions import Interpolation, mean_weights, quantiles_of, rearrange
+from forecasting.errors import DataError, SeriesProblem
+from forecasting.geometry import Geometry
+from forecasting.panel import Panel, public_stamps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = npt.NDArray[Any]
+
+# A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
+Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
+
+# Series per run: large enough to fill the cores, small enough to stay in cache.
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of N series over h steps.
+
+    Attributes
+    ----------
+    ids : [N]. start : [N] stamp of the first forecast step. freq, tz : of the panel.
+    mean : [N, h] float64, mean of the predictive distribution.
+    quantiles : [N, h, Q] float64, rising along Q. levels : the Q levels.
+    problems : series that could not be forecast; they are not among ``ids``.
+    unseen : per series id, the static or categorical columns whose value training never saw.
+    """
+
+    ids: Array
+    start: Array
+    freq: Frequency
+    tz: str | None
+    mean: Array
+    quantiles: Array
+    levels: tuple[float, ...]
+    problems: list[SeriesProblem] = field(default_factory=list)
+
+    def stamps(self) -> Array:
+        """[N, h] stamps of the forecast steps."""
+        return self.freq.stamps(self.start, 0, self.mean.shape[1])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Long table ``unique_id, ds, mean, q<level>…``, one row per series and step."""
+        import pandas as pd
+
+        steps = self.mean.shape[1]
+        frame = pd.DataFrame(
+            {
+                "unique_id": np.repeat(self.ids, steps),
+                "ds": public_stamps(self.stamps().ravel(), self),
+                "mean": self.mean.ravel(),
+            }
+        )
+        for k, level in enumerate(self.levels):
+            frame[f"q{level:g}"] = self.quantiles[:, :, k].ravel()
+        return frame
+
+
+class Engine:
+    """Checks a panel, assembles windows, runs the network, undoes the scaling.
+
+    Parameters
+    ----------
+    config : resolved configuration. schema : the covariates expected.
+    correction : [H, Q] conformal correction in units of scale, or None.
+    runner : the network.
+    """
+
+    def __init__(
+        self,
+        config: ForecasterConfig,
+        schema: Schema,
+        correction: Array | None,
+        runner: Runner,
+    ) -> None:
+        self.config, self.schema, self.correction = config, schema, correction
+        self.geometry = Geometry.of(config)
+        self.freq = Frequency.parse(config.freq or "step")
+        self.runner = runner
+
+    @property
+    def context(self) -> int:
+        """Rows of history a forecast looks at, at most."""
+        return self.geometry.rows
+
+    def predict_panel(
+        self,
+        panel: Panel,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Forecast:
+        """Forecast every series from its end.
+
+        Raises
+        ------
+        DataError : a horizon beyond the trained one without ``extend``, a level outside (0, 1), a
+            frequency or covariates other than the model's. What concerns single series is in
+            ``Forecast.problems`` instead.
+        """
+        steps = self.config.horizon if horizon is None else int(horizon)
+        self._check(panel, steps, quantiles, extend)
+        panel, problems = self._usable(panel, min(steps, self.config.horizon))
+        trained = self.config.model.quantile_levels
+        values = self._trained_quantiles(panel)
+        if steps > self.config.horizon and len(panel):
+            values = self._extended(panel, values, steps)
+        values = values[:, :steps]
+        weights = mean_weights(trained)
+        wanted = Interpolation(trained, tuple(quantiles))(values)
+        transform = self.config.model.transform or "identity"
+        originals = transforms.inverse(values, transform)
+        wanted = transforms.inverse(wanted, transform)
+        if self.config.model.head == "negative_binomial":
+            originals, wanted = np.maximum(originals, 0.0), np.maximum(wanted, 0.0)
+        return Forecast(
+            ids=panel.ids,
+            start=panel.freq.shift(panel.start, panel.lengths),
+            freq=panel.freq,
+            tz=panel.tz,
+            mean=originals @ weights,
+            quantiles=wanted,
+            levels=tuple(quantiles),
+            problems=problems,
+        )
+
+    def predict(
+        self,
+        df: pd.DataFrame,
+        *,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> pd.DataFrame:
+        """Forecast a long table ``unique_id, ds, y`` and covariates.
+
+        Parameters
+        ----------
+        future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns
+            (or as trailing rows of ``df`` without y). static : one row per series.
+        horizon : steps, at most the trained horizon (more only with ``extend``, which feeds
+            medians back and is less certain than it says). quantiles : any levels in (0, 1).
+
+        Returns
+        -------
+        ``unique_id, ds, mean, q<level>…``.
+
+        Raises
+        ------
+        DataError : bad input, or series that cannot be forecast, each named.
+        """
+        panel = Panel.from_frame(
+            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
+        )
+        forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
+        if forecast.problems:
+            first = forecast.problems[0]
+            raise DataError(
+                f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
+                f"first: series {first.id!r}: {first.detail}"
+            )
+        return forecast.to_frame()
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _check(
+        self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool
+    ) -> None:
+        if steps < 1 or (steps > self.config.horizon and not extend):
+            raise DataError(
+                f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
+                "trained for; ask for less, or set extend to continue by recursion"
+            )
+        if steps > self.config.horizon and self.schema.future:
+            raise DataError(
+                f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
+                "needs known-future covariates"
+            )
+        for level in quantiles:
+            if not 0.0 < level < 1.0:
+                raise DataError(f"quantile {level} is outside (0, 1)")
+        if panel.freq.alias.split("-")[0] != self.freq.alias.split("-")[0]:
+            raise DataError(
+                f"the series have freq = {panel.freq.alias}, the model was trained on "
+                f"{self.freq.alias}"
+            )
+        if [c.name for c in panel.schema.covariates] != [c.name for c in self.schema.covariates]:
+            raise DataError(
+                "the panel's covariates are not the model's: "
+                f"{[c.name for c in self.schema.covariates]}; build it with the model's schema"
+            )
+
+    def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
+        """The series that can be forecast, and why the others cannot."""
+        problems: list[SeriesProblem] = []
+        t = transforms.forward(panel.y, self.config.model.transform or "identity")
+        # reduceat would misread empty series; bincount counts them as nothing observed.
+        seen = np.bincount(panel.series, weights=~np.isnan(t), minlength=len(panel)) > 0
+        good = seen.copy()
+        for i in np.flatnonzero(~seen):
+            positive = self.config.model.transform == "log"
+            problems.append(
+                SeriesProblem(
+                    str(panel.ids[i]),
+                    "no_observations",
+                    "no value is observed" + (" that is above 0, as this model needs" if positive
+                                              else ""),  # fmt: skip
+                    {"column": "y"},
+                )
+            )
+        if self.schema.future:
+            ahead = np.full((len(panel), steps, len(self.schema.future)), np.nan)
+            if panel.horizon is not None:
+                given = panel.horizon[:, :steps]
+                ahead[:, : given.shape[1]] = given
+            short = np.isnan(ahead)
+            bad = short.any(axis=(1, 2)) & seen
+            for i in np.flatnonzero(bad):
+                step, column = (int(v[0]) for v in np.nonzero(short[i]))
+                name = self.schema.future[column].name
+                problems.append(
+                    SeriesProblem(
+                        str(panel.ids[i]),
+                        "missing_future_covariate",
+                        f"known-future covariate {name!r} is not given for step {step + 1} of "
+                        f"{steps}",
+                        {"column": name, "step": step + 1},
+                    )
+                )
+            good &= ~bad
+        if good.all():
+            return panel, problems
+        return panel.select(np.flatnonzero(good)), problems
+
+    def _trained_quantiles(self, panel: Panel) -> Array:
+        """[N, H, Q] at the trained levels, in transformed units; batched by length."""
+        return self.scaled_quantiles(panel)[0]
+
+    def scaled_quantiles(self, panel: Panel) -> tuple[Array, Array]:
+        """Quantiles at the trained levels, and the spread each origin was scaled by.
+
+        Returns
+        -------
+        quantiles : [N, H, Q]; spread : [N]; both in transformed units.
+        """
+        levels = self.config.model.quantile_levels
+        out = np.empty((len(panel), self.config.horizon, len(levels)))
+        spread = np.empty(len(panel))
+        steps = self.geometry.steps_for(panel.lengths)
+        for count in np.unique(steps):
+            chosen = np.flatnonzero(steps == count)
+            for begin in range(0, len(chosen), CHUNK):
+                index = chosen[begin : begin + CHUNK]
+                part = panel if len(index) == len(panel) else panel.select(index)
+                out[index], spread[index] = self._run(part, int(count))
+        return out, spread
+
+    def _run(self, panel: Panel, steps: int) -> tuple[Array, Array]:
+        batch, centre, unit = assemble(panel, self.config, steps)
+        params, level, scale = self.runner(batch)
+        # Level and spread depend on the data alone: they are the same for every member.
+        level, scale = level[:, 0].astype(np.float64), scale[:, 0].astype(np.float64)
+        wide = np.broadcast_to(scale[:, None, None], params.shape[:3])
+        values = quantiles_of(params, wide, self.config.model).astype(np.float64)
+        values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
+        if self.correction is not None:
+            values = rearrange(values + self.correction)
+        values = values * scale[:, None, None] + level[:, None, None]
+        return values * unit[:, None, None] + centre[:, None, None], scale * unit
+
+    def _extended(self, panel: Panel, values: Array, steps: int) -> Array:
+        """Continue past the horizon by feeding the median back, window by window."""
+        transform = self.config.model.transform or "identity"
+        middle = values.shape[2] // 2
+        parts = [values]
+        while sum(p.shape[1] for p in parts) < steps:
+            median = transforms.inverse(parts[-1][:, :, middle], transform)
+            panel = _appended(panel, median)
+            ahead = self._trained_quantiles(panel)
+            # The uncertainty already reached at the seam is carried on, never lost.
+            spread = parts[-1][:, -1:] - parts[-1][:, -1:, middle : middle + 1]
+            parts.append(ahead + spread)
+        return np.concatenate(parts, axis=1)
+
+
+class Predictor(Engine):
+    """A saved forecaster on ONNX Runtime: loads in a moment, needs no torch."""
+
+    def __init__(
+        self,
+        config: ForecasterConfig,
+        schema: Schema,
+        correction: Array | None,
+        runner: Runner,
+        manifest: dict[str, Any],
+    ) -> None:
+        super().__init__(config, schema, correction, runner)
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int = 1) -> Predictor:
+        """Verify and open a bundle; `BundleError` says what is wrong with it."""
+        from forecasting import bundle
+
+        manifest = bundle.verify(path)
+        parts = bundle.read(path)
+        runner = _onnx_runner(Path(path) / "model.onnx", threads)
+        return cls(parts.config, parts.schema, parts.correction, runner, manifest)
+
+
+def _onnx_runner(path: Path, threads: int) -> Runner:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+
+    def run(batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        params, level, scale = session.run(None, {name: batch[name] for name in names})
+        return params, level, scale
+
+    return run
+
+
+def _appended(panel: Panel, values: Array) -> Panel:
+    """The panel with [N, h] more values of y; past covariates are missing there."""
+    count, extra = values.shape
+    lengths = panel.lengths + extra
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    series = panel.series
+    position = np.arange(panel.rows) - panel.offsets[series]
+    y = np.empty(int(offsets[-1]))
+    y[offsets[series] + position] = panel.y
+    y[offsets[:-1, None] + panel.lengths[:, None] + np.arange(extra)] = values
+    past = np.full((len(y), panel.past.shape[1]), np.nan)
+    past[offsets[series] + position] = panel.past
+    future = np.full((len(y), panel.future.shape[1]), np.nan)
+    future[offsets[series] + position] = panel.future
+    return replace(panel, offsets=offsets, y=y, past=past, future=future, horizon=None)

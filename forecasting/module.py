@@ -1,0 +1,116 @@
+"""The Lightning module of one member: an ordinary training step, and averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.losses import training_loss
+from forecasting.networks.forecaster import Batch, ForecastNetwork
+
+
+class ForecastModule(pl.LightningModule):
+    """Trains a `ForecastNetwork`.
+
+    Works with stock callbacks and loggers. Nothing in a step waits for the device: losses and
+    gradient norms stay in device buffers (`recent_loss`, `recent_norm`) until somebody reads them.
+
+    Parameters
+    ----------
+    config : resolved configuration. schema : covariates. calendar : number of calendar columns.
+    """
+
+    def __init__(self, config: ForecasterConfig, schema: Schema, calendar: int) -> None:
+        super().__init__()
+        self.config = config
+        self.network = ForecastNetwork(config, schema, calendar)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.recent_loss: list[Tensor] = []
+        self.recent_norm: list[Tensor] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch of windows."""
+        noise = self.config.training.noise
+        network_batch = self._history(batch)
+        if noise:
+            y = network_batch["y"]
+            network_batch["y"] = y + noise * torch.randn_like(y) * network_batch["mask"]
+        every = self.config.training.origins == "all"
+        output = self.network(network_batch, every_origin=every)
+        loss = training_loss(output, batch, self.config)
+        self.recent_loss.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of the averaged weights."""
+        output = self.averaged(self._history(batch), every_origin=False)
+        loss = training_loss(output, batch, self.config)
+        self.log("val_loss", loss, batch_size=len(batch["y"]))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; weight decay on matrices only; the configured schedule, step by step."""
+        settings = self.config.training
+        matrices = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": settings.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+        """By norm, by value, or both; the norm before clipping is kept."""
+        settings = self.config.training
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(
+            parameters, settings.clip_norm or math.inf, foreach=True
+        )
+        self.recent_norm.append(norm.detach())
+        if settings.clip_value:
+            torch.nn.utils.clip_grad_value_(parameters, settings.clip_value, foreach=True)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Move the averaged weights; young averages forget faster (the usual bias correction)."""
+        decay = min(self.config.training.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), list(self.network.parameters()), 1.0 - decay
+            )
+
+    def drain(self) -> tuple[float, float]:
+        """Mean loss and gradient norm since the last call; the one place that waits."""
+        loss = torch.stack(self.recent_loss).mean().item() if self.recent_loss else math.nan
+        norm = torch.stack(self.recent_norm).mean().item() if self.recent_norm else math.nan
+        self.recent_loss, self.recent_norm = [], []
+        return loss, norm
+
+    def _history(self, batch: Batch) -> Batch:
+        """The batch as the network may see it: y and mask end where the history ends."""
+        rows = self.network.geometry.rows
+        return {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
+
+    def _rate(self, step: int) -> float:
+        settings = self.config.training
+        total = max(settings.max_steps or 1, 1)
+        warm = max(int(settings.warmup * total), 1)
+        if settings.schedule == "one_cycle":
+            warm = max(int(0.3 * total), 1)
+        if step < warm:
+            floor = 0.04 if settings.schedule == "one_cycle" else 0.0
+            return floor + (1.0 - floor) * 0.5 * (1.0 - math.cos(math.pi * (step + 1) / warm))
+        if settings.schedule == "constant":
+            return 1.0
+        progress = min((step - warm) / max(total - warm, 1), 1.0)
+        return 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-4

@@ -1,0 +1,114 @@
+"""The stacked recurrent encoder on the fused kernels: states in, states out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from forecasting.config import ModelConfig
+from forecasting.networks.cells import LayerNormLSTM
+
+State = tuple[Tensor, ...]
+States = tuple[State, ...]
+
+# Rows of each gate that decides how long a cell remembers: LSTM forget, GRU update.
+_MEMORY_GATE = {"lstm": 1, "layer_norm_lstm": 1, "gru": 1}
+
+
+class RecurrentStack(nn.Module):
+    """Layers of one cell; dropout, norm and residual stand between them.
+
+    Call with ``x`` [B, T, D] and optionally the states of a former call; returns all hidden
+    states of the top layer [B, T, H] and, per layer, the final state: (h, c) for LSTM, (h,) for
+    GRU and RNN, each [directions, B, H / directions]. A series read in two pieces, the states of
+    the first handed to the second, gives what one reading gives.
+    """
+
+    def __init__(self, input_size: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.cell = config.cell
+        self.residual = config.residual
+        directions = 2 if config.bidirectional else 1
+        if config.hidden_size % directions:
+            raise ValueError("hidden_size must be even for a bidirectional encoder")
+        width = config.hidden_size // directions
+        sizes = [input_size] + [config.hidden_size] * (config.layers - 1)
+        self.layers = nn.ModuleList(
+            make_cell(config.cell, size, width, bidirectional=config.bidirectional)
+            for size in sizes
+        )
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(config.hidden_size) if config.layer_norm else nn.Identity() for _ in sizes
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        for layer in self.layers:
+            initialise(layer, config)
+
+    def forward(self, x: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        final: list[State] = []
+        for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            fused_lstm = isinstance(layer, nn.LSTM)
+            state = states[depth] if states is not None else None
+            if state is not None and not fused_lstm and isinstance(layer, nn.RNNBase):
+                hidden, last = layer(x, state[0])
+            else:
+                hidden, last = layer(x, state)
+            final.append(tuple(last) if isinstance(last, tuple) else (last,))
+            hidden = norm(hidden)
+            if self.residual and hidden.shape[-1] == x.shape[-1]:
+                hidden = hidden + x
+            x = self.dropout(hidden) if depth + 1 < len(self.layers) else hidden
+        return x, tuple(final)
+
+
+def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = False) -> nn.Module:
+    """One layer of the named cell, batch first."""
+    if cell == "layer_norm_lstm":
+        return LayerNormLSTM(inputs, hidden)
+    kinds: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+    return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
+
+
+@torch.no_grad()
+def initialise(layer: nn.Module, config: ModelConfig) -> None:
+    """Start values that let the gradient through.
+
+    Recurrent matrices are orthogonal gate by gate. The LSTM's forget gate starts open (bias 1,
+    Jozefowicz et al. 2015), so that the cell remembers before it has learned what to forget; for
+    the same reason the GRU's update gate, which in PyTorch's form keeps the old state when it is
+    1. ``chrono`` (Tallec & Ollivier 2018) spreads these biases as log U(1, T - 1), for memories
+    of every length up to the window.
+    """
+    if config.initialisation == "default":
+        return
+    gate = _MEMORY_GATE.get(config.cell)
+    for name, weight in layer.named_parameters():
+        if name.startswith("weight_hh"):
+            for block in weight.split(weight.shape[1]):
+                nn.init.orthogonal_(block)
+        elif name.startswith("weight_ih"):
+            for block in weight.split(weight.shape[0] // _gates(config.cell)):
+                nn.init.xavier_uniform_(block)
+        elif name.startswith("bias"):
+            weight.zero_()
+            if gate is not None and name.startswith("bias_ih"):
+                size = weight.shape[0] // _gates(config.cell)
+                memory = weight[gate * size : (gate + 1) * size]
+                if config.initialisation == "chrono":
+                    longest = max(float(config.steps or 2), 3.0)
+                    memory.uniform_(1.0, longest - 1.0).log_()
+                    if config.cell != "gru":
+                        weight[:size] = -memory
+                else:
+                    memory.fill_(config.gate_bias)
+
+
+def _gates(cell: str) -> int:
+    return {"gru": 3, "rnn": 1}.get(cell, 4)
+
+
+def memory_steps(gate: Tensor) -> Tensor:
+    """Effective memory in steps of gates that keep a share ``gate`` of the state each step."""
+    return -1.0 / torch.log(gate.clamp(1e-6, 1.0 - math.ulp(1.0) * 8))

@@ -1,0 +1,382 @@
+"""From a panel to a trained `Forecaster`: members, validation in time order, calibration."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from forecasting import transforms
+from forecasting.calibration import conformal_correction
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.defaults import resolve
+from forecasting.errors import TrainingError
+from forecasting.forecaster import Forecaster
+from forecasting.metrics import mase_scale
+from forecasting.module import ForecastModule
+from forecasting.networks import ForecastNetwork
+from forecasting.panel import Panel
+from forecasting.windows import Windows, WindowStream
+
+OnEpoch = Callable[[dict[str, Any]], None]
+
+# Series whose held-back origins are scored after every epoch, when training may stop early.
+WATCHED_SERIES = 512
+
+
+def fit(
+    panel: Panel,
+    config: ForecasterConfig,
+    *,
+    callbacks: Sequence[pl.Callback] = (),
+    on_epoch: OnEpoch | None = None,
+    device: str = "auto",
+) -> Forecaster:
+    """Train every member on the panel's history.
+
+    Parameters
+    ----------
+    config : settings; what is ``None`` is chosen from the panel (`forecasting.defaults.resolve`).
+    callbacks : further Lightning callbacks, handed to every member's Trainer.
+    on_epoch : called with each row of ``Forecaster.history`` as it is made.
+    device : ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Returns
+    -------
+    Forecaster : calibrated, with ``history`` and ``swing`` filled.
+
+    Raises
+    ------
+    TrainingError : nothing to learn from, or a loss that is not a number.
+    """
+    where = pick_device(device)
+    config = resolve(config, panel)
+    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
+    panel = replace(panel, schema=fitted_schema(panel))
+    history: list[dict[str, Any]] = []
+
+    def record(row: dict[str, Any]) -> None:
+        history.append(row)
+        if on_epoch is not None:
+            on_epoch(row)
+
+    held = _held_back(panel, config)
+    swing: dict[str, float] = {}
+    correction = None
+    best_steps = None
+    networks: list[ForecastNetwork] = []
+    if held:
+        past = panel.truncate(held)
+        networks, best_steps = _train_members(
+            past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
+        )
+        backs = range(held, config.horizon - 1, -config.horizon)
+        swing, correction = _judge(networks, panel, config, list(backs))
+    if not held or config.training.validation == "refit":
+        networks, _ = _train_members(
+            panel, config, callbacks, record, where, steps=best_steps, phase="final"
+        )
+    return Forecaster(
+        config=config,
+        schema=panel.schema,
+        networks=networks,
+        correction=correction,
+        history=history,
+        swing=swing,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device = cuda, but this machine shows no GPU; use device = cpu")
+    return device
+
+
+def fitted_schema(panel: Panel) -> Schema:
+    """The schema with mean and deviation of real columns taken from this panel alone."""
+    fitted = []
+    blocks = {"past": panel.past, "future": panel.future, "static": panel.static}
+    column = {"past": 0, "future": 0, "static": 0}
+    for covariate in panel.schema.covariates:
+        values = blocks[covariate.role][:, column[covariate.role]]
+        column[covariate.role] += 1
+        known = values[~np.isnan(values)]
+        if covariate.type == "real" and len(known):
+            spread = float(known.std())
+            covariate = covariate.replace(
+                mean=float(known.mean()), std=spread if spread > 0 else 1.0
+            )
+        fitted.append(covariate)
+    return Schema(covariates=tuple(fitted))
+
+
+def _held_back(panel: Panel, config: ForecasterConfig) -> int:
+    """Rows at the end of each history that validation keeps from training; 0 for none."""
+    settings = config.training
+    if settings.validation == "none":
+        return 0
+    if not config.calibrate and settings.patience is None and settings.validation == "refit":
+        return 0
+    for windows in range(settings.validation_windows, 0, -1):
+        held = windows * config.horizon
+        # What is left must still hold a window and a horizon to learn from, for most series.
+        enough = panel.lengths >= held + config.horizon + (config.model.window or 1)
+        if enough.mean() >= 0.5:
+            return held
+    return 0
+
+
+def _train_members(
+    panel: Panel,
+    config: ForecasterConfig,
+    callbacks: Sequence[pl.Callback],
+    record: OnEpoch,
+    device: torch.device,
+    *,
+    phase: str,
+    steps: int | None = None,
+    watched: Panel | None = None,
+    held: int = 0,
+) -> tuple[list[ForecastNetwork], int | None]:
+    """Every member's averaged network, and the median of their best numbers of steps."""
+    windows = Windows(panel, config, device)
+    watch = None
+    if watched is not None and config.training.patience is not None:
+        watch = _watched_windows(watched, config, device, held)
+    networks, best = [], []
+    for member in range(config.training.members):
+        member_config = _member_config(config, member, steps)
+        network, stopped = _train_one(
+            windows, member_config, panel.schema, member, callbacks, record, device, phase, watch
+        )
+        networks.append(network)
+        best.append(stopped)
+    return networks, int(np.median(best)) if watch is not None else None
+
+
+def _member_config(config: ForecasterConfig, member: int, steps: int | None) -> ForecasterConfig:
+    settings = config.training
+    loss = settings.loss_mix[member % len(settings.loss_mix)] if settings.loss_mix else settings.loss
+    cell = settings.cell_mix[member % len(settings.cell_mix)] if settings.cell_mix else (
+        config.model.cell)  # fmt: skip
+    return config.replace(
+        model={"cell": cell},
+        training={
+            "loss": loss.model_dump(),
+            "seed": settings.seed + member,
+            "max_steps": steps or settings.max_steps,
+        },
+    )
+
+
+def _train_one(
+    windows: Windows,
+    config: ForecasterConfig,
+    schema: Schema,
+    member: int,
+    callbacks: Sequence[pl.Callback],
+    record: OnEpoch,
+    device: torch.device,
+    phase: str,
+    watch: list[dict[str, torch.Tensor]] | None,
+) -> tuple[ForecastNetwork, int]:
+    settings = config.training
+    total, epoch = settings.max_steps or 1, settings.epoch_steps or 50
+    # A fork keeps the caller's random state out of ours and ours out of theirs.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        module = ForecastModule(config, schema, windows.calendar)
+        stream = WindowStream(windows, settings.batch_size or 64, epoch, settings.seed)
+        epochs = _Epochs(member, phase, total, settings.batch_size or 64, record, watch is not None)
+        trainer = _trainer(config, device, [*callbacks, epochs])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(
+                module,
+                DataLoader(stream, batch_size=None, num_workers=0),
+                DataLoader(watch, batch_size=None, num_workers=0) if watch else None,
+            )
+    network = epochs.best_network(module)
+    network.to("cpu").eval().requires_grad_(False)
+    _forget_unseen(network, windows, schema)
+    return network, epochs.best_step or total
+
+
+def _trainer(
+    config: ForecasterConfig, device: torch.device, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    settings = config.training
+    precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "tf32": "32-true"}[settings.precision]
+    if settings.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pl.Trainer(
+            max_steps=settings.max_steps or 1,
+            max_epochs=-1,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            precision=precision,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=True,
+        )
+
+
+class _Epochs(pl.Callback):
+    """Per epoch: one row of history, a check for a loss that is no number, the best weights."""
+
+    def __init__(
+        self, member: int, phase: str, total: int, batch: int, record: OnEpoch, watches: bool
+    ) -> None:
+        self.member, self.phase, self.total, self.batch = member, phase, total, batch
+        self.record, self.watches = record, watches
+        self.best_loss, self.best_step, self.without_gain = math.inf, 0, 0
+        self.best: dict[str, torch.Tensor] | None = None
+        self.since, self.steps = time.perf_counter(), 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.since, self.steps = time.perf_counter(), trainer.global_step
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, ForecastModule)
+        done = trainer.global_step - self.steps
+        seconds = time.perf_counter() - self.since
+        loss, norm = module.drain()
+        if done == 0:
+            return
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of member {self.member} is {loss} at step {trainer.global_step}; "
+                "lower training.learning_rate, or look for extreme values in y"
+            )
+        row: dict[str, Any] = {
+            "phase": self.phase,
+            "member": self.member,
+            "step": trainer.global_step,
+            "of": self.total,
+            "train_loss": loss,
+            "grad_norm": norm,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "windows_per_s": done * self.batch / max(seconds, 1e-9),
+        }
+        if self.watches and "val_loss" in trainer.callback_metrics:
+            row["val_loss"] = float(trainer.callback_metrics["val_loss"])
+            self._keep_best(row["val_loss"], trainer, module)
+        self.record(row)
+
+    def _keep_best(self, loss: float, trainer: pl.Trainer, module: ForecastModule) -> None:
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.without_gain = loss, trainer.global_step, 0
+            self.best = copy.deepcopy(module.averaged.state_dict())
+        else:
+            self.without_gain += 1
+            patience = module.config.training.patience
+            if patience is not None and self.without_gain >= patience:
+                trainer.should_stop = True
+
+    def best_network(self, module: ForecastModule) -> ForecastNetwork:
+        network = module.averaged if module.config.training.ema else module.network
+        if self.best is not None:
+            network.load_state_dict(self.best)
+        return network
+
+
+def _watched_windows(
+    panel: Panel, config: ForecasterConfig, device: torch.device, held: int
+) -> list[dict[str, torch.Tensor]]:
+    """Batches at the held-back origins: history up to there, targets after."""
+    enough = np.flatnonzero(panel.lengths > held + 1)
+    chosen = enough[:: max(len(enough) // WATCHED_SERIES, 1)]
+    windows = Windows(panel.select(chosen), config, device)
+    series = torch.arange(len(chosen), device=device)
+    batches = []
+    for back in range(held, config.horizon - 1, -config.horizon):
+        batch = windows.gather(series, windows.length - back - 1)
+        steps = batch["valid"].shape[1]
+        # Only the last origin of each window is scored, whatever its length.
+        batch["valid"] = batch["valid"] * (torch.arange(steps, device=device) == steps - 1)
+        batches.append(batch)
+    return batches
+
+
+def _judge(
+    networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
+) -> tuple[dict[str, float], np.ndarray | None]:
+    """Swing of the members' scores (MASE of the median) and the conformal correction."""
+    levels = config.model.quantile_levels
+    scores = np.zeros(len(networks) + 1)
+    errors = []
+    for index, group in enumerate([*([n] for n in networks), networks]):
+        engine = Forecaster(config=config, schema=panel.schema, networks=group)
+        found = []
+        for back in backs:
+            known = panel.truncate(back, config.horizon)
+            values, spread = engine.scaled_quantiles(known)
+            actual = actuals(panel, back, config.horizon)
+            t = transforms.forward(actual, config.model.transform or "identity")
+            if index == len(networks):
+                errors.append((t[..., None] - values) / spread[:, None, None])
+            point = transforms.inverse(values[..., len(levels) // 2], config.model.transform or "")\
+                if config.model.transform != "identity" else values[..., len(levels) // 2]  # fmt: skip
+            scale = mase_scale(known.y, known.offsets, config.season or 1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scaled = np.abs(actual - point) / scale[:, None]
+            found.append(scaled[np.isfinite(scaled)])
+        scores[index] = float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan
+    members = scores[:-1]
+    swing = {
+        "min": float(np.min(members)),
+        "median": float(np.median(members)),
+        "max": float(np.max(members)),
+        "ensemble": float(scores[-1]),
+    }
+    correction = None
+    if config.calibrate:
+        correction = conformal_correction(np.concatenate(errors), levels)
+    return swing, correction
+
+
+def actuals(panel: Panel, back: int, horizon: int) -> np.ndarray:
+    """[n, H] values after the cutoff ``back`` rows before each end, for `truncate`'s series."""
+    kept = np.flatnonzero(panel.lengths - back > 0)
+    cut = panel.lengths[kept] - back
+    steps = cut[:, None] + np.arange(horizon)
+    inside = steps < panel.lengths[kept, None]
+    source = np.minimum(panel.offsets[:-1][kept, None] + steps, panel.rows - 1)
+    return np.where(inside, panel.y[source], np.nan)
+
+
+def _forget_unseen(network: ForecastNetwork, windows: Windows, schema: Schema) -> None:
+    """Categories that training never showed get the "unseen" token's embedding."""
+    for role in ("past", "future", "static"):
+        encoder = getattr(network, role)
+        if encoder is None:
+            continue
+        for key, table in encoder.tables.items():
+            codes = windows.covariates[role][..., int(key)].long().unique().cpu()
+            with torch.no_grad():
+                for row in set(range(table.weight.shape[0])) - set(codes.tolist()):
+                    if row:
+                        table.weight[row] = table.weight[0]
