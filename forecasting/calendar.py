@@ -73,7 +73,7 @@ class Frequency:
             return Frequency("time", count * _MICROSECONDS[name], anchor if name == "W" else "")
         if name == "B":
             return Frequency("business", count)
-        months = {"M": 1, "Q": 3, "Y": 12}.get(name[0])
+        months = {"M": 1, "Q": 3, "Y": 12}.get(name[0], 0)
         if months and name[1:] in ("S", "E") and (not anchor or anchor in _MONTHS):
             if months == 1 and anchor:
                 raise DataError(f"freq = {text!r} has an anchor that means nothing: {_HELP}")
@@ -88,11 +88,10 @@ class Frequency:
         if self.unit == "business":
             return "B" if self.size == 1 else f"{self.size}B"
         if self.unit == "month":
-            letter, months = next((u, m) for u, m in (("Y", 12), ("Q", 3), ("M", 1)) if
-                                  self.size % m == 0)  # fmt: skip
-            count = "" if self.size == months else str(self.size // months)
+            letter = "Y" if self.size % 12 == 0 else "Q" if self.size % 3 == 0 else "M"
+            many = self.size // {"Y": 12, "Q": 3, "M": 1}[letter]
             anchor = f"-{self.anchor}" if self.anchor and letter != "M" else ""
-            return f"{count}{letter}{'E' if self.end else 'S'}{anchor}"
+            return f"{'' if many == 1 else many}{letter}{'E' if self.end else 'S'}{anchor}"
         for name in ("W", "D", "h", "min", "s", "ms", "us"):
             if self.size % _MICROSECONDS[name] == 0 and (name != "W" or self.anchor):
                 count = self.size // _MICROSECONDS[name]
@@ -177,7 +176,7 @@ class Frequency:
         moved = target.astype("datetime64[D]") + offset.astype("timedelta64[D]")
         return np.asarray(moved.astype("datetime64[us]") + time_of_day)
 
-    def steps_between(self, start: Array, stamps: Array) -> Array:
+    def steps_between(self, start: Array | np.datetime64, stamps: Array) -> Array:
         """Whole steps from ``start`` to ``stamps`` (rounded down), int64, broadcasting."""
         if self.unit == "step":
             return np.asarray((np.asarray(stamps, np.int64) - np.asarray(start)) // self.size)
@@ -221,8 +220,8 @@ def infer_frequency(ds: Array, offsets: Array) -> Frequency:
     if 28 * day <= step <= 366 * day and step % day == 0:
         return _month_frequency(ds, values, counts)
     if step == day:
-        weekday = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
-        if len(ds) >= 10 and not (weekday >= 5).any():
+        weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
+        if len(ds) >= 10 and not (weekdays >= 5).any():
             return Frequency("business", 1)
     if step == 7 * day:
         weekday = int((ds[0].astype("datetime64[D]").astype(np.int64) + 3) % 7)

@@ -6,6 +6,7 @@ replaces each of them before training. This module imports no torch.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -172,7 +173,7 @@ class ModelConfig(Settings):
     @field_validator("quantile_levels")
     @classmethod
     def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
-        if len(levels) % 2 == 0 or any(a >= b for a, b in zip(levels, levels[1:], strict=False)):
+        if len(levels) % 2 == 0 or any(a >= b for a, b in pairwise(levels)):
             raise ValueError("must rise and hold an odd number of levels around 0.5")
         if levels[len(levels) // 2] != 0.5:
             raise ValueError("the middle level must be 0.5")

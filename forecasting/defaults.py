@@ -44,7 +44,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     scale_window = max(model.scale_window or 0, window, min(season, 400), min(8, typical))
     reading = min(max(4 * longest, 4 * horizon, 32), max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
-    chosen = config.replace(
+    return config.replace(
         freq=panel.freq.alias,
         season=season,
         model={
@@ -68,7 +68,6 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "epoch_steps": config.training.epoch_steps or 50,
         },
     )  # fmt: skip
-    return chosen
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:
@@ -100,9 +99,7 @@ def _window(season: int, longest: int, segment: int, horizon: int, typical: int)
     return int(max(min(wanted, typical // 2), season, segment))
 
 
-def _lags(
-    panel: Panel, season: int, window: int, typical: int, horizon: int
-) -> tuple[int, ...]:
+def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) -> tuple[int, ...]:
     year = {"W": 52, "D": 364, "B": 260}.get(panel.freq.alias.split("-")[0])
     if year and window < year and typical > 2 * year + horizon:
         return (year,)

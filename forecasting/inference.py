@@ -188,9 +188,7 @@ class Engine:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _check(
-        self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool
-    ) -> None:
+    def _check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
         if steps < 1 or (steps > self.config.horizon and not extend):
             raise DataError(
                 f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
@@ -228,8 +226,8 @@ class Engine:
                 SeriesProblem(
                     str(panel.ids[i]),
                     "no_observations",
-                    "no value is observed" + (" that is above 0, as this model needs" if positive
-                                              else ""),  # fmt: skip
+                    "no value is observed"
+                    + (" that is above 0, as this model needs" if positive else ""),
                     {"column": "y"},
                 )
             )
@@ -353,7 +351,7 @@ def _onnx_runner(path: Path, threads: int) -> Runner:
 
 def _appended(panel: Panel, values: Array) -> Panel:
     """The panel with [N, h] more values of y; past covariates are missing there."""
-    count, extra = values.shape
+    extra = values.shape[1]
     lengths = panel.lengths + extra
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     series = panel.series

@@ -370,9 +370,7 @@ def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
         )
 
 
-def _append_future(
-    frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]
-) -> pd.DataFrame:
+def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:
     _need_columns(extra, ("unique_id", "ds", *future))
     extra = extra[["unique_id", "ds", *future]]
     return pd.concat([frame, extra], ignore_index=True)

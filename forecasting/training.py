@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from forecasting import transforms
 from forecasting.calibration import conformal_correction
@@ -27,7 +27,7 @@ from forecasting.metrics import mase_scale
 from forecasting.module import ForecastModule
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
-from forecasting.windows import Windows, WindowStream
+from forecasting.windows import Batch, Windows, WindowStream
 
 OnEpoch = Callable[[dict[str, Any]], None]
 
@@ -171,7 +171,9 @@ def _train_members(
 
 def _member_config(config: ForecasterConfig, member: int, steps: int | None) -> ForecasterConfig:
     settings = config.training
-    loss = settings.loss_mix[member % len(settings.loss_mix)] if settings.loss_mix else settings.loss
+    loss = (
+        settings.loss_mix[member % len(settings.loss_mix)] if settings.loss_mix else settings.loss
+    )
     cell = settings.cell_mix[member % len(settings.cell_mix)] if settings.cell_mix else (
         config.model.cell)  # fmt: skip
     return config.replace(
@@ -193,7 +195,7 @@ def _train_one(
     record: OnEpoch,
     device: torch.device,
     phase: str,
-    watch: list[dict[str, torch.Tensor]] | None,
+    watch: list[Batch] | None,
 ) -> tuple[ForecastNetwork, int]:
     settings = config.training
     total, epoch = settings.max_steps or 1, settings.epoch_steps or 50
@@ -209,7 +211,7 @@ def _train_one(
             trainer.fit(
                 module,
                 DataLoader(stream, batch_size=None, num_workers=0),
-                DataLoader(watch, batch_size=None, num_workers=0) if watch else None,
+                DataLoader(_Batches(watch), batch_size=None, num_workers=0) if watch else None,
             )
     network = epochs.best_network(module)
     network.to("cpu").eval().requires_grad_(False)
@@ -242,6 +244,19 @@ def _trainer(
             num_sanity_val_steps=0,
             inference_mode=True,
         )
+
+
+class _Batches(Dataset[Batch]):
+    """Ready-made batches, as Lightning wants them."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
 
 
 class _Epochs(pl.Callback):
@@ -305,7 +320,7 @@ class _Epochs(pl.Callback):
 
 def _watched_windows(
     panel: Panel, config: ForecasterConfig, device: torch.device, held: int
-) -> list[dict[str, torch.Tensor]]:
+) -> list[Batch]:
     """Batches at the held-back origins: history up to there, targets after."""
     enough = np.flatnonzero(panel.lengths > held + 1)
     chosen = enough[:: max(len(enough) // WATCHED_SERIES, 1)]
@@ -338,8 +353,9 @@ def _judge(
             t = transforms.forward(actual, config.model.transform or "identity")
             if index == len(networks):
                 errors.append((t[..., None] - values) / spread[:, None, None])
-            point = transforms.inverse(values[..., len(levels) // 2], config.model.transform or "")\
-                if config.model.transform != "identity" else values[..., len(levels) // 2]  # fmt: skip
+            point = transforms.inverse(
+                values[..., len(levels) // 2], config.model.transform or "identity"
+            )
             scale = mase_scale(known.y, known.offsets, config.season or 1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 scaled = np.abs(actual - point) / scale[:, None]
@@ -375,7 +391,7 @@ def _forget_unseen(network: ForecastNetwork, windows: Windows, schema: Schema) -
         if encoder is None:
             continue
         for key, table in encoder.tables.items():
-            codes = windows.covariates[role][..., int(key)].long().unique().cpu()
+            codes = torch.unique(windows.covariates[role][..., int(key)].long())
             with torch.no_grad():
                 for row in set(range(table.weight.shape[0])) - set(codes.tolist()):
                     if row:

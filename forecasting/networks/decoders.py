@@ -37,10 +37,12 @@ class DirectDecoder(nn.Module):
         context = self.context(hidden)
         if self.ahead is None or ahead is None:
             flat = self.out(nn.functional.gelu(context))
-            return flat.reshape(flat.shape[0], flat.shape[1], self.horizon, self.raw)
+            raw: Tensor = flat.reshape(flat.shape[0], flat.shape[1], self.horizon, self.raw)
+            return raw
         token = context[:, :, None] + self.position + self.ahead(ahead)
         token = token + self.mix(nn.functional.gelu(token))
-        return self.out(nn.functional.gelu(token))
+        out: Tensor = self.out(nn.functional.gelu(token))
+        return out
 
 
 class StateDecoder(nn.Module):
@@ -71,7 +73,8 @@ class StateDecoder(nn.Module):
         if self.inputs is not None:
             token = token + self.inputs(torch.cat(parts, dim=-1))
         hidden, _ = self.stack(token, states)
-        return self.out(hidden)
+        out: Tensor = self.out(hidden)
+        return out
 
 
 def _start_small(layer: nn.Linear) -> None:

@@ -171,9 +171,7 @@ class ForecastNetwork(nn.Module):
             parts.append(static[:, None].expand(-1, shown.shape[1], -1))
         return torch.cat(parts, dim=-1), shown, scale
 
-    def read(
-        self, x: Tensor, states: States | None = None
-    ) -> tuple[Tensor, States]:
+    def read(self, x: Tensor, states: States | None = None) -> tuple[Tensor, States]:
         """All hidden states [B, S, D] of inputs ``x``, and the final states."""
         if self.embedding is not None:
             x = self.embedding(x)
@@ -229,7 +227,8 @@ class ForecastNetwork(nn.Module):
             expanded = static[:, None].expand(-1, hidden.shape[1], -1)
             hidden = torch.cat([hidden, expanded], dim=-1)
         raw = self.decoder(hidden, ahead)
-        return self.head(raw, self._skip(batch, shown, ahead, origins, raw))
+        params: Tensor = self.head(raw, self._skip(batch, shown, ahead, origins, raw))
+        return params
 
     def _skip(
         self, batch: Batch, shown: Tensor, ahead: Tensor | None, origins: Tensor, raw: Tensor

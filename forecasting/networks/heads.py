@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from forecasting.config import ModelConfig
 
@@ -41,12 +41,16 @@ class Head(nn.Module):
         if self.kind == "student_t":
             location = raw[..., 0] + skip
             return torch.stack(
-                [location, F.softplus(raw[..., 1]) + 1e-4, 2.0 + F.softplus(raw[..., 2] + 2.0)],
+                [
+                    location,
+                    functional.softplus(raw[..., 1]) + 1e-4,
+                    2.0 + functional.softplus(raw[..., 2] + 2.0),
+                ],
                 dim=-1,
             )
         if self.kind == "negative_binomial":
-            mean = F.softplus(raw[..., 0] + skip + math.log(math.e - 1.0))
-            return torch.stack([mean + 1e-6, F.softplus(raw[..., 1]) + 1e-4], dim=-1)
+            mean = functional.softplus(raw[..., 0] + skip + math.log(math.e - 1.0))
+            return torch.stack([mean + 1e-6, functional.softplus(raw[..., 1]) + 1e-4], dim=-1)
         return raw + skip[..., None]
 
     def _quantiles(self, raw: Tensor, skip: Tensor) -> Tensor:
@@ -54,7 +58,7 @@ class Head(nn.Module):
         middle = self.size // 2
         median = raw[..., middle] + skip
         # At the start neighbouring levels lie about a tenth of the scale apart.
-        gaps = F.softplus(raw - 2.0)
+        gaps = functional.softplus(raw - 2.0)
         above = median[..., None] + gaps[..., middle + 1 :].cumsum(-1)
         below = median[..., None] - gaps[..., :middle].flip(-1).cumsum(-1).flip(-1)
         return torch.cat([below, median[..., None], above], dim=-1)
@@ -82,7 +86,7 @@ def sample(params: Tensor, uniform: Tensor, head: Head) -> Tensor:
     slopes = (params[..., 1:] - params[..., :-1]) / (knots[1:] - knots[:-1])
     # Piecewise linear in the normal score, the outer pieces going on beyond the last knots.
     value = params[..., 0] + slopes[..., 0] * (normal - knots[0])
-    bends = (slopes[..., 1:] - slopes[..., :-1]) * F.relu(normal[..., None] - knots[1:-1])
+    bends = (slopes[..., 1:] - slopes[..., :-1]) * functional.relu(normal[..., None] - knots[1:-1])
     return value + bends.sum(-1)
 
 

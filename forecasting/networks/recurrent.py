@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = Fals
     """One layer of the named cell, batch first."""
     if cell == "layer_norm_lstm":
         return LayerNormLSTM(inputs, hidden)
-    kinds: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
     return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
 
 
@@ -86,10 +87,10 @@ def initialise(layer: nn.Module, config: ModelConfig) -> None:
     gate = _MEMORY_GATE.get(config.cell)
     for name, weight in layer.named_parameters():
         if name.startswith("weight_hh"):
-            for block in weight.split(weight.shape[1]):
+            for block in torch.split(weight, weight.shape[1]):
                 nn.init.orthogonal_(block)
         elif name.startswith("weight_ih"):
-            for block in weight.split(weight.shape[0] // _gates(config.cell)):
+            for block in torch.split(weight, weight.shape[0] // _gates(config.cell)):
                 nn.init.xavier_uniform_(block)
         elif name.startswith("bias"):
             weight.zero_()
