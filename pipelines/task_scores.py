@@ -26,7 +26,7 @@ Predict = Callable[[Panel], Forecast]
 
 # Deciles for the weighted quantile loss, and the ends of the central 80 % and 95 % intervals.
 LEVELS = (0.025, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.975)
-_DECILES = slice(1, 10)
+_DECILES = LEVELS[1:10]
 _MEDIAN, _LOW80, _HIGH80 = 5, 1, 9
 # Log errors of forecasts at or below zero are those of one unit.
 _LEAST_FOR_LOGS = 1.0
@@ -106,8 +106,9 @@ def _by_series(task: Task, scores: pd.DataFrame, naive2: pd.DataFrame) -> pd.Ser
     if task.about.metric != "owa":
         return scores.groupby("series")[task.about.metric].mean()
     # Each series' share of OWA: their mean is OWA itself.
-    share = sum(scores[c] / metrics.average(naive2[c].to_numpy()) for c in ("smape", "mase"))
-    return (share / 2.0).groupby(scores["series"]).mean()
+    unit = {c: metrics.average(naive2[c].to_numpy()) for c in ("smape", "mase")}
+    share = 0.5 * (scores["smape"] / unit["smape"] + scores["mase"] / unit["mase"])
+    return share.groupby(scores["series"]).mean()
 
 
 def _aligned(
@@ -153,7 +154,7 @@ def _point_scores(
 def _interval_scores(y: Array, quantiles: Array, scale: Array) -> dict[str, Array]:
     counted = (~np.isnan(y)).sum(axis=1)
     low, high = quantiles[..., 0], quantiles[..., -1]
-    deciles = metrics.pinball(y, quantiles[..., _DECILES], LEVELS[_DECILES])
+    deciles = metrics.pinball(y, quantiles[..., _LOW80 : _HIGH80 + 1], _DECILES)
     return {
         "loss": np.nan_to_num(deciles) * counted,
         "size": np.nansum(np.abs(y), axis=1),

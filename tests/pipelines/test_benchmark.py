@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting import metrics
+from forecasting.baselines import naive, seasonal_naive
+from forecasting.errors import DataError, GatecastError, SeriesProblem
+from forecasting.inference import Forecast
+from forecasting.panel import Panel
+from pipelines import benchmark, peers
+from pipelines.benchmark import Report, Row, averaged, configuration, run
+from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
+from pipelines.datasets import PublicSet, Task
+from pipelines.task_scores import LEVELS, difference, score_task, summary
+
+
+def make_task(
+    *, metric: str = "owa", origins: int = 1, future: bool = False, count: int = 6
+) -> Task:
+    """Monthly series with a season and noise, and one hole."""
+    rng = np.random.default_rng(0)
+    rows = 60
+    season = 1 + 0.3 * np.sin(2 * np.pi * np.arange(rows) / 12)
+    y = 50 * season * np.exp(0.1 * rng.normal(size=(count, rows)))
+    y[0, 40] = np.nan
+    promotion = (rng.random((count, rows)) < 0.2).astype(float)
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat([f"s{i}" for i in range(count)], rows),
+            "ds": np.tile(pd.date_range("2020-01-01", periods=rows, freq="MS"), count),
+            "y": (y * (1 + promotion) if future else y).ravel(),
+            "promotion": promotion.ravel(),
+        }
+    )
+    panel = Panel.from_frame(frame, freq="MS", future=["promotion"] if future else [])
+    about = PublicSet(
+        name="made",
+        title="made for a test",
+        layout="",
+        files={},
+        source="",
+        licence="",
+        frequency="MS",
+        season=12,
+        measure_season=12,
+        horizons=(6,),
+        metric=metric,
+        protocol="",
+        published=({"method": "someone", "owa": 0.5},),
+    )
+    back = 6 * np.arange(origins, 0, -1)
+    return Task("made", about, panel, 6, int(back[0]), back)
+
+
+def test_window_scores_equal_the_measures_on_the_whole() -> None:
+    task = make_task(origins=3)
+    scores = score_task(task, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
+    assert scores["series"].tolist() == [f"s{i}" for i in range(6)] * 3
+    y, mean, quantiles = [], [], []
+    for panel, actual, _ in task.rounds():
+        forecast = seasonal_naive(panel, 6, season=12, levels=LEVELS)
+        y.append(actual)
+        mean.append(forecast.mean)
+        quantiles.append(forecast.quantiles)
+    y, mean, quantiles = (np.concatenate(v) for v in (y, mean, quantiles))
+    history = task.history
+    scale = np.tile(metrics.mase_scale(history.y, history.offsets, 12), 3)
+    found = summary(scores)
+    assert found["smape"] == pytest.approx(metrics.average(metrics.smape(y, mean)))
+    assert found["mase"] == pytest.approx(metrics.average(metrics.mase(y, mean, scale)))
+    assert found["wql"] == pytest.approx(metrics.wql(y, quantiles[..., 1:10], LEVELS[1:10]))
+    low, high = quantiles[..., 0], quantiles[..., -1]
+    assert found["msis"] == pytest.approx(metrics.average(metrics.msis(y, low, high, scale)))
+    assert abs(found["coverage95"] - 0.95) == pytest.approx(metrics.acd(y, low, high))
+    assert summary(scores, scores)["owa"] == pytest.approx(1.0)
+
+
+def test_a_refused_series_is_scored_as_seasonal_naive_and_counted() -> None:
+    task = make_task()
+
+    def predict(panel: Panel) -> Forecast:
+        whole = seasonal_naive(panel.select(np.arange(1, len(panel))), 6, season=12, levels=LEVELS)
+        return replace(whole, problems=[SeriesProblem("s0@6", "refused", "for a reason")])
+
+    scores = score_task(task, predict)
+    naive_scores = score_task(task, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
+    assert scores["refused"].tolist() == [1, 0, 0, 0, 0, 0]
+    pd.testing.assert_frame_equal(scores.drop(columns="refused"),
+                                  naive_scores.drop(columns="refused"))  # fmt: skip
+
+
+def test_the_interval_of_a_difference_is_about_the_tasks_own_metric() -> None:
+    task = make_task(origins=2)
+    a = score_task(task, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
+    b = score_task(task, lambda p: naive(p, 6, levels=LEVELS))
+    found = difference(task, a, b, b)
+    assert found is not None
+    assert found[0] == pytest.approx(summary(a, b)["owa"] - 1.0)
+    assert found[1] <= found[0] <= found[2] < 0
+    assert difference(task, a.iloc[:6], b, b) is None
+    by_error = difference(make_task(metric="mae"), a, b, b)
+    assert by_error is not None
+    assert by_error[0] == pytest.approx(summary(a)["mae"] - summary(b)["mae"])
+
+
+def test_a_peer_is_scored_once_per_data_and_read_back_alike(tmp_path: Path) -> None:
+    task = make_task()
+    first = peers.peer_scores(task, peers.NAIVE2, cache=tmp_path)
+    again = peers.peer_scores(task, peers.NAIVE2, cache=tmp_path)
+    assert (first.cached, again.cached) == (False, True)
+    pd.testing.assert_frame_equal(first.scores, again.scores)
+    other = replace(task, full=replace(task.full, y=task.full.y + 1.0))
+    assert not peers.peer_scores(other, peers.NAIVE2, cache=tmp_path).cached
+    assert not peers.peer_scores(task, peers.NAIVE2, cache=None).cached
+
+
+def test_a_run_scores_ours_beside_peers_and_published_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(benchmark, "load", lambda *_, **__: [make_task()])
+    settings = {
+        "model": {"hidden_size": 8, "layers": 1},
+        "training": {"max_steps": 3, "validation": "none", "threads": 1},
+        "calibrate": False,
+    }
+    seen: list[str] = []
+    report = run(
+        ["made"],
+        models=["chosen", "GRU", "LSTM"],
+        peer_names=[],
+        settings=settings,
+        cache=tmp_path / "cache",
+        on_row=lambda row: seen.append(row.model),
+    )
+    assert seen == ["Naive2", "seasonal naive", "chosen", "GRU", "LSTM", "someone"]
+    rows = {r.model: r for r in report.rows}
+    assert rows["Naive2"].scores["owa"] == 1.0
+    assert all(math.isfinite(v) for v in rows["LSTM"].scores.values())
+    assert rows["LSTM"].config["model"]["cell"] == "lstm"
+    assert set(rows["LSTM"].versus) == {"Naive2", "seasonal naive"}
+    assert Report.read(report.save(tmp_path)) == report
+    (table,) = terminal_tables(report)
+    assert table.row_count == len(report.rows)
+    page = tmp_path / "accuracy.md"
+    page.write_text("# Accuracy\n\nBefore.\n")
+    for _ in range(2):
+        write_markdown(page, markdown([report]))
+    text = page.read_text()
+    assert text.startswith("# Accuracy\n\nBefore.")
+    assert text.count("| someone (published) | 0.500 |") == 1
+
+
+def test_equal_settings_are_trained_once() -> None:
+    task = make_task()
+    chosen = configuration(task, "chosen", {})
+    assert chosen.model.cell in ("gru", "lstm")
+    assert configuration(task, "LSTM", {}).model.cell == "lstm"
+    assert configuration(task, "GRU", {"model": {"hidden_size": 8}}).model.hidden_size == 8
+
+
+def test_a_set_of_several_tasks_gets_the_mean_of_those_who_ran_on_all() -> None:
+    about = make_task().about
+    rows = [
+        Row("made_1", "made", "mse", "a", "ours", {"mse": 1.0, "mae": 2.0}, 3.0),
+        Row("made_2", "made", "mse", "a", "ours", {"mse": 2.0}, 4.0),
+        Row("made_2", "made", "mse", "b", "peer", {"mse": 2.0}, 1.0),
+    ]
+    (mean,) = averaged(about, rows)
+    assert (mean.task, mean.model, mean.scores, mean.seconds) == ("made", "a", {"mse": 1.5}, 7.0)
+
+
+def test_unknown_models_and_missing_results_are_refused() -> None:
+    with pytest.raises(DataError, match="'transformer'; known: chosen, LSTM, GRU"):
+        run(["nn5_daily"], models=["transformer"])
+    with pytest.raises(DataError, match="gatecast benchmark"):
+        markdown([])
+
+
+def test_lightgbm_learns_what_a_covariate_says_of_the_future(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("mlforecast")
+    pytest.importorskip("lightgbm")
+    from pipelines import lightgbm_peer
+
+    monkeypatch.setitem(lightgbm_peer.SETTINGS, "n_estimators", 60)
+    task = make_task(future=True, count=20)
+    assert peers.LIGHTGBM in peers.peers_of(task)
+    tree = summary(peers.peer_scores(task, peers.LIGHTGBM, cache=None).scores)
+    flat = summary(peers.peer_scores(task, peers.SEASONAL_NAIVE, cache=None).scores)
+    assert tree["mae"] < 0.7 * flat["mae"]
+    assert "wql" not in tree
+
+
+def test_when_a_package_is_absent_then_the_peer_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(peers._PACKAGES, peers.AUTO_ETS, ("no-such-package",))
+    assert not peers.available(peers.AUTO_ETS)
+    assert peers.available(peers.NAIVE2)
+    monkeypatch.setitem(__import__("sys").modules, "mlforecast", None)
+    from pipelines.lightgbm_peer import fit_lightgbm
+
+    with pytest.raises(GatecastError, match=r"gatecast\[benchmark\]"):
+        fit_lightgbm(make_task(future=True).train, 6, 12)
