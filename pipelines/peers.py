@@ -11,11 +11,12 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from forecasting import baselines, statistical
@@ -107,12 +108,21 @@ def _predictor(task: Task, peer: str) -> Callable[[Panel], Forecast]:
         from pipelines.lightgbm_peer import fit_lightgbm
 
         return fit_lightgbm(task.train, task.horizon, task.about.season)
-    function, season = _PREDICTORS[peer], task.about.measure_season
+    function, season, logs = _PREDICTORS[peer], task.about.measure_season, _in_logs(task)
 
     def predict(panel: Panel) -> Forecast:
-        return function(panel, task.horizon, season=season, levels=LEVELS)
+        seen = replace(panel, y=np.log(panel.y)) if logs else panel
+        forecast = function(seen, task.horizon, season=season, levels=LEVELS)
+        if not logs:
+            return forecast
+        return replace(forecast, mean=np.exp(forecast.mean), quantiles=np.exp(forecast.quantiles))
 
     return predict
+
+
+def _in_logs(task: Task) -> bool:
+    """Whether peers forecast logs: where logs are scored, anything else would be a straw man."""
+    return task.about.metric == "mae_log"
 
 
 def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
@@ -130,6 +140,8 @@ def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
         "rows": rows,
         "versions": _versions(peer),
     }
+    if _in_logs(task) and peer != LIGHTGBM:
+        parts["transform"] = "log"
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

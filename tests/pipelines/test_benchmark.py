@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from forecasting import metrics
-from forecasting.baselines import naive, seasonal_naive
+from forecasting.baselines import naive, naive_arrays, seasonal_naive
 from forecasting.errors import DataError, GatecastError, SeriesProblem
 from forecasting.inference import Forecast
 from forecasting.panel import Panel
@@ -118,6 +118,18 @@ def test_a_peer_is_scored_once_per_data_and_read_back_alike(tmp_path: Path) -> N
     other = replace(task, full=replace(task.full, y=task.full.y + 1.0))
     assert not peers.peer_scores(other, peers.NAIVE2, cache=tmp_path).cached
     assert not peers.peer_scores(task, peers.NAIVE2, cache=None).cached
+
+
+def test_where_logs_are_scored_peers_forecast_logs() -> None:
+    task = make_task(metric="mae_log")
+    scores = peers.peer_scores(task, peers.SEASONAL_NAIVE, cache=None).scores
+    plain = peers.peer_scores(make_task(), peers.SEASONAL_NAIVE, cache=None).scores
+    np.testing.assert_allclose(scores["mae"], plain["mae"])
+    ((panel, y, _),) = task.rounds()
+    forecast = naive_arrays(np.log(panel.y), panel.offsets, 6, 12, LEVELS)
+    expected = metrics.average(metrics.mae(np.log(y), forecast.mean))
+    assert summary(scores)["mae_log"] == pytest.approx(expected)
+    assert (scores["loss"] != plain["loss"]).all()
 
 
 def test_a_run_scores_ours_beside_peers_and_published_figures(
