@@ -108,7 +108,7 @@ def _predictor(task: Task, peer: str) -> Callable[[Panel], Forecast]:
         from pipelines.lightgbm_peer import fit_lightgbm
 
         return fit_lightgbm(task.train, task.horizon, task.about.season)
-    function, season, logs = _PREDICTORS[peer], task.about.measure_season, _in_logs(task)
+    function, season, logs = _PREDICTORS[peer], task.about.measure_season, _in_logs(task, peer)
 
     def predict(panel: Panel) -> Forecast:
         seen = replace(panel, y=np.log(panel.y)) if logs else panel
@@ -120,9 +120,12 @@ def _predictor(task: Task, peer: str) -> Callable[[Panel], Forecast]:
     return predict
 
 
-def _in_logs(task: Task) -> bool:
-    """Whether peers forecast logs: where logs are scored, anything else would be a straw man."""
-    return task.about.metric == "mae_log"
+def _in_logs(task: Task, peer: str) -> bool:
+    """Whether a peer forecasts logs: where logs are scored, ETS of units would be a straw man.
+
+    Naive forecasts are the same either way, but the ends of a random walk of logs explode.
+    """
+    return task.about.metric == "mae_log" and peer in (AUTO_ETS, AUTO_THETA)
 
 
 def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
@@ -140,7 +143,7 @@ def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
         "rows": rows,
         "versions": _versions(peer),
     }
-    if _in_logs(task) and peer != LIGHTGBM:
+    if _in_logs(task, peer):
         parts["transform"] = "log"
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
