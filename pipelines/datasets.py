@@ -106,7 +106,8 @@ class Task:
 
         Yields
         ------
-        panel : of n windows, series varying fastest; ids end in ``@`` and the rows back.
+        panel : of n windows, series varying fastest; where a task has several origins, ids end in
+            ``@`` and the rows back.
         y : [n, h] actuals, NaN where unknown. series : [n] position in ``full``.
         """
         count = len(self.full)
@@ -124,9 +125,11 @@ class Task:
                 base = base.select(series).truncate(back - newest, self.horizon)
             if context is not None:
                 base = base.tail(context)
-            ids = [f"{self.full.ids[s]}@{b}" for s, b in zip(series, back, strict=True)]
             rows = (self.full.offsets[1:][series] - back)[:, None] + np.arange(self.horizon)
-            panel = replace(base, ids=np.array(ids, dtype=object))
+            ids = self.full.ids[series]
+            if len(self.origins) > 1:
+                ids = np.array([f"{i}@{b}" for i, b in zip(ids, back, strict=True)], dtype=object)
+            panel = replace(base, ids=ids)
             yield panel, self.full.y[rows], series
 
 

@@ -86,7 +86,7 @@ def test_a_refused_series_is_scored_as_seasonal_naive_and_counted() -> None:
 
     def predict(panel: Panel) -> Forecast:
         whole = seasonal_naive(panel.select(np.arange(1, len(panel))), 6, season=12, levels=LEVELS)
-        return replace(whole, problems=[SeriesProblem("s0@6", "refused", "for a reason")])
+        return replace(whole, problems=[SeriesProblem("s0", "refused", "for a reason")])
 
     scores = score_task(task, predict)
     naive_scores = score_task(task, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
