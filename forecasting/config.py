@@ -175,6 +175,8 @@ class ModelConfig(Settings):
     def _levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
         if len(levels) % 2 == 0 or any(a >= b for a, b in pairwise(levels)):
             raise ValueError("must rise and hold an odd number of levels around 0.5")
+        if len(levels) < 3:
+            raise ValueError("must hold three levels or more: intervals are made from them")
         if levels[len(levels) // 2] != 0.5:
             raise ValueError("the middle level must be 0.5")
         return levels
@@ -190,10 +192,20 @@ class ModelConfig(Settings):
                 f"model.decoder = recursive feeds back one step at a time and needs "
                 f"model.segment = 1, not {self.segment}"
             )
-        if self.decoder == "recursive" and self.head == "point":
+        if self.decoder == "recursive" and self.head not in ("quantiles", "student_t"):
             raise ValueError(
-                "model.decoder = recursive draws sample paths and needs a distribution: "
-                "model.head = quantiles, student_t or negative_binomial"
+                "model.decoder = recursive draws sample paths by a quantile function: it needs "
+                f"model.head = quantiles or student_t, not {self.head}"
+            )
+        if self.bidirectional and self.cell == "layer_norm_lstm":
+            raise ValueError(
+                "model.cell = layer_norm_lstm reads in one direction only: "
+                "set model.bidirectional = false, or another cell"
+            )
+        if self.bidirectional and self.hidden_size % 2:
+            raise ValueError(
+                f"model.hidden_size = {self.hidden_size} must be even with "
+                "model.bidirectional = true: each direction gets one half"
             )
         if self.head == "negative_binomial" and self.transform not in (None, "identity"):
             raise ValueError(

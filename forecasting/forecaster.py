@@ -113,6 +113,13 @@ class Forecaster(Engine):
         ``metrics`` and ``extra`` (lineage and the like) are kept in the manifest.
         """
         target = Path(path)
+        if target.is_file() or (
+            target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file()
+        ):
+            raise BundleError(
+                f"{target} exists and is no saved forecaster: it is not overwritten; "
+                "name another folder"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:

@@ -216,9 +216,10 @@ class Engine:
     def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
         """The series that can be forecast, and why the others cannot."""
         problems: list[SeriesProblem] = []
-        t = transforms.forward(panel.y, self.config.model.transform or "identity")
+        window = panel.tail(self.context)
+        t = transforms.forward(window.y, self.config.model.transform or "identity")
         # reduceat would misread empty series; bincount counts them as nothing observed.
-        seen = np.bincount(panel.series, weights=~np.isnan(t), minlength=len(panel)) > 0
+        seen = np.bincount(window.series, weights=~np.isnan(t), minlength=len(panel)) > 0
         good = seen.copy()
         for i in np.flatnonzero(~seen):
             positive = self.config.model.transform == "log"
@@ -226,11 +227,23 @@ class Engine:
                 SeriesProblem(
                     str(panel.ids[i]),
                     "no_observations",
-                    "no value is observed"
+                    f"no value is observed in the last {self.context} steps"
                     + (" that is above 0, as this model needs" if positive else ""),
                     {"column": "y"},
                 )
             )
+        if self.config.model.head == "negative_binomial":
+            below = np.bincount(window.series, weights=window.y < 0, minlength=len(panel)) > 0
+            good &= ~below
+            for i in np.flatnonzero(below):
+                problems.append(
+                    SeriesProblem(
+                        str(panel.ids[i]),
+                        "negative_count",
+                        "a value is below 0, but this model forecasts counts",
+                        {"column": "y"},
+                    )
+                )
         if self.schema.future:
             ahead = np.full((len(panel), steps, len(self.schema.future)), np.nan)
             if panel.horizon is not None:

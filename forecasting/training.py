@@ -21,8 +21,9 @@ from forecasting import transforms
 from forecasting.calibration import conformal_correction
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import resolve
-from forecasting.errors import TrainingError
+from forecasting.errors import DataError, TrainingError
 from forecasting.forecaster import Forecaster
+from forecasting.geometry import Geometry
 from forecasting.metrics import mase_scale
 from forecasting.module import ForecastModule
 from forecasting.networks import ForecastNetwork
@@ -63,7 +64,7 @@ def fit(
     where = pick_device(device)
     config = resolve(config, panel)
     torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
-    panel = replace(panel, schema=fitted_schema(panel))
+    _check_counts(panel, config)
     history: list[dict[str, Any]] = []
 
     def record(row: dict[str, Any]) -> None:
@@ -77,6 +78,8 @@ def fit(
     best_steps = None
     networks: list[ForecastNetwork] = []
     if held:
+        # Covariates are standardised by what was known at the cutoff, like all else.
+        panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
         past = panel.truncate(held)
         networks, best_steps = _train_members(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
@@ -84,6 +87,7 @@ def fit(
         backs = range(held, config.horizon - 1, -config.horizon)
         swing, correction = _judge(networks, panel, config, list(backs))
     if not held or config.training.validation == "refit":
+        panel = replace(panel, schema=fitted_schema(panel))
         networks, _ = _train_members(
             panel, config, callbacks, record, where, steps=best_steps, phase="final"
         )
@@ -105,6 +109,17 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device = cuda, but this machine shows no GPU; use device = cpu")
     return device
+
+
+def _check_counts(panel: Panel, config: ForecasterConfig) -> None:
+    below = np.flatnonzero(panel.y < 0)
+    if config.model.head == "negative_binomial" and len(below):
+        at = int(below[0])
+        series = panel.ids[panel.series[at]]
+        raise DataError(
+            f"series {series!r} has y = {panel.y[at]:g}, but model.head = negative_binomial "
+            "forecasts counts, from 0 up; choose quantiles or student_t"
+        )
 
 
 def fitted_schema(panel: Panel) -> Schema:
@@ -328,7 +343,7 @@ def _watched_windows(
     series = torch.arange(len(chosen), device=device)
     batches = []
     for back in range(held, config.horizon - 1, -config.horizon):
-        batch = windows.gather(series, windows.length - back - 1)
+        batch = windows.gather(series, windows.length - back - 1, padded=True)
         steps = batch["valid"].shape[1]
         # Only the last origin of each window is scored, whatever its length.
         batch["valid"] = batch["valid"] * (torch.arange(steps, device=device) == steps - 1)
@@ -352,7 +367,8 @@ def _judge(
             actual = actuals(panel, back, config.horizon)
             t = transforms.forward(actual, config.model.transform or "identity")
             if index == len(networks):
-                errors.append((t[..., None] - values) / spread[:, None, None])
+                scaled_errors = (t[..., None] - values) / spread[:, None, None]
+                errors.append(np.where(_has_spread(known, config), scaled_errors, np.nan))
             point = transforms.inverse(
                 values[..., len(levels) // 2], config.model.transform or "identity"
             )
@@ -361,17 +377,34 @@ def _judge(
                 scaled = np.abs(actual - point) / scale[:, None]
             found.append(scaled[np.isfinite(scaled)])
         scores[index] = float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan
-    members = scores[:-1]
-    swing = {
-        "min": float(np.min(members)),
-        "median": float(np.median(members)),
-        "max": float(np.max(members)),
-        "ensemble": float(scores[-1]),
-    }
+    members, swing = scores[:-1], {}
+    if np.isfinite(scores).all():
+        swing = {
+            "min": float(np.min(members)),
+            "median": float(np.median(members)),
+            "max": float(np.max(members)),
+            "ensemble": float(scores[-1]),
+        }
     correction = None
     if config.calibrate:
         correction = conformal_correction(np.concatenate(errors), levels)
     return swing, correction
+
+
+def _has_spread(known: Panel, config: ForecasterConfig) -> np.ndarray:
+    """[n, 1, 1] whether an origin has a spread of its own to measure errors in.
+
+    Where nothing was observed, or nothing deviated, the spread is a stand-in: such errors say
+    nothing of other series and must not widen their intervals.
+    """
+    window = known.tail(Geometry.of(config).rows)
+    t = transforms.forward(window.y, config.model.transform or "identity")
+    seen, series = ~np.isnan(t), window.series
+    low, high = np.full(len(known), np.inf), np.full(len(known), -np.inf)
+    np.minimum.at(low, series[seen], t[seen])
+    np.maximum.at(high, series[seen], t[seen])
+    needed = high > low if config.model.spread == "mad" else high >= low
+    return np.asarray(needed)[:, None, None]
 
 
 def actuals(panel: Panel, back: int, horizon: int) -> np.ndarray:

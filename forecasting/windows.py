@@ -128,8 +128,12 @@ class Windows:
         origin = low + (where * (high - low + 1)).long()
         return self.gather(self.usable[pick], origin)
 
-    def gather(self, series: Tensor, origin: Tensor) -> Batch:
+    def gather(self, series: Tensor, origin: Tensor, *, padded: bool = False) -> Batch:
         """The windows of ``series`` [B] whose last origins are at rows ``origin`` [B].
+
+        A short series begins with the window and leaves its later steps empty, so that every
+        origin of it counts; when only the last origin does (``padded``, or origins = last) it ends
+        with the window.
 
         Returns
         -------
@@ -139,8 +143,7 @@ class Windows:
         """
         geometry = self.geometry
         back = (geometry.steps - 1) * geometry.segment
-        if self.config.training.origins == "all":
-            # A short series begins with the window and leaves its later steps empty.
+        if self.config.training.origins == "all" and not padded:
             available = origin // geometry.segment * geometry.segment
             back_steps = torch.minimum(torch.full_like(origin, back), available)
         else:
@@ -150,7 +153,9 @@ class Windows:
         offsets = torch.arange(geometry.rows + geometry.horizon, device=self.device)
         column = start[:, None] + offsets
         inside = (column >= 0) & (column < self.length[series, None])
-        row = (self.begin[series, None] + column).clamp(0, len(self.y) - 1)
+        # Beyond its ends a series shows its own first or last row, masked; never a neighbour's.
+        own = torch.minimum(column.clamp(min=0), self.length[series, None] - 1)
+        row = self.begin[series, None] + own
         mask = self.mask[row] * inside
         batch: Batch = {"y": self.y[row] * mask, "mask": mask}
         history = row[:, : geometry.rows]

@@ -58,7 +58,7 @@ class CovariateEncoder(nn.Module):
         for j, covariate in enumerate(self.covariates):
             column = values[..., j]
             if covariate.type == "real":
-                parts.append(torch.stack([column, mask[..., j]], dim=-1))
+                parts.append(torch.stack([column * mask[..., j], mask[..., j]], dim=-1))
             elif covariate.encoding == "onehot":
                 codes = torch.arange(len(covariate.categories) + 1, device=values.device)
                 parts.append((column[..., None] == codes).to(values.dtype))
@@ -96,8 +96,10 @@ class ForecastNetwork(nn.Module):
         width = model.hidden_size
         self.encoder = RecurrentStack(width if embeds else inputs, model)
         self.head = Head(model)
-        # Known-future features: the covariates, their change against the window, the calendar.
-        self.ahead = future + len(schema.future) + self.calendar if future else 0
+        # Known-future features: the covariates, the change of real ones against the window, the
+        # calendar.
+        self.amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
+        self.ahead = future + len(self.amounts) + self.calendar if future else 0
         horizon = 1 if model.decoder == "recursive" else geometry.horizon
         self.decoder: DirectDecoder | StateDecoder
         if model.decoder == "encoder_decoder":
@@ -189,13 +191,15 @@ class ForecastNetwork(nn.Module):
         if self.future is not None:
             values, known = batch["future"], batch["future_mask"]
             parts.append(_gather(self.future(values, known), index))
-            back = ends[:, None] + torch.arange(
-                1 - self.geometry.scale_window, 1, device=ends.device
-            )
-            seen = _gather(known, back)
-            usual = (_gather(values, back) * seen).sum(2) / seen.sum(2).clamp(min=1.0)
-            ahead_known = _gather(known, index)
-            parts.append((_gather(values, index) - usual[:, :, None]) * ahead_known)
+            if self.amounts:
+                values, known = values[..., self.amounts], known[..., self.amounts]
+                back = ends[:, None] + torch.arange(
+                    1 - self.geometry.scale_window, 1, device=ends.device
+                )
+                seen = _gather(known, back)
+                usual = (_gather(values, back) * seen).sum(2) / seen.sum(2).clamp(min=1.0)
+                ahead_known = _gather(known, index)
+                parts.append((_gather(values, index) - usual[:, :, None]) * ahead_known)
         if self.calendar:
             parts.append(_gather(batch["time"], index))
         return torch.cat(parts, dim=-1)
