@@ -106,6 +106,8 @@ class Backtest:
         for model in self.models:
             errors = self.errors(model)
             quantiles = self.quantiles[model]
+            # Where a model gave no forecast there is nothing of it to score.
+            answered = np.where(np.isnan(quantiles).any(axis=-1), np.nan, self.actual)
             rows[model] = {
                 "smape": _average(errors["smape"]),
                 "mase": _average(errors["mase"]),
@@ -113,7 +115,7 @@ class Backtest:
                 np.nan,
                 "rmse": float(np.sqrt(np.nanmean(np.square(errors["ae"]))))
                 if np.isfinite(errors["ae"]).any() else np.nan,
-                "wql": metrics.wql(self.actual, quantiles, self.levels),
+                "wql": metrics.wql(answered, quantiles, self.levels),
                 "bias": _average(errors["bias"]),
                 **{f"coverage_{width}": self.coverage(model, width) for width in (80, 95)},
             }  # fmt: skip

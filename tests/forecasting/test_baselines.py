@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import metrics
+from forecasting.backtest import backtest
 from forecasting.baselines import (
     DEFAULT_LEVELS,
     fill_missing,
@@ -282,3 +283,31 @@ def test_a_panel_gets_a_forecast_and_names_the_series_it_cannot_forecast() -> No
     assert naive(panel, 2).mean[0].tolist() == [1.0, 1.0]
     with pytest.raises(DataError, match="season = 0"):
         seasonal_naive(panel, 2, season=0)
+
+
+def test_a_backtest_scores_a_baseline_only_where_it_has_a_forecast() -> None:
+    days = pd.date_range("2026-01-01", periods=40, freq="D")
+    frame = pd.DataFrame(
+        {
+            "unique_id": np.repeat(["a", "late"], 40),
+            "ds": np.tile(days, 2),
+            "y": np.tile(np.arange(40.0) % 7 + 1, 2),
+        }
+    )
+    frame.loc[(frame["unique_id"] == "late") & (frame["ds"] < "2026-01-30"), "y"] = np.nan
+    panel = Panel.from_frame(frame, freq="D")
+    levels = (0.1, 0.5, 0.9)
+    result = backtest(
+        panel,
+        {"naive": lambda p: seasonal_naive(p, 5, levels=levels)},
+        horizon=5,
+        season=7,
+        levels=levels,
+        windows=3,
+    )
+    # The first cutoff comes before anything of "late" was seen; what is forecast is exact for "a".
+    assert np.isnan(result.mean["naive"]).any()
+    scores = result.scores().loc["naive"]
+    assert np.isfinite(scores["wql"])
+    by_series = result.by_series().set_index("unique_id")
+    assert by_series.loc["a", "smape"] == 0
