@@ -37,11 +37,16 @@ def auto_ets(
     season: int | None = None,
     levels: Sequence[float] = DEFAULT_LEVELS,
     rows: int | None = None,
+    jobs: int = 1,
 ) -> Forecast:
-    """Exponential smoothing with the components that its AICc chooses; see `auto_ets_arrays`."""
+    """Exponential smoothing with the components that its AICc chooses; see `auto_ets_arrays`.
+
+    ``rows`` : of history to look at, None for all. ``jobs`` : processes to fit the series in.
+    """
     panel = panel if rows is None else panel.tail(rows)
     season = panel.freq.season if season is None else season
-    return auto_ets_arrays(panel.y, panel.offsets, horizon, season, levels).of(panel, levels)
+    reference = auto_ets_arrays(panel.y, panel.offsets, horizon, season, levels, jobs)
+    return reference.of(panel, levels)
 
 
 def auto_theta(
@@ -51,15 +56,25 @@ def auto_theta(
     season: int | None = None,
     levels: Sequence[float] = DEFAULT_LEVELS,
     rows: int | None = None,
+    jobs: int = 1,
 ) -> Forecast:
-    """The best of four Theta models by in-sample error; see `auto_theta_arrays`."""
+    """The best of four Theta models by in-sample error; see `auto_theta_arrays`.
+
+    ``rows`` : of history to look at, None for all. ``jobs`` : processes to fit the series in.
+    """
     panel = panel if rows is None else panel.tail(rows)
     season = panel.freq.season if season is None else season
-    return auto_theta_arrays(panel.y, panel.offsets, horizon, season, levels).of(panel, levels)
+    reference = auto_theta_arrays(panel.y, panel.offsets, horizon, season, levels, jobs)
+    return reference.of(panel, levels)
 
 
 def auto_ets_arrays(
-    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = DEFAULT_LEVELS
+    y: Array,
+    offsets: Array,
+    horizon: int,
+    season: int,
+    levels: Sequence[float] = DEFAULT_LEVELS,
+    jobs: int = 1,
 ) -> Reference:
     """AutoETS of [T] histories; a season beyond 24 is taken out by STL first.
 
@@ -72,11 +87,16 @@ def auto_ets_arrays(
         model = models.MSTL(season_length=season, trend_forecaster=models.AutoETS(model="ZZN"))
     else:
         model = models.AutoETS(season_length=season)
-    return _forecast(model, y, offsets, horizon, season, levels)
+    return _forecast(model, y, offsets, horizon, season, levels, jobs)
 
 
 def auto_theta_arrays(
-    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = DEFAULT_LEVELS
+    y: Array,
+    offsets: Array,
+    horizon: int,
+    season: int,
+    levels: Sequence[float] = DEFAULT_LEVELS,
+    jobs: int = 1,
 ) -> Reference:
     """AutoTheta of [T] histories.
 
@@ -84,7 +104,8 @@ def auto_theta_arrays(
     ------
     GatecastError : statsforecast is not installed.
     """
-    return _forecast(_models().AutoTheta(season_length=season), y, offsets, horizon, season, levels)
+    model = _models().AutoTheta(season_length=season)
+    return _forecast(model, y, offsets, horizon, season, levels, jobs)
 
 
 def _models() -> Any:
@@ -99,7 +120,13 @@ def _models() -> Any:
 
 
 def _forecast(
-    model: Any, y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float]
+    model: Any,
+    y: Array,
+    offsets: Array,
+    horizon: int,
+    season: int,
+    levels: Sequence[float],
+    jobs: int,
 ) -> Reference:
     """Histories are filled first; where the library fails on a series, seasonal naive stands in."""
     from statsforecast import StatsForecast
@@ -121,7 +148,9 @@ def _forecast(
     with warnings.catch_warnings():
         # One line per awkward series would drown everything else.
         warnings.simplefilter("ignore")
-        library = StatsForecast(models=[model], freq=1, n_jobs=1, fallback_model=_models().Naive())
+        library = StatsForecast(
+            models=[model], freq=1, n_jobs=jobs, fallback_model=_models().Naive()
+        )
         out = library.forecast(df=frame, h=horizon, level=asked_widths or None)
     out = out.sort_values("unique_id", kind="stable")
     name = model.alias

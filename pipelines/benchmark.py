@@ -179,8 +179,13 @@ def machine() -> str:
     if info.is_file():
         lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores, Python {platform.python_version()}"
+    return f"{name}, {cores()} cores, Python {platform.python_version()}"
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return allowed or 1
 
 
 def versions() -> dict[str, str]:
@@ -212,7 +217,7 @@ def _run_task(
             say(f"{task.name}: {peer} is left out, its package is not installed")
             continue
         say(f"{task.name}: {peer}")
-        result = peers.peer_scores(task, peer, cache=cache)
+        result = peers.peer_scores(task, peer, cache=cache, jobs=cores())
         tables[peer] = result.scores
         same = len(result.scores) == len(tables[peers.NAIVE2])
         scores = summary(result.scores, tables[peers.NAIVE2] if same else None)

@@ -31,6 +31,8 @@ SCORES_VERSION = 1
 # Models fitted anew in each window take every so many origins where there are many.
 STRIDE = 96
 MANY_ORIGINS = 100
+# Fewer series are fitted before further processes have started.
+SERIES_TO_SHARE = 100
 
 SEASONAL_NAIVE = "seasonal naive"
 NAIVE2 = "Naive2"
@@ -75,10 +77,11 @@ def available(peer: str) -> bool:
     return True
 
 
-def peer_scores(task: Task, peer: str, *, cache: Path | None) -> PeerScores:
+def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> PeerScores:
     """Scores of a peer, from the cache if the same data were scored before.
 
-    ``cache`` is a folder, or None to compute anew and keep nothing.
+    ``cache`` is a folder, or None to compute anew and keep nothing. ``jobs`` : processes that
+    statistical models are fitted in.
     """
     many = len(task.origins) > MANY_ORIGINS
     every = STRIDE if many and peer in (AUTO_ETS, AUTO_THETA) else 1
@@ -90,7 +93,7 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None) -> PeerScores:
         table = pd.read_parquet(stem.with_suffix(".parquet"))
         return PeerScores(peer, table, float(known["seconds"]), True)
     began = time.perf_counter()
-    predict = _predictor(task, peer)
+    predict = _predictor(task, peer, jobs)
     scores = score_task(task, predict, context=rows, every=every)
     seconds = time.perf_counter() - began
     if stem is not None:
@@ -103,16 +106,18 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None) -> PeerScores:
     return PeerScores(peer, scores, seconds, False)
 
 
-def _predictor(task: Task, peer: str) -> Callable[[Panel], Forecast]:
+def _predictor(task: Task, peer: str, jobs: int) -> Callable[[Panel], Forecast]:
     if peer == LIGHTGBM:
         from pipelines.lightgbm_peer import fit_lightgbm
 
         return fit_lightgbm(task.train, task.horizon, task.about.season)
     function, season, logs = _PREDICTORS[peer], task.about.measure_season, _in_logs(task, peer)
+    slow = peer in (AUTO_ETS, AUTO_THETA) and len(task.full) * len(task.origins) >= SERIES_TO_SHARE
+    extra = {"jobs": jobs} if slow else {}
 
     def predict(panel: Panel) -> Forecast:
         seen = replace(panel, y=np.log(panel.y)) if logs else panel
-        forecast = function(seen, task.horizon, season=season, levels=LEVELS)
+        forecast = function(seen, task.horizon, season=season, levels=LEVELS, **extra)
         if not logs:
             return forecast
         return replace(forecast, mean=np.exp(forecast.mean), quantiles=np.exp(forecast.quantiles))

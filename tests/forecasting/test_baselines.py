@@ -248,6 +248,8 @@ def test_statistical_forecasts_equal_the_library_called_by_hand_and_stand_holes(
         assert np.abs(out.mean[1] - out.mean[0]).max() < 10
         assert (out.mean[2] == 3).all()
         assert np.isnan(out.mean[3]).all()
+        shared = ours(y, offsets, 6, 4, jobs=2)
+        np.testing.assert_array_equal(shared.quantiles, out.quantiles)
 
 
 @pytest.mark.slow
