@@ -61,10 +61,14 @@ def markdown(reports: Sequence[Report]) -> str:
     """The tables of several runs; where two ran the same model on a task, the later counts."""
     if not reports:
         raise DataError("there is no benchmark result to report: run `gatecast benchmark` first")
-    latest: dict[tuple[str, str], Row] = {}
+    latest: dict[tuple[str, str, str], Row] = {}
     for report in sorted(reports, key=lambda r: r.created):
+        # Published figures are the registry's as it was last read, not all it ever held.
+        sets = {r.task for r in report.rows if r.kind == "published"}
+        for key in [k for k, r in latest.items() if r.kind == "published" and r.task in sets]:
+            del latest[key]
         for row in report.rows:
-            latest[row.task, row.model] = row
+            latest[row.task, row.kind, row.model] = row
     last = max(reports, key=lambda r: r.created)
     packages = ", ".join(f"{k} {v}" for k, v in last.versions.items())
     parts = [f"Measured on {last.machine}; {packages}."]

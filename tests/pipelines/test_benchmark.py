@@ -172,6 +172,19 @@ def test_a_run_scores_ours_beside_peers_and_published_figures(
     assert text.count("| someone (published) | 0.500 |") == 1
 
 
+def test_in_tables_of_several_runs_the_later_figures_count() -> None:
+    def report(created: str, score: float, other: str) -> Report:
+        row = Row("made", "made", "owa", "chosen", "ours", {"owa": score})
+        figure = Row("made", "made", "owa", other, "published", {"owa": 0.5})
+        return Report(created, "a machine", {}, [row, figure])
+
+    text = markdown([report("2026-02-01", 0.7, "new"), report("2026-01-01", 0.9, "old")])
+    assert "0.700" in text
+    assert "new (published)" in text
+    assert "0.900" not in text
+    assert "old" not in text
+
+
 def test_equal_settings_are_trained_once() -> None:
     task = make_task()
     chosen = configuration(task, "chosen", {})
