@@ -14,14 +14,15 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from forecasting import bundle
+from forecasting import bundle, streaming
 from forecasting.calendar import calendar_names
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.errors import BundleError
+from forecasting.errors import BundleError, DataError
 from forecasting.export import export_onnx, golden
 from forecasting.inference import Array, Engine
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
+from forecasting.stream_state import State
 
 
 class Forecaster(Engine):
@@ -93,6 +94,54 @@ class Forecaster(Engine):
             df, freq=config.freq, static=static, past=past, future=future, categorical=categorical
         )
         return fit(panel, config, device=device)
+
+    def predict(
+        self,
+        df: pd.DataFrame | None = None,
+        *,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+        state: State | None = None,
+    ) -> pd.DataFrame:
+        """Forecast a long table, or from a ``state`` that has read it.
+
+        See `Engine.predict`. With a state (of `encode` or `update`) neither ``df`` nor ``static``
+        is given; the state holds them. ``extend`` needs the table.
+        """
+        if state is None:
+            if df is None:
+                raise DataError("there is nothing to forecast: give a table, or a state")
+            return super().predict(
+                df, future=future, static=static, horizon=horizon, quantiles=quantiles,
+                extend=extend,
+            )  # fmt: skip
+        if df is not None or static is not None or extend:
+            raise DataError("with a state go only future, horizon and quantiles: it holds the rest")
+        forecast = streaming.forecast(
+            self, state, future=future, horizon=horizon, quantiles=quantiles
+        )
+        if forecast.problems:
+            first = forecast.problems[0]
+            raise DataError(
+                f"{len(forecast.problems)} of {len(state.ids)} series cannot be forecast; "
+                f"first: series {first.id!r}: {first.detail}"
+            )
+        return forecast.to_frame()
+
+    def encode(self, panel: Panel | pd.DataFrame, *, static: pd.DataFrame | None = None) -> State:
+        """The state after reading every row of a panel or long table; see `streaming`."""
+        if not isinstance(panel, Panel):
+            panel = Panel.from_frame(panel, freq=self.freq, static=static, schema=self.schema)
+        return streaming.encode(self, panel)
+
+    def update(
+        self, state: State, new_rows: pd.DataFrame, *, future: pd.DataFrame | None = None
+    ) -> State:
+        """The state after some more rows, at a cost that does not grow with the history."""
+        return streaming.update(self, state, new_rows, future=future)
 
     def to(self, device: str) -> Forecaster:
         """This forecaster with its networks on another device."""
