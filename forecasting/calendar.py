@@ -99,6 +99,10 @@ class Frequency:
                 return f"{'' if count == 1 else count}{name}{anchor}"
         raise AssertionError("every size is a whole number of microseconds")
 
+    def same_step(self, other: Frequency) -> bool:
+        """Whether steps are of the same length, wherever they are anchored."""
+        return (self.unit, self.size, self.end) == (other.unit, other.size, other.end)
+
     @property
     def integer(self) -> bool:
         """Whether stamps are plain integers."""

@@ -17,8 +17,12 @@ from forecasting.example import example_panel
 if TYPE_CHECKING:
     from forecasting.forecaster import Forecaster
 
-# Which axes of each input may change from call to call: all batches, and the length of history.
-_TIME_INPUTS = ("y", "mask", "time", "past", "past_mask", "future", "future_mask")
+# The time axis of each input that has one. History and history with horizon differ in length, and
+# the runtime plans its memory by these names: they must not be one.
+_TIME_AXES = {
+    **dict.fromkeys(("y", "mask", "past", "past_mask"), "rows"),
+    **dict.fromkeys(("time", "future", "future_mask"), "rows_and_horizon"),
+}
 
 
 class _Members(nn.Module):
@@ -41,7 +45,7 @@ def export_onnx(forecaster: Forecaster, path: Path) -> None:
     batch, _, _ = assemble(example_panel(forecaster, 2), forecaster.config, 2)
     names = [n for n in batch if n not in ("centre", "unit")]
     example = tuple(torch.from_numpy(np.ascontiguousarray(batch[n])) for n in names)
-    axes = {n: {0: "batch", 1: "rows"} if n in _TIME_INPUTS else {0: "batch"} for n in names}
+    axes = {n: {0: "batch"} | ({1: _TIME_AXES[n]} if n in _TIME_AXES else {}) for n in names}
     axes |= {n: {0: "batch"} for n in ("params", "level", "scale")}
     members = _Members(forecaster.networks, names).cpu().eval()
     logger = logging.getLogger("torch.onnx")

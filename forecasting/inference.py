@@ -202,7 +202,7 @@ class Engine:
         for level in quantiles:
             if not 0.0 < level < 1.0:
                 raise DataError(f"quantile {level} is outside (0, 1)")
-        if panel.freq.alias.split("-")[0] != self.freq.alias.split("-")[0]:
+        if not panel.freq.same_step(self.freq):
             raise DataError(
                 f"the series have freq = {panel.freq.alias}, the model was trained on "
                 f"{self.freq.alias}"

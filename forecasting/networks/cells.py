@@ -89,8 +89,48 @@ class LayerNormLSTM(LoopLSTM):
         self.norm_cell = nn.LayerNorm(hidden_size)
 
     def step(self, x: Tensor, state: State) -> State:
-        h, c = state
-        drive = self.norm_input(x @ self.weight_ih_l0.T) + self.norm_hidden(h @ self.weight_hh_l0.T)
-        i, f, g, o = (drive + self.bias_ih_l0 + self.bias_hh_l0).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(self.norm_cell(c)), c
+        return _layer_norm_step(self._drive(x), state[0], state[1], self._weights())
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        zeros = x.new_zeros(x.shape[0], self.hidden_size)
+        h, c = (zeros, zeros) if state is None else (state[0][0], state[1][0])
+        hidden, h, c = _layer_norm_loop(self._drive(x), h, c, self._weights())
+        return hidden, (h[None], c[None])
+
+    def _drive(self, x: Tensor) -> Tensor:
+        """The inputs' part of all gates, for every step at once."""
+        normed: Tensor = self.norm_input(x @ self.weight_ih_l0.T)
+        return normed + self.bias_ih_l0 + self.bias_hh_l0
+
+    def _weights(self) -> list[Tensor]:
+        hidden, cell = self.norm_hidden, self.norm_cell
+        return [self.weight_hh_l0, hidden.weight, hidden.bias, cell.weight, cell.bias]
+
+
+def _layer_norm_step(
+    drive: Tensor, h: Tensor, c: Tensor, weights: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    drive = drive + _norm(h @ weights[0].t(), weights[1], weights[2])
+    i, f, g, o = drive.chunk(4, dim=-1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(_norm(c, weights[3], weights[4])), c
+
+
+def _norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``nn.LayerNorm`` spelled out: the exporter wants a width it knows before the loop runs."""
+    centred = x - x.mean(dim=-1, keepdim=True)
+    variance = (centred * centred).mean(dim=-1, keepdim=True)
+    return centred / torch.sqrt(variance + 1e-5) * weight + bias
+
+
+# An exporter that traces would write one copy of the step per step of its example; scripted, the
+# loop stays a loop and reads series of any length.
+@torch.jit.script_if_tracing  # type: ignore[untyped-decorator]
+def _layer_norm_loop(
+    drive: Tensor, h: Tensor, c: Tensor, weights: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    hidden = []
+    for t in range(drive.shape[1]):
+        h, c = _layer_norm_step(drive[:, t], h, c, weights)
+        hidden.append(h)
+    return torch.stack(hidden, dim=1), h, c

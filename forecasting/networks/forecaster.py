@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.distributions import normal_scores
 from forecasting.geometry import Geometry
 from forecasting.networks.decoders import DirectDecoder, StateDecoder
 from forecasting.networks.heads import Head, sample
@@ -349,7 +351,8 @@ def _gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _stratified(paths: int, horizon: int) -> Tensor:
-    """[H, paths] draws from (0, 1): each step has one in every stratum, in shuffled order."""
+    """[H, paths] standard normal draws: each step has one in every stratum, in shuffled order."""
     generator = torch.Generator().manual_seed(20_181)
     order = torch.stack([torch.randperm(paths, generator=generator) for _ in range(horizon)])
-    return (order + 0.5) / paths
+    scores = normal_scores((np.arange(paths) + 0.5) / paths)
+    return torch.tensor(scores, dtype=torch.float32)[order]

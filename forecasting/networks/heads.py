@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from forecasting.config import ModelConfig
+from forecasting.distributions import normal_scores
 
 
 class Head(nn.Module):
@@ -71,18 +73,17 @@ def point_of(params: Tensor, kind: str) -> Tensor:
     return params[..., 0]
 
 
-def sample(params: Tensor, uniform: Tensor, head: Head) -> Tensor:
-    """The quantile at ``uniform`` of each distribution: inverse-transform sampling.
+def sample(params: Tensor, normal: Tensor, head: Head) -> Tensor:
+    """The quantile of each distribution at a level: inverse-transform sampling.
 
-    ``params`` [..., D] and ``uniform`` [...] in (0, 1); only for heads with a quantile function
-    that a graph can hold: quantiles and Student-t.
+    ``params`` [..., D] and ``normal`` [...], the level's standard normal quantile; only for heads
+    with a quantile function that a graph can hold: quantiles and Student-t.
     """
-    normal = torch.sqrt(torch.tensor(2.0)) * torch.erfinv(2.0 * uniform - 1.0)
     if head.kind == "student_t":
         location, scale, dof = params.unbind(-1)
         return location + scale * _student_from_normal(normal, dof)
-    knots = torch.tensor(head.levels, dtype=params.dtype, device=params.device)
-    knots = math.sqrt(2.0) * torch.erfinv(2.0 * knots - 1.0)
+    scores = normal_scores(np.asarray(head.levels)).tolist()
+    knots = torch.tensor(scores, dtype=params.dtype, device=params.device)
     slopes = (params[..., 1:] - params[..., :-1]) / (knots[1:] - knots[:-1])
     # Piecewise linear in the normal score, the outer pieces going on beyond the last knots.
     value = params[..., 0] + slopes[..., 0] * (normal - knots[0])
