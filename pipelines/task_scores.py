@@ -94,10 +94,14 @@ def difference(
 ) -> tuple[float, float, float] | None:
     """Ours minus theirs in the task's metric, with the 95 % paired bootstrap interval over series.
 
-    None where the two were not scored on the same windows.
+    Over windows where there is one series only. None where the two were not scored on the same
+    windows.
     """
     if len(ours) != len(theirs):
         return None
+    if len(task.full) == 1:
+        windows = np.arange(len(ours))
+        ours, theirs, naive2 = (t.assign(series=windows) for t in (ours, theirs, naive2))
     a, b = (_by_series(task, t, naive2) for t in (ours, theirs))
     return paired_bootstrap(a.to_numpy(), b.loc[a.index].to_numpy())
 

@@ -107,6 +107,12 @@ def test_the_interval_of_a_difference_is_about_the_tasks_own_metric() -> None:
     by_error = difference(make_task(metric="mae"), a, b, b)
     assert by_error is not None
     assert by_error[0] == pytest.approx(summary(a)["mae"] - summary(b)["mae"])
+    single = make_task(metric="mae", origins=8, count=1)
+    a = score_task(single, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
+    b = score_task(single, lambda p: naive(p, 6, levels=LEVELS))
+    by_window = difference(single, a, b, b)
+    assert by_window is not None
+    assert by_window[1] < by_window[0] < by_window[2]
 
 
 def test_a_peer_is_scored_once_per_data_and_read_back_alike(tmp_path: Path) -> None:
