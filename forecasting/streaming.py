@@ -10,7 +10,10 @@ What is frozen and what is refreshed
 *Nothing is frozen.* Level and spread are causal: each recurrent step takes its own from the last
 rows up to its end, so a step once read needs no other scaling later. The conditioning that keeps
 float32 exact (centre and unit of `forecasting.transforms.condition`) is taken anew from the kept
-rows at every update and every forecast; the network's inputs do not depend on it.
+rows at every update and every forecast; the network's inputs do not depend on it. (They would in
+one corner: a lag that reaches behind W values of which no two differ, where the spread is one
+unit. Such a step is read by itself, its unit taken from the rows it looks at, however the rows
+arrived.)
 
 A state has read the whole history, `Forecaster.predict` reads the last ``model.steps`` recurrent
 steps of it. Up to that length both give the same forecast. Beyond it a state remembers longer than
@@ -20,16 +23,18 @@ training showed the network; encode the last ``Forecaster.context`` rows where t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from forecasting.assemble import assemble
+from forecasting.assemble import assemble, takes_unit
 from forecasting.errors import ConfigError, DataError
+from forecasting.geometry import Geometry
 from forecasting.inference import Array, Engine, Forecast
 from forecasting.networks.decoders import StateDecoder
 from forecasting.networks.forecaster import Batch, ForecastNetwork, Output
@@ -211,8 +216,7 @@ def _advanced(
     hidden = tuple(part.copy() for part in state.hidden)
     states = tuple(tuple(tuple(p.copy() for p in s) for s in layers) for layers in state.states)
     begin = rows.lengths - fresh
-    # Position of row 0 of `rows` since each series began.
-    base = state.count[where] - begin
+    reader = _Reader(forecaster, rows, where, state.count[where] - begin, hidden, states)
     while (begin < rows.lengths).any():
         end = np.minimum(begin + geometry.segment * BLOCK, rows.lengths)
         # Of every phase the first new row, how many follow, and the last of them.
@@ -224,13 +228,7 @@ def _advanced(
             width = max(STEPS_PER_CALL // int(count), 1)
             for at in range(0, len(series), width):
                 i, stop = series[at : at + width], last[series, phase][at : at + width] + 1
-                part = piece(rows, i, np.maximum(stop - geometry.length(int(count)), 0), stop)
-                batch, _, _ = assemble(part, forecaster.config, int(count))
-                final = stop == rows.lengths[i]
-                _read(
-                    forecaster, batch, (base[i] + stop - 1) % geometry.segment, where[i], final,
-                    hidden, states,
-                )  # fmt: skip
+                reader.walk(i, stop, int(count))
         begin = end
     count = state.count.copy()
     count[where] += fresh
@@ -238,26 +236,59 @@ def _advanced(
     return replace(state, panel=kept, count=count, hidden=hidden, states=states)
 
 
-def _read(
-    forecaster: Forecaster,
-    batch: Mapping[str, Array],
-    phase: Array,
-    where: Array,
-    final: Array,
-    hidden: tuple[Array, ...],
-    states: tuple[tuple[tuple[Array, ...], ...], ...],
-) -> None:
-    """Move the states of some series and phases on by a batch, in place."""
-    tensors = _tensors(batch, forecaster.device)
-    with torch.inference_mode():
-        for network, top, layers in zip(forecaster.networks, hidden, states, strict=True):
-            x, _, _ = network.features(tensors)
-            carried = _pick(layers, phase, where, forecaster.device)
-            seen, after = network.read(x, carried)
-            top[where[final]] = seen[:, -1].cpu().numpy()[final]
-            for layer, new in zip(layers, after, strict=True):
-                for part, value in zip(layer, new, strict=True):
-                    part[phase, where] = value[0].cpu().numpy()
+@dataclass(frozen=True)
+class _Reader:
+    """Moves the states of series ``where`` on, in place, over the rows of their panel.
+
+    ``base`` [n] is the position of each panel's first row since its series began.
+    """
+
+    forecaster: Forecaster
+    rows: Panel
+    where: Array
+    base: Array
+    hidden: tuple[Array, ...]
+    states: tuple[tuple[tuple[Array, ...], ...], ...]
+
+    def walk(self, series: Array, stop: Array, count: int) -> None:
+        """Read ``count`` recurrent steps of one phase each; the last ends before row ``stop``."""
+        geometry, config = self.forecaster.geometry, self.forecaster.config
+        begin = np.maximum(stop - geometry.length(count), 0)
+        batch, _, _ = assemble(piece(self.rows, series, begin, stop), config, count)
+        if count > 1 and geometry.reach > geometry.scale_window and takes_unit(config):
+            alone = _stands_still(batch, geometry)
+            for back in range(count - 1, -1, -1) if alone.any() else ():
+                self.walk(series[alone], stop[alone] - back * geometry.segment, 1)
+            batch = {name: value[~alone] for name, value in batch.items()}
+            series, stop = series[~alone], stop[~alone]
+        if len(series):
+            self._read(batch, series, stop)
+
+    def _read(self, batch: Mapping[str, Array], series: Array, stop: Array) -> None:
+        device = self.forecaster.device
+        where, final = self.where[series], stop == self.rows.lengths[series]
+        phase = (self.base[series] + stop - 1) % self.forecaster.geometry.segment
+        tensors = _tensors(batch, device)
+        with torch.inference_mode():
+            for network, top, layers in zip(
+                self.forecaster.networks, self.hidden, self.states, strict=True
+            ):
+                x, _, _ = network.features(tensors)
+                seen, after = network.read(x, _pick(layers, phase, where, device))
+                top[where[final]] = seen[:, -1].cpu().numpy()[final]
+                for layer, new in zip(layers, after, strict=True):
+                    for part, value in zip(layer, new, strict=True):
+                        part[phase, where] = value[0].cpu().numpy()
+
+
+def _stands_still(batch: Mapping[str, Array], geometry: Geometry) -> Array:
+    """[B] whether at any recurrent step no two of the last W observed values differ."""
+    width = geometry.scale_window
+    known = batch["mask"] > 0
+    ends = slice(geometry.reach - width, None, geometry.segment)
+    low = sliding_window_view(np.where(known, batch["y"], np.inf), width, axis=1)[:, ends].min(-1)
+    high = sliding_window_view(np.where(known, batch["y"], -np.inf), width, axis=1)[:, ends].max(-1)
+    return np.asarray((low >= high).any(axis=1))
 
 
 def _pick(

@@ -137,7 +137,9 @@ def test_a_history_the_window_holds_is_forecast_as_predict_does(
     forecaster = untrained(config, MIXES[mix], seed=2)
     limit = 12 * model["segment"]
     lengths = data.draw(st.lists(st.integers(1, limit), min_size=1, max_size=4))
-    panel = make_panel(lengths, schema=MIXES[mix], missing=0.2, seed=sum(lengths))
+    # Behind a stretch without two different values, predict takes a lag's unit from the window.
+    missing = 0.0 if model["lags"] else 0.2
+    panel = make_panel(lengths, schema=MIXES[mix], missing=missing, seed=sum(lengths))
     state = forecaster.encode(panel)
     assert_same(from_state(forecaster, state), from_panel(forecaster, panel))
 
@@ -178,6 +180,20 @@ def test_a_history_that_stands_still_keeps_the_width_predict_gives_it() -> None:
     panel = replace(make_panel([25]), y=y)
     state = streamed(forecaster, panel, [8], [1] * 17)
     assert_same(from_state(forecaster, state), from_panel(forecaster, panel))
+
+
+@pytest.mark.parametrize("segment", [1, 2])
+def test_a_lag_behind_a_stretch_that_stands_still_does_not_depend_on_the_blocks(
+    segment: int,
+) -> None:
+    forecaster = untrained(settings(model={"segment": segment, "lags": (12,)}), seed=2)
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=15), np.full(16, 4.0), 30.0 * rng.normal(size=9)])
+    panel = replace(make_panel([40, 20]), y=np.concatenate([y, rng.normal(size=20)]))
+    again = from_state(forecaster, forecaster.encode(panel))
+    for sizes in ([1] * 32, [5, 9, 18]):
+        state = streamed(forecaster, panel, [8, 2], sizes)
+        assert_same(from_state(forecaster, state), again)
 
 
 def test_a_gap_in_the_stamps_is_missing_values() -> None:
