@@ -32,7 +32,7 @@ _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 _SPELLINGS = {
     "H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS",
     "BM": "ME", "hourly": "h", "daily": "D", "weekly": "W", "monthly": "MS", "quarterly": "QS",
-    "yearly": "YS", "annual": "YS", "d": "D", "w": "W", "1": "step", "integer": "step",
+    "yearly": "YS", "annual": "YS", "d": "D", "w": "W", "integer": "step",
 }  # fmt: skip
 _HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
 
@@ -60,7 +60,9 @@ class Frequency:
         """The frequency of a pandas alias; `DataError` says what is allowed."""
         if isinstance(text, Frequency):
             return text
-        match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z]+|1)(?:-([A-Za-z]{3}))?\s*", str(text))
+        if str(text).strip() == "1":
+            return Frequency("step", 1)
+        match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z]+)(?:-([A-Za-z]{3}))?\s*", str(text))
         if not match or match[1] == "0":
             raise DataError(f"freq = {text!r} is not a frequency: {_HELP}")
         count, name, anchor = int(match[1] or 1), match[2], (match[3] or "").upper()

@@ -13,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from forecasting.calendar import Frequency, infer_frequency
+from forecasting.calendar import Frequency, infer_frequency, wall_clock
 from forecasting.config import Covariate, Schema
 from forecasting.errors import DataError
 
 Array = npt.NDArray[Any]
+
+# A grid of more rows than this, and so many times more than were given, is a mistake.
+VAST, SPARSE = 10_000_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,14 @@ class Panel:
         offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
         _refuse_duplicates(codes, stamps, ids)
         step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
+        if freq is None and tz is not None and not step.sub_daily:
+            # Months, weekdays and weekends are those of the place, not of UTC.
+            step = infer_frequency(wall_clock(stamps, tz), offsets)
         if step.integer != np.issubdtype(stamps.dtype, np.integer):
             kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
             raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
         if tz is not None and not step.sub_daily and not step.integer:
-            stamps = (
-                pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(tz).tz_localize(None)
-            ).to_numpy().astype("datetime64[us]")  # fmt: skip
+            stamps = _local_days(stamps, tz)
         start = stamps[offsets[:-1]]
         position = step.steps_between(start[codes], stamps)
         _refuse_irregular(step, start, codes, position, stamps, ids)
@@ -130,6 +134,7 @@ class Panel:
         columns = {c.name: _encode(frame[c.name], c, frame) for c in (*schema.past, *schema.future)}
         lengths = np.zeros(len(ids), np.int64)
         np.maximum.at(lengths, codes, position + 1)
+        _refuse_vast(step, lengths, len(frame), ids)
         rows = _Grid(codes, position, lengths)
         y_grid = rows.fill(y)
         past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
@@ -361,6 +366,9 @@ def _split_future(
 
 
 def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
+    if twice:
+        raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
     missing = [n for n in names if n not in frame.columns]
     if missing:
         there = ", ".join(map(str, frame.columns[:20]))
@@ -382,11 +390,17 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
         raise DataError(f"row {row}: ds is missing")
     if pd.api.types.is_integer_dtype(column.dtype):
         return column.to_numpy(dtype=np.int64), None
+    if pd.api.types.is_float_dtype(column.dtype) and (column % 1 == 0).all():
+        return column.to_numpy().astype(np.int64), None
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
         return utc.to_numpy().astype("datetime64[us]"), str(column.dt.tz)
     if not pd.api.types.is_datetime64_dtype(column.dtype):
         try:
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                raise ValueError(f"it holds numbers such as {column.iloc[0]}")
             column = pd.to_datetime(column)
         except (ValueError, TypeError) as error:
             raise DataError(
@@ -399,11 +413,16 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
 
 
 def _ids(column: pd.Series) -> tuple[Array, Array]:
-    codes, ids = pd.factorize(column, sort=False)
+    codes, found = pd.factorize(column, sort=False)
+    ids = [str(i) for i in found]
+    if len(set(ids)) < len(ids):
+        # 1 and "1" are one name.
+        again, names = pd.factorize(np.asarray(ids, dtype=object), sort=False)
+        codes, ids = np.where(codes < 0, -1, again[codes]), list(names)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
         raise DataError(f"row {row}: unique_id is missing")
-    return np.asarray([str(i) for i in ids], dtype=object), codes.astype(np.int64)
+    return np.asarray(ids, dtype=object), codes.astype(np.int64)
 
 
 def _order(codes: Array, stamps: Array) -> Array | None:
@@ -434,6 +453,32 @@ def _refuse_irregular(
             f"({int(wrong.sum())} such rows in all); name the right freq, or let "
             "`gatecast ingest` snap or resample the stamps"
         )
+
+
+def _refuse_vast(step: Frequency, lengths: Array, rows: int, ids: Array) -> None:
+    """One mistyped year must not fill the memory with missing rows."""
+    total = int(lengths.sum())
+    if total > VAST and total > SPARSE * rows:
+        at = int(lengths.argmax())
+        raise DataError(
+            f"series {ids[at]!r} would span {int(lengths[at]):,} rows of freq = {step.alias}, but "
+            f"the table has {rows:,} rows in all; look for a stamp far from the others, or name a "
+            "longer freq"
+        )
+
+
+def _local_days(stamps: Array, tz: str) -> Array:
+    """UTC stamps as local ones; where clocks skipped midnight, the day's first hour is midnight."""
+    local = wall_clock(stamps, tz)
+    days = local.astype("datetime64[D]").astype("datetime64[us]")
+    late = np.flatnonzero(local != days)
+    if len(late):
+        first = pd.DatetimeIndex(days[late]).tz_localize(
+            tz, nonexistent="shift_forward", ambiguous=True
+        )
+        same = first.tz_convert("UTC").tz_localize(None).to_numpy() == stamps[late]
+        local[late[same]] = days[late[same]]
+    return local
 
 
 def _numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
@@ -474,7 +519,7 @@ def _schema(
             )
             values: dict[str, Any] = {"name": str(name), "role": role}
             if is_text or name in categorical:
-                kinds = pd.Index(column.dropna().unique()).map(str)
+                kinds = {_category(v) for v in column.dropna().unique()}
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
             else:
                 numbers = _numbers(column, str(name), frame if role != "static" else _flat(table))
@@ -494,12 +539,20 @@ def _encode(column: Any, covariate: Covariate, frame: pd.DataFrame | None = None
     """Codes of a categorical column, numbers of a real one; float64 either way."""
     if covariate.type == "categorical":
         series = column if isinstance(column, pd.Series) else pd.Series(column, dtype=object)
-        text = series.map(lambda v: v if v is None or v != v else str(v), na_action="ignore")
-        codes = pd.Categorical(text, categories=list(covariate.categories)).codes
-        return np.asarray(codes, dtype=np.float64) + 1.0
+        rows, found = pd.factorize(series)
+        place = {name: code for code, name in enumerate(covariate.categories, 1)}
+        codes = np.array([place.get(_category(v), 0) for v in found] + [0], dtype=np.float64)
+        return codes[rows]  # a missing value is row -1: the 0 at the end
     if isinstance(column, pd.Series):
         return _numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
     return np.asarray(column, dtype=np.float64)
+
+
+def _category(value: Any) -> str:
+    """The name of a category; 7.0 is 7, as a whole number becomes beside missing values."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
 
 
 def _decode(values: Array, covariate: Covariate) -> Any:
