@@ -23,7 +23,7 @@ from forecasting.losses import (
 from forecasting.networks.forecaster import Output
 from tests.forecasting.samples import LEVELS, settings
 
-B, O, H = 3, 4, 3
+B, ORIGINS, H = 3, 4, 3
 OFF = {"pinball": 0.0, "likelihood": 0.0}
 
 
@@ -34,7 +34,7 @@ def _case(config: ForecasterConfig, seed: int = 0) -> tuple[Output, dict[str, to
     rows = geometry.rows + H
     head = config.model.head
     size = {"quantiles": len(LEVELS), "student_t": 3, "negative_binomial": 2, "point": 1}[head]
-    params = rng.normal(size=(B, O, H, size))
+    params = rng.normal(size=(B, ORIGINS, H, size))
     if head == "quantiles":
         params = np.sort(params, axis=-1)
     elif head == "student_t":
@@ -59,12 +59,12 @@ def _case(config: ForecasterConfig, seed: int = 0) -> tuple[Output, dict[str, to
         "centre": tensor(np.zeros(B) if counts else rng.normal(size=B)),
         "unit": tensor(np.ones(B) if counts else np.exp(rng.normal(size=B))),
     }
-    level = np.zeros((B, O, 1)) if counts else rng.normal(size=(B, O, 1))
+    level = np.zeros((B, ORIGINS, 1)) if counts else rng.normal(size=(B, ORIGINS, 1))
     output = Output(
         tensor(params),
         tensor(level),
-        tensor(np.exp(rng.normal(size=(B, O, 1)))),
-        torch.arange(O),
+        tensor(np.exp(rng.normal(size=(B, ORIGINS, 1)))),
+        torch.arange(ORIGINS),
     )
     return output, batch
 
@@ -76,7 +76,7 @@ def _slow(output: Output, batch: dict[str, torch.Tensor], config: ForecasterConf
     total = weight = 0.0
     for b in range(B):
         unit, centre = float(batch["unit"][b]), float(batch["centre"][b])
-        for o in range(O):
+        for o in range(ORIGINS):
             if not batch["valid"][b, o]:
                 continue
             for h in range(H):
@@ -219,5 +219,5 @@ def test_a_masked_target_and_an_invalid_origin_count_nothing() -> None:
     noisy = dict(batch)
     noisy["y"] = batch["y"] + 1e6 * (1 - batch["mask"])
     assert training_loss(output, noisy, config) == before
-    params = output.params + 1e3 * (1 - batch["valid"][:, :O, None, None])
+    params = output.params + 1e3 * (1 - batch["valid"][:, :ORIGINS, None, None])
     assert training_loss(output._replace(params=params), batch, config) == before
