@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -112,4 +111,4 @@ def _gates(cell: str) -> int:
 
 def memory_steps(gate: Tensor) -> Tensor:
     """Effective memory in steps of gates that keep a share ``gate`` of the state each step."""
-    return -1.0 / torch.log(gate.clamp(1e-6, 1.0 - math.ulp(1.0) * 8))
+    return -1.0 / torch.log(gate.clamp(1e-6, 1.0 - torch.finfo(gate.dtype).eps))
