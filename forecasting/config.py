@@ -296,6 +296,11 @@ class ForecasterConfig(Settings):
                 "model.bidirectional = true reads the window backwards too, so a loss at every "
                 "origin would see the future: set training.origins = last"
             )
+        if self.model.decoder == "recursive" and self.training.origins == "last":
+            raise ValueError(
+                "model.decoder = recursive learns one step ahead at every origin: "
+                "set training.origins = all"
+            )
         if self.model.bidirectional and self.model.decoder == "recursive":
             raise ValueError("model.bidirectional = true cannot feed back: use decoder = direct")
         return self

@@ -41,7 +41,8 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     segment = model.segment or (1 if recursive else _segment(season, horizon, typical))
     window = model.window or _window(season, longest, segment, horizon, typical)
     window = max(window, segment)
-    scale_window = max(model.scale_window or 0, window, min(season, 400), min(8, typical))
+    scale_window = model.scale_window or max(min(season, 400), min(8, typical))
+    scale_window = max(scale_window, window)
     reading = min(max(4 * longest, 4 * horizon, 32), max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
     return config.replace(

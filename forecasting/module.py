@@ -29,6 +29,9 @@ class ForecastModule(pl.LightningModule):
     def __init__(self, config: ForecasterConfig, schema: Schema, calendar: int) -> None:
         super().__init__()
         self.config = config
+        # Sampled paths come back as quantiles, whatever head they were drawn from.
+        paths = config.model.decoder == "recursive"
+        self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
         self.network = ForecastNetwork(config, schema, calendar)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.recent_loss: list[Tensor] = []
@@ -50,7 +53,7 @@ class ForecastModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
         output = self.averaged(self._history(batch), every_origin=False)
-        loss = training_loss(output, batch, self.config)
+        loss = training_loss(output, batch, self.scored_as)
         self.log("val_loss", loss, batch_size=len(batch["y"]))
         return loss
 

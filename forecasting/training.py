@@ -63,8 +63,22 @@ def fit(
     """
     where = pick_device(device)
     config = resolve(config, panel)
-    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
     _check_counts(panel, config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
+    try:
+        return _fit(panel, config, callbacks, on_epoch, where)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit(
+    panel: Panel,
+    config: ForecasterConfig,
+    callbacks: Sequence[pl.Callback],
+    on_epoch: OnEpoch | None,
+    where: torch.device,
+) -> Forecaster:
     history: list[dict[str, Any]] = []
 
     def record(row: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecasting.calendar import calendar_features, phase
 from forecasting.config import ForecasterConfig
 from forecasting.errors import TrainingError
 from forecasting.geometry import Geometry
@@ -20,10 +18,10 @@ from forecasting.module import ForecastModule
 from forecasting.panel import Panel
 from forecasting.windows import Windows, WindowStream
 from tests.forecasting.samples import MIXES, make_panel, settings, untrained, with_y
+from tests.forecasting.twins import slow_window
 
 some = hypothesis_settings(max_examples=20, deadline=None)
 CPU = torch.device("cpu")
-H = 3
 
 
 @st.composite
@@ -51,61 +49,6 @@ def cases(draw: st.DrawFn) -> tuple[Panel, ForecasterConfig]:
     return with_y(panel, np.where(np.isnan(panel.y).all(), 1.0, panel.y)), config
 
 
-def _slow_window(
-    panel: Panel, config: ForecasterConfig, windows: Windows, i: int, origin: int
-) -> dict[str, Any]:
-    """The window of one series that ends at one origin, row by row."""
-    geometry = Geometry.of(config)
-    back = (geometry.steps - 1) * geometry.segment
-    if config.training.origins == "all":
-        back = min(back, origin // geometry.segment * geometry.segment)
-    first_end = origin - back
-    start = first_end - geometry.reach + 1
-    rows = geometry.rows + H
-    at = int(panel.offsets[i])
-    length = int(panel.lengths[i])
-    y = panel.y[at : at + length]
-    z = (y - float(windows.centre[i])) / float(windows.unit[i])
-    out: dict[str, Any] = {"y": np.zeros(rows), "mask": np.zeros(rows)}
-    for name, columns, count in (
-        ("past", panel.schema.past, geometry.rows),
-        ("future", panel.schema.future, rows),
-    ):
-        if columns:
-            out[name] = np.zeros((count, len(columns)))
-            out[f"{name}_mask"] = np.zeros((count, len(columns)))
-    last = max(np.flatnonzero(~np.isnan(y)), default=-1)
-    for k in range(rows):
-        row = start + k
-        if not 0 <= row < length:
-            continue
-        if not np.isnan(y[row]):
-            out["y"][k], out["mask"][k] = z[row], 1.0
-        for name, block, columns in (
-            ("past", panel.past, panel.schema.past),
-            ("future", panel.future, panel.schema.future),
-        ):
-            if columns and k < len(out[name]):
-                for j, c in enumerate(columns):
-                    value = block[at + row, j]
-                    if c.type == "categorical":
-                        out[name][k, j] = 0.0 if np.isnan(value) else value
-                        out[f"{name}_mask"][k, j] = 1.0
-                    elif not np.isnan(value):
-                        out[name][k, j] = (value - c.mean) / c.std
-                        out[f"{name}_mask"][k, j] = 1.0
-    if config.model.calendar:
-        stamps = panel.freq.stamps(panel.start[i : i + 1], start, rows)[0]
-        out["time"] = calendar_features(stamps, panel.freq)
-        out["inside"] = np.array([0 <= start + k < length for k in range(rows)])
-    if config.model.cycle:
-        now = panel.freq.stamps(panel.start[i : i + 1], start, 1)[0]
-        out["phase"] = phase(now, panel.freq, config.model.cycle)[0]
-    ends = [first_end + k * geometry.segment for k in range(geometry.steps)]
-    out["valid"] = np.array([float(0 <= e < last) for e in ends])
-    return out
-
-
 @some
 @given(cases(), st.integers(0, 999))
 def test_a_gathered_batch_equals_windows_cut_out_one_by_one(
@@ -121,7 +64,7 @@ def test_a_gathered_batch_equals_windows_cut_out_one_by_one(
     origins = np.array([rng.integers(0, n) for n in panel.lengths[series]])
     batch = windows.gather(torch.tensor(series), torch.tensor(origins))
     for b, (i, origin) in enumerate(zip(series, origins, strict=True)):
-        slow = _slow_window(panel, config, windows, int(i), int(origin))
+        slow = slow_window(panel, config, windows, int(i), int(origin))
         inside = slow.pop("inside", None)
         for name, expected in slow.items():
             found = batch[name][b].numpy()

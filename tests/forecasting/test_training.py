@@ -1,0 +1,353 @@
+"""Training: equal to a slow obvious loop, repeatable, and blind to what it must not see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.errors import DataError, TrainingError
+from forecasting.forecaster import Forecaster
+from forecasting.module import ForecastModule
+from forecasting.panel import Panel
+from forecasting.training import fit, fitted_schema, pick_device
+from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, with_y
+from tests.forecasting.twins import slow_training
+
+
+def _same(a: Forecaster, b: Forecaster) -> bool:
+    return all(
+        torch.equal(x, y)
+        for n, m in zip(a.networks, b.networks, strict=True)
+        for x, y in zip(n.state_dict().values(), m.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mix", "model"),
+    [
+        ("none", {"cell": "gru"}),
+        ("none", {"cell": "lstm", "segment": 2, "lags": (6,), "cycle": 4}),
+        ("past", {"decoder": "encoder_decoder", "steps": 6}),
+        ("future", {"head": "student_t", "calendar": False}),
+        ("none", {"decoder": "recursive", "transform": "asinh", "spread": "none"}),
+    ],
+)
+@pytest.mark.parametrize("origins", ["all", "last"])
+def test_fast_training_equals_slow_training(mix: str, model: dict[str, Any], origins: str) -> None:
+    if model.get("decoder") == "recursive":
+        origins = "all"
+    steps = 20
+    config = settings(
+        model=model, training={"max_steps": steps, "epoch_steps": 1, "origins": origins}
+    )
+    panel = make_panel([12, 40, 25], schema=MIXES[mix], missing=0.1)
+    panel = replace(panel, schema=fitted_schema(panel))
+    expected, averaged = slow_training(panel, config, steps)
+    forecaster = fit(panel, config, device="cpu")
+    found = [row["train_loss"] for row in forecaster.history]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    weights = forecaster.networks[0].state_dict()
+    for name, value in averaged.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None:
+    panel = make_panel([30, 20])
+    config = settings(training={"seed": 3})
+    first = fit(panel, config, device="cpu")
+    torch.manual_seed(12345)
+    np.random.seed(1)
+    assert _same(first, fit(panel, config, device="cpu"))
+    assert not _same(first, fit(panel, settings(training={"seed": 4}), device="cpu"))
+
+
+def test_training_leaves_the_callers_randomness_and_threads_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    fit(make_panel([20]), settings(training={"threads": threads + 1}), device="cpu")
+    assert torch.get_num_threads() == threads
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_members_differ_by_seed_loss_and_cell_and_forecast_with_their_median() -> None:
+    config = settings(
+        training={
+            "members": 3,
+            "cell_mix": ("gru", "lstm"),
+            "loss_mix": ({"pinball": 1.0}, {"pinball": 1.0, "smape": 1.0}),
+        }
+    )
+    panel = make_panel([30, 20])
+    forecaster = fit(panel, config, device="cpu")
+    assert [n.config.model.cell for n in forecaster.networks] == ["gru", "lstm", "gru"]
+    assert [n.config.training.loss.smape for n in forecaster.networks] == [0.0, 1.0, 0.0]
+    assert [n.config.training.seed for n in forecaster.networks] == [0, 1, 2]
+    each = [
+        quantiles(Forecaster(config=forecaster.config, schema=panel.schema, networks=[n]), panel)
+        for n in forecaster.networks
+    ]
+    assert np.ptp(each, axis=0).max() > 1e-4
+    np.testing.assert_allclose(
+        quantiles(forecaster, panel), np.median(each, axis=0), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_member_is_the_same_alone_as_among_others() -> None:
+    panel = make_panel([30, 20])
+    several = fit(panel, settings(training={"members": 2, "seed": 5}), device="cpu")
+    alone = fit(panel, settings(training={"seed": 6}), device="cpu")
+    second = Forecaster(config=alone.config, schema=panel.schema, networks=several.networks[1:])
+    assert _same(second, alone)
+
+
+# -- validation ----------------------------------------------------------------------------
+
+
+def _validated(**training: Any) -> ForecasterConfig:
+    values = {"validation": "refit", "validation_windows": 2, "epoch_steps": 2, "max_steps": 6}
+    return settings(training=values | training, calibrate=True)
+
+
+def _until(panel: Panel, held: int) -> np.ndarray:
+    position = np.arange(panel.rows) - panel.offsets[panel.series]
+    return np.asarray(position < (panel.lengths - held)[panel.series])
+
+
+def test_held_back_values_reach_neither_weights_nor_stopping_nor_scaling() -> None:
+    """Everything after the validation cutoff may change: what was trained before it stays."""
+    panel = make_panel([60, 50], schema=MIXES["all"], horizon=3)
+    past = _until(panel, 6)
+    y = np.where(past, panel.y, panel.y * 100.0 + 7.0)
+    block = {n: np.where(past[:, None], getattr(panel, n), 1.0) for n in ("past", "future")}
+    changed = replace(panel, y=y, **block)
+    config = _validated(validation="holdout")
+    a, b = (fit(p, config, device="cpu") for p in (panel, changed))
+    assert _same(a, b)
+    assert a.schema == b.schema
+    losses = [[row["train_loss"] for row in f.history] for f in (a, b)]
+    assert losses[0] == losses[1]
+    # Scores and calibration are what the held-back values are for.
+    assert a.swing != b.swing
+
+
+def test_refit_trains_again_on_everything() -> None:
+    panel = make_panel([60, 50])
+    refitted = fit(panel, _validated(), device="cpu")
+    phases = [row["phase"] for row in refitted.history]
+    assert phases == ["validation"] * 3 + ["final"] * 3
+    plain = fit(panel, _validated(validation="none"), device="cpu")
+    assert _same(refitted, plain)
+    assert plain.swing == {}
+    assert plain.correction is None
+    assert refitted.swing["min"] <= refitted.swing["median"] <= refitted.swing["max"]
+
+
+@pytest.mark.parametrize("head", ["quantiles", "student_t"])
+def test_sampled_paths_can_be_watched(head: str) -> None:
+    config = _validated(patience=1).replace(model={"decoder": "recursive", "head": head})
+    forecaster = fit(make_panel([60, 50]), config, device="cpu")
+    assert all(math.isfinite(r["val_loss"]) for r in forecaster.history if "val_loss" in r)
+
+
+def test_early_stopping_keeps_the_best_weights_and_refits_for_as_long() -> None:
+    panel = make_panel([60, 50, 40])
+    config = _validated(patience=1, max_steps=60, learning_rate=1.0, schedule="constant",
+                        clip_norm=None, epoch_steps=4, ema=0.0)  # fmt: skip
+    forecaster = fit(panel, config, device="cpu")
+    watched = [r for r in forecaster.history if r["phase"] == "validation"]
+    losses = [row["val_loss"] for row in watched]
+    best = int(np.argmin(losses))
+    assert len(watched) < 15, "a learning rate of 1 must stop early"
+    assert best == len(losses) - 2
+    final = [r for r in forecaster.history if r["phase"] == "final"]
+    assert final[-1]["step"] == watched[best]["step"]
+
+
+def test_short_series_are_watched_at_their_held_back_origins() -> None:
+    from forecasting.training import _watched_windows
+
+    config = _validated(patience=1)
+    panel = make_panel([16, 60])
+    batches = _watched_windows(panel, config, torch.device("cpu"), 6)
+    assert len(batches) == 2
+    for batch, back in zip(batches, (6, 3), strict=True):
+        assert batch["valid"].sum(1).tolist() == [1.0, 1.0]
+        rows = batch["y"].shape[1] - 3
+        for i in range(2):
+            y = batch["y"][i] * batch["unit"][i] + batch["centre"][i]
+            stop = panel.offsets[i + 1] - back
+            np.testing.assert_allclose(y[rows:], panel.y[stop : stop + 3], rtol=1e-4, atol=1e-3)
+            assert float(y[rows - 1]) == pytest.approx(panel.y[stop - 1], abs=1e-3)
+
+
+def test_one_odd_series_does_not_widen_the_others_intervals() -> None:
+    """A series that lay still until the cutoff has no spread to measure its errors in."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(12, 60)).cumsum(axis=1)
+    y[::3, :54] = 5.0
+    y[::3, 54:] = 1e6
+    panel = with_y(make_panel([60] * 12), y.ravel())
+    forecaster = fit(panel, _validated(), device="cpu")
+    assert forecaster.correction is not None
+    assert np.abs(forecaster.correction).max() < 100
+
+
+def test_a_calibration_without_enough_origins_is_none() -> None:
+    forecaster = fit(make_panel([60]), _validated(), device="cpu")
+    assert forecaster.correction is None
+
+
+def test_constant_series_are_trained_and_saved_without_a_score(tmp_path: Path) -> None:
+    panel = make_panel([60, 50])
+    forecaster = fit(with_y(panel, np.full(110, 7.0)), _validated(), device="cpu")
+    assert forecaster.swing == {}
+    forecaster.save(tmp_path / "b")
+    assert Forecaster.load(tmp_path / "b").swing == {}
+
+
+# -- what a step does ----------------------------------------------------------------------
+
+
+def test_history_holds_a_row_per_epoch_and_is_told_as_it_is_made() -> None:
+    told: list[dict[str, Any]] = []
+    config = settings(training={"max_steps": 6, "epoch_steps": 2, "members": 2})
+    forecaster = fit(make_panel([30]), config, on_epoch=told.append, device="cpu")
+    assert told == forecaster.history
+    assert [(r["member"], r["step"]) for r in told] == [(m, s) for m in (0, 1) for s in (2, 4, 6)]
+    for row in told:
+        assert {"train_loss", "lr", "grad_norm", "windows_per_s"} <= set(row)
+        assert all(math.isfinite(row[k]) for k in ("train_loss", "lr", "grad_norm"))
+
+
+def test_steps_that_do_not_fill_an_epoch_are_trained_all_the_same() -> None:
+    config = settings(training={"max_steps": 5, "epoch_steps": 3})
+    forecaster = fit(make_panel([30]), config, device="cpu")
+    assert forecaster.history[-1]["step"] == 5
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at"),
+    [
+        ("constant", {0: 0.025, 9: 1.0, 99: 1.0}),
+        ("cosine", {9: 1.0, 55: 0.5, 99: 0.0}),
+        ("one_cycle", {0: 0.04, 29: 1.0, 65: 0.5, 99: 0.0}),
+    ],
+)
+def test_the_learning_rate_warms_up_and_follows_its_schedule(
+    schedule: str, at: dict[int, float]
+) -> None:
+    config = settings(training={"schedule": schedule, "max_steps": 100, "warmup": 0.1})
+    module = ForecastModule(config, Schema(), 0)
+    rates = [module._rate(step) for step in range(100)]
+    for step, rate in at.items():
+        assert rates[step] == pytest.approx(rate, abs=0.02)
+    peak = int(np.argmax(rates))
+    assert (np.diff(rates[: peak + 1]) >= 0).all()
+    assert (np.diff(rates[peak:]) <= 0).all()
+
+
+def test_gradients_are_clipped_by_norm_and_by_value() -> None:
+    class Watch(pl.Callback):
+        norms: list[float] = []  # noqa: RUF012
+        largest: list[float] = []  # noqa: RUF012
+
+        def on_before_optimizer_step(self, trainer: Any, module: Any, optimizer: Any) -> None:
+            pass
+
+        def on_before_zero_grad(self, trainer: Any, module: Any, optimizer: Any) -> None:
+            grads = [p.grad for p in module.network.parameters() if p.grad is not None]
+            if grads:
+                self.norms.append(float(torch.cat([g.ravel() for g in grads]).norm()))
+                self.largest.append(max(float(g.abs().max()) for g in grads))
+
+    for clip, field in (("clip_norm", "norms"), ("clip_value", "largest")):
+        watch = Watch()
+        watch.norms, watch.largest = [], []
+        training = {"clip_norm": None, "clip_value": None} | {clip: 1e-3}
+        config = settings(training=training | {"max_steps": 3})
+        forecaster = fit(make_panel([30]), config, callbacks=[watch], device="cpu")
+        assert getattr(watch, field)
+        assert max(getattr(watch, field)) <= 1e-3 * 1.001
+        assert forecaster.history[0]["grad_norm"] > 1e-3
+
+
+def test_without_averaging_the_last_weights_are_kept() -> None:
+    panel = make_panel([30])
+    last: dict[str, torch.Tensor] = {}
+
+    class Keep(pl.Callback):
+        def on_train_end(self, trainer: Any, module: Any) -> None:
+            last.update({k: v.clone() for k, v in module.network.state_dict().items()})
+
+    plain = fit(panel, settings(training={"ema": 0.0}), callbacks=[Keep()], device="cpu")
+    for name, value in plain.networks[0].state_dict().items():
+        torch.testing.assert_close(value, last[name], rtol=0, atol=0)
+    averaged = fit(panel, settings(training={"ema": 0.99}), callbacks=[Keep()], device="cpu")
+    assert any(not torch.equal(v, last[n]) for n, v in averaged.networks[0].state_dict().items())
+
+
+def test_dropout_and_noise_act_in_training_only() -> None:
+    panel = make_panel([30, 20])
+    base = fit(panel, settings(), device="cpu")
+    for change in ({"model": {"dropout": 0.5}}, {"training": {"noise": 0.5}}):
+        other = fit(panel, settings(**change), device="cpu")
+        assert not _same(base, other)
+        np.testing.assert_array_equal(quantiles(other, panel), quantiles(other, panel))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_is_no_number_stops_with_advice() -> None:
+    config = settings(training={"learning_rate": 1.0, "clip_norm": None, "max_steps": 4,
+                                "loss": {"mse": 1e38}})  # fmt: skip
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+        fit(make_panel([30]), config, device="cpu")
+
+
+def test_counts_below_zero_are_refused_where_they_stand() -> None:
+    config = settings(model={"head": "negative_binomial"})
+    panel = make_panel([9, 9])
+    y = np.abs(panel.y)
+    y[11] = -2.0
+    with pytest.raises(DataError, match="'s1' has y = -2"):
+        fit(with_y(panel, y), config, device="cpu")
+
+
+def test_nothing_to_learn_from_is_said() -> None:
+    with pytest.raises(TrainingError, match="no series has two observed values"):
+        fit(with_y(make_panel([9]), np.full(9, np.nan)), settings(), device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(TrainingError, match="use device = cpu"):
+        fit(make_panel([9]), settings(), device="cuda")
+
+
+def test_real_columns_are_standardised_by_the_training_panel_alone() -> None:
+    schema = Schema(
+        covariates=(
+            Covariate(name="a", role="past", mean=99.0, std=99.0),
+            Covariate(name="b", role="future", mean=99.0, std=99.0),
+            Covariate(name="c", role="static", mean=99.0, std=99.0),
+            Covariate(name="d", role="past", mean=99.0, std=99.0),
+        )
+    )
+    panel = make_panel([30, 20], schema=schema)
+    panel.past[:, 1] = 4.0
+    panel.past[3, 0] = np.nan
+    fitted = {c.name: c for c in fitted_schema(panel).covariates}
+    assert fitted["a"].mean == pytest.approx(np.nanmean(panel.past[:, 0]))
+    assert fitted["b"].std == pytest.approx(panel.future[:, 0].std())
+    assert fitted["c"].mean == pytest.approx(panel.static[:, 0].mean())
+    assert (fitted["d"].mean, fitted["d"].std) == (4.0, 1.0)
