@@ -1,0 +1,1 @@
+"""Answers forecasts over HTTP: a thin BentoML shell around an ASGI application."""

@@ -1,0 +1,138 @@
+"""Start the service: ``python -m serving --model NAME``.
+
+Exit codes: 0 stopped, 1 failed, 2 a setting that cannot be used, an unknown model, a port in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from forecasting.errors import ConfigError, GatecastError
+from serving.settings import ServingSettings, quiet
+
+BACKLOG = 2048
+GRACE_SECONDS = 30
+EXAMPLE = "example: python -m serving --model m3-monthly --port 3000"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the settings, take the port, serve until stopped."""
+    quiet()
+    try:
+        settings = _settings(arguments)
+        listener = _take_port(settings)
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        _check_models(settings)
+    except GatecastError as error:
+        print(f"gatecast: {error}", file=sys.stderr)
+        return 2
+    os.environ.update(settings.variables())
+    serve = _serve_here if settings.workers == 1 else _serve_workers
+    return serve(settings, listener)
+
+
+def _settings(arguments: list[str] | None) -> ServingSettings:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving", description="Serve forecasts over HTTP.", epilog=EXAMPLE
+    )
+    parser.add_argument(
+        "--model", action="append", metavar="NAME", help="registered model; may be repeated"
+    )
+    parser.add_argument("--alias", help="alias that is followed [champion]")
+    parser.add_argument("--host", help="address to listen on [127.0.0.1]")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one [3000]")
+    parser.add_argument("--workers", type=int, help="processes [1]")
+    parser.add_argument("--threads", type=int, help="threads per worker [cores / workers]")
+    parser.add_argument("--poll-seconds", type=float, help="between looks at the registry [5]")
+    parser.add_argument("--access-log", action="store_true", default=None, help="log each request")
+    given = vars(parser.parse_args(arguments))
+    models = given.pop("model")
+    settings = ServingSettings.read(models=tuple(models) if models else None, **given)
+    if not settings.models:
+        raise ConfigError("no model to serve: name one with --model NAME")
+    return settings
+
+
+def _take_port(settings: ServingSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        reason = error.strerror or str(error)
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port}: {reason}; stop what uses it, or "
+            "choose another with --port"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _check_models(settings: ServingSettings) -> None:
+    """An unknown model stops the start; an unreachable registry does not, if there is a copy."""
+    from serving.registry import RegistryError, open_registry
+    from serving.remembered import remembered
+
+    registry = open_registry(settings.store)
+    for name in settings.models:
+        try:
+            registry.resolve(name, settings.alias)
+        except RegistryError:
+            if remembered(settings, name) is None:
+                raise
+
+
+def _serve_here(settings: ServingSettings, listener: socket.socket) -> int:
+    """One worker in this process: no supervisor, no second start."""
+    import uvicorn
+
+    from serving import service
+
+    _announce(settings)
+    # The server raises the signal that stopped it again, once it has stopped in order.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.application(),
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )
+    server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _serve_workers(settings: ServingSettings, listener: socket.socket) -> NoReturn:
+    """Several workers under BentoML's supervisor."""
+    listener.close()
+    _announce(settings)
+    command = [
+        *(sys.executable, "-m", "bentoml", "serve", "serving.service:ForecastService"),
+        *("--host", settings.host, "--port", str(settings.port)),
+        *("--backlog", str(BACKLOG), "--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+    ]
+    os.execv(sys.executable, command)
+
+
+def _announce(settings: ServingSettings) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    names = ", ".join(settings.models)
+    print(f"serving {names} on http://{host}:{settings.port} (docs: /docs)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Bodies: read within limits, unpacked within limits, taken only in the types that are served."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from serving.errors import RequestError, show
+from serving.settings import ServingSettings
+
+JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
+ENCODINGS = ("gzip", "zstd")
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class GoneError(Exception):
+    """The caller hung up before the body was complete."""
+
+
+def read_headers(scope: Mapping[str, Any]) -> dict[str, str]:
+    """Headers by lower-case name, within limits; of repeated ones the last."""
+    raw = scope["headers"]
+    if len(raw) > MAX_HEADERS or sum(len(k) + len(v) for k, v in raw) > MAX_HEADER_BYTES:
+        raise RequestError(
+            431,
+            "headers_too_large",
+            f"at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes of them",
+        )
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+
+
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], settings: ServingSettings
+) -> bytes:
+    """The whole body, as sent."""
+    length = headers.get("content-length")
+    if length is not None and length.isdigit() and int(length) > settings.max_body:
+        raise _too_large(settings.max_body)
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            return await _receive_all(receive, settings.max_body)
+    except TimeoutError:
+        raise RequestError(
+            408,
+            "body_too_slow",
+            f"the body did not arrive within {settings.body_seconds:g} seconds",
+            headers={"connection": "close"},
+        ) from None
+
+
+async def _receive_all(receive: Receive, most: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def media_type(headers: Mapping[str, str], allowed: tuple[str, ...]) -> str:
+    """The body's type, one of those allowed; JSON in UTF-8 only."""
+    given = headers.get("content-type", "")
+    kind, _, parameters = given.partition(";")
+    kind = kind.strip().lower()
+    if kind not in allowed:
+        named = show(kind) if kind else "missing"
+        raise RequestError(
+            415,
+            "unsupported_media_type",
+            f"Content-Type is {named}; send {' or '.join(allowed)}",
+            headers={"accept-post": ", ".join(allowed)},
+        )
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if kind == JSON and charset not in ("", "utf-8", "utf8"):
+        raise RequestError(415, "unsupported_media_type", "JSON is taken in UTF-8 only")
+    return kind
+
+
+def unpack(body: bytes, headers: Mapping[str, str], most: int) -> bytes:
+    """The body without its content encoding."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ENCODINGS:
+        raise RequestError(
+            415,
+            "unsupported_encoding",
+            f"Content-Encoding {show(encoding)}; send {', '.join(ENCODINGS)} or none",
+            headers={"accept-encoding": ", ".join(ENCODINGS)},
+        )
+    out = _gunzip(body, most) if encoding == "gzip" else _unzstd(body, most)
+    if out is None:
+        raise RequestError(
+            400, "malformed_body", f"the body is not complete {encoding}, as its header says"
+        )
+    return out
+
+
+def _gunzip(body: bytes, most: int) -> bytes | None:
+    parts: list[bytes] = []
+    left = most
+    while body:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            part = unpacker.decompress(body, left + 1)
+        except zlib.error:
+            return None
+        if len(part) > left:
+            raise _too_large(most, unpacked=True)
+        if not unpacker.eof:
+            return None
+        parts.append(part)
+        left -= len(part)
+        body = unpacker.unused_data
+    return b"".join(parts) if parts else None
+
+
+def _unzstd(body: bytes, most: int) -> bytes | None:
+    import zstandard
+
+    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    try:
+        with unpacker.stream_reader(body, read_across_frames=True) as reader:
+            out = bytes(reader.read(most + 1))
+    except zstandard.ZstdError:
+        return None
+    if len(out) > most:
+        raise _too_large(most, unpacked=True)
+    return out if out or body else None
+
+
+def pack(body: bytes, headers: Mapping[str, str], least: int) -> tuple[bytes, str | None]:
+    """A long answer, compressed where the caller takes that."""
+    accepted = headers.get("accept-encoding", "")
+    if len(body) < least or not accepted:
+        return body, None
+    names = {
+        part.split(";")[0].strip() for part in accepted.lower().split(",") if "q=0" not in part
+    }
+    if "zstd" in names:
+        import zstandard
+
+        return zstandard.ZstdCompressor(level=1).compress(body), "zstd"
+    if "gzip" in names:
+        packer = zlib.compressobj(level=1, wbits=31)
+        return packer.compress(body) + packer.flush(), "gzip"
+    return body, None
+
+
+def decode_json(body: bytes) -> Any:
+    """The body as JSON; NaN, Infinity and numbers beyond a double are none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        reason = "the body is empty" if not body.strip() else f"{error.msg} ({where})"
+        raise RequestError(400, "malformed_json", f"the body is not JSON: {reason}") from None
+
+
+def _too_large(most: int, *, unpacked: bool = False) -> RequestError:
+    what = "once decompressed" if unpacked else "as sent"
+    return RequestError(
+        413,
+        "body_too_large",
+        f"a body holds at most {most} bytes {what}; send the series in parts",
+        headers={"connection": "close"},
+        extra={"limit": most},
+    )

@@ -1,0 +1,72 @@
+"""Forecasts of a long table, for MLflow's scoring protocol and its Python models.
+
+The table is the library's: ``unique_id, ds, y`` and covariate columns. Static covariates stand as
+columns, too, with one value per series; rows without ``y`` at the end of a series carry its
+known-future covariates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import DataError
+from forecasting.inference import Engine
+from serving.api import DEFAULT_LEVELS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARAMETERS = ("horizon", "quantiles", "extend", "model")
+
+
+def forecast_frame(
+    engine: Engine, frame: pd.DataFrame, params: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """``unique_id, ds, mean, q<level>…`` for every series of a table.
+
+    Parameters
+    ----------
+    params : ``horizon``, ``quantiles`` and ``extend``; all may be left out.
+
+    Raises
+    ------
+    DataError : naming the column, series or parameter.
+    """
+    params = dict(params or {})
+    unknown = [name for name in params if name not in PARAMETERS]
+    if unknown:
+        raise DataError(f"unknown parameter {unknown[0]!r}; there are: {', '.join(PARAMETERS[:3])}")
+    horizon, quantiles = params.get("horizon"), params.get("quantiles")
+    extend = params.get("extend", False)
+    if horizon is not None and (isinstance(horizon, bool) or int(horizon) != horizon):
+        raise DataError(f"horizon = {horizon!r} must be a whole number")
+    if not isinstance(extend, bool):
+        raise DataError(f"extend = {extend!r} must be true or false")
+    levels = DEFAULT_LEVELS if quantiles is None else tuple(quantiles)
+    if any(isinstance(q, bool) or not isinstance(q, int | float) for q in levels):
+        raise DataError("quantiles must be a list of numbers between 0 and 1")
+    known = {"unique_id", "ds", "y", *(c.name for c in engine.schema.covariates)}
+    stray = [str(name) for name in frame.columns if name not in known]
+    if stray:
+        raise DataError(
+            f"unknown column {stray[0]!r}; this model takes: {', '.join(sorted(known))}"
+        )
+    return engine.predict(
+        frame,
+        static=_static(engine, frame),
+        horizon=None if horizon is None else int(horizon),
+        quantiles=levels,
+        extend=extend,
+    )
+
+
+def _static(engine: Engine, frame: pd.DataFrame) -> pd.DataFrame | None:
+    names = [c.name for c in engine.schema.static if c.name in frame.columns]
+    if not names or "unique_id" not in frame.columns:
+        return None
+    static = frame[["unique_id", *names]].groupby("unique_id", as_index=False, sort=False).first()
+    for covariate in engine.schema.static:
+        if covariate.name not in static.columns:
+            static[covariate.name] = None if covariate.type == "categorical" else float("nan")
+    return static

@@ -1,0 +1,115 @@
+"""What the service counts. With several workers the counts live in files that all of them share."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+STAGES = ("read", "parse", "compute", "write")
+SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384, 65536)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """The service's counters, one set per worker."""
+
+    def __init__(self) -> None:
+        shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        registry = CollectorRegistry(auto_describe=True)
+        self.registry = registry
+        self.requests = Counter(
+            "gatecast_requests_total",
+            "Requests answered",
+            ["route", "status"],
+            registry=registry,
+        )
+        self.errors = Counter(
+            "gatecast_errors_total",
+            "Requests and series refused, by code",
+            ["code"],
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "gatecast_request_seconds", "From the request's head to the end of its answer",
+            ["route"], buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        stage = Histogram(
+            "gatecast_stage_seconds", "Time of a forecast request by stage; compute holds the wait",
+            ["stage"], buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self.stage = {name: stage.labels(name) for name in STAGES}
+        self.series = Counter(
+            "gatecast_series_total",
+            "Series forecast",
+            ["model"],
+            registry=registry,
+        )
+        self.batch_requests = Histogram(
+            "gatecast_batch_requests",
+            "Requests computed together",
+            buckets=COUNTS,
+            registry=registry,
+        )
+        self.batch_series = Histogram(
+            "gatecast_batch_series",
+            "Series computed together",
+            buckets=COUNTS,
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "gatecast_requests_under_way", "Requests under way",
+            multiprocess_mode="livesum", registry=registry,
+        )  # fmt: skip
+        self.version = Gauge(
+            "gatecast_model_version", "Version that answers", ["model"],
+            multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
+        self.created = Gauge(
+            "gatecast_model_created_seconds", "When that version was trained, Unix time",
+            ["model"], multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
+        self.loaded = Gauge(
+            "gatecast_model_loaded_seconds", "When that version was loaded, Unix time",
+            ["model"], multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
+        self.polled = Gauge(
+            "gatecast_registry_seen_seconds",
+            "When the registry last answered, Unix time; its distance to now is the staleness",
+            ["model"], multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
+        self.swaps = Counter(
+            "gatecast_swaps_total",
+            "Versions swapped in",
+            ["model"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "gatecast_load_failures_total", "Versions or polls that failed",
+            ["model", "reason"], registry=registry,
+        )  # fmt: skip
+        self._shared = shared
+
+    def seen(self, model: str) -> None:
+        """Note that the registry answered."""
+        self.polled.labels(model).set(time.time())
+
+    def text(self) -> bytes:
+        """The exposition of all workers."""
+        if not self._shared:
+            return generate_latest(self.registry)
+        from prometheus_client import multiprocess
+
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

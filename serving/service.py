@@ -1,0 +1,91 @@
+"""The BentoML shell: lifecycle, workers and packaging around the ASGI application.
+
+``bentoml serve serving.service:ForecastService`` and ``python -m serving`` start the same thing.
+BentoML's own middlewares (traces, access log, metrics, context) cost more than a small forecast,
+so requests go past them; starting, stopping and the number of workers are BentoML's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from serving.settings import ServingSettings, quiet
+
+quiet()
+
+import bentoml  # noqa: E402  (reads the environment that `quiet` sets)
+from starlette.applications import Starlette  # noqa: E402
+
+from forecasting.errors import ConfigError  # noqa: E402
+from serving import logs  # noqa: E402
+from serving.app import Application  # noqa: E402
+from serving.tracing import traced  # noqa: E402
+
+ASGI = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
+
+
+class Shell(bentoml.Service):  # type: ignore[misc]
+    """A BentoML service whose requests are all answered by the mounted application."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGI:
+        """BentoML's application for starting and stopping, ours for requests."""
+        lifecycle = super().to_asgi(is_main)
+
+        async def dispatch(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await lifecycle(scope, receive, send)
+            else:
+                await mounted.state.answer(scope, receive, send)
+
+        return dispatch
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> Any:
+    settings = ServingSettings.read()
+    if not settings.models:
+        raise ConfigError(
+            "no model to serve: set GATECAST_MODELS, or use python -m serving --model"
+        )
+    logs.configure(settings.log_level)
+    application = Application(settings)
+    app.state.answer = traced(application, settings)
+    await asyncio.to_thread(application.models.load)
+    following = asyncio.create_task(application.models.follow())
+    logs.info("ready" if application.models.ready else "started without every model")
+    try:
+        yield
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        application.batcher.close()
+
+
+async def _starting(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    raise RuntimeError("a request came before the service had started")
+
+
+mounted = Starlette(lifespan=_lifespan)
+mounted.state.answer = _starting
+
+
+@bentoml.service(
+    name="ForecastService",
+    service_class=Shell,
+    workers=ServingSettings.read().workers,
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(mounted, path="/")
+class ForecastService:
+    """Forecasts from the champions of the registry."""
+
+
+def application() -> ASGI:
+    """What a server process runs."""
+    shell: Any = ForecastService
+    answering: ASGI = shell.to_asgi()
+    return answering

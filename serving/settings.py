@@ -1,0 +1,157 @@
+"""Settings of the service. Workers read them from the environment, `python -m serving` writes them.
+
+Every field is the variable ``GATECAST_<FIELD>`` in capitals: ``GATECAST_POLL_SECONDS=2``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from forecasting.errors import ConfigError
+
+PREFIX = "GATECAST_"
+MIB = 1 << 20
+
+# Set by the product, not by the user; whatever the user did set stays.
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def _names(value: object) -> object:
+    return tuple(n for n in value.split(",") if n) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class ServingSettings(BaseModel):
+    """What the service serves, how it listens, and where it says stop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: Names = Field(default=(), description="registered models; the first is the default")
+    alias: str = Field("champion", min_length=1, description="the alias that is followed")
+    home: Path = Field(Path(".gatecast"), description="folder of local state")
+    tracking_uri: str | None = Field(None, description="MLflow store; default: SQLite in home")
+    poll_seconds: float = Field(5.0, gt=0, le=86_400, description="between looks at the alias")
+
+    host: str = "127.0.0.1"
+    port: int = Field(3000, ge=0, le=65_535, description="0 takes a free one")
+    workers: int = Field(1, ge=1, le=256)
+    threads: int = Field(0, ge=0, le=256, description="per worker in ONNX Runtime; 0: by cores")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where the network runs")
+    batching: bool = Field(True, description="compute requests that arrive together together")
+
+    api_key: SecretStr | None = Field(None, description="allows a refresh")
+    protect: bool = Field(False, description="forecasts need the key, too")
+    public_metrics: bool = Field(True, description="/metrics without the key")
+
+    max_body: int = Field(32 * MIB, ge=1024, description="bytes of a body as sent")
+    max_content: int = Field(128 * MIB, ge=1024, description="bytes of a body once decompressed")
+    max_series: int = Field(100_000, ge=1, description="in one request")
+    max_output: int = Field(20_000_000, ge=1, description="numbers in one answer")
+    max_horizon: int = Field(5_000, ge=1, description="steps, with extend")
+    max_waiting: int = Field(1_000, ge=1, description="requests under way in a worker, then 503")
+    body_seconds: float = Field(30.0, gt=0, description="for a body to arrive")
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = Field(False, description="a line per request; errors always have one")
+    traces: Literal["none", "console", "otlp"] = Field("none", description="OpenTelemetry exporter")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.protect and self.api_key is None:
+            raise ValueError("protect needs an api_key: set GATECAST_API_KEY")
+        if len(set(self.models)) != len(self.models):
+            raise ValueError("models names the same model twice")
+        return self
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ, **given: object) -> Self:
+        """From the environment; ``given`` values win. `ConfigError` names the variable.
+
+        ``MLFLOW_TRACKING_URI`` and ``GATECAST_HOME`` are honoured as elsewhere in Gatecast.
+        """
+        values: dict[str, object] = {
+            name: environment[PREFIX + name.upper()]
+            for name in cls.model_fields
+            if PREFIX + name.upper() in environment
+        }
+        if "tracking_uri" not in values and environment.get("MLFLOW_TRACKING_URI"):
+            values["tracking_uri"] = environment["MLFLOW_TRACKING_URI"]
+        if environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+            values.setdefault("traces", "otlp")
+        values.update({key: value for key, value in given.items() if value is not None})
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
+
+    def variables(self) -> dict[str, str]:
+        """The environment from which a worker reads the same settings."""
+        found = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is None or value == type(self).model_fields[name].default:
+                continue
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif isinstance(value, tuple):
+                value = ",".join(value)
+            elif isinstance(value, Path):
+                value = value.absolute()
+            found[PREFIX + name.upper()] = str(value)
+        return found
+
+    @property
+    def store(self) -> str:
+        """URI of the MLflow store."""
+        return self.tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of the models fetched so far."""
+        return self.home.absolute() / "cache" / "models"
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of ONNX Runtime in each worker: the cores, shared between the workers."""
+        return self.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
+
+
+def quiet() -> None:
+    """Telemetry off, waits for a dead server short, one thread per library."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"][:1])
+        message = fault["msg"].removeprefix("Value error, ")
+        shown = "***" if name == "api_key" else repr(fault["input"])
+        parts.append(f"{PREFIX}{name.upper()} = {shown}: {message}" if name else message)
+    return "; ".join(parts)
