@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.errors import BundleError
+from forecasting.errors import BundleError, ConfigError
 
 FORMAT_VERSION = 1
 FILES = ("model.safetensors", "model.onnx", "config.json")
@@ -25,11 +25,12 @@ FILES = ("model.safetensors", "model.onnx", "config.json")
 
 @dataclass(frozen=True)
 class Parts:
-    """The contents of ``config.json``: settings, covariates, conformal correction [H, Q]."""
+    """The contents of ``config.json``: settings, covariates, conformal correction [H, Q], cells."""
 
     config: ForecasterConfig
     schema: Schema
     correction: npt.NDArray[Any] | None
+    cells: tuple[str, ...]
 
 
 def verify(path: str | Path) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def verify(path: str | Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         version, sums = int(content["format_version"]), dict(content["sha256"])
+        if version < 1:
+            raise ValueError(version)
     except (ValueError, KeyError, TypeError):
         raise BundleError(f"{manifest} is damaged; fetch the bundle again") from None
     if version > FORMAT_VERSION:
@@ -67,14 +70,22 @@ def verify(path: str | Path) -> dict[str, Any]:
 
 
 def read(path: str | Path) -> Parts:
-    """Settings, schema and correction of a verified bundle."""
-    content = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    correction = content["correction"]
-    return Parts(
-        config=ForecasterConfig.parse(content["config"]),
-        schema=Schema.parse(content["schema"]),
-        correction=None if correction is None else np.asarray(correction, dtype=np.float64),
-    )
+    """Settings, schema, correction and members' cells of a verified bundle."""
+    file = Path(path) / "config.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        correction = content["correction"]
+        return Parts(
+            config=ForecasterConfig.parse(content["config"]),
+            schema=Schema.parse(content["schema"]),
+            correction=None if correction is None else np.asarray(correction, dtype=np.float64),
+            cells=tuple(map(str, content["cells"])),
+        )
+    except (ConfigError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"{file} cannot be read ({type(error).__name__}: {error}); fetch the bundle again, or "
+            "open it with the gatecast that saved it"
+        ) from None
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:

@@ -204,13 +204,16 @@ class Forecaster(Engine):
                     **dict(extra or {}),
                 },
             )
+            # A service under another account reads what training wrote.
+            half.chmod(0o755)
+            for file in half.iterdir():
+                file.chmod(0o644)
             if target.exists():
                 shutil.rmtree(target)
             half.replace(target)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)
             raise
-        target.chmod(0o755)
         return target
 
     @classmethod
@@ -224,10 +227,9 @@ class Forecaster(Engine):
             from forecasting.calendar import Frequency
 
             calendar = len(calendar_names(Frequency.parse(parts.config.freq or "step")))
-        cells = _cells(path)
         networks = []
-        for m in range(int(manifest["members"]["count"])):
-            member = parts.config.replace(model={"cell": cells[m]})
+        for m, cell in enumerate(parts.cells):
+            member = parts.config.replace(model={"cell": cell})
             network = ForecastNetwork(member, parts.schema, calendar)
             prefix = f"{m}."
             weights = {k.removeprefix(prefix): v for k, v in tensors.items() if
@@ -237,7 +239,9 @@ class Forecaster(Engine):
             except RuntimeError as error:
                 raise BundleError(f"{path}: the weights do not fit the settings: {error}") from None
             networks.append(network.eval().requires_grad_(False))
-        swing = {k: v for k, v in manifest["members"].items() if k != "count"}
+        if any(int(name.partition(".")[0]) >= len(networks) for name in tensors):
+            raise BundleError(f"{path}: there are weights of more members than the settings name")
+        swing = {k: v for k, v in manifest.get("members", {}).items() if k != "count"}
         return cls(
             config=parts.config,
             schema=parts.schema,
@@ -256,10 +260,3 @@ class Forecaster(Engine):
             level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
             scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
         return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()
-
-
-def _cells(path: str | Path) -> list[str]:
-    import json
-
-    content = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-    return list(content["cells"])
