@@ -13,10 +13,13 @@ from forecasting.calendar import calendar_names
 from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
 from forecasting.panel import Panel
+from forecasting.transforms import condition
 
 # A season longer than this share of the typical history cannot be learned from it.
 SEASONS_NEEDED = 2
 SHORT_HISTORY = 400
+# Mean absolute deviation of a series' logs from which its level counts as moving.
+LEVEL_MOVES = 0.01
 
 
 def season_of(panel: Panel, config: ForecasterConfig) -> int:
@@ -72,7 +75,11 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:
-    """Logs for short histories of positive values, whose level moves; units otherwise."""
+    """Logs for short histories of positive values, whose level moves; units otherwise.
+
+    Where the typical series moves by less than `LEVEL_MOVES` of its level, logs would only hide
+    how much it does.
+    """
     if config.model.head == "negative_binomial":
         return "identity"
     known = panel.y[~np.isnan(panel.y)]
@@ -81,7 +88,11 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     typical = int(np.median(panel.lengths))
     if panel.schema.future and known.min() >= 0 and _heavy(known):
         return "log" if known.min() > 0 else "log1p"
-    return "log" if known.min() > 0 and typical < SHORT_HISTORY else "identity"
+    if known.min() <= 0 or typical >= SHORT_HISTORY:
+        return "identity"
+    logs, series = np.log(panel.y), panel.series
+    _, moves = condition(logs, ~np.isnan(logs), series, len(panel), centred=True, scaled=True)
+    return "log" if np.median(moves) >= LEVEL_MOVES else "identity"
 
 
 def _heavy(values: Array) -> bool:

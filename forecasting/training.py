@@ -161,11 +161,17 @@ def _held_back(panel: Panel, config: ForecasterConfig) -> int:
         return 0
     if not config.calibrate and settings.patience is None and settings.validation == "refit":
         return 0
+    position = np.arange(panel.rows) - panel.offsets[panel.series]
+    known = ~np.isnan(panel.y)
+    first = panel.lengths.copy()
+    np.minimum.at(first, panel.series[known], position[known])
     for windows in range(settings.validation_windows, 0, -1):
         held = windows * config.horizon
         # What is left must still hold a window and a horizon to learn from, for most series.
-        enough = panel.lengths >= held + config.horizon + (config.model.window or 1)
-        if enough.mean() >= 0.5:
+        enough = panel.lengths - first >= held + config.horizon + (config.model.window or 1)
+        left = known & (position < (panel.lengths - held)[panel.series])
+        learnable = np.bincount(panel.series[left], minlength=len(panel)) >= 2
+        if (enough & learnable).mean() >= 0.5:
             return held
     return 0
 
