@@ -42,11 +42,13 @@ class Geometry:
         """From a resolved configuration (no ``None`` left in it)."""
         model, season = config.model, config.season or 1
         window, scale_window = model.window or 1, model.scale_window or 1
+        # About the mean of itself alone a single value shown would always be zero.
+        width = season if season > 1 else window if window > 1 else scale_window
         return cls(
             segment=model.segment or 1,
             window=window,
             scale_window=max(scale_window, window),
-            level_window=min(season if season > 1 else window, max(scale_window, window)),
+            level_window=min(width, max(scale_window, window)),
             steps=model.steps or 1,
             horizon=config.horizon,
             lags=model.lags or (),
