@@ -164,6 +164,9 @@ class ModelConfig(Settings):
     head: Head = "quantiles"
     quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
     samples: int = Field(100, ge=10, le=10_000, description="paths of the recursive decoder")
+    encoding: Literal["embedding", "onehot"] | None = Field(
+        None, description="of categorical covariates; None: as the schema says, else embedding"
+    )
     embedding_size: int = Field(4, ge=1, le=64, description="of each categorical covariate")
     initialisation: Literal["orthogonal", "chrono", "default"] = "orthogonal"
     gate_bias: float = Field(
@@ -269,6 +272,12 @@ class TrainingConfig(Settings):
     precision: Literal["32", "bf16", "tf32"] = "32"
     threads: Positive | None = Field(None, description="CPU threads; None: every core")
     noise: float = Field(0.0, ge=0.0, description="std of noise on scaled inputs in training")
+    unseen: float = Field(
+        0.02,
+        ge=0.0,
+        lt=1.0,
+        description="share of windows whose category is hidden, so that `unseen` is learned",
+    )
 
 
 class ForecasterConfig(Settings):

@@ -34,6 +34,12 @@ class ForecastModule(pl.LightningModule):
         self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
         self.network = ForecastNetwork(config, schema, calendar)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.categorical = [
+            (role, column)
+            for role in ("past", "future", "static")
+            for column, covariate in enumerate(schema.role(role))
+            if covariate.type == "categorical"
+        ]
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
 
@@ -41,6 +47,8 @@ class ForecastModule(pl.LightningModule):
         """The loss of one batch of windows."""
         noise = self.config.training.noise
         network_batch = self._history(batch)
+        if self.categorical and self.config.training.unseen:
+            self._hide_categories(network_batch)
         if noise:
             y = network_batch["y"]
             network_batch["y"] = y + noise * torch.randn_like(y) * network_batch["mask"]
@@ -103,6 +111,14 @@ class ForecastModule(pl.LightningModule):
         """The batch as the network may see it: y and mask end where the history ends."""
         rows = self.network.geometry.rows
         return {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
+
+    def _hide_categories(self, batch: Batch) -> None:
+        """Now and then a window has a category that training never saw: code 0 is learned."""
+        hidden = torch.rand(len(self.categorical), len(batch["y"]), device=batch["y"].device)
+        for drawn, (role, column) in zip(hidden, self.categorical, strict=True):
+            values = batch[role].clone()
+            values[..., column][drawn < self.config.training.unseen] = 0.0
+            batch[role] = values
 
     def _rate(self, step: int) -> float:
         settings = self.config.training

@@ -64,6 +64,9 @@ def fit(
     where = pick_device(device)
     config = resolve(config, panel)
     _check_counts(panel, config)
+    if config.model.encoding:
+        encoded = (c.replace(encoding=config.model.encoding) for c in panel.schema.covariates)
+        panel = replace(panel, schema=Schema(covariates=tuple(encoded)))
     threads = torch.get_num_threads()
     torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
     try:

@@ -46,7 +46,8 @@ def test_fast_training_equals_slow_training(mix: str, model: dict[str, Any], ori
         origins = "all"
     steps = 20
     config = settings(
-        model=model, training={"max_steps": steps, "epoch_steps": 1, "origins": origins}
+        model=model,
+        training={"max_steps": steps, "epoch_steps": 1, "origins": origins, "unseen": 0.0},
     )
     panel = make_panel([12, 40, 25], schema=MIXES[mix], missing=0.1)
     panel = replace(panel, schema=fitted_schema(panel))
@@ -213,6 +214,67 @@ def test_constant_series_are_trained_and_saved_without_a_score(tmp_path: Path) -
     assert forecaster.swing == {}
     forecaster.save(tmp_path / "b")
     assert Forecaster.load(tmp_path / "b").swing == {}
+
+
+# -- categories ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["embedding", "onehot"])
+def test_categories_enter_as_configured(encoding: str) -> None:
+    panel = make_panel([40, 30], schema=MIXES["all"])
+    forecaster = fit(panel, settings(model={"encoding": encoding}), device="cpu")
+    kinds = [c for c in forecaster.schema.covariates if c.type == "categorical"]
+    assert {c.encoding for c in kinds} == {encoding}
+    tables = sum(
+        len(getattr(forecaster.networks[0], role).tables) for role in ("past", "future", "static")
+    )
+    assert tables == (3 if encoding == "embedding" else 0)
+
+
+@pytest.mark.parametrize("encoding", ["embedding", "onehot"])
+def test_an_unseen_category_is_forecast_between_the_seen_ones(encoding: str) -> None:
+    """Its token is learned from windows whose category was hidden: what is common to all."""
+    schema = Schema(
+        covariates=(
+            Covariate(name="slope", role="static", type="categorical", categories=("up", "down")),
+        )
+    )
+    # Two rows each: nothing but the category tells whether the second goes up or down.
+    count = 40
+    panel = make_panel([2] * count, schema=schema)
+    panel.static[:, 0] = np.arange(count) % 2 + 1.0
+    first = np.random.default_rng(0).normal(size=count)
+    step = np.where(panel.static[:, 0] == 1, 5.0, -5.0)
+    panel = with_y(panel, np.stack([first, first + step], axis=1).ravel())
+    config = settings(
+        horizon=1,
+        model={"encoding": encoding, "calendar": False, "level": "last", "spread": "none",
+               "window": 4, "scale_window": 8, "layers": 1, "hidden_size": 12},
+        training={"max_steps": 250, "batch_size": 64, "epoch_steps": 250, "unseen": 0.2,
+                  "learning_rate": 0.02},
+    )  # fmt: skip
+    forecaster = fit(panel, config, device="cpu")
+    known = panel.truncate(1)
+
+    def median(code: float) -> float:
+        some = replace(known, static=np.full((count, 1), code))
+        forecast = forecaster.predict_panel(some).quantiles[:, 0, 1]
+        return float(np.median(forecast - known.y))
+
+    up, unseen, down = median(1.0), median(0.0), median(2.0)  # of what is added to the last value
+    assert up > 3.0 > unseen > -3.0 > down
+
+
+def test_a_category_that_only_the_schema_knows_is_forecast_as_unseen() -> None:
+    panel = make_panel([40, 30], schema=MIXES["past"])
+    panel.past[:, 1] = np.where(panel.past[:, 1] == 3, 1.0, panel.past[:, 1])
+    forecaster = fit(panel, settings(), device="cpu")
+    found = []
+    for code in (0.0, 3.0):
+        past = panel.past.copy()
+        past[:, 1] = code
+        found.append(quantiles(forecaster, replace(panel, past=past)))
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 # -- what a step does ----------------------------------------------------------------------
