@@ -18,27 +18,31 @@ CATEGORIES: frozenset[type] = frozenset({str, int, float, bool, NoneType})
 Place = Callable[[int], tuple[str | int, ...]]
 
 
-def numbers(lists: Sequence[list[Any]], path: Place, faults: Faults) -> Array:
+def numbers(
+    lists: Sequence[list[Any]], path: Place, faults: Faults, *, single: bool = False
+) -> Array:
     """Numbers and nulls of all lists, one after the other, as float64 with NaN for null.
 
     Parameters
     ----------
-    path : where list i stands in the request.
+    path : where list i stands in the request. single : each list stands for a single value.
     """
     flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
     if NUMBERS.issuperset(map(type, flat)):
         return np.array(flat, dtype=np.float64)
-    _locate(lists, NUMBERS, "a number or null", path, faults)
+    _locate(lists, NUMBERS, "a number or null", path, faults, single)
     return np.full(len(flat), np.nan)
 
 
-def categories(lists: Sequence[list[Any]], path: Place, faults: Faults) -> list[Any]:
+def categories(
+    lists: Sequence[list[Any]], path: Place, faults: Faults, *, single: bool = False
+) -> list[Any]:
     """Categories and nulls of all lists, one after the other, as text or None."""
     flat = list(chain.from_iterable(lists))
     kinds = set(map(type, flat))
     if kinds <= CATEGORIES:
         return flat if kinds <= {str, NoneType} else [None if v is None else str(v) for v in flat]
-    _locate(lists, CATEGORIES, "a category or null", path, faults)
+    _locate(lists, CATEGORIES, "a category or null", path, faults, single)
     return [None] * len(flat)
 
 
@@ -54,7 +58,12 @@ def is_list(value: Any, path: tuple[str | int, ...], faults: Faults) -> bool:
 
 
 def _locate(
-    lists: Sequence[list[Any]], allowed: frozenset[type], what: str, path: Place, faults: Faults
+    lists: Sequence[list[Any]],
+    allowed: frozenset[type],
+    what: str,
+    path: Place,
+    faults: Faults,
+    single: bool,
 ) -> None:
     for i, values in enumerate(lists):
         if allowed.issuperset(map(type, values)):
@@ -64,4 +73,5 @@ def _locate(
                 if faults.full:
                     faults.omitted += 1
                 else:
-                    faults.add((*path(i), j), "wrong_type", f"must be {what}, not {show(value)}")
+                    at = path(i) if single else (*path(i), j)
+                    faults.add(at, "wrong_type", f"must be {what}, not {show(value)}")

@@ -83,6 +83,9 @@ class Batcher:
         answers: dict[int, Answer] = {}
         groups: dict[Hashable, list[int]] = {}
         for k, query in enumerate(queries):
+            if not len(query.sizes):
+                answers[k] = _nothing(model, query)
+                continue
             groups.setdefault(_group(model.spec, query), []).append(k)
         for indices in groups.values():
             chosen = [queries[k] for k in indices]
@@ -145,6 +148,21 @@ def _forecast(model: Model, queries: Sequence[Query]) -> list[Answer]:
         return [_answer(model, queries[0], forecast, 0)]
     begins = np.cumsum([0, *(len(q.sizes) for q in queries)]).tolist()
     return [_answer(model, q, forecast, b) for q, b in zip(queries, begins, strict=False)]
+
+
+def _nothing(model: Model, query: Query) -> Answer:
+    """The answer when every series was refused."""
+    steps, levels = query.options.horizon, len(query.options.levels)
+    return Answer(
+        query=query,
+        origin=model.origin,
+        freq=model.spec.freq,
+        position=query.position,
+        stamps=query.start.reshape(0, 1)[:, [0] * steps],
+        mean=np.empty((0, steps)),
+        quantiles=np.empty((0, steps, levels)),
+        problems=query.problems,
+    )
 
 
 def _merged(queries: Sequence[Query]) -> Query:

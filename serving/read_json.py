@@ -167,10 +167,11 @@ class _Reader:
         def path(i: int) -> tuple[str | int, ...]:
             return ("series", i, role, covariate.name)
 
+        single = role == "static"
         if covariate.type == "real":
-            numbers(lists, path, self.faults)
+            numbers(lists, path, self.faults, single=single)
             return lists
-        flat = iter(categories(lists, path, self.faults))
+        flat = iter(categories(lists, path, self.faults, single=single))
         return [[next(flat) for _ in values] for values in lists]
 
     def _past(self, covariate: Covariate, ids: list[str], sizes: Array, good: Array) -> Any:

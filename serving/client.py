@@ -1,0 +1,344 @@
+"""A Python client: long tables in, long tables out.
+
+client = Client("http://127.0.0.1:3000")
+forecast = client.forecast(df, quantiles=[0.1, 0.9])   # unique_id, ds, mean, q0.1, q0.9
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import orjson
+import pandas as pd
+
+from forecasting.calendar import Frequency
+from forecasting.config import Covariate, Schema
+from forecasting.errors import DataError, GatecastError
+from forecasting.panel import Panel
+from serving.body import ARROW
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RETRIED = frozenset({429, 502, 503, 504})
+LONGEST_WAIT = 30.0
+
+
+class ServiceError(GatecastError):
+    """The service refused a request, or could not be reached.
+
+    Attributes
+    ----------
+    status : HTTP status, or None when there was no answer. code : machine-readable name.
+    errors : the wrong values, as the service lists them. request_id : to find it in the log.
+    """
+
+    def __init__(self, message: str, status: int | None, problem: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code: str | None = problem.get("code")
+        self.errors: list[dict[str, Any]] = problem.get("errors", [])
+        self.request_id: str | None = problem.get("request_id")
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """Forecasts of the series that could be forecast.
+
+    Attributes
+    ----------
+    frame : ``unique_id, ds, mean, q<level>…``. model : name, version and run id.
+    errors : the other series: ``id, code, detail, where``.
+    notes : what to know of single series, such as a category that training never saw.
+    """
+
+    frame: pd.DataFrame
+    model: dict[str, Any]
+    errors: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+
+
+class Client:
+    """Talks to one service; safe to share between threads.
+
+    Parameters
+    ----------
+    retries : how often a request is sent again after 429, 502, 503, 504 or a broken connection;
+        ``Retry-After`` is honoured. timeout : seconds for one attempt.
+    """
+
+    def __init__(
+        self,
+        address: str = "http://127.0.0.1:3000",
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(
+            base_url=address, timeout=timeout, headers=headers, transport=transport
+        )
+        self.retries = retries
+        self._described: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models served."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/models")["models"]
+        return found
+
+    def model(self, name: str) -> dict[str, Any]:
+        """What a model expects, its scores and its lineage."""
+        return self._json("GET", f"/v1/models/{name}")
+
+    def refresh(self, name: str) -> dict[str, Any]:
+        """Make the service follow the alias now; needs the key."""
+        return self._json("POST", f"/v1/models/{name}/refresh")
+
+    def forecast(
+        self,
+        df: pd.DataFrame,
+        *,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+        model: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecast a long table, as `Forecaster.predict` does; a refused series is an error."""
+        found = self.forecasts(
+            df,
+            future=future,
+            static=static,
+            horizon=horizon,
+            quantiles=quantiles,
+            extend=extend,
+            model=model,
+        )
+        if found.errors:
+            first = found.errors[0]
+            raise DataError(
+                f"{len(found.errors)} series cannot be forecast; first: series "
+                f"{first['id']!r}: {first['detail']}"
+            )
+        return found.frame
+
+    def forecasts(
+        self,
+        df: pd.DataFrame,
+        *,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+        model: str | None = None,
+    ) -> Forecasts:
+        """Forecast what can be forecast; the other series are in ``errors``."""
+        about = self._about(model)
+        steps = horizon if horizon is not None else int(about["horizon"])
+        panel = Panel.from_frame(
+            df,
+            freq=about["freq"],
+            static=static,
+            schema=_schema(about, (df, future, static)),
+            future_frame=future,
+        )
+        options = {
+            "model": about["name"],
+            "horizon": steps,
+            "quantiles": [float(q) for q in quantiles],
+            "extend": extend,
+        }
+        body = _write(panel, options, steps)
+        answer = self._send("POST", "/v1/forecast", body, {"content-type": ARROW, "accept": ARROW})
+        return _read(answer.content)
+
+    def _about(self, model: str | None) -> dict[str, Any]:
+        if model is None:
+            model = next(m["name"] for m in self.models() if m["default"])
+        if model not in self._described:
+            # Horizon and covariates belong to a name; a swap keeps them.
+            described = self.model(model)
+            if not described["ready"]:
+                raise ServiceError(f"model {model!r} is not ready", 503, {"code": "not_ready"})
+            self._described[model] = described
+        return self._described[model]
+
+    def _json(self, method: str, path: str) -> dict[str, Any]:
+        content: dict[str, Any] = orjson.loads(self._send(method, path).content)
+        return content
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        for attempt in range(self.retries + 1):
+            last = attempt == self.retries
+            try:
+                answer = self._http.request(method, path, content=content, headers=headers)
+            except httpx.TransportError as error:
+                if last or isinstance(error, httpx.ReadTimeout):
+                    message = f"no answer from {self._http.base_url}: {error}"
+                    raise ServiceError(message, None, {}) from error
+                time.sleep(_pause(attempt, None))
+                continue
+            if answer.status_code < 300:
+                return answer
+            if last or answer.status_code not in RETRIED:
+                raise _refused(answer)
+            time.sleep(_pause(attempt, answer.headers.get("retry-after")))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _pause(attempt: int, asked: str | None) -> float:
+    """Seconds to wait: what the service asked for, else longer each time, never in step."""
+    if asked is not None and asked.isdigit():
+        return min(float(asked), LONGEST_WAIT)
+    return float(min(0.1 * 2**attempt, LONGEST_WAIT)) * random.uniform(0.5, 1.0)
+
+
+def _refused(answer: httpx.Response) -> ServiceError:
+    try:
+        problem = orjson.loads(answer.content)
+    except orjson.JSONDecodeError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    detail = problem.get("detail") or answer.text[:200] or "no reason given"
+    return ServiceError(f"{answer.status_code}: {detail}", answer.status_code, problem)
+
+
+def _schema(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> Schema:
+    """The model's covariates; the categories are those of the tables, the service knows its own."""
+    covariates = []
+    for about_one in about["covariates"]:
+        name, found = about_one["name"], set()
+        if about_one["type"] == "categorical":
+            for table in tables:
+                if table is not None and name in table.columns:
+                    found |= {str(value) for value in table[name].dropna().unique()}
+        covariates.append(
+            Covariate(
+                name=name,
+                role=about_one["role"],
+                type=about_one["type"],
+                categories=tuple(sorted(found)),
+            )
+        )
+    return Schema(covariates=tuple(covariates))
+
+
+def _plain(values: Any, covariate: Covariate) -> Any:
+    """Numbers as they are, codes as the names they stand for."""
+    if covariate.type == "real":
+        return values
+    names = np.array([None, *covariate.categories], dtype=object)
+    return names[np.nan_to_num(values).astype(np.int64)]
+
+
+def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
+    import pyarrow as pa
+
+    if panel.tz is not None and not panel.freq.sub_daily:
+        options["tz"] = panel.tz
+    kind = pa.int64() if panel.freq.integer else pa.timestamp("us")
+    start = pa.array(panel.start, kind)
+    if panel.tz is not None and panel.freq.sub_daily:
+        start = start.cast(pa.int64()).cast(pa.timestamp("us", tz=panel.tz))
+    columns: dict[str, Any] = {
+        "id": pa.array(panel.ids.tolist(), pa.string()),
+        "start": start,
+        "y": _lists(panel.y, panel.offsets),
+    }
+    for j, covariate in enumerate(panel.schema.past):
+        columns[f"past.{covariate.name}"] = _lists(
+            _plain(panel.past[:, j], covariate), panel.offsets
+        )
+    if panel.schema.future:
+        offsets = panel.offsets + np.arange(len(panel) + 1) * steps
+        for j, covariate in enumerate(panel.schema.future):
+            values = np.full(int(offsets[-1]), np.nan)
+            position = np.arange(panel.rows) + panel.series * steps
+            values[position] = panel.future[:, j]
+            if panel.horizon is not None:
+                ahead = panel.horizon[:, :steps, j]
+                rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
+                values[rows + np.arange(ahead.shape[1])] = ahead
+            columns[f"future.{covariate.name}"] = _lists(_plain(values, covariate), offsets)
+    for j, covariate in enumerate(panel.schema.static):
+        columns[f"static.{covariate.name}"] = pa.array(_plain(panel.static[:, j], covariate))
+    table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _lists(values: Any, offsets: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
+
+
+def _read(content: bytes) -> Forecasts:
+    import pyarrow as pa
+
+    with pa.ipc.open_stream(content) as reader:
+        table = reader.read_all()
+    about = orjson.loads(table.schema.metadata[b"gatecast"])
+    freq, steps = Frequency.parse(about["freq"]), int(about["horizon"])
+    zone = about["tz"]
+    start = table.column("start").combine_chunks()
+    if not freq.integer:
+        start = start.cast(pa.int64())
+    first = start.to_numpy(zero_copy_only=False)
+    if not freq.integer:
+        first = first.astype("datetime64[us]")
+    ds: Any = freq.stamps(first, 0, steps).ravel()
+    if zone is not None and not freq.integer:
+        index = pd.DatetimeIndex(ds)
+        ds = (
+            index.tz_localize("UTC").tz_convert(zone)
+            if freq.sub_daily
+            else index.tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
+        )
+    columns: dict[str, Any] = {
+        "unique_id": np.repeat(np.array(table.column("id").to_pylist(), dtype=object), steps),
+        "ds": ds,
+    }
+    for name in table.column_names:
+        if name not in ("id", "start"):
+            columns[name] = table.column(name).combine_chunks().flatten().to_numpy()
+    return Forecasts(
+        frame=pd.DataFrame(columns),
+        model=about["model"],
+        errors=about["errors"],
+        notes=about.get("notes", []),
+    )
