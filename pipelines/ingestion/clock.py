@@ -1,0 +1,183 @@
+"""From stamps as written to one clock: zones, and the hours daylight saving skips and doubles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecasting.calendar import Frequency, wall_clock
+from forecasting.errors import DataError
+from pipelines.ingestion.config import DataConfig, StampConfig
+from pipelines.ingestion.ledger import NAT, Ledger
+from pipelines.ingestion.stamps import DAY, NAIVE, UTC, Stamps
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Clock:
+    """One time for all rows.
+
+    Attributes
+    ----------
+    ds : [T] int64: UTC when ``tz`` is given and the panel is sub-daily, else wall clock; or steps.
+    tz : the zone, or None.
+    daily : stamps are days or longer, whatever their zone.
+    """
+
+    ds: Array
+    tz: str | None
+    integer: bool
+    daily: bool
+
+
+def set_clock(
+    stamps: Stamps, codes: Array, row: Array, config: DataConfig, ledger: Ledger
+) -> Clock:
+    """All rows on one clock; rows without a readable stamp keep `NAT`."""
+    values = stamps.rows()
+    _check_range(values, stamps, row, config.stamps)
+    if stamps.integer:
+        return Clock(values, None, True, False)
+    kinds = {int(z) for z in np.unique(stamps.zone[stamps.values != NAT])}
+    zones = [stamps.zones[k - 1] for k in sorted(kinds) if k > 0]
+    if NAIVE in kinds and len(kinds) > 1:
+        row_zones = stamps.row_zones()
+        naive = int(np.flatnonzero((row_zones == NAIVE) & (values != NAT))[0])
+        aware = int(np.flatnonzero((row_zones != NAIVE) & (values != NAT))[0])
+        raise DataError(
+            f"some stamps have a zone (row {row[aware]}) and some have none (row {row[naive]}); "
+            "set stamps.zone to the zone of those without"
+        )
+    tz = config.stamps.zone or (zones[0] if zones else None)
+    if kinds <= {NAIVE}:
+        ledger.facts["zone"] = "none: stamps are wall clock; a skipped hour appears as a gap"
+        return Clock(values, None, False, _daily(values, config))
+    tz = tz or "UTC"
+    zone = stamps.row_zones()
+    local = values if kinds == {UTC} else np.where(zone == UTC, NAT, values)
+    if kinds == {UTC}:
+        wall = _wall(values, tz)
+        if _daily(wall, config):
+            ledger.facts["zone"] = f"{tz}: days of its wall clock"
+            return Clock(wall, tz, False, True)
+    elif UTC not in kinds and len(kinds) == 1 and _daily(local, config):
+        ledger.facts["zone"] = f"{tz}: days of its wall clock"
+        return Clock(values, tz, False, True)
+    out = values.copy()
+    for number, name in enumerate(stamps.zones, start=1):
+        if number in kinds:
+            _localise(out, (zone == number) & (values != NAT), name, codes, row, config, ledger)
+    ledger.facts.setdefault("zone", f"{tz}; stamps are kept in UTC")
+    return Clock(out, tz, False, False)
+
+
+def _wall(values: Array, tz: str) -> Array:
+    known = values != NAT
+    out = values.copy()
+    out[known] = wall_clock(values[known].astype("datetime64[us]"), tz).astype(np.int64)
+    return out
+
+
+def _daily(values: Array, config: DataConfig) -> bool:
+    """Whether every stamp is a midnight (or the frequency says days)."""
+    if config.freq is not None:
+        return not Frequency.parse(config.freq).sub_daily
+    head = values[:1000]
+    if (head[head != NAT] % DAY != 0).any():
+        return False
+    return bool((values[values != NAT] % DAY == 0).all())
+
+
+def _check_range(values: Array, stamps: Stamps, row: Array, config: StampConfig) -> None:
+    if stamps.integer:
+        return
+    limits = [np.datetime64(t, "us").astype(np.int64) for t in (config.earliest, config.latest)]
+    known = stamps.values != NAT
+    wrong = known & ((stamps.values < limits[0]) | (stamps.values >= limits[1] + DAY))
+    if wrong.any():
+        rows = np.flatnonzero(wrong if stamps.index is None else wrong[stamps.index])
+        rows = rows[values[rows] != NAT]
+        if not len(rows):
+            return
+        first = int(rows[0])
+        stamp = np.datetime64(int(values[first]), "us")
+        written = stamps.text(np.array([first]))[0]
+        raise DataError(
+            f"row {row[first]}: {written or str(stamp)[:19]} is outside {config.earliest} to "
+            f"{config.latest} ({len(rows):,} rows); mend it, give its format in stamps.formats, "
+            "or move stamps.earliest or stamps.latest"
+        )
+
+
+def _localise(
+    out: Array, mask: Array, zone: str, codes: Array, row: Array, config: DataConfig, ledger: Ledger
+) -> None:
+    """Wall clock of one zone to UTC, in place."""
+    at = np.flatnonzero(mask)
+    local = pd.DatetimeIndex(out[at].astype("datetime64[us]"))
+    first = _to_utc(local, zone, True)
+    second = _to_utc(local, zone, False)
+    utc = first.copy()
+    doubled = np.flatnonzero(first != second)
+    policy = config.stamps
+    if len(doubled):
+        if policy.ambiguous == "refuse":
+            raise DataError(
+                f"row {row[at[doubled[0]]]}: {local[doubled[0]]} occurs twice in {zone} when "
+                "daylight saving ends; set stamps.ambiguous: order, first or second"
+            )
+        later = np.full(len(doubled), policy.ambiguous == "second")
+        if policy.ambiguous == "order":
+            seen = pd.DataFrame({"code": codes[at[doubled]], "ds": out[at[doubled]]})
+            later = seen.groupby(["code", "ds"]).cumcount().to_numpy() > 0
+        utc[doubled] = np.where(later, second[doubled], first[doubled])
+        ledger.note(
+            "doubled_hour", "flagged",
+            f"the wall clock of {zone} shows this time twice; the first row was taken as daylight "
+            "saving time" if policy.ambiguous == "order" else
+            f"the wall clock of {zone} shows this time twice; the {policy.ambiguous} was taken",
+            series=codes[at[doubled]], ds=utc[doubled], row=row[at[doubled]], column="ds",
+            before=np.datetime_as_string(out[at[doubled]].astype("datetime64[us]"), unit="s"),
+            repair=False,
+        )  # fmt: skip
+    skipped = np.flatnonzero(
+        wall_clock(utc.astype("datetime64[us]"), zone).astype(np.int64) != out[at]
+    )
+    if len(skipped):
+        if policy.nonexistent == "refuse":
+            raise DataError(
+                f"row {row[at[skipped[0]]]}: {local[skipped[0]]} does not exist in {zone}: "
+                "daylight saving skips it; set stamps.nonexistent: shift or drop"
+            )
+        drop = policy.nonexistent == "drop"
+        written = np.datetime_as_string(out[at[skipped]].astype("datetime64[us]"), unit="s")
+        if drop:
+            utc[skipped] = NAT
+        else:
+            # The clock jumped ahead at this hour: the same instant, read with the old offset.
+            day_before = local[skipped] - pd.Timedelta(days=1)
+            wall = day_before.to_numpy().astype("datetime64[us]").astype(np.int64)
+            old = _to_utc(day_before, zone, True) - wall
+            utc[skipped] = out[at[skipped]] + old
+            ledger.note(
+                "skipped_hour", "changed",
+                f"the wall clock of {zone} skips this time; it was moved ahead by the hour",
+                series=codes[at[skipped]], ds=utc[skipped], row=row[at[skipped]], column="ds",
+                before=written,
+            )  # fmt: skip
+    out[at] = utc
+    ledger.facts["zone"] = (
+        f"{zone}; stamps are kept in UTC; {len(doubled)} rows fall into a doubled hour, "
+        f"{len(skipped)} into a skipped one"
+    )
+
+
+def _to_utc(local: pd.DatetimeIndex, zone: str, dst: bool) -> Array:
+    aware = local.tz_localize(zone, ambiguous=np.full(len(local), dst), nonexistent="shift_forward")
+    utc = aware.tz_convert("UTC").tz_localize(None).to_numpy()
+    return np.asarray(utc.astype("datetime64[us]").astype(np.int64))

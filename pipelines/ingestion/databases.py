@@ -1,0 +1,127 @@
+"""Tables from databases, through any SQLAlchemy URL."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import DataConfig
+
+CHUNK = 50_000
+_SCHEMES = frozenset(
+    [
+        "sqlite",
+        "postgresql",
+        "postgres",
+        "mysql",
+        "mariadb",
+        "mssql",
+        "oracle",
+        "duckdb",
+        "snowflake",
+        "bigquery",
+        "redshift",
+        "clickhouse",
+        "trino",
+        "presto",
+        "cockroachdb",
+        "databricks",
+    ]
+)
+
+
+def is_database(source: str, config: DataConfig) -> bool:
+    """Whether the source is a database rather than a file."""
+    scheme = source.split("://", 1)[0].split("+")[0].lower() if "://" in source else ""
+    return config.format == "sql" or scheme in _SCHEMES or bool(scheme and config.query)
+
+
+def masked(source: str) -> str:
+    """The URL without its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", source)
+
+
+def read_database(
+    source: str, config: DataConfig, wanted: Collection[str] | None
+) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows of the configured query or table, fetched in chunks.
+
+    Raises
+    ------
+    DataError : a bad URL, a driver that is not installed, a refused connection or query.
+    """
+    import sqlalchemy as sa
+
+    if not (config.query or config.table):
+        raise DataError(f"{masked(source)} is a database: set data.query or data.table")
+    source = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", source)
+    try:
+        engine = sa.create_engine(source)
+    except ModuleNotFoundError as error:
+        raise DataError(f"{masked(source)}: the driver {error.name} is not installed") from None
+    except Exception as error:
+        raise DataError(f"{masked(source)} is no database URL: {_reason(error)}") from None
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            statement: Any
+            if config.query:
+                statement = sa.text(config.query)
+            else:
+                schema, _, name = str(config.table).rpartition(".")
+                table = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=engine)
+                stripped = {w.strip() for w in wanted} if wanted is not None else None
+                columns = [c for c in table.columns if stripped is None or c.name in stripped]
+                statement = sa.select(*(columns or table.columns))
+            result = connection.execute(statement)
+            names = list(result.keys())
+            chunks: list[list[pa.Array]] = [[] for _ in names]
+            for rows in result.partitions(CHUNK):
+                for chunk, values in zip(chunks, zip(*rows, strict=True), strict=True):
+                    chunk.append(_array(values))
+    except sa.exc.NoSuchTableError as error:
+        raise DataError(f"{masked(source)} has no table {error}") from None
+    except sa.exc.SQLAlchemyError as error:
+        raise DataError(f"{masked(source)} refused: {_reason(error)}") from None
+    finally:
+        engine.dispose()
+    if not any(chunks):
+        raise DataError(f"{masked(source)}: {config.query or config.table} gives no rows")
+    table = pa.table([_column(c) for c in chunks], names=names)
+    return table, {"kind": "database", "dialect": engine.dialect.name}
+
+
+def _array(values: tuple[Any, ...]) -> pa.Array:
+    if any(isinstance(v, Decimal) for v in values):
+        values = tuple(float(v) if isinstance(v, Decimal) else v for v in values)
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, TypeError):
+        # SQLite lets a column mix types: its text says as much.
+        return pa.array([None if v is None else _text(v) for v in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+
+
+def _column(chunks: list[pa.Array]) -> pa.ChunkedArray:
+    kinds = {c.type for c in chunks if c.type != pa.null()}
+    if len(kinds) > 1:
+        numeric = all(pa.types.is_integer(k) or pa.types.is_floating(k) for k in kinds)
+        target = pa.float64() if numeric else pa.string()
+    else:
+        target = kinds.pop() if kinds else pa.null()
+    return pa.chunked_array([c.cast(target) for c in chunks], type=target)
+
+
+def _reason(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0][:300]

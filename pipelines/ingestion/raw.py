@@ -1,0 +1,63 @@
+"""What a source hands over: columns as they were written, and what was left out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from forecasting.errors import DataError
+
+
+@dataclass
+class Raw:
+    """A table as its source has it.
+
+    Attributes
+    ----------
+    table : columns by position; their names are in ``headers``.
+    headers : header lines, the last one holding the columns' names; each as long as the table is
+        wide.
+    facts : what was found out about the source, for the report.
+    removed : lines left out before they became rows, by reason.
+    """
+
+    table: pa.Table
+    headers: list[list[str]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names: the last header line."""
+        return self.headers[-1]
+
+    def position(self, name: str, role: str) -> int:
+        """Where the column of that name stands; an error lists those there are."""
+        found = [i for i, n in enumerate(self.names) if n == name]
+        if not found:
+            # Blanks around a header's names are nobody's intention.
+            found = [i for i, n in enumerate(self.names) if n.strip() == name.strip()]
+        if not found:
+            there = ", ".join(repr(n) for n in self.names[:20])
+            more = f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
+            raise DataError(
+                f"missing column: {role} = {name!r} is not in the table; it has {there}{more}"
+            )
+        if len(found) > 1:
+            raise DataError(
+                f"{role} = {name!r}: {len(found)} columns have this name "
+                f"(columns {', '.join(str(i + 1) for i in found)}); give them different names"
+            )
+        return found[0]
+
+    def column(self, name: str, role: str) -> pa.ChunkedArray:
+        """The column of that name."""
+        return self.table.column(self.position(name, role))
+
+
+def shown(value: object, width: int = 60) -> str:
+    """A value for a message, cut when it is long."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 1]}…"

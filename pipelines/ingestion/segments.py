@@ -1,0 +1,80 @@
+"""Sums, extremes and modes per series over flat sorted arrays, without a loop over series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def bounds(codes: Array, count: int) -> Array:
+    """[count + 1] offsets of sorted codes."""
+    sizes = np.bincount(codes, minlength=count) if len(codes) else np.zeros(count, np.int64)
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def reduce(operation: np.ufunc, values: Array, offsets: Array, empty: Any) -> Array:
+    """One value per series; ``empty`` where a series has no rows."""
+    sizes = np.diff(offsets)
+    out = np.full(len(sizes), empty, dtype=np.result_type(values.dtype, type(empty)))
+    has = np.flatnonzero(sizes)
+    if len(has):
+        out[has] = operation.reduceat(values, offsets[:-1][has])
+    return out
+
+
+def inside(offsets: Array, rows: int) -> Array:
+    """[rows - 1] whether a row and the next belong to the same series."""
+    same = np.ones(max(rows - 1, 0), dtype=bool)
+    edges = offsets[1:-1]
+    same[edges[(edges > 0) & (edges < rows)] - 1] = False
+    return same
+
+
+def mode(codes: Array, values: Array, count: int) -> tuple[Array, Array]:
+    """The most common value of each series (the smaller of two), and how often it occurs."""
+    best = np.zeros(count, np.int64)
+    often = np.zeros(count, np.int64)
+    if not len(values):
+        return best, often
+    if (values == values[0]).all():
+        often = np.bincount(codes, minlength=count)
+        best[:] = values[0]
+        return best, often
+    distinct, inverse = np.unique(values, return_inverse=True)
+    keys, counts = np.unique(codes.astype(np.int64) * len(distinct) + inverse, return_counts=True)
+    owner = keys // len(distinct)
+    order = np.lexsort((keys, -counts, owner))
+    owner, keys, counts = owner[order], keys[order], counts[order]
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    best[owner[first]] = distinct[keys[first] % len(distinct)]
+    often[owner[first]] = counts[first]
+    return best, often
+
+
+def runs(values: Array, offsets: Array) -> tuple[Array, Array]:
+    """Starts and lengths of runs of equal neighbours within series; NaN equals nothing."""
+    if not len(values):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    changed = np.empty(len(values), bool)
+    changed[0] = True
+    np.not_equal(values[1:], values[:-1], out=changed[1:])
+    changed[offsets[:-1][offsets[:-1] < len(values)]] = True
+    starts = np.flatnonzero(changed)
+    return starts, np.diff(np.concatenate([starts, [len(values)]]))
+
+
+def medians(values: Array, codes: Array, count: int) -> Array:
+    """Median per series of values without NaN; NaN for a series without any."""
+    order = np.lexsort((values, codes))
+    values, offsets = values[order], bounds(codes, count)
+    sizes = np.diff(offsets)
+    out = np.full(count, np.nan)
+    has = sizes > 0
+    low = offsets[:-1][has] + (sizes[has] - 1) // 2
+    high = offsets[:-1][has] + sizes[has] // 2
+    out[has] = 0.5 * (values[low] + values[high])
+    return out

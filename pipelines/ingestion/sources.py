@@ -1,0 +1,259 @@
+"""Reads a table from wherever it is: file, folder, archive, object store, database, memory."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.databases import is_database, masked, read_database
+from pipelines.ingestion.raw import Raw
+from pipelines.ingestion.textfile import decompress, read_text
+
+PARQUET = (".parquet", ".parq", ".pq")
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".psv")
+PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+
+Source: TypeAlias = Any  # a path or URL, or a pandas or Arrow table
+
+
+def read(
+    source: Source,
+    config: DataConfig,
+    *,
+    text_columns: Collection[str] = (),
+    wanted: Collection[str] | None = None,
+    dictionary: Collection[str] = (),
+) -> Raw:
+    """The source's table.
+
+    Parameters
+    ----------
+    text_columns : names that must stay text where the source has no types.
+    wanted : names to read; None for all. A name that is not there is simply not read.
+    dictionary : text columns to read dictionary-encoded where that is cheap.
+    """
+    if isinstance(source, pd.DataFrame):
+        source = _from_pandas(source)
+    if isinstance(source, pa.Table):
+        return _from_table(source, {"kind": "table in memory"}, wanted, config)
+    text = str(source)
+    if is_database(text, config):
+        return _from_table(*read_database(text, config, wanted), wanted, config)
+    kind, paths, filesystem = locate(text, config)
+    facts = {"kind": kind, "files": len(paths)}
+    if kind == "parquet":
+        table = _read_parquet(paths, filesystem, text, wanted, dictionary)
+        return _from_table(table, facts, wanted, config)
+    if kind == "arrow":
+        tables = [_read_arrow(_bytes(filesystem, p), p) for p in paths]
+        return _from_table(_joined(tables, text), facts, wanted, config)
+    raws = [
+        read_text(
+            decompress(_bytes(filesystem, path), path),
+            path,
+            config.csv,
+            text_columns=text_columns,
+            wanted=wanted,
+            pad=config.layout == "rows",
+            max_columns=config.max_columns,
+        )
+        for path in paths
+    ]
+    return _together(raws, paths) if len(raws) > 1 else raws[0]
+
+
+def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
+    """Kind of files (``csv``, ``parquet``, ``arrow``), their paths, and their file system."""
+    try:
+        filesystem, path = fsspec.core.url_to_fs(source)
+        if any(sign in path for sign in "*?["):
+            found = sorted(filesystem.glob(path))
+            if not found and "://" not in source:
+                found = sorted(glob.glob(glob.escape(path)))
+            if not found:
+                raise DataError(f"no file matches {source}")
+            return _kind(found, filesystem, config), found, filesystem
+        if not filesystem.exists(path):
+            raise DataError(f"{source} does not exist")
+        if filesystem.isdir(path):
+            return _folder(path, filesystem, source, config)
+    except DataError:
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise DataError(f"{masked(source)} cannot be opened: {_first_line(error)}") from None
+    return _kind([path], filesystem, config), [path], filesystem
+
+
+def _folder(
+    path: str, filesystem: Any, source: str, config: DataConfig
+) -> tuple[str, list[str], Any]:
+    files = [
+        f
+        for f in sorted(filesystem.find(path))
+        if not any(part.startswith((".", "_")) for part in f[len(path) :].strip("/").split("/"))
+    ]
+    for kind, ends in (("parquet", PARQUET), ("arrow", ARROW), ("csv", TEXT)):
+        chosen = [f for f in files if _suffix(f) in ends]
+        if chosen and config.format in (None, kind):
+            # Parquet is read as one data set, whose folders may be columns.
+            return kind, [path] if kind == "parquet" else chosen, filesystem
+    seen = ", ".join(f.rsplit("/", 1)[-1] for f in files[:5]) or "nothing"
+    raise DataError(f"the folder {source} holds no table (Parquet, Arrow or CSV); it has: {seen}")
+
+
+def _suffix(path: str) -> str:
+    pure = Path(path)
+    suffix = pure.suffix.lower()
+    return Path(pure.stem).suffix.lower() if suffix in PACKED else suffix
+
+
+def _kind(paths: list[str], filesystem: Any, config: DataConfig) -> str:
+    if config.format in ("csv", "parquet", "arrow"):
+        return config.format
+    with filesystem.open(paths[0], "rb") as file:
+        head = file.read(8)
+    if not head:
+        raise DataError(f"{paths[0]} is empty")
+    if head[:4] == b"PAR1":
+        return "parquet"
+    if head[:6] == b"ARROW1" or head[:4] == b"\xff\xff\xff\xff":
+        return "arrow"
+    if head[:4] == b"PK\x03\x04":
+        raise DataError(f"{paths[0]} is an archive or a spreadsheet; export its table as CSV")
+    return "csv"
+
+
+def _bytes(filesystem: Any, path: str) -> bytes:
+    try:
+        with filesystem.open(path, "rb") as file:
+            return bytes(file.read())
+    except Exception as error:
+        raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
+
+
+def parquet_file(source: Source, config: DataConfig) -> pq.ParquetFile | None:
+    """The source as one Parquet file to be read in pieces; None when it is something else."""
+    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+        return None
+    kind, paths, filesystem = locate(str(source), config)
+    if kind != "parquet" or len(paths) != 1 or filesystem.isdir(paths[0]):
+        return None
+    try:
+        return pq.ParquetFile(filesystem.open(paths[0], "rb"))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def _read_parquet(
+    paths: list[str],
+    filesystem: Any,
+    source: str,
+    wanted: Collection[str] | None,
+    dictionary: Collection[str],
+) -> pa.Table:
+    try:
+        first = paths if len(paths) > 1 else paths[0]
+        reading = pads.ParquetReadOptions(dictionary_columns=set(dictionary))
+        data = pads.dataset(
+            first,
+            filesystem=None if _is_local(filesystem) else filesystem,
+            format=pads.ParquetFileFormat(read_options=reading),
+            partitioning="hive",
+        )
+        names = data.schema.names
+        if wanted is not None:
+            stripped = {w.strip() for w in wanted}
+            names = [n for n in names if n.strip() in stripped] or names
+        return data.to_table(columns=names, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def _is_local(filesystem: Any) -> bool:
+    protocol = filesystem.protocol
+    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def _read_arrow(data: bytes, path: str) -> pa.Table:
+    buffer = pa.BufferReader(data)
+    try:
+        if data[:6] == b"ARROW1":
+            return pa.ipc.open_file(buffer).read_all()
+        return pa.ipc.open_stream(buffer).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Arrow: {_first_line(error)}") from None
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    frame = frame.copy(deep=False)
+    frame.columns = [str(c) for c in frame.columns]
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError):
+        # A column of mixed Python values: its text says as much.
+        mixed = [c for c in frame.columns if pd.api.types.is_object_dtype(frame[c].dtype)]
+        frame[mixed] = frame[mixed].map(lambda v: None if v is None or v != v else str(v))
+        return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _from_table(
+    table: pa.Table, facts: dict[str, Any], wanted: Collection[str] | None, config: DataConfig
+) -> Raw:
+    if table.num_columns > config.max_columns:
+        raise DataError(
+            f"the table has {table.num_columns:,} columns, more than max_columns = "
+            f"{config.max_columns:,}; keep it long (one row per value), or raise max_columns"
+        )
+    if not table.num_rows:
+        raise DataError("the table has no rows")
+    if wanted is not None:
+        stripped = {w.strip() for w in wanted}
+        names = [n for n in table.column_names if n.strip() in stripped]
+        table = table.select(names) if names else table
+    return Raw(table, [list(table.column_names)], facts)
+
+
+def _joined(tables: list[pa.Table], source: str) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"{source}: its files do not fit together: {_first_line(error)}") from None
+
+
+def _together(raws: list[Raw], paths: list[str]) -> Raw:
+    """Several text files with the same header as one table."""
+    first = raws[0]
+    for raw, path in zip(raws, paths, strict=True):
+        if raw.headers != first.headers:
+            raise DataError(
+                f"{path} has another header than {paths[0]}: {raw.names[:8]}, {first.names[:8]}"
+            )
+    columns = []
+    for i in range(first.table.num_columns):
+        parts = [raw.table.column(i) for raw in raws]
+        if len({p.type for p in parts}) > 1:
+            parts = [p.cast(pa.string()) for p in parts]
+        columns.append(pa.chunked_array([c for p in parts for c in p.chunks], type=parts[0].type))
+    removed: dict[str, int] = {}
+    for raw in raws:
+        for reason, count in raw.removed.items():
+            removed[reason] = removed.get(reason, 0) + count
+    table = pa.table(columns, names=first.table.column_names)
+    return Raw(table, first.headers, {**first.facts, "files": len(raws)}, removed)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
