@@ -1,0 +1,153 @@
+"""The jobs as Prefect flows: retries, time limits, states and logs around plain functions.
+
+A deployment names one of these by its module path, so any worker that has Gatecast installed can
+run it.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Flow, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.states import Completed, State
+
+from forecasting.errors import ConfigError
+from pipelines.config import ExperimentConfig, ScheduleConfig, load_config
+from pipelines.jobs import JOBS, JobResult
+from pipelines.notify import Notice, notify
+
+SKIPPED = "Skipped"
+
+
+def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
+    """One run of a job: load its config, do it with retries, tell who wants to know."""
+    log = get_run_logger()
+    newer = _newer_run()
+    if newer is not None:
+        line = f"a later run was due at {newer:%Y-%m-%d %H:%M %Z}; it does the work of this one"
+        log.info(line)
+        return Completed(name=SKIPPED, message=line)
+    name, settings = path, ScheduleConfig()
+    try:
+        config = load_config(path, overrides)
+        name, settings = config.name, config.schedule
+        result = _task(job, config)(config, trigger=f"schedule, run {_run_name()}", say=log.info)
+    except Exception as error:
+        _tell(failure(name, error, _run_name()), settings, log.warning)
+        raise
+    log.info(f"{result.state}: {result.line}")
+    _tell(result.notice(config.name), config.schedule, log.warning)
+    return Completed(name=result.state, message=result.line)
+
+
+def _task(job: str, config: ExperimentConfig) -> Callable[..., JobResult]:
+    """The job's function with the retries and the time limit of its config."""
+    settings = config.schedule
+    return task(
+        name=job,
+        retries=settings.retries,
+        retry_delay_seconds=list(settings.retry_delay),
+        retry_condition_fn=_worth_another_try,
+        timeout_seconds=settings.timeout,
+        # The pipeline keeps its own finished stages; Prefect need not store or compare anything.
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )(JOBS[job])
+
+
+def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """A wrong config stays wrong; late data, a locked database or a dead server may mend."""
+    try:
+        state.result(raise_on_failure=True)
+    except ConfigError:
+        return False
+    except Exception:
+        return True
+    return True
+
+
+def _newer_run() -> datetime.datetime | None:
+    """When a later scheduled run of this deployment was due, if one is: after an outage several
+    runs are late, and only the last of them has anything to do."""
+    this = _this_run()
+    if this is None or this.deployment_id is None or not this.auto_scheduled:
+        return None
+    now, due = datetime.datetime.now(datetime.UTC), _due(this)
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(
+                {
+                    "deployment_id": {"any_": [str(this.deployment_id)]},
+                    "expected_start_time": {"after_": str(due), "before_": str(now)},
+                    "state": {"type": {"any_": [str(t.value) for t in _AT_WORK_OR_DONE]}},
+                }
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=5,
+        )
+    later = [_due(run) for run in found if run.auto_scheduled and _due(run) > due]
+    return max(later, default=None)
+
+
+_AT_WORK_OR_DONE = (
+    StateType.SCHEDULED,
+    StateType.PENDING,
+    StateType.RUNNING,
+    StateType.COMPLETED,
+)
+
+
+def _due(run: FlowRun) -> datetime.datetime:
+    when = run.expected_start_time
+    return when if when is not None else datetime.datetime.min.replace(tzinfo=datetime.UTC)
+
+
+def _this_run() -> FlowRun | None:
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
+
+
+def _run_name() -> str:
+    this = _this_run()
+    return this.name if this is not None else "without a server"
+
+
+def failure(name: str, error: BaseException, run: str) -> Notice:
+    """The notice of a run that ended with an error."""
+    text = str(error).strip().splitlines()
+    said = text[0][:500] if text else "no message"
+    return Notice(
+        ("failed",), name, f"the run failed: {type(error).__name__}: {said}", {"flow_run": run}
+    )
+
+
+def _tell(notice: Notice, settings: ScheduleConfig, complain: Callable[[str], None]) -> None:
+    for problem in notify(notice, settings):
+        complain(problem)
+
+
+def _on_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Called by the worker when the process of a run died and could not speak for itself."""
+    path, settings = str(flow_run.parameters.get("config", "unknown")), ScheduleConfig()
+    name = path
+    try:
+        config = load_config(path, flow_run.parameters.get("overrides") or [])
+        name, settings = config.name, config.schedule
+    except Exception as error:
+        print(f"the config of the crashed run {flow_run.name} cannot be read: {error}")
+    line = f"the run's process died: {state.message or 'no message'}"
+    _tell(Notice(("failed",), name, line, {"flow_run": str(flow_run.id)}), settings, print)
+
+
+@flow(name="train", on_crashed=[_on_crash], persist_result=False)
+def train(config: str, overrides: list[str] | None = None) -> State[Any]:
+    """Train, judge, register and perhaps promote, from a config file."""
+    return _run("train", config, overrides or [])

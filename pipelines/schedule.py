@@ -1,0 +1,383 @@
+"""When pipelines run: deployments of the flows on a Prefect server.
+
+By default the server and its worker are this machine's own (see `prefect_local`). With
+``PREFECT_API_URL`` set, and a work pool named, the same flows run wherever that pool runs them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from forecasting.errors import ConfigError, GatecastError
+from pipelines.config import load_config
+from pipelines.notify import check_addresses
+from pipelines.prefect_local import POOL, alive, connected
+from pipelines.state import HOME_VARIABLE, home
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
+
+TAG = "gatecast"
+JOB_NAMES = ("train",)
+SHORTEST_SECONDS = 5.0
+SHOWN_NEXT = 3
+SECRET_KEYS = ("schedule.webhook", "schedule.smtp")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """One job of one model, and when it runs."""
+
+    id: str
+    model: str
+    job: str
+    config: str
+    when: str
+    timezone: str
+    paused: bool
+    pool: str
+    upcoming: tuple[datetime.datetime, ...] = ()
+    last_state: str | None = None
+    last_line: str | None = None
+    last_at: datetime.datetime | None = None
+
+
+def add(
+    path: str | Path,
+    *,
+    cron: str | None = None,
+    every: str | None = None,
+    timezone: str | None = None,
+    job: str = "train",
+    overrides: Iterable[str] = (),
+    pool: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> Scheduled:
+    """Put a job of a config on the clock; what was scheduled for it before is replaced.
+
+    Parameters
+    ----------
+    cron
+        Five fields, read in `timezone`, daylight saving included.
+    every
+        ``30m``, ``6h``, ``1d``: instead of `cron`.
+    timezone
+        A name such as Europe/Paris; default: this machine's.
+    pool
+        A work pool of the server; default: the one of this machine.
+    variables
+        The pool's job variables, such as ``image``.
+
+    Raises
+    ------
+    ConfigError
+        A config, cron line, interval or zone that cannot be used.
+    """
+    if job not in JOB_NAMES:
+        raise ConfigError(f"--job {job!r}: there are {', '.join(JOB_NAMES)}")
+    overrides = list(overrides)
+    for text in overrides:
+        if text.split("=")[0].strip() in SECRET_KEYS:
+            raise ConfigError(
+                f"--set {text.split('=')[0]}: a scheduler shows its parameters to everyone who "
+                "sees its pages; write it into the file or use GATECAST_WEBHOOK, GATECAST_SMTP"
+            )
+    config = load_config(path, overrides)
+    check_addresses(config.schedule)
+    zone = timezone or machine_zone()
+    schedule = _schedule(cron, every, zone)
+    local = pool is None
+    with connected(), _client() as client:
+        from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+        from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+
+        pool = pool or POOL
+        _need_pool(client, pool, make=local)
+        flow_id = client.create_flow_from_name(job)
+        known = _find(client, config.name, job)
+        clock = DeploymentScheduleCreate(schedule=schedule, active=True)
+        where = str(Path(path).resolve()) if local else str(path)
+        common: dict[str, Any] = {
+            "parameters": {"config": where, "overrides": overrides},
+            "description": config.description or None,
+            "tags": [TAG, config.name, job],
+            "job_variables": {**(_local_variables() if local else {}), **(variables or {})},
+            "work_pool_name": pool,
+            "concurrency_limit": 1,
+            "concurrency_options": ConcurrencyOptions(
+                collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+            ),
+            "schedules": [clock],
+            "paused": False,
+            "entrypoint": f"pipelines.flows.{job}",
+        }
+        if known is None:
+            client.create_deployment(flow_id=flow_id, name=config.name, **common)
+        else:
+            client.update_deployment(known.id, DeploymentUpdate(**common))
+        made = _find(client, config.name, job)
+        assert made is not None
+        return _scheduled(client, made)
+
+
+def listing() -> list[Scheduled]:
+    """Everything Gatecast has on this server's clock."""
+    from prefect.client.schemas.filters import DeploymentFilter
+
+    with connected(), _client() as client:
+        wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+        found = client.read_deployments(deployment_filter=wanted)
+        return sorted(
+            (_scheduled(client, one) for one in found), key=lambda one: (one.model, one.job)
+        )
+
+
+def pause(target: str, job: str = "train") -> Scheduled:
+    """Let no run begin until `resume`; a run under way goes on."""
+    return _set_paused(target, job, True)
+
+
+def resume(target: str, job: str = "train") -> Scheduled:
+    """Undo `pause`."""
+    return _set_paused(target, job, False)
+
+
+def run_now(target: str, job: str = "train") -> str:
+    """Start a run beside the schedule; its name."""
+    with connected(), _client() as client:
+        found = _need(client, target, job)
+        return client.create_flow_run_from_deployment(found.id, tags=[TAG, "by hand"]).name
+
+
+def remove(target: str, job: str = "train") -> None:
+    """Take a job off the clock; its past runs stay to be read."""
+    with connected(), _client() as client:
+        client.delete_deployment(_need(client, target, job).id)
+
+
+def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
+    """Name and state of the latest run that began, and its log lines."""
+    from prefect.client.schemas.filters import LogFilter
+    from prefect.client.schemas.sorting import LogSort
+
+    with connected(), _client() as client:
+        found = _need(client, target, job)
+        run = _latest(client, found.id)
+        if run is None:
+            return "no run has begun yet", []
+        lines: list[str] = []
+        wanted = LogFilter.model_validate({"flow_run_id": {"any_": [str(run.id)]}})
+        while True:
+            page = client.read_logs(
+                log_filter=wanted, sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(lines)
+            )
+            lines += [f"{entry.timestamp:%Y-%m-%d %H:%M:%S} {entry.message}" for entry in page]
+            if len(page) < 200:
+                return f"{run.name}: {run.state_name}", lines
+
+
+def take_up() -> None:
+    """After an outage: queue again, once, each run whose process is gone.
+
+    Called before the worker starts. A run that died a second time is left as crashed, so that
+    one that brings the machine down does not do so for ever.
+    """
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.states import Crashed, Scheduled, State
+
+    cut_off = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
+    wanted = FlowRunFilter.model_validate({"state": cut_off, "tags": {"all_": [TAG]}})
+    with _client() as client:
+        for run in client.read_flow_runs(flow_run_filter=wanted, limit=200):
+            pid = run.infrastructure_pid or ""
+            if pid.isdigit() and alive(int(pid), "prefect"):
+                continue
+            again = run.run_count <= 1 and run.state_name != "Cancelling"
+            message = "the process was gone after an outage"
+            state: State[Any] = Scheduled(message=message) if again else Crashed(message=message)
+            client.set_flow_run_state(run.id, state, force=True)
+            print(f"run {run.name}: {message}; {'queued again' if again else 'left as crashed'}")
+
+
+def machine_zone() -> str:
+    """The zone of this machine: ``TZ``, else ``/etc/localtime``, else UTC."""
+    candidates = [os.environ.get("TZ", "").removeprefix(":")]
+    target = os.path.realpath("/etc/localtime")
+    if "zoneinfo/" in target:
+        candidates.append(target.split("zoneinfo/", 1)[1])
+    for name in candidates:
+        if name and _is_zone(name):
+            return name
+    return "UTC"
+
+
+def upcoming(
+    schedule: Any, count: int = SHOWN_NEXT, start: datetime.datetime | None = None
+) -> list[datetime.datetime]:
+    """The next times of a schedule, as its server computes them."""
+    import asyncio
+
+    from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
+
+    kind = CronSchedule if hasattr(schedule, "cron") else IntervalSchedule
+    same = kind.model_validate(schedule.model_dump())
+    return list(asyncio.run(same.get_dates(count, start)))
+
+
+def _schedule(cron: str | None, every: str | None, zone: str) -> Any:
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+
+    if (cron is None) == (every is None):
+        raise ConfigError("give either --cron '0 3 * * *' or --every 6h")
+    if not _is_zone(zone):
+        raise ConfigError(f"--tz {zone!r}: no such time zone; use a name such as Europe/Paris")
+    if every is not None:
+        return IntervalSchedule(interval=_interval(every), timezone=zone)
+    assert cron is not None
+    if len(cron.split()) != 5:
+        raise ConfigError(
+            f"--cron {cron!r}: five fields are needed, minute hour day month weekday: '0 3 * * *'"
+        )
+    try:
+        schedule = CronSchedule(cron=cron, timezone=zone)
+        upcoming(schedule, 1)
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        reason = said[-1].split("[type=")[0].strip() if said else type(error).__name__
+        raise ConfigError(f"--cron {cron!r}: {reason.removeprefix('Value error, ')}") from None
+    return schedule
+
+
+def _interval(text: str) -> datetime.timedelta:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
+    if match is None:
+        raise ConfigError(f"--every {text!r}: write a number and a unit, such as 30m, 6h or 1d")
+    seconds = float(match[1]) * UNITS[match[2]]
+    if seconds < SHORTEST_SECONDS:
+        raise ConfigError(f"--every {text!r}: the shortest interval is {SHORTEST_SECONDS:g}s")
+    return datetime.timedelta(seconds=seconds)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except Exception:
+        return False
+    return True
+
+
+def _client() -> SyncPrefectClient:
+    from prefect.client.orchestration import get_client
+
+    return get_client(sync_client=True)
+
+
+def _local_variables() -> dict[str, Any]:
+    """How a run starts on this machine: this Python, this folder, this state folder."""
+    return {
+        "command": f"{sys.executable} -m prefect.engine",
+        "working_dir": str(Path.cwd()),
+        "env": {HOME_VARIABLE: str(home())},
+    }
+
+
+def _need_pool(client: SyncPrefectClient, name: str, *, make: bool) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        if not make:
+            known = ", ".join(pool.name for pool in client.read_work_pools()) or "none"
+            raise ConfigError(
+                f"--pool {name!r}: the server has no such pool; it has {known}"
+            ) from None
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+def _find(client: SyncPrefectClient, model: str, job: str) -> DeploymentResponse | None:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_deployment_by_name(f"{job}/{model}")
+    except ObjectNotFound:
+        return None
+
+
+def _need(client: SyncPrefectClient, target: str, job: str) -> DeploymentResponse:
+    """The deployment of a model, named by itself or by its config file."""
+    name = target
+    if target.endswith((".yaml", ".yml")) or Path(target).is_file():
+        name = load_config(target).name
+    found = _find(client, name, job)
+    if found is None:
+        raise GatecastError(
+            f"nothing is scheduled for {name!r} as {job}; see `gatecast schedule --list`"
+        )
+    return found
+
+
+def _set_paused(target: str, job: str, paused: bool) -> Scheduled:
+    with connected(), _client() as client:
+        found = _need(client, target, job)
+        change = client.pause_deployment if paused else client.resume_deployment
+        change(found.id)
+        return _scheduled(client, _need(client, target, job))
+
+
+def _latest(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    begun = FlowRunFilter.model_validate(
+        {"deployment_id": {"any_": [str(deployment)]}, "start_time": {"is_null_": False}}
+    )
+    found = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
+    return found[0] if found else None
+
+
+def _said(clock: Any) -> str:
+    """A schedule in words."""
+    interval = getattr(clock, "interval", None)
+    if interval is None:
+        return getattr(clock, "cron", None) or "never"
+    seconds = interval.total_seconds()
+    unit = next(u for u in reversed(UNITS) if seconds % UNITS[u] == 0 or u == "s")
+    return f"every {seconds / UNITS[unit]:g}{unit}"
+
+
+def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Scheduled:
+    job = str(found.entrypoint).rpartition(".")[2]
+    clock = found.schedules[0].schedule if found.schedules else None
+    zone = getattr(clock, "timezone", None) or "UTC"
+    last = _latest(client, found.id)
+    return Scheduled(
+        id=str(found.id),
+        model=found.name,
+        job=job,
+        config=str((found.parameters or {}).get("config", "")),
+        when=_said(clock),
+        timezone=zone,
+        paused=bool(found.paused),
+        pool=found.work_pool_name or "",
+        upcoming=()
+        if found.paused or clock is None
+        else tuple(t.astimezone(ZoneInfo(zone)) for t in upcoming(clock)),
+        last_state=last.state_name if last else None,
+        last_line=last.state.message if last and last.state else None,
+        last_at=last.start_time if last else None,
+    )
