@@ -153,8 +153,8 @@ class TuneConfig(Settings):
     def _known_groups(self) -> TuneConfig:
         for key in self.space:
             group, _, field = key.partition(".")
-            fields = {"model": ModelConfig, "training": TrainingConfig}.get(group)
-            if fields is None or field.split(".")[0] not in fields.model_fields:
+            groups: dict[str, type[Settings]] = {"model": ModelConfig, "training": TrainingConfig}
+            if group not in groups or field.split(".")[0] not in groups[group].model_fields:
                 raise ValueError(f"space: {key!r} is no setting of model. or training.")
         return self
 
@@ -168,6 +168,7 @@ class ExperimentConfig(Settings):
     horizon: int = Field(ge=1, le=10_000, description="steps to forecast")
     freq: str | None = Field(None, description="pandas alias or 'step'; default: inferred")
     season: int | None = Field(None, ge=1, description="steps in a season; default: by frequency")
+    history: int | None = Field(None, ge=2, description="rows kept of each series, from its end")
     model: ModelConfig = Field(default_factory=ModelConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     calibrate: bool = Field(True, description="conformal correction of the quantiles")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.metrics import paired_bootstrap
+from forecasting.bootstrap import paired_bootstrap
 from pipelines.config import GateConfig
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def decide(
     *,
     segments: Array | None = None,
     drift: float | None = None,
+    champion_problem: str | None = None,
 ) -> Decision:
     """Judge a challenger.
 
@@ -131,11 +132,13 @@ def decide(
         Name of each unit's segment.
     drift
         Shift of the data against the champion's reference profile, as ``|ln ratio|``.
+    champion_problem
+        Why there is a champion that could not be judged. Then only a person may replace it.
     """
     checks = [
         _finite(challenger, config),
         _better_than_naive(challenger, naive, config),
-        _not_worse(challenger, champion, config),
+        _not_worse(challenger, champion, config, champion_problem),
     ]
     checks += _coverage(challenger, config)
     checks += _bias(challenger, config)
@@ -167,10 +170,9 @@ def _interval(a: Judged, b: Judged, config: GateConfig) -> tuple[float, float, f
     both = np.isfinite(a.errors) & np.isfinite(b.errors)
     if not both.any():
         return float("nan"), float("nan"), float("nan")
-    result = paired_bootstrap(
+    return paired_bootstrap(
         a.errors[both], b.errors[both], samples=config.samples, level=config.level, seed=config.seed
     )
-    return float(result.difference), float(result.low), float(result.high)
 
 
 def _better_than_naive(model: Judged, naive: Judged, config: GateConfig) -> Check:
@@ -184,8 +186,12 @@ def _better_than_naive(model: Judged, naive: Judged, config: GateConfig) -> Chec
     )
 
 
-def _not_worse(model: Judged, champion: Judged | None, config: GateConfig) -> Check:
+def _not_worse(
+    model: Judged, champion: Judged | None, config: GateConfig, problem: str | None
+) -> Check:
     name = f"{config.metric} against the champion"
+    if problem is not None:
+        return Check(name, f"not comparable: {problem}", "comparable", False)
     if champion is None:
         return Check(name, "no champion yet", "-", True)
     _, low, high = _interval(model, champion, config)

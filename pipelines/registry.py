@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
-ARTIFACT_FOLDER = "model"
+ARTIFACT_FOLDER, JUDGED_FOLDER = "model", "judged"
 LOADER = "serving.pyfunc"
 EVENT_PREFIX = "gatecast.event."
 DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
-HASH_TAG = "bundle_sha256"
+HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class Registry:
         run: Run,
         bundle: Path,
         *,
+        judged: Path | None = None,
         tags: Mapping[str, Any],
         description: str,
         example: pd.DataFrame | None = None,
@@ -71,6 +72,9 @@ class Registry:
         ----------
         bundle
             Folder of a saved forecaster; an ``MLmodel`` file is written beside it on upload.
+        judged
+            The bundle that was judged in its stead: the same model before it was fitted on the
+            rows of the backtest. Kept beside it for later comparisons.
         tags
             Lineage kept on the version; values are turned into text.
         example
@@ -83,6 +87,10 @@ class Registry:
         """
         digest = bundle_digest(bundle)
         self._upload(run, bundle, example)
+        tags = dict(tags)
+        if judged is not None:
+            run.folder(judged, JUDGED_FOLDER)
+            tags[JUDGED_TAG] = bundle_digest(judged)
         if not self._exists(name):
             self._create(name)
         made = self.client.create_model_version(
@@ -253,35 +261,48 @@ class Registry:
 
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """The bundle of a version, checked against its hash; kept in `folder` by that hash."""
+        self._refuse_unfinished(version)
+        return self._fetch(version, str(version.source), version.tags[HASH_TAG], folder)
+
+    def download_judged(self, version: ModelVersion, folder: Path) -> Path:
+        """The bundle that was judged for a version; the version's own where none was kept."""
+        digest = version.tags.get(JUDGED_TAG)
+        if digest is None:
+            return self.download(version, folder)
+        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + JUDGED_FOLDER
+        return self._fetch(version, source, digest, folder)
+
+    def _fetch(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
         import shutil
         import tempfile
 
-        digest = version.tags.get(HASH_TAG)
-        if digest is None:
-            self._refuse_unfinished(version)
-        target = folder / str(digest)
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        target = folder / digest
         if target.is_dir() and bundle_digest(target) == digest:
             return target
-        from mlflow.artifacts import download_artifacts
-
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder))
+        what = f"version {version.version} of {version.name!r}"
         try:
             got = Path(
                 download_artifacts(
-                    artifact_uri=version.source,
+                    artifact_uri=source,
                     dst_path=str(scratch),
                     tracking_uri=self.client.tracking_uri,
                 )
             )
             if bundle_digest(got) != digest:
                 raise GatecastError(
-                    f"version {version.version} of {version.name!r} is damaged: its manifest no "
-                    f"longer has the hash it was registered with; roll back or train again"
+                    f"{what} is damaged: its manifest no longer has the hash it was registered "
+                    "with; roll back or train again"
                 )
             if target.exists():
                 shutil.rmtree(target)
             got.rename(target)
+        except (MlflowException, OSError) as error:
+            raise GatecastError(f"the files of {what} cannot be read: {brief(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return target
@@ -322,19 +343,22 @@ def write_mlmodel(folder: Path, bundle: Path, *, run_id: str, example: pd.DataFr
 def signature(manifest: Mapping[str, Any]) -> Any:
     """Columns a caller sends and gets, read from a bundle's manifest."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema
+    from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
 
     steps = str(manifest.get("freq", "")).endswith("step")
     stamp = DataType.long if steps else DataType.datetime
-    columns = [
+    columns: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "unique_id"),
         ColSpec(stamp, "ds"),
         ColSpec(DataType.double, "y", required=False),
     ]
-    for covariate in manifest.get("schema", {}).get("covariates", ()):
+    for covariate in manifest.get("covariates", ()):
         kind = DataType.string if covariate["type"] == "categorical" else DataType.double
         columns.append(ColSpec(kind, covariate["name"], required=False))
-    answers = [ColSpec(DataType.string, "unique_id"), ColSpec(stamp, "ds")]
+    answers: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "unique_id"),
+        ColSpec(stamp, "ds"),
+    ]
     answers += [ColSpec(DataType.double, n) for n in ("mean", "q0.1", "q0.5", "q0.9")]
     return ModelSignature(inputs=Schema(columns), outputs=Schema(answers))
 

@@ -1,0 +1,1 @@
+"""From raw data to a champion: ingest, train, judge, register, schedule, watch."""

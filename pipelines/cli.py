@@ -1,0 +1,89 @@
+"""``gatecast``: every command, and one way to tell what went wrong.
+
+Exit codes: 0 done, 1 failed, 2 bad input or config, 3 the gate said no.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+
+import typer
+
+from forecasting.errors import GatecastError, TrainingError
+from pipelines.state import home, quiet
+
+# Modules below pipelines.commands; each has `register(app)`. Their order is the help's.
+COMMANDS = (
+    "demo",
+    "train",
+    "serve",
+    "registry",
+    "schedule",
+    "doctor",
+)
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def build() -> typer.Typer:
+    """The command with all its subcommands."""
+    app = typer.Typer(
+        name="gatecast",
+        help="Train recurrent forecasters, let the best into production, serve forecasts.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def options(
+        version: bool = typer.Option(False, "--version", help="Print the version."),
+    ) -> None:
+        if version:
+            from pipelines.candidates import code_version
+
+            print(f"gatecast {code_version()}")
+            raise typer.Exit
+
+    for name in COMMANDS:
+        importlib.import_module(f"pipelines.commands.{name}").register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; every error a user can mend is one line on stderr."""
+    quiet()
+    try:
+        build()()
+    except TrainingError as error:
+        sys.exit(_fail(str(error), FAILED))
+    except GatecastError as error:
+        sys.exit(_fail(str(error), BAD_INPUT))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", INTERRUPTED))
+    except BrokenPipeError:
+        # Whoever read our output has left: `gatecast history NAME | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        sys.exit(_fail(_unexpected(error), FAILED))
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"gatecast: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    """One line, and a file with the rest for whoever looks into it."""
+    trace = home() / "last-error.txt"
+    trace.write_text(traceback.format_exc())
+    return f"{type(error).__name__}: {error} (an error in Gatecast; details in {trace})"
+
+
+if __name__ == "__main__":
+    main()

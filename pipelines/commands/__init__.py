@@ -1,0 +1,1 @@
+"""The commands of ``gatecast``, a file for each group of them."""

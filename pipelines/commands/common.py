@@ -1,0 +1,131 @@
+"""What several commands need: a config from a file or a table, lines and progress for a person."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from forecasting.errors import ConfigError
+from pipelines.candidates import Progress
+from pipelines.config import build_config, load_config, override
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from pipelines.config import ExperimentConfig
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+WhatArgument = typer.Argument(..., metavar="CONFIG|TABLE", help="A YAML config, or a table.")
+SetOption = typer.Option(None, "--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+HorizonOption = typer.Option(None, "--horizon", help="Steps to forecast; needed with a table.")
+NameOption = typer.Option(None, "--name", help="Name of the model; default: the table's.")
+
+
+def experiment(
+    what: str,
+    sets: Sequence[str] | None = None,
+    *,
+    horizon: int | None = None,
+    name: str | None = None,
+) -> ExperimentConfig:
+    """The experiment of a config file; or of a table, with all else left to the defaults."""
+    sets = list(sets or ())
+    given: dict[str, Any] = {"horizon": horizon, "name": name}
+    extra = [f"{key}={value}" for key, value in given.items() if value is not None]
+    if what.endswith(CONFIG_SUFFIXES):
+        return load_config(what, [*sets, *extra])
+    if horizon is None and not any(text.startswith("horizon=") for text in sets):
+        raise ConfigError(
+            f"{what} is taken as a table: say how far to forecast, as in --horizon 12; "
+            "or give a config file that ends in .yaml"
+        )
+    values = override({"name": _table_name(what), "data": {"source": what}}, [*sets, *extra])
+    return build_config(values, origin=what)
+
+
+def _table_name(source: str) -> str:
+    from pipelines.prepare import source_name
+
+    stem = source_name(source)
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    return safe.strip("-._")[:100] or "forecast"
+
+
+def tell(text: str) -> None:
+    """A line for a person; on stderr, so that stdout holds results only."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere a line at every quarter, for logs."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Quarters()
+        return
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    with Bars(
+        TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(), console=console, transient=True,
+    ) as bars:  # fmt: skip
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=1.0)
+            bars.update(tasks[what], completed=share)
+
+        yield show
+
+
+class _Quarters:
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+        self.began = time.monotonic()
+
+    def __call__(self, what: str, share: float) -> None:
+        quarter = int(4 * share + 1e-9)
+        if quarter > self.told.get(what, 0):
+            self.told[what] = quarter
+            tell(f"  {what}: {25 * quarter} %, {time.monotonic() - self.began:.0f} s")
+
+
+def frame_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> Table:
+    """A small frame as a table for the terminal, its index as the first column."""
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold")
+    table.add_column(str(frame.index.name or ""))
+    for column in frame.columns:
+        table.add_column(str(column), justify="right")
+    for key, row in zip(frame.index, frame.itertuples(index=False), strict=True):
+        cells = [f"{v:,.{digits}f}" if isinstance(v, float) else str(v) for v in row]
+        table.add_row(str(key), *cells)
+    return table
+
+
+def print_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160).print(
+        frame_table(frame, title=title, digits=digits)
+    )
+
+
+def existing(path: str, what: str) -> Path:
+    """A path that must be there, or one clear line."""
+    if not Path(path).exists():
+        raise ConfigError(f"no such {what}: {path}")
+    return Path(path)

@@ -1,0 +1,54 @@
+"""``gatecast demo``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import typer
+
+from pipelines.commands.common import SetOption, progress_bar, tell
+
+DEFAULT_PORT, UI_PORT = 3000, 5000
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(demo_command)
+
+
+def demo_command(
+    out: Path = typer.Option(Path("runs/demo"), "--out", help="Folder of picture and summary."),
+    port: int | None = typer.Option(
+        None, "--port", min=1, max=65535, help="Of the service; default: 3000 or a free one."
+    ),
+    leave: bool = typer.Option(False, "--exit", help="Stop at the end, also on a terminal."),
+    sets: list[str] | None = SetOption,
+) -> None:
+    """Train on the M3 competition, serve the winner, and compare forecasts with what happened.
+
+    Example: `gatecast demo --exit --port 3100`
+    """
+    from pipelines.demo import demo, mlflow_pages, print_result
+    from pipelines.service import running
+
+    stays = sys.stdout.isatty() and sys.stdin.isatty() and not leave
+    with demo(
+        out,
+        port=port or DEFAULT_PORT,
+        port_given=port is not None,
+        sets=sets or (),
+        say=tell,
+        bar=progress_bar,
+    ) as (result, url):
+        arguments, ui = mlflow_pages(UI_PORT)
+        if not stays:
+            print_result(result, url, f"{ui} (start it with: gatecast ui)")
+            return
+        print_result(result, url, f"{ui} (starting)")
+        with running(arguments, f"{ui}/health", name="mlflow"):
+            tell(f"Both are up: {url} and {ui}. Ctrl-C stops them.")
+            try:
+                threading.Event().wait()
+            except KeyboardInterrupt:
+                tell("stopping")

@@ -1,0 +1,21 @@
+"""``gatecast doctor``."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(doctor_command)
+
+
+def doctor_command(
+    port: int = typer.Option(3000, "--port", help="Port the service is to listen on."),
+) -> None:
+    """Look at versions, device and stores, and say what is missing and how to mend it.
+
+    Example: `gatecast doctor --port 8080`
+    """
+    from pipelines.doctor import main
+
+    raise typer.Exit(main(port=port))

@@ -1,0 +1,50 @@
+"""``gatecast serve`` and ``gatecast ui``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from forecasting.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("serve")(serve_command)
+    app.command("ui")(ui_command)
+
+
+def serve_command(
+    model: list[str] = typer.Option(..., "--model", help="Registered model; repeatable."),
+    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
+    port: int = typer.Option(3000, "--port", help="Port to listen on; 0 takes a free one."),
+    workers: int = typer.Option(1, "--workers", min=1, help="Processes."),
+    alias: str = typer.Option("champion", "--alias", help="Alias that is followed."),
+) -> None:
+    """Answer forecasts over HTTP from a registered model, following its champion.
+
+    Example: `gatecast serve --model m3-monthly --port 3000`
+    """
+    from pipelines.service import command
+
+    sys.stdout.flush()
+    arguments = command(model, host=host, port=port, workers=workers, alias=alias)
+    os.execv(arguments[0], arguments)
+
+
+def ui_command(
+    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
+    port: int = typer.Option(5000, "--port", help="Port to listen on."),
+) -> None:
+    """Open MLflow's pages on the local runs and models.
+
+    Example: `gatecast ui --port 5001`
+    """
+    from pipelines.service import free_port, ui_command_line
+
+    if not free_port(host, port):
+        raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
+    print(f"MLflow on http://{host}:{port} (Ctrl-C stops it)", flush=True)
+    arguments = ui_command_line(host, port)
+    os.execv(arguments[0], arguments)

@@ -1,0 +1,97 @@
+"""``gatecast train`` and ``gatecast backtest``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pipelines.commands.common import (
+    HorizonOption,
+    NameOption,
+    SetOption,
+    WhatArgument,
+    experiment,
+    print_table,
+    progress_bar,
+    tell,
+)
+from pipelines.gate import EXIT_REFUSED
+
+SHOWN = ["smape", "mase", "mae", "wql", "bias", "coverage_80", "coverage_95"]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train_command)
+    app.command("backtest")(backtest_command)
+
+
+def train_command(
+    what: str = WhatArgument,
+    horizon: int | None = HorizonOption,
+    name: str | None = NameOption,
+    sets: list[str] | None = SetOption,
+    force: bool = typer.Option(False, "--force", help="Redo stages whose inputs are unchanged."),
+    promote: bool = typer.Option(
+        True, "--promote/--no-promote", help="Let the gate make the winner champion."
+    ),
+) -> None:
+    """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
+
+    Examples:
+    `gatecast train configs/m3_monthly.yaml --set training.max_steps=300`,
+    `gatecast train sales.csv --horizon 12`
+    """
+    config = experiment(what, sets, horizon=horizon, name=name)
+    from pipelines.train import train
+
+    with progress_bar() as progress:
+        outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
+    scores = outcome.evaluation.scores
+    print_table(
+        scores[[c for c in SHOWN if c in scores]],
+        title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
+    )
+    state = "champion" if outcome.promoted else "challenger"
+    if outcome.decision is None:
+        print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")
+        return
+    print(f"{outcome.name} version {outcome.version} ({outcome.winner}) is {state}")
+    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui")
+    if not outcome.decision.promote:
+        print_table(outcome.decision.table().set_index("check"), title="The gate refused it")
+        raise typer.Exit(EXIT_REFUSED)
+    if outcome.promoted:
+        print(f"serve it with: gatecast serve --model {outcome.name}")
+
+
+def backtest_command(
+    what: str = WhatArgument,
+    horizon: int | None = HorizonOption,
+    name: str | None = NameOption,
+    sets: list[str] | None = SetOption,
+    model: str | None = typer.Option(
+        None, "--model", help="A registered model, NAME or NAME@VERSION; default: the candidates."
+    ),
+    out: Path | None = typer.Option(None, "--out", help="Also write every forecast: .parquet/.csv"),
+) -> None:
+    """Score models on rolling origins at the end of the history, and register nothing.
+
+    Examples: `gatecast backtest configs/m3_monthly.yaml --model m3-monthly`,
+    `gatecast backtest sales.csv --horizon 12 --out forecasts.parquet`
+    """
+    config = experiment(what, sets, horizon=horizon, name=name)
+    from pipelines.train import backtest_only
+
+    with progress_bar() as progress:
+        found = backtest_only(config, model=model, say=tell, progress=progress)
+    if out is not None:
+        from pipelines.files import write_table
+
+        write_table(found.backtest.table, out)
+        tell(f"wrote {out}")
+    scores = found.scores
+    print_table(
+        scores[[c for c in SHOWN if c in scores]],
+        title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
+    )

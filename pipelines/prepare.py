@@ -1,0 +1,101 @@
+"""The first stage: from the configured source to a panel that can be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import ConfigError, DataError
+from forecasting.panel import Panel
+from pipelines.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLIC = "dataset:"  # a public data set by name instead of a table: dataset:m3_monthly
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A panel and where it came from.
+
+    Attributes
+    ----------
+    report
+        The ingestion's report of every repair; None for a public data set.
+    source
+        What was read, for the lineage.
+    """
+
+    panel: Panel
+    source: str
+    report: Any = None
+
+    @property
+    def summary(self) -> str:
+        """One line on the data for a person."""
+        lengths = self.panel.lengths
+        return (
+            f"{len(self.panel):,} series, {self.panel.rows:,} rows "
+            f"({int(lengths.min())} to {int(lengths.max())} each), freq {self.panel.freq.alias}"
+        )
+
+
+def prepare(config: ExperimentConfig) -> Prepared:
+    """Read, clean and check the data of an experiment.
+
+    Raises
+    ------
+    DataError, ConfigError
+        Nothing to read, or a table that cannot be used, with what to do about it.
+    """
+    source = config.data.source
+    if not source:
+        raise ConfigError("data.source: required, but not given; name a file, folder or URL")
+    read = _public if source.startswith(PUBLIC) else _ingested
+    prepared = read(source, config)
+    panel = prepared.panel
+    if config.history is not None:
+        panel = panel.tail(config.history)
+    if not len(panel) or not panel.rows:
+        raise DataError(f"{source}: no series with a value is left to train on")
+    return replace(prepared, panel=panel)
+
+
+def _public(source: str, config: ExperimentConfig) -> Prepared:
+    from pipelines.datasets import load
+
+    tasks = load(source.removeprefix(PUBLIC))
+    fitting = [task for task in tasks if task.horizon == config.horizon] or tasks
+    return Prepared(fitting[0].train, source)
+
+
+def _ingested(source: str, config: ExperimentConfig) -> Prepared:
+    from pipelines.ingestion import ingest
+
+    result = ingest(config.data)
+    return Prepared(frame_panel(result.frame, result.static, config, result.freq), source, result)
+
+
+def frame_panel(
+    frame: pd.DataFrame, static: pd.DataFrame | None, config: ExperimentConfig, freq: str | None
+) -> Panel:
+    """A clean table as a panel, with the covariates the data section declares."""
+    covariates = config.data.covariates
+    categorical = [c.name for c in covariates if c.type == "categorical"]
+    return Panel.from_frame(
+        frame,
+        freq=config.freq or freq,
+        static=static,
+        past=config.data.role("past"),
+        future=config.data.role("future"),
+        categorical=categorical,
+    )
+
+
+def source_name(source: str) -> str:
+    """A short name of a source, for runs: a file's stem or the data set's name."""
+    if source.startswith(PUBLIC):
+        return source.removeprefix(PUBLIC)
+    return Path(source.split("?")[0]).stem or source

@@ -1,0 +1,408 @@
+"""The training pipeline: raw table → panel → candidates → backtest → gate → champion.
+
+Every stage is a plain function with typed input and output. The command line, the scheduler and
+the demo all call `train`; nothing here knows which of them did.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import GatecastError
+from pipelines import record
+from pipelines.candidates import (
+    Progress,
+    Trained,
+    fit_candidate,
+    fit_final,
+    no_progress,
+    origins,
+    split,
+)
+from pipelines.config import ExperimentConfig
+from pipelines.evaluate import Evaluation, evaluate, judge, load_predictor
+from pipelines.gate import Decision, Judged, decide
+from pipelines.prepare import Prepared, prepare
+from pipelines.profile import panel_digest, panel_profile, shift
+from pipelines.registry import CHAMPION, Registry
+from pipelines.state import home, locked
+from pipelines.tracking import Run, Tracker, connect, git_commit, hardware, process_tag
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from forecasting.inference import Predictor
+
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass
+class Outcome:
+    """What one run of the pipeline came to.
+
+    Attributes
+    ----------
+    version
+        Of the registered model; None when nothing had changed and nothing was registered.
+    decision
+        The gate's; None when it was not asked.
+    promoted
+        Whether the version is champion now.
+    """
+
+    name: str
+    evaluation: Evaluation
+    winner: str
+    run_id: str
+    candidate_run_ids: dict[str, str]
+    bundle: Path
+    version: int | None
+    decision: Decision | None
+    promoted: bool
+    data_hash: str
+    logging_share: float
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            passed = time.monotonic() - began
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + passed, 3)
+
+
+def train(
+    config: ExperimentConfig,
+    *,
+    force: bool = False,
+    promote: bool = True,
+    trigger: str = "by hand",
+    say: Say = _silent,
+    progress: Progress = no_progress,
+    tags: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run the whole pipeline once.
+
+    Parameters
+    ----------
+    config
+        The experiment.
+    force
+        Redo stages whose inputs have not changed, and register even so.
+    promote
+        Let the gate make the challenger champion; otherwise it stays challenger.
+    trigger
+        Who started it, kept as a tag.
+    say
+        Gets a line of text as the work goes on.
+    progress
+        Gets what is being trained and the share that is done.
+
+    Raises
+    ------
+    GatecastError
+        Bad data or config. What the gate says is no error: see `Outcome.decision`.
+    """
+    with locked(f"train-{config.name}", wait=1.0):
+        return _train(config, force, promote, trigger, say, progress, tags or {})
+
+
+def _train(
+    config: ExperimentConfig,
+    force: bool,
+    promote: bool,
+    trigger: str,
+    say: Say,
+    progress: Progress,
+    tags: Mapping[str, str],
+) -> Outcome:
+    clock = _Clock()
+    # The store is opened first: a dead one must be known before an hour of training, not after.
+    tracker = open_tracker(config)
+    tracker.close_abandoned()
+    with clock("ingest"):
+        say("reading the data")
+        data = prepare(config)
+    say(data.summary)
+    known = split(data.panel, config)
+    digest = panel_digest(data.panel)
+    lineage: dict[str, Any] = {
+        "data_hash": digest,
+        "config_hash": config.digest(),
+        "git_commit": git_commit(),
+        "hardware": hardware(),
+        "trigger": trigger,
+        "gatecast.process": process_tag(),
+        **tags,
+    }
+    began = datetime.datetime.now().astimezone()
+    title = f"train {began:%Y-%m-%d %H:%M}"
+    registry = Registry(tracker.client)
+    with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as parent, ExitStack() as stack:
+        parent.params(config.model_dump(mode="json", exclude={"tracking", "schedule"}))
+        parent.text(config.to_yaml(), "config.yaml")
+        record.dataset(parent, data, digest)
+        runs: dict[str, Run] = {}
+        trained: dict[str, Trained] = {}
+        for name in config.candidates:
+            settings = config.forecaster(name, freq=data.panel.freq.alias)
+            label = f"{name} · {record.describe(settings)}"
+            run = stack.enter_context(
+                tracker.run(
+                    label,
+                    parent=parent,
+                    monitor=True,
+                    tags=lineage | record.candidate_tags(name, settings),
+                )
+            )
+            runs[name] = run
+            with clock("train"):
+                say(f"training {label}")
+                trained[name] = fit_candidate(
+                    config, name, settings, known,
+                    run=run, tracker=tracker, force=force, progress=progress,
+                )  # fmt: skip
+            record.candidate(run, trained[name])
+            if trained[name].skipped:
+                say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
+        with clock("backtest"):
+            say(
+                f"backtest: {config.backtest.windows} origins, the last {origins(config)[0]} rows "
+                "of each series unseen"
+            )
+            champion = registry.alias(config.name, CHAMPION)
+            predictor, problem = _champion_predictor(registry, champion)
+            evaluation = evaluate(
+                data.panel,
+                {name: load_predictor(t.bundle) for name, t in trained.items()},
+                config,
+                season=next(iter(trained.values())).config.season,
+                champion=predictor,
+                champion_problem=problem,
+            )
+            record.evaluation(tracker, parent, runs, evaluation, data.panel)
+        winner = evaluation.best(list(trained), config.backtest.metric)
+        say(record.comparison_line(evaluation, config.backtest.metric, winner))
+        with clock("train"):
+            say(f"training the winner, {winner}, on every row")
+            title = f"{winner} on every row"
+            with tracker.run(title, parent=runs[winner], tags=lineage | {"kind": "final"}) as run:
+                final = fit_final(
+                    config, trained[winner], data.panel,
+                    run=run, tracker=tracker, force=force, progress=progress,
+                )  # fmt: skip
+        with clock("register"):
+            profile = panel_profile(data.panel, recent=max(config.horizon, evaluation.season))
+            version, decision, promoted = _register_and_judge(
+                config,
+                registry,
+                parent,
+                runs[winner],
+                trained[winner],
+                final,
+                evaluation,
+                data,
+                champion=champion,
+                lineage=lineage,
+                profile=profile,
+                force=force,
+                promote=promote,
+            )
+        parent.tags(
+            {
+                "winner": winner,
+                "model": config.name,
+                "version": version,
+                "promoted": promoted,
+                "cost_seconds": round(sum(clock.seconds.values()), 1),
+            }
+        )
+        parent.metrics({f"seconds_{name}": value for name, value in clock.seconds.items()})
+        if decision is not None:
+            say(decision.reason)
+        logged = sum(run.seconds_logging for run in runs.values()) + parent.seconds_logging
+        share = logged / max(clock.seconds["train"], 1e-9)
+        return Outcome(
+            name=config.name,
+            evaluation=evaluation,
+            winner=winner,
+            run_id=runs[winner].id,
+            candidate_run_ids={name: run.id for name, run in runs.items()},
+            bundle=final.bundle,
+            version=version,
+            decision=decision,
+            promoted=promoted,
+            data_hash=digest,
+            logging_share=share,
+            seconds=clock.seconds,
+        )
+
+
+def backtest_only(
+    config: ExperimentConfig,
+    *,
+    model: str | None = None,
+    say: Say = _silent,
+    progress: Progress = no_progress,
+) -> Evaluation:
+    """Judge models on rolling origins and register nothing.
+
+    Parameters
+    ----------
+    model
+        ``NAME`` (its champion) or ``NAME@VERSION``; default: the config's candidates, fitted on
+        what came before the origins.
+    """
+    data = prepare(config)
+    say(data.summary)
+    if model is not None:
+        name, _, wanted = model.partition("@")
+        registry = Registry(connect(config.tracking.uri))
+        version = registry.version(name, wanted or None)
+        folder = registry.download_judged(version, home() / "cache" / "bundles")
+        label = f"{name}@{version.version}"
+        say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
+        return evaluate(data.panel, {label: load_predictor(folder)}, config)
+    known = split(data.panel, config)
+    trained = {}
+    for name in config.candidates:
+        settings = config.forecaster(name, freq=data.panel.freq.alias)
+        say(f"training {name} · {record.describe(settings)}")
+        trained[name] = fit_candidate(config, name, settings, known, progress=progress)
+    return evaluate(
+        data.panel,
+        {name: load_predictor(t.bundle) for name, t in trained.items()},
+        config,
+        season=next(iter(trained.values())).config.season,
+    )
+
+
+def open_tracker(config: ExperimentConfig) -> Tracker:
+    """The experiment's place in MLflow."""
+    return Tracker.open(
+        config.tracking.experiment or config.name,
+        uri=config.tracking.uri,
+        artifacts=config.tracking.artifacts,
+        system_metrics=config.tracking.system_metrics,
+    )
+
+
+def _champion_predictor(
+    registry: Registry, champion: ModelVersion | None
+) -> tuple[Predictor | None, str | None]:
+    """The champion as it was judged; or why there is one that cannot be loaded.
+
+    The champion that serves has seen every row of its time, and so perhaps rows it would be
+    judged on here. Its twin from before its own backtest has not.
+    """
+    if champion is None:
+        return None, None
+    try:
+        folder = registry.download_judged(champion, home() / "cache" / "bundles")
+        return load_predictor(folder), None
+    except GatecastError as error:
+        return None, str(error)
+
+
+def _register_and_judge(
+    config: ExperimentConfig,
+    registry: Registry,
+    parent: Run,
+    run: Run,
+    judged: Trained,
+    final: Trained,
+    evaluation: Evaluation,
+    data: Prepared,
+    *,
+    champion: ModelVersion | None,
+    lineage: Mapping[str, Any],
+    profile: dict[str, float],
+    force: bool,
+    promote: bool,
+) -> tuple[int | None, Decision | None, bool]:
+    """Register the winner as challenger, ask the gate, and act on its answer."""
+    unchanged = _same_version(config, registry, lineage) if final.skipped and not force else None
+    if unchanged is not None:
+        is_champion = champion is not None and int(champion.version) == unchanged
+        return unchanged, None, is_champion
+    reference = _profile_of(champion)
+    decision = decide(
+        judge(evaluation, judged.name, config, bundle=final.bundle),
+        _judged_champion(evaluation, config, champion),
+        judge(evaluation, "seasonal_naive", config),
+        config.gate,
+        segments=evaluation.segments(data.panel, config.gate.segment),
+        drift=shift(profile, reference) if reference else None,
+        champion_problem=evaluation.champion_problem,
+    )
+    scores = evaluation.scores_of(judged.name)
+    version = registry.register(
+        config.name,
+        run,
+        final.bundle,
+        judged=judged.bundle,
+        tags={
+            **{k: lineage[k] for k in ("data_hash", "config_hash", "git_commit", "hardware")},
+            "candidate": judged.name,
+            "scores": json.dumps({k: round(v, 6) for k, v in scores.items()}),
+            "horizon": config.horizon,
+            "freq": data.panel.freq.alias,
+            "profile": json.dumps(profile),
+            "pipeline_run": parent.id,
+            "gate": "passed" if decision.promote else "refused",
+        },
+        description=record.version_description(config, final, evaluation, decision, data),
+        example=record.input_example(data.panel),
+    )
+    record.decision(parent, run, decision)
+    if not decision.promote:
+        registry.refuse(config.name, version, decision.reason)
+        return version, decision, False
+    if promote:
+        registry.promote(config.name, version, reason=decision.reason, action="promoted")
+    return version, decision, promote
+
+
+def _judged_champion(
+    evaluation: Evaluation, config: ExperimentConfig, champion: ModelVersion | None
+) -> Judged | None:
+    if champion is None or not evaluation.has_champion:
+        return None
+    return judge(evaluation, "champion", config)
+
+
+def _profile_of(version: ModelVersion | None) -> dict[str, float] | None:
+    text = version.tags.get("profile") if version is not None else None
+    return json.loads(text) if text else None
+
+
+def _same_version(
+    config: ExperimentConfig, registry: Registry, lineage: Mapping[str, Any]
+) -> int | None:
+    """The latest version, when it came from the same data and config."""
+    versions = registry.versions(config.name)
+    if not versions:
+        return None
+    tags = versions[-1].tags
+    same = all(tags.get(key) == lineage[key] for key in ("data_hash", "config_hash"))
+    return int(versions[-1].version) if same and "bundle_sha256" in tags else None
