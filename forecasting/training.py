@@ -8,7 +8,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -64,15 +65,82 @@ def fit(
     where = pick_device(device)
     config = resolve(config, panel)
     _check_counts(panel, config)
-    if config.model.encoding:
-        encoded = (c.replace(encoding=config.model.encoding) for c in panel.schema.covariates)
-        panel = replace(panel, schema=Schema(covariates=tuple(encoded)))
-    threads = torch.get_num_threads()
+    panel = replace(panel, schema=_encoded(panel.schema, config))
+    with _threads(config):
+        return _fit(panel, config, callbacks, on_epoch, where)
+
+
+def refit(
+    judged: Forecaster,
+    panel: Panel,
+    *,
+    backs: Sequence[int],
+    steps: int | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+    on_epoch: OnEpoch | None = None,
+    device: str = "auto",
+) -> Forecaster:
+    """Train again, on the whole panel, what was trained without the panel's last rows.
+
+    Parameters
+    ----------
+    judged : trained on the panel's rows up to the earliest of the origins in `backs`.
+    backs : origins it has not seen beyond, as rows before each series' end. Its errors there
+        give the swing of the members and the correction of the quantiles.
+    steps : training steps of each member; default: what the settings say.
+
+    Returns
+    -------
+    Forecaster : with the settings of `judged`, and weights that know every row.
+    """
+    where = pick_device(device)
+    config = judged.config
+    history, record = _recorder(on_epoch)
+    panel = replace(panel, schema=_encoded(panel.schema, config))
+    with _threads(config):
+        known = replace(panel, schema=judged.schema)
+        swing, correction = _judge(judged.networks, known, config, list(backs))
+        panel = replace(panel, schema=fitted_schema(panel))
+        networks, _ = _train_members(
+            panel, config, callbacks, record, where, steps=steps, phase="final"
+        )
+    return Forecaster(
+        config=config,
+        schema=panel.schema,
+        networks=networks,
+        correction=correction,
+        history=history,
+        swing=swing,
+    )
+
+
+@contextmanager
+def _threads(config: ForecasterConfig) -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
     try:
-        return _fit(panel, config, callbacks, on_epoch, where)
+        yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+
+
+def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
+    if not config.model.encoding:
+        return schema
+    return Schema(
+        covariates=tuple(c.replace(encoding=config.model.encoding) for c in schema.covariates)
+    )
+
+
+def _recorder(on_epoch: OnEpoch | None) -> tuple[list[dict[str, Any]], OnEpoch]:
+    history: list[dict[str, Any]] = []
+
+    def record(row: dict[str, Any]) -> None:
+        history.append(row)
+        if on_epoch is not None:
+            on_epoch(row)
+
+    return history, record
 
 
 def _fit(
@@ -82,13 +150,7 @@ def _fit(
     on_epoch: OnEpoch | None,
     where: torch.device,
 ) -> Forecaster:
-    history: list[dict[str, Any]] = []
-
-    def record(row: dict[str, Any]) -> None:
-        history.append(row)
-        if on_epoch is not None:
-            on_epoch(row)
-
+    history, record = _recorder(on_epoch)
     held = _held_back(panel, config)
     swing: dict[str, float] = {}
     correction = None
