@@ -132,7 +132,9 @@ class ModelConfig(Settings):
     cell: Cell = "gru"
     hidden_size: int = Field(64, ge=1, le=4096)
     layers: int = Field(2, ge=1, le=32)
-    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="between layers, never inside a cell")
+    dropout: float | None = Field(
+        None, ge=0.0, lt=1.0, description="between layers, never inside a cell"
+    )
     residual: bool = True
     layer_norm: bool = False
     bidirectional: bool = Field(False, description="needs training.origins = last")
@@ -163,6 +165,9 @@ class ModelConfig(Settings):
     skip: bool = Field(True, description="linear path from the inputs to the forecast")
     head: Head = "quantiles"
     quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
+    blend: float | None = Field(
+        None, ge=0.0, le=1.0, description="share of a Theta forecast in the median; 0: none"
+    )
     samples: int = Field(100, ge=10, le=10_000, description="paths of the recursive decoder")
     encoding: Literal["embedding", "onehot"] | None = Field(
         None, description="of categorical covariates; None: as the schema says, else embedding"
@@ -200,6 +205,11 @@ class ModelConfig(Settings):
                 "model.decoder = recursive draws sample paths by a quantile function: it needs "
                 f"model.head = quantiles or student_t, not {self.head}"
             )
+        if self.head == "negative_binomial" and self.blend:
+            raise ValueError(
+                f"model.blend = {self.blend} moves quantiles of real values: it does not go with "
+                "model.head = negative_binomial"
+            )
         if self.bidirectional and self.cell == "layer_norm_lstm":
             raise ValueError(
                 "model.cell = layer_norm_lstm reads in one direction only: "
@@ -227,7 +237,7 @@ class LossConfig(Settings):
 
     pinball: float = Field(1.0, ge=0.0)
     likelihood: float = Field(1.0, ge=0.0)
-    mae: float = Field(0.0, ge=0.0)
+    mae: float | None = Field(None, ge=0.0, description="None: chosen by the head")
     mse: float = Field(0.0, ge=0.0)
     huber: float = Field(0.0, ge=0.0)
     smape: float = Field(0.0, ge=0.0)

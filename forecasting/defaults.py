@@ -6,11 +6,13 @@ docs/models.md. Imports no torch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from forecasting.assemble import Array
 from forecasting.calendar import calendar_names
-from forecasting.config import ForecasterConfig
+from forecasting.config import ForecasterConfig, LossConfig
 from forecasting.errors import DataError
 from forecasting.panel import Panel
 from forecasting.transforms import condition
@@ -18,6 +20,13 @@ from forecasting.transforms import condition
 # A season longer than this share of the typical history cannot be learned from it.
 SEASONS_NEEDED = 2
 SHORT_HISTORY = 400
+# Recurrent steps a short season is read in.
+SEGMENTS_PER_SEASON = 4
+# Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
+# dropout between the layers.
+BLEND, DROPOUT = 0.4, 0.1
+# Weight of the median's absolute error beside the pinball loss of all quantiles.
+MEDIAN = 0.5
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
 
@@ -38,6 +47,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     typical = int(np.median(panel.lengths))
     seasons = [s for s in panel.freq.seasons if typical >= 3 * s] or [season]
     longest = max(seasons) if max(seasons) <= 400 else season
+    short = typical < SHORT_HISTORY
     transform = model.transform or _transform(panel, config)
     logs = transform in ("log", "log1p", "asinh")
     recursive = model.decoder == "recursive"
@@ -46,7 +56,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     window = max(window, segment)
     scale_window = model.scale_window or max(min(season, 400), min(8, typical))
     scale_window = max(scale_window, window)
-    reading = min(max(4 * longest, 4 * horizon, 32), max(typical - window, segment))
+    reading = min(max(4 * longest, 2 * horizon, 32), max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
     return config.replace(
         freq=panel.freq.alias,
@@ -64,11 +74,15 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "cycle": model.cycle or 0,
             "transform": transform,
             "level": model.level or ("mean" if season > 1 or logs else "last"),
-            "spread": model.spread or ("none" if logs else "mad"),
+            "spread": model.spread or "mad",
+            "dropout": (DROPOUT if short else 0.0) if model.dropout is None else model.dropout,
+            "blend": _blend(config, panel, short) if model.blend is None else model.blend,
         },
         training={
-            "max_steps": config.training.max_steps or _steps_of_training(panel),
-            "batch_size": config.training.batch_size or int(np.clip(len(panel), 16, 256)),
+            "loss": _loss(config),
+            "max_steps": config.training.max_steps or _steps_of_training(panel, short),
+            "batch_size": config.training.batch_size
+            or int(np.clip(len(panel), 16, 64 if short else 256)),
             "epoch_steps": config.training.epoch_steps or 50,
         },
     )  # fmt: skip
@@ -95,13 +109,28 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     return "log" if np.median(moves) >= LEVEL_MOVES else "identity"
 
 
+def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
+    """A Theta forecast knows nothing of covariates and counts."""
+    alone = config.model.head == "negative_binomial" or bool(panel.schema.future)
+    return BLEND if short and not alone else 0.0
+
+
+def _loss(config: ForecasterConfig) -> dict[str, Any]:
+    """The median is what is scored most: it gets a term of its own."""
+    loss = config.training.loss
+    chosen = MEDIAN if config.model.head == "quantiles" and loss == LossConfig() else 0.0
+    return loss.model_dump() | ({"mae": chosen} if loss.mae is None else {})
+
+
 def _heavy(values: Array) -> bool:
     return bool(np.percentile(values, 99) > 8 * max(float(np.median(values)), 1e-12))
 
 
 def _segment(season: int, horizon: int, typical: int) -> int:
-    """A day of hours, a day of half hours; single steps for months, weeks and years."""
-    return season if season >= 20 and typical >= 10 * season else 1
+    """A day of hours, a day of half hours; a quarter of a year of months."""
+    if season >= 20:
+        return season if typical >= 10 * season else 1
+    return max(season // SEGMENTS_PER_SEASON, 1)
 
 
 def _window(season: int, longest: int, segment: int, horizon: int, typical: int) -> int:
@@ -118,6 +147,8 @@ def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) ->
     return ()
 
 
-def _steps_of_training(panel: Panel) -> int:
+def _steps_of_training(panel: Panel, short: bool) -> int:
     """Enough passes for the data at hand; the ends were measured in benchmarks/accuracy.py."""
+    if short:
+        return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 800))
     return int(np.clip(40 * np.sqrt(panel.rows / 100), 300, 1500))

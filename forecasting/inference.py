@@ -22,6 +22,7 @@ from forecasting.distributions import Interpolation, mean_weights, quantiles_of,
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.geometry import Geometry
 from forecasting.panel import Panel, public_stamps
+from forecasting.smoothing import theta
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -299,10 +300,23 @@ class Engine:
         wide = np.broadcast_to(scale[:, None, None], params.shape[:3])
         values = quantiles_of(params, wide, self.config.model).astype(np.float64)
         values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
+        if self.config.model.blend:
+            values = values + self._towards_theta(batch, values, level, scale)
         if self.correction is not None:
             values = rearrange(values + self.correction)
         values = values * scale[:, None, None] + level[:, None, None]
         return values * unit[:, None, None] + centre[:, None, None], scale * unit
+
+    def _towards_theta(
+        self, batch: Mapping[str, Array], values: Array, level: Array, scale: Array
+    ) -> Array:
+        """[N, H, 1] by how much the blend moves every quantile, in units of scale."""
+        season, horizon = self.config.season or 1, self.config.horizon
+        other = (theta(batch["y"], batch["mask"], season, horizon) - level[:, None]) / scale[
+            :, None
+        ]
+        median = values[..., values.shape[2] // 2]
+        return np.asarray((self.config.model.blend or 0.0) * (other - median))[..., None]
 
     def _extended(self, panel: Panel, values: Array, steps: int) -> Array:
         """Continue past the horizon by feeding the median back, window by window."""

@@ -46,7 +46,7 @@ def training_loss(output: Output, batch: Batch, config: ForecasterConfig) -> Ten
         )
         total = total + terms.likelihood * (likelihood * weight).sum()
     error = (scaled - point) * share
-    mae = terms.mae
+    mae = terms.mae or 0.0
     if model.head == "point" and not (terms.mae or terms.mse or terms.huber or terms.smape
                                       or terms.mase):  # fmt: skip
         mae = 1.0

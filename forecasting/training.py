@@ -35,6 +35,8 @@ OnEpoch = Callable[[dict[str, Any]], None]
 
 # Series whose held-back origins are scored after every epoch, when training may stop early.
 WATCHED_SERIES = 512
+# Shares of the Theta forecast that validation chooses from.
+BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def fit(
@@ -63,11 +65,12 @@ def fit(
     TrainingError : nothing to learn from, or a loss that is not a number.
     """
     where = pick_device(device)
+    open_blend = config.model.blend is None and config.model.head != "negative_binomial"
     config = resolve(config, panel)
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     with _threads(config):
-        return _fit(panel, config, callbacks, on_epoch, where)
+        return _fit(panel, config, callbacks, on_epoch, where, open_blend)
 
 
 def refit(
@@ -149,6 +152,7 @@ def _fit(
     callbacks: Sequence[pl.Callback],
     on_epoch: OnEpoch | None,
     where: torch.device,
+    open_blend: bool,
 ) -> Forecaster:
     history, record = _recorder(on_epoch)
     held = _held_back(panel, config)
@@ -163,8 +167,10 @@ def _fit(
         networks, best_steps = _train_members(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
         )
-        backs = range(held, config.horizon - 1, -config.horizon)
-        swing, correction = _judge(networks, panel, config, list(backs))
+        backs = list(range(held, config.horizon - 1, -config.horizon))
+        if open_blend:
+            config = _blended(networks, panel, config, backs)
+        swing, correction = _judge(networks, panel, config, backs)
     if not held or config.training.validation == "refit":
         panel = replace(panel, schema=fitted_schema(panel))
         networks, _ = _train_members(
@@ -474,6 +480,41 @@ def _judge(
     if config.calibrate:
         correction = conformal_correction(np.concatenate(errors), levels)
     return swing, correction
+
+
+def _blended(
+    networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
+) -> ForecasterConfig:
+    """The settings with the share of the Theta forecast that held-back origins ask for.
+
+    Scored by MASE and, where every value is positive, by sMAPE too, each relative to no blend.
+    """
+    transform = config.model.transform or "identity"
+    middle = len(config.model.quantile_levels) // 2
+    weights = np.array(BLENDS)
+    scaled = np.zeros((len(backs), len(weights)))
+    relative = np.zeros((len(backs), len(weights)))
+    positive = bool(np.nanmin(panel.y) > 0.0)
+    for index, back in enumerate(backs):
+        known = panel.truncate(back, config.horizon)
+        actual = actuals(panel, back, config.horizon)
+        scale = mase_scale(known.y, known.offsets, config.season or 1)
+        ends = []
+        for blend in (0.0, 1.0):
+            settings = config.replace(model={"blend": blend})
+            engine = Forecaster(config=settings, schema=panel.schema, networks=networks)
+            ends.append(engine.scaled_quantiles(known)[0][..., middle])
+        for j, weight in enumerate(weights):
+            point = transforms.inverse((1.0 - weight) * ends[0] + weight * ends[1], transform)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                error = np.abs(actual - point) / scale[:, None]
+                share = np.abs(actual - point) / (np.abs(actual) + np.abs(point))
+            scaled[index, j] = error[np.isfinite(error)].mean() if np.isfinite(error).any() else 0.0
+            relative[index, j] = np.nanmean(share) if positive else 0.0
+    total = scaled.mean(0) / max(scaled.mean(0)[0], 1e-12)
+    if positive:
+        total = total + relative.mean(0) / max(relative.mean(0)[0], 1e-12)
+    return config.replace(model={"blend": float(weights[total.argmin()])})
 
 
 def _has_spread(known: Panel, config: ForecasterConfig) -> np.ndarray:

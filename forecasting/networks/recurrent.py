@@ -42,7 +42,7 @@ class RecurrentStack(nn.Module):
         self.norms = nn.ModuleList(
             nn.LayerNorm(config.hidden_size) if config.layer_norm else nn.Identity() for _ in sizes
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout or 0.0)
         for layer in self.layers:
             initialise(layer, config)
 

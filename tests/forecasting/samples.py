@@ -73,6 +73,8 @@ def settings(
         "quantile_levels": LEVELS,
         "samples": 20,
         "embedding_size": 2,
+        "dropout": 0.0,
+        "blend": 0.0,
     }
     training_values: dict[str, Any] = {
         "max_steps": 5,
@@ -80,6 +82,7 @@ def settings(
         "epoch_steps": 5,
         "threads": 1,
         "validation": "none",
+        "loss": {"mae": 0.0},
     }
     return ForecasterConfig.parse(
         {

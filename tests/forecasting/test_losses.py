@@ -103,7 +103,7 @@ def _slow(output: Output, batch: dict[str, torch.Tensor], config: ForecasterConf
                 elif model.head == "negative_binomial":
                     mean, r = p[0] * s, 1.0 / p[1]
                     total -= terms.likelihood * stats.nbinom.logpmf(y, r, r / (r + mean))
-                total += terms.mae * abs(error) + terms.mse * error**2
+                total += (terms.mae or 0.0) * abs(error) + terms.mse * error**2
                 total += terms.huber * (error**2 / 2 if abs(error) < 1 else abs(error) - 0.5)
                 forecast = point * s + mu
                 a, f = (
