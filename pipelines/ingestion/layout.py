@@ -96,7 +96,7 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
         rows.unit_factor = _factors(raw.column(unit.column, "values.unit.column"), unit.scale)
     for covariate in config.covariates:
         column = raw.column(covariate.source, f"covariates.{covariate.name}")
-        rows.columns[covariate.name] = _covariate(column, covariate, csv)
+        rows.columns[covariate.name] = read_covariate(column, covariate, csv)
         own = covariate.unit
         if own is not None:
             factor = _factors(raw.column(own.column, "unit.column"), own.scale)
@@ -238,7 +238,8 @@ def _factors(column: Any, scale: dict[str, float]) -> Array:
     return factors[codes]
 
 
-def _covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
+def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
+    """A covariate as numbers or as codes of categories, by its type or by what it holds."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -280,8 +281,7 @@ def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
 
 
 def _wide(raw: Raw, config: DataConfig) -> Rows:
-    ds_names = config.ds or (raw.names[0],)
-    ds_at = [raw.position(n, "ds") for n in ds_names]
+    ds_at = [raw.position(n, "ds") for n in config.ds or ()]
     shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
     apart = {*ds_at, *shared}
     at = [i for i in range(len(raw.names)) if i not in apart]
@@ -307,7 +307,7 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
         facts={"cells": "a row is a cell of the wide table"},
     )
     for covariate, i in zip(config.covariates, shared, strict=True):
-        column = _covariate(raw.table.column(i), covariate, csv)
+        column = read_covariate(raw.table.column(i), covariate, csv)
         rows.columns[covariate.name] = Column(
             covariate, np.tile(column.values, width), column.categories
         )
@@ -354,7 +354,7 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
         facts={"cells": "a row is a cell of the table"},
     )
     for covariate, i in zip(config.covariates, static, strict=True):
-        column = _covariate(raw.table.column(i), covariate, csv)
+        column = read_covariate(raw.table.column(i), covariate, csv)
         rows.columns[covariate.name] = Column(
             covariate, np.repeat(column.values, width), column.categories
         )

@@ -44,16 +44,31 @@ class Entry:
 
     def columns(self) -> dict[str, Any]:
         """The places as flat columns."""
-        return {
-            "series": np.concatenate(self.series),
-            "ds": np.concatenate(self.ds),
-            "row": np.concatenate(self.row),
-            "column": np.repeat(
-                np.array([c for c, _ in self.column], dtype=object), [n for _, n in self.column]
-            ),
-            "before": np.concatenate([_objects(b) for b in self.before]),
-            "after": np.concatenate([_objects(a) for a in self.after]),
-        }
+        return self.head(self.count)
+
+    def head(self, limit: int) -> dict[str, Any]:
+        """The first places as flat columns."""
+        out: dict[str, list[Any]] = {n: [] for n in ("series", "ds", "row", "before", "after")}
+        names: list[Any] = []
+        for part, (name, _) in enumerate(self.column):
+            if limit <= 0:
+                break
+            for key, found in out.items():
+                values = getattr(self, key)[part][:limit]
+                found.append(_objects(values) if key in ("before", "after") else values)
+            names.append(np.full(len(out["series"][-1]), name, dtype=object))
+            limit -= len(names[-1])
+        empty = np.empty(0, np.int64)
+        columns = {k: np.concatenate(v) if v else empty for k, v in out.items()}
+        return {**columns, "column": np.concatenate(names) if names else empty}
+
+    def per_column(self) -> dict[str, int]:
+        """Places per column of the table, where they concern one."""
+        found: dict[str, int] = {}
+        for name, count in self.column:
+            if name:
+                found[name] = found.get(name, 0) + count
+        return found
 
 
 def _objects(values: Any) -> Array:
@@ -136,6 +151,6 @@ class Ledger:
                 )
             parts.append(part)
         if not parts:
-            columns = ["code", "action", "unique_id", "ds", "row", "column", "before", "after"]
-            return pd.DataFrame({n: pd.Series(dtype="str") for n in columns})
+            empty = ["code", "action", "unique_id", "ds", "row", "column", "before", "after"]
+            return pd.DataFrame({n: pd.Series(dtype="str") for n in empty})
         return pd.concat(parts, ignore_index=True)

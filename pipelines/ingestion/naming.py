@@ -67,6 +67,13 @@ def dropped_names(names: Array, config: IdConfig) -> Array:
     return out
 
 
+def fold(names: Array) -> Array:
+    """[K] one number for all names that differ in case or Unicode form only."""
+    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(names, pa.string()), form="NFKC"))
+    group, _ = pd.factorize(np.asarray(folded.to_numpy(zero_copy_only=False), dtype=object))
+    return np.asarray(group)
+
+
 def join_twins(
     names: Array, codes: Array, ds: Array, row: Array, config: IdConfig, ledger: Ledger
 ) -> Array:
@@ -77,15 +84,15 @@ def join_twins(
     """
     if config.twins == "keep" or len(names) < 2:
         return codes
-    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(names, pa.string()), form="NFKC"))
-    group, kinds = pd.factorize(np.asarray(folded.to_numpy(zero_copy_only=False), dtype=object))
-    if len(kinds) == len(names):
+    group = fold(names)
+    count = int(group.max()) + 1
+    if count == len(names):
         return codes
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     # The commonest spelling of each group is the series' name.
     order = np.lexsort((np.arange(len(names)), -sizes, group))
     first = np.concatenate([[True], group[order][1:] != group[order][:-1]])
-    main = np.empty(len(kinds), np.int64)
+    main = np.empty(count, np.int64)
     main[group[order][first]] = order[first]
     target = main[group]
     twins = np.flatnonzero(target != np.arange(len(names)))

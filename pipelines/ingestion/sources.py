@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,61 +15,48 @@ import pyarrow.parquet as pq
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database, masked, read_database
+from pipelines.ingestion.mapping import settle, wanted_columns
 from pipelines.ingestion.raw import Raw
 from pipelines.ingestion.textfile import decompress, read_text
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".psv")
+SAMPLE_ROWS = 1000
 PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 
 Source: TypeAlias = Any  # a path or URL, or a pandas or Arrow table
 
 
-def read(
-    source: Source,
-    config: DataConfig,
-    *,
-    text_columns: Collection[str] = (),
-    wanted: Collection[str] | None = None,
-    dictionary: Collection[str] = (),
-) -> Raw:
-    """The source's table.
+def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
+    """The source's table, and the config with the roles of its columns.
 
-    Parameters
-    ----------
-    text_columns : names that must stay text where the source has no types.
-    wanted : names to read; None for all. A name that is not there is simply not read.
-    dictionary : text columns to read dictionary-encoded where that is cheap.
+    Raises
+    ------
+    MappingError : the roles are neither configured nor plain to see.
+    DataError : no such source, or none that can be read.
     """
     if isinstance(source, pd.DataFrame):
         source = _from_pandas(source)
     if isinstance(source, pa.Table):
-        return _from_table(source, {"kind": "table in memory"}, wanted, config)
+        return _from_table(source, {"kind": "table in memory"}, config)
     text = str(source)
     if is_database(text, config):
-        return _from_table(*read_database(text, config, wanted), wanted, config)
+        complete = config.ds and config.y and config.layout in (None, "long")
+        known = wanted_columns(config.replace(layout="long")) if complete else None
+        return _from_table(*read_database(text, config, known), config)
     kind, paths, filesystem = locate(text, config)
     facts = {"kind": kind, "files": len(paths)}
     if kind == "parquet":
-        table = _read_parquet(paths, filesystem, text, wanted, dictionary)
-        return _from_table(table, facts, wanted, config)
+        return _read_parquet(paths, filesystem, text, config, facts)
     if kind == "arrow":
         tables = [_read_arrow(_bytes(filesystem, p), p) for p in paths]
-        return _from_table(_joined(tables, text), facts, wanted, config)
-    raws = [
-        read_text(
-            decompress(_bytes(filesystem, path), path),
-            path,
-            config.csv,
-            text_columns=text_columns,
-            wanted=wanted,
-            pad=config.layout == "rows",
-            max_columns=config.max_columns,
-        )
-        for path in paths
-    ]
-    return _together(raws, paths) if len(raws) > 1 else raws[0]
+        return _from_table(_joined(tables, text), facts, config)
+    raws = []
+    for path in paths:
+        raw, config = read_text(decompress(_bytes(filesystem, path), path), path, config)
+        raws.append(raw)
+    return (_together(raws, paths) if len(raws) > 1 else raws[0]), config
 
 
 def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
@@ -156,28 +142,38 @@ def parquet_file(source: Source, config: DataConfig) -> pq.ParquetFile | None:
 
 
 def _read_parquet(
-    paths: list[str],
-    filesystem: Any,
-    source: str,
-    wanted: Collection[str] | None,
-    dictionary: Collection[str],
-) -> pa.Table:
+    paths: list[str], filesystem: Any, source: str, config: DataConfig, facts: dict[str, Any]
+) -> tuple[Raw, DataConfig]:
     try:
         first = paths if len(paths) > 1 else paths[0]
-        reading = pads.ParquetReadOptions(dictionary_columns=set(dictionary))
-        data = pads.dataset(
-            first,
-            filesystem=None if _is_local(filesystem) else filesystem,
-            format=pads.ParquetFileFormat(read_options=reading),
-            partitioning="hive",
-        )
-        names = data.schema.names
+        system = None if _is_local(filesystem) else filesystem
+
+        def data(dictionary: set[str]) -> pads.Dataset:
+            reading = pads.ParquetReadOptions(dictionary_columns=dictionary)
+            return pads.dataset(
+                first,
+                filesystem=system,
+                format=pads.ParquetFileFormat(read_options=reading),
+                partitioning="hive",
+            )
+
+        plain = data(set())
+        _check_width(len(plain.schema.names), config)
+        config = settle(config, [plain.schema.names], plain.head(SAMPLE_ROWS, use_threads=False))
+        wanted = wanted_columns(config)
+        names = plain.schema.names
+        facts["all columns"] = names
         if wanted is not None:
             stripped = {w.strip() for w in wanted}
             names = [n for n in names if n.strip() in stripped] or names
-        return data.to_table(columns=names, use_threads=False)
+        kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
+        texts = {n for n, k in kinds.items() if pa.types.is_string(k)}
+        table = data(texts).to_table(columns=names, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+    if not table.num_rows:
+        raise DataError(f"{source} has no rows")
+    return Raw(table, [list(table.column_names)], facts), config
 
 
 def _is_local(filesystem: Any) -> bool:
@@ -209,21 +205,28 @@ def _from_pandas(frame: pd.DataFrame) -> pa.Table:
         return pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def _from_table(
-    table: pa.Table, facts: dict[str, Any], wanted: Collection[str] | None, config: DataConfig
-) -> Raw:
-    if table.num_columns > config.max_columns:
+def _check_width(width: int, config: DataConfig) -> None:
+    if width > config.max_columns:
         raise DataError(
-            f"the table has {table.num_columns:,} columns, more than max_columns = "
-            f"{config.max_columns:,}; keep it long (one row per value), or raise max_columns"
+            f"the table has {width:,} columns, more than max_columns = {config.max_columns:,}; "
+            "keep it long (one row per value), or raise max_columns"
         )
+
+
+def _from_table(
+    table: pa.Table, facts: dict[str, Any], config: DataConfig
+) -> tuple[Raw, DataConfig]:
+    _check_width(table.num_columns, config)
     if not table.num_rows:
         raise DataError("the table has no rows")
+    config = settle(config, [list(table.column_names)], table.slice(0, SAMPLE_ROWS))
+    facts["all columns"] = list(table.column_names)
+    wanted = wanted_columns(config)
     if wanted is not None:
         stripped = {w.strip() for w in wanted}
         names = [n for n in table.column_names if n.strip() in stripped]
         table = table.select(names) if names else table
-    return Raw(table, [list(table.column_names)], facts)
+    return Raw(table, [list(table.column_names)], facts), config
 
 
 def _joined(tables: list[pa.Table], source: str) -> pa.Table:

@@ -32,10 +32,10 @@ _OTHERS = (
     "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
 )  # fmt: skip
 _ISO = (
-    r"^[+-]?\d{4}-\d{1,2}(-\d{1,2})?([T ]\d{1,2}(:\d{2}){0,2}([.,]\d+)?)?"
-    r"\s*(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)?$"
+    r"^[+-]?\d{4}-\d{1,2}(?:-\d{1,2})?(?:[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?)?"
+    r"\s*(?:Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
-_OFFSET = r"(Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?\s*[+-]\d{2}(:?\d{2})?)$"
+_OFFSET = r"(?:Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
 _QUARTER = r"^(\d{4})[-\s/]?[Qq]([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
 
 
@@ -266,7 +266,7 @@ def _apply(
         else:
             unit = _EPOCHS[name]
             # An epoch of another unit would be a date far away: it is left to another format.
-            known &= (np.abs(filled) * unit >= 1e14) & (np.abs(filled) * unit < 1e16)
+            known = known & (np.abs(filled) * unit >= 1e14) & (np.abs(filled) * unit < 1e16)
             filled = np.where(known, filled, 0)
             out = (filled * unit).astype(np.int64) if unit < 1 or filled.dtype.kind == "f" else (
                 filled.astype(np.int64) * int(unit)

@@ -164,7 +164,9 @@ def _aliases(keys: Array, ds: Array, offsets: Array, integer: bool) -> Array:
     anchor[monthly] = month[monthly]
     full = np.column_stack([keys, anchor])
     distinct, inverse = np.unique(full, axis=0, return_inverse=True)
-    names = np.array([_alias(k[0], k[1], k[2], k[3], integer) for k in distinct.tolist()], dtype=object)
+    names = np.array(
+        [_alias(k[0], k[1], k[2], k[3], integer) for k in distinct.tolist()], dtype=object
+    )
     return names[inverse.ravel()]
 
 

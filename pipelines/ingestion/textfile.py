@@ -24,7 +24,8 @@ import pyarrow.csv as pacsv
 import zstandard
 
 from forecasting.errors import DataError
-from pipelines.ingestion.config import CsvConfig
+from pipelines.ingestion.config import CsvConfig, DataConfig
+from pipelines.ingestion.mapping import settle, text_columns, wanted_columns
 from pipelines.ingestion.raw import Raw, shown
 
 SAMPLE = 1 << 18
@@ -36,7 +37,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_BLANK_LINE = re.compile(rb"\n[ \t,;|]*\r?(?=\n)")
 
 
 @dataclass(frozen=True)
@@ -67,47 +67,37 @@ def decompress(data: bytes, name: str) -> bytes:
     return data
 
 
-def read_text(
-    data: bytes,
-    name: str,
-    config: CsvConfig,
-    *,
-    text_columns: Collection[str] = (),
-    wanted: Collection[str] | None = None,
-    pad: bool = False,
-    max_columns: int = 100_000,
-) -> Raw:
-    """A text table as columns.
-
-    Parameters
-    ----------
-    text_columns : names whose cells must stay text.
-    wanted : names to read; None for all.
-    pad : lines may be shorter than the header (one row per series).
-    """
+def read_text(data: bytes, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
+    """A text table as columns, and the config with the roles of its columns."""
     if not data.strip():
         raise DataError(f"{name} is empty")
-    encoding = config.encoding or detect_encoding(data, name)
+    csv = config.csv
+    encoding = csv.encoding or detect_encoding(data, name)
     data = to_utf8(data, encoding, name)
-    dialect = _dialect(data, name, config, encoding, max_columns)
+    dialect = _dialect(data, name, csv, encoding, config.max_columns)
     removed: dict[str, int] = {}
-    body, header_lines = _body(data, dialect, config, removed)
+    body, header_lines = _body(data, dialect, csv, removed)
     names = dialect.headers[-1]
     facts: dict[str, Any] = {
         "kind": "text table",
         "encoding": encoding,
         "separator": dialect.separator,
         "header lines": header_lines,
+        "all columns": names,
     }
-    if pad:
-        body = _padded(body, dialect, len(names))
     try:
-        table, malformed = _parse(body, dialect, names, text_columns, wanted)
+        sample, _ = _parse(_head(body), dialect, names, (), None)
+        config = settle(config, dialect.headers, sample)
+        if config.layout == "rows":
+            body = _padded(body, dialect, len(names))
+        table, malformed = _parse(
+            body, dialect, names, text_columns(config, names), wanted_columns(config)
+        )
     except pa.ArrowInvalid as error:
         raise DataError(f"{name} cannot be read as a text table: {error}") from None
     if malformed:
         first = malformed[0]
-        if config.malformed == "refuse" or len(malformed) > max(5, 0.05 * table.num_rows):
+        if csv.malformed == "refuse" or len(malformed) > max(5, 0.05 * table.num_rows):
             raise DataError(
                 f"{name}: {len(malformed)} lines do not have the header's {len(names)} cells; the "
                 f"first has {first.actual_columns}: {shown(first.text)}; is the separator "
@@ -117,7 +107,15 @@ def read_text(
         facts["malformed lines"] = [shown(m.text, 120) for m in malformed[:20]]
     if not table.num_rows:
         raise DataError(f"{name} has a header but no rows")
-    return Raw(table, dialect.headers, facts, removed)
+    return Raw(table, dialect.headers, facts, removed), config
+
+
+def _head(body: bytes) -> bytes:
+    """The first lines, whole."""
+    if len(body) <= SAMPLE:
+        return body
+    end = body.rfind(b"\n", 0, SAMPLE)
+    return body[: end + 1] if end > 0 else body[: body.find(b"\n", SAMPLE) + 1] or body
 
 
 def detect_encoding(data: bytes, name: str) -> str:
@@ -339,7 +337,7 @@ def _parse(
     if not body:
         return pa.table({k: pa.array([], pa.string()) for k in chosen or keys}), []
     try:
-        table = pacsv.read_csv(pa.BufferReader(body), reading, parsing, converting)
+        table = _typed(body, reading, parsing, converting, malformed)
         broken = bool(malformed) and dialect.quote and any(
             m.text and m.text.count(dialect.quote) % 2 for m in malformed
         )  # fmt: skip
@@ -349,8 +347,30 @@ def _parse(
         # A quoted cell may hold line breaks, which costs a slower reader.
         malformed.clear()
         parsing = replace_newlines(parsing)
-        table = pacsv.read_csv(pa.BufferReader(body), reading, parsing, converting)
+        table = _typed(body, reading, parsing, converting, malformed)
     return _all_columns(table, keys, chosen), list(malformed)
+
+
+def _typed(
+    body: bytes,
+    reading: pacsv.ReadOptions,
+    parsing: pacsv.ParseOptions,
+    converting: pacsv.ConvertOptions,
+    malformed: list[Any],
+) -> pa.Table:
+    """The table; a column whose type was told too early from its first rows becomes text."""
+    kinds = dict(converting.column_types)
+    while True:
+        try:
+            return pacsv.read_csv(pa.BufferReader(body), reading, parsing, converting)
+        except pa.ArrowInvalid as error:
+            place = re.search(r"In CSV column #(\d+): CSV conversion error", str(error))
+            name = reading.column_names[int(place[1])] if place else ""
+            if not place or name in kinds:
+                raise
+            malformed.clear()
+            kinds[name] = pa.string()
+            converting.column_types = kinds
 
 
 def replace_newlines(parsing: pacsv.ParseOptions) -> pacsv.ParseOptions:

@@ -1,0 +1,72 @@
+"""`ingest`: one call from a source to a clean table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.engine import clean
+from pipelines.ingestion.result import IngestResult
+from pipelines.ingestion.sources import Source, read
+
+
+def ingest(
+    config: DataConfig,
+    *,
+    strict: bool = False,
+    freq: str | None = None,
+    source: Source | None = None,
+) -> IngestResult:
+    """A clean panel from a raw table, and the report of every repair.
+
+    Parameters
+    ----------
+    strict : refuse instead of repairing.
+    freq : a pandas alias or ``step``, before the config's.
+    source : a path, URL, pandas or Arrow table, before the config's.
+
+    Raises
+    ------
+    DataError : what cannot be mended or, when strict, what would have to be; with its place.
+    MappingError : the columns' roles are neither configured nor plain to see.
+    """
+    if source is None:
+        source = config.source
+    if source is None:
+        raise ConfigError("data.source: required, but not given; name a file, folder or URL")
+    if isinstance(source, str | Path):
+        config = config.replace(source=str(source))
+    if freq is not None:
+        config = config.replace(freq=freq)
+    raw, settled = read(source, config)
+    name = _name(source)
+    result = IngestResult(clean(raw, settled, name), settled)
+    if strict:
+        _refuse(result)
+    return result
+
+
+def _name(source: Source) -> str:
+    """The only series of a table without ids bears the table's name."""
+    if not isinstance(source, str | Path):
+        return "series"
+    return Path(str(source).split("?")[0].rstrip("/")).name.split(".")[0] or "series"
+
+
+def _refuse(result: IngestResult) -> None:
+    repaired = result.report.repaired
+    left_out = result.clean.removed_lines
+    if not repaired and not left_out.get("malformed line"):
+        return
+    parts = [f"{f['count']:,} {f['code']}" for f in repaired]
+    parts += [f"{n:,} {reason}" for reason, n in left_out.items() if reason == "malformed line"]
+    where = ""
+    if repaired and repaired[0]["positions"]:
+        first = repaired[0]["positions"][0]
+        places = [f"{k} {first[k]!r}" for k in ("unique_id", "ds", "row", "column") if k in first]
+        where = f"; the first: {repaired[0]['detail']} ({', '.join(places)})"
+    raise DataError(
+        f"the table needs repairs, which strict forbids: {', '.join(parts)}{where}; mend the "
+        "source, or ingest without strict"
+    )

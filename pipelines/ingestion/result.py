@@ -1,0 +1,89 @@
+"""What ingestion hands on: the clean table as a frame or as a panel, and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecasting.panel import Panel, public_stamps
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.engine import Clean
+from pipelines.ingestion.layout import Column
+from pipelines.ingestion.panels import to_panel
+from pipelines.ingestion.report import Report, build_report
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class IngestResult:
+    """A clean table and the report of how it became one.
+
+    Attributes
+    ----------
+    clean : the series as flat arrays.
+    config : as used, with the columns' roles filled in.
+    """
+
+    clean: Clean
+    config: DataConfig
+
+    @property
+    def freq(self) -> str:
+        """The step of the panel, a pandas alias or ``step``."""
+        return self.clean.freq.alias
+
+    @cached_property
+    def report(self) -> Report:
+        """What was found and what was done about it."""
+        return build_report(self.clean, self.config)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The long table ``unique_id, ds, y`` and the covariates that move in time.
+
+        One row per step of every series, sorted; missing values are NaN. ``ds`` carries the zone
+        where there is one.
+        """
+        clean = self.clean
+        sizes = np.diff(clean.offsets)
+        series = np.repeat(np.arange(len(sizes)), sizes)
+        frame = pd.DataFrame({"unique_id": pd.Series(clean.ids, dtype="str").take(series).array})
+        frame["ds"] = public_stamps(stamps(clean), clean)
+        frame["y"] = clean.y
+        for name, column in clean.columns.items():
+            frame[name] = values(column)
+        return frame
+
+    @cached_property
+    def static(self) -> pd.DataFrame | None:
+        """One row per series: ``unique_id`` and the static covariates; None without any."""
+        if not self.clean.static:
+            return None
+        columns = {n: values(c) for n, c in self.clean.static.items()}
+        return pd.DataFrame({"unique_id": pd.Series(self.clean.ids, dtype="str"), **columns})
+
+    def panel(self) -> Panel:
+        """The panel to train on; made from the arrays, the frame is not built."""
+        return to_panel(self.clean)
+
+
+def stamps(clean: Clean) -> Array:
+    """[T] the stamp of every row: UTC or wall clock, or steps."""
+    sizes = np.diff(clean.offsets)
+    step = np.arange(len(clean.y)) - np.repeat(clean.offsets[:-1], sizes)
+    start = clean.start if clean.freq.integer else clean.start.astype("datetime64[us]")
+    return clean.freq.shift(np.repeat(start, sizes), step)
+
+
+def values(column: Column) -> Any:
+    """A covariate as a user sees it: numbers, or names of categories."""
+    if column.categories is None:
+        return column.values
+    names = np.concatenate([column.categories, [np.nan]]).astype(object)
+    return pd.Series(names[column.values], dtype="str")

@@ -1,0 +1,85 @@
+"""Covariates with one value per series: from a column that stays, or from a table of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import CovariateConfig, DataConfig
+from pipelines.ingestion.layout import Column, read_covariate
+from pipelines.ingestion.ledger import Ledger
+from pipelines.ingestion.sources import read
+from pipelines.ingestion.table import Table
+
+Array = npt.NDArray[Any]
+
+
+def static_columns(
+    table: Table, offsets: Array, config: DataConfig, ledger: Ledger
+) -> dict[str, Column]:
+    """All static covariates, [N] each; those in the table are taken out of it."""
+    out: dict[str, Column] = {}
+    for name in [n for n, c in table.columns.items() if c.config.role == "static"]:
+        out[name] = _first_known(table, offsets, name, ledger)
+    for name, column in _own_table(config, table.ids, ledger).items():
+        if name in out:
+            raise DataError(f"static covariate {name!r} is in the table and in static.source")
+        out[name] = column
+    return out
+
+
+def _first_known(table: Table, offsets: Array, name: str, ledger: Ledger) -> Column:
+    column = table.columns.pop(name)
+    values = column.values
+    textual = column.categories is not None
+    missing = values < 0 if textual else np.isnan(values)
+    index = np.where(missing, len(values), np.arange(len(values)))
+    first = np.minimum.reduceat(index, offsets[:-1])
+    known = first < len(values)
+    picked = np.where(known, values[np.where(known, first, 0)], -1 if textual else np.nan)
+    at = np.flatnonzero(~missing & (values != picked[table.codes]))
+    before = values[at] if column.categories is None else column.categories[values[at]]
+    ledger.note(
+        "static_varies", "changed", "a static value differs within its series; the first counts",
+        **table.places(at), column=name, before=before,
+    )  # fmt: skip
+    return replace(column, values=picked.astype(values.dtype))
+
+
+def _own_table(config: DataConfig, ids: Array, ledger: Ledger) -> dict[str, Column]:
+    static = config.static
+    if static is None:
+        return {}
+    inner = DataConfig(source=static.source, layout="rows", id=(static.id,), csv=config.csv)
+    raw, _ = read(static.source, inner)
+    keys = pc.utf8_trim_whitespace(raw.column(static.id, "static.id").cast(pa.string()))
+    names = np.asarray(pc.fill_null(keys, "").to_numpy(zero_copy_only=False)).astype(str)
+    order = np.argsort(names, kind="stable")
+    ranked = names[order]
+    twice = np.flatnonzero((ranked[1:] == ranked[:-1]) & (ranked[1:] != ""))
+    if len(twice):
+        raise DataError(
+            f"{static.source}: series {ranked[twice[0]]!r} stands twice; keep one row for it"
+        )
+    wanted = ids.astype(str)
+    place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
+    found = ranked[place] == wanted
+    source = np.where(found, order[place], -1)
+    ledger.note(
+        "no_static", "flagged", "the table of static covariates has no row for the series",
+        series=np.flatnonzero(~found), repair=False,
+    )  # fmt: skip
+    out = {}
+    for name in static.columns or [n for n in raw.names if n != static.id]:
+        column = raw.column(name, "static.columns")
+        whole = read_covariate(column, CovariateConfig(name=name, role="static"), config.csv)
+        blank = -1 if whole.categories is not None else np.nan
+        values = np.where(source >= 0, whole.values[source], blank)
+        out[name] = Column(whole.config, values.astype(whole.values.dtype), whole.categories)
+    return out
