@@ -37,7 +37,7 @@ def draw(clean: Clean, series: int) -> str:
     parts += [
         f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{y_of(v):.1f}" y2="{y_of(v):.1f}" '
         'stroke="var(--line)"/>'
-        f'<text x="{LEFT - 6}" y="{y_of(v) + 4:.1f}" text-anchor="end">{v:.4g}</text>'
+        f'<text x="{LEFT - 6}" y="{y_of(v) + 4:.1f}" text-anchor="end">{_short(v)}</text>'
         for v in (low, (low + high) / 2, high)
     ]
     parts += [
@@ -62,6 +62,15 @@ def draw(clean: Clean, series: int) -> str:
 def _scale(low: float, high: float, a: float, b: float) -> Any:
     span = high - low if high > low else 1.0
     return lambda v: a + (v - low) / span * (b - a)
+
+
+def _short(value: float) -> str:
+    """A number that fits beside the axis."""
+    size = abs(value)
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if limit <= size < 1e15:
+            return f"{value / (1e3 if unit == 'k' else limit):.4g}{unit}"
+    return f"{value:.4g}"
 
 
 def _limits(y: Array) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from pipelines.ingestion.table import Table
 
 Array = npt.NDArray[Any]
 SHORTEST_FLAT = 8
-SHORTEST_LEVEL = 12
+SHORTEST_LEVEL, LONGEST_LEVEL = 12, 336
 FEWEST_FOR_SPIKES = 12
 ALONE = 3.0
 
@@ -176,8 +176,8 @@ def _units(
     table: Table, at: Array, values: Array, codes: Array, config: FlagConfig, freq: Frequency,
     ledger: Ledger,
 ) -> None:  # fmt: skip
-    """A jump of the level by a factor, between stretches of a season or more."""
-    width = max(SHORTEST_LEVEL, freq.season)
+    """A jump of the level by a factor, between stretches of two seasons or so."""
+    width = max(SHORTEST_LEVEL, min(2 * freq.season, LONGEST_LEVEL))
     used = np.flatnonzero(values != 0)
     if len(used) < 2 * width:
         return

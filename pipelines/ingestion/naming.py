@@ -117,6 +117,7 @@ def join_twins(
             )  # fmt: skip
         target[apart] = apart
     joined = np.concatenate([target, [-1]])[codes]
+    ledger.renumber(target)
     changed = np.flatnonzero(joined != codes)
     ledger.note(
         "id_case", "changed", "the id was written differently for the same series",

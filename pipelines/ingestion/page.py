@@ -32,6 +32,7 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
   vertical-align: top }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 td { overflow-wrap: anywhere } th { color: var(--soft); font-weight: 600 }
+td.removed, td.changed, td.inserted, td.flagged { white-space: nowrap }
 .removed, .changed { color: var(--mark) } .inserted { color: var(--gap) }
 figure { margin: 1rem 0; background: var(--card); border: 1px solid var(--line);
   border-radius: .5rem; padding: .7rem .9rem }
@@ -143,7 +144,7 @@ def _series(values: dict[str, Any]) -> str:
             parts.append(f"<p><b>{found['count']:,}</b> {words}: {names}{more}</p>")
     if series["vanished"]:
         names = ", ".join(_text(i) for i in series["vanished"][:_SHOWN])
-        parts.append(f"<p>Names of which nothing is left: {names}</p>")
+        parts.append(f"<p>Nothing is left of: {names}</p>")
     return "<h2>Series to know about</h2>" + "".join(parts) if parts else ""
 
 
@@ -155,8 +156,7 @@ def _drawings(report: Report) -> str:
     legend = (
         "<p class='soft legend'><i style='background:var(--series)'></i>values"
         "<i style='background:var(--gap);opacity:.45'></i>missing in the panel"
-        "<i style='background:var(--mark)'></i>mended or flagged; the value as it was, where it fits"
-        "</p>"
+        "<i style='background:var(--mark)'></i>mended or flagged: the value as it was</p>"
     )
     out = []
     for name, svg in figures:

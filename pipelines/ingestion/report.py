@@ -127,7 +127,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
         },
         "series": {
             "out": len(clean.ids),
-            "vanished": [str(n) for n in clean.names[len(clean.ids) :]][: limits.series],
+            "vanished": _vanished(clean)[: limits.series],
             "shortest": int(lengths.min()),
             "longest": int(lengths.max()),
             **{c: _listed(clean, m, limits.series) for c, m in clean.series_flags.items()},
@@ -197,6 +197,13 @@ def _finding(entry: Entry, clean: Clean, limit: int) -> dict[str, Any]:
         "positions": [{k: v for k, v in p.items() if v is not None} for p in positions],
         "positions_left_out": max(entry.count - limit, 0),
     }
+
+
+def _vanished(clean: Clean) -> list[str]:
+    """Series of which no row is left; another spelling of a series is none."""
+    noted = [s for e in clean.ledger.entries.values() for s in e.series]
+    numbers = np.unique(np.concatenate(noted)) if noted else np.empty(0, np.int64)
+    return [str(clean.names[i]) for i in numbers[numbers >= len(clean.ids)]]
 
 
 def _listed(clean: Clean, mask: Array, limit: int) -> dict[str, Any]:
