@@ -17,14 +17,13 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.states import Completed, State
+from prefect.states import Completed, Failed, State
 
-from forecasting.errors import ConfigError
+from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig, ScheduleConfig, load_config
 from pipelines.jobs import JOBS, JobResult
 from pipelines.notify import Notice, notify
-
-SKIPPED = "Skipped"
+from pipelines.schedule import SKIPPED
 
 
 def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
@@ -41,8 +40,10 @@ def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
         name, settings = config.name, config.schedule
         result = _task(job, config)(config, trigger=f"schedule, run {_run_name()}", say=log.info)
     except Exception as error:
-        _tell(failure(name, error, _run_name()), settings, log.warning)
-        raise
+        notice = failure(name, error, _run_name(), settings)
+        _tell(notice, settings, log.warning)
+        # Returned, not raised: a raised error would be pickled into Prefect's storage.
+        return Failed(message=notice.line)
     log.info(f"{result.state}: {result.line}")
     _tell(result.notice(config.name), config.schedule, log.warning)
     return Completed(name=result.state, message=result.line)
@@ -120,13 +121,16 @@ def _run_name() -> str:
     return this.name if this is not None else "without a server"
 
 
-def failure(name: str, error: BaseException, run: str) -> Notice:
+def failure(name: str, error: Exception, run: str, settings: ScheduleConfig) -> Notice:
     """The notice of a run that ended with an error."""
-    text = str(error).strip().splitlines()
-    said = text[0][:500] if text else "no message"
-    return Notice(
-        ("failed",), name, f"the run failed: {type(error).__name__}: {said}", {"flow_run": run}
-    )
+    said = (str(error).strip().splitlines() or ["no message"])[0][:500]
+    if isinstance(error, TimeoutError):
+        line = f"it ran longer than schedule.timeout, {settings.timeout:g} s"
+    elif isinstance(error, GatecastError):
+        line = said
+    else:
+        line = f"{type(error).__name__}: {said}"
+    return Notice(("failed",), name, f"the run failed: {line}", {"flow_run": run})
 
 
 def _tell(notice: Notice, settings: ScheduleConfig, complain: Callable[[str], None]) -> None:

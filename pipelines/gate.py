@@ -106,10 +106,16 @@ class Decision:
         """The same for the description of a model version."""
         lines = ["| check | value | limit | passed |", "|---|---|---|---|"]
         lines += [
-            f"| {c.name} | {c.value} | {c.limit} | {'yes' if c.passed else '**no**'} |"
+            f"| {c.name} | {_cell(c.value)} | {_cell(c.limit)} "
+            f"| {'yes' if c.passed else '**no**'} |"
             for c in self.checks
         ]
         return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot end its cell of a Markdown table."""
+    return text.replace("|", "\\|")
 
 
 def decide(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
-TAG = "gatecast"
+TAG, SKIPPED = "gatecast", "Skipped"
 JOB_NAMES = ("train",)
 SHORTEST_SECONDS = 5.0
 SHOWN_NEXT = 3
@@ -169,7 +169,10 @@ def remove(target: str, job: str = "train") -> None:
 
 
 def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
-    """Name and state of the latest run that began, and its log lines."""
+    """Name and state of the latest run that began, and its log.
+
+    Of an error's trace its first and last line; Prefect's own pages show the rest.
+    """
     from prefect.client.schemas.filters import LogFilter
     from prefect.client.schemas.sorting import LogSort
 
@@ -184,32 +187,79 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
             page = client.read_logs(
                 log_filter=wanted, sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(lines)
             )
-            lines += [f"{entry.timestamp:%Y-%m-%d %H:%M:%S} {entry.message}" for entry in page]
+            lines += [
+                f"{entry.timestamp:%Y-%m-%d %H:%M:%S} {_short(entry.message)}" for entry in page
+            ]
             if len(page) < 200:
                 return f"{run.name}: {run.state_name}", lines
 
 
-def take_up() -> None:
-    """After an outage: queue again, once, each run whose process is gone.
+def _short(message: str) -> str:
+    lines = message.strip().splitlines() or [""]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
 
-    Called before the worker starts. A run that died a second time is left as crashed, so that
-    one that brings the machine down does not do so for ever.
+
+def take_up() -> None:
+    """After an outage: queue what it cut off, and leave one run to catch up for each job.
+
+    Called before the worker starts. A run that dies a second time stays crashed, so that one that
+    brings the machine down does not do so for ever.
     """
-    from prefect.client.schemas.filters import FlowRunFilter
+    with _client() as client:
+        _queue_again(client)
+        _one_catch_up(client)
+
+
+def _queue_again(client: SyncPrefectClient) -> None:
     from prefect.states import Crashed, Scheduled, State
 
-    cut_off = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-    wanted = FlowRunFilter.model_validate({"state": cut_off, "tags": {"all_": [TAG]}})
-    with _client() as client:
-        for run in client.read_flow_runs(flow_run_filter=wanted, limit=200):
-            pid = run.infrastructure_pid or ""
-            if pid.isdigit() and alive(int(pid), "prefect"):
-                continue
-            again = run.run_count <= 1 and run.state_name != "Cancelling"
-            message = "the process was gone after an outage"
-            state: State[Any] = Scheduled(message=message) if again else Crashed(message=message)
-            client.set_flow_run_state(run.id, state, force=True)
-            print(f"run {run.name}: {message}; {'queued again' if again else 'left as crashed'}")
+    message = "its process was gone after an outage"
+    for run in _runs(client, {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
+        pid = run.infrastructure_pid or ""
+        if pid.isdigit() and alive(int(pid), "prefect"):
+            continue
+        again = run.run_count <= 1 and run.state_name != "Cancelling"
+        state: State[Any] = Scheduled(message=message) if again else Crashed(message=message)
+        client.set_flow_run_state(run.id, state, force=True)
+        print(f"run {run.name}: {message}; {'queued again' if again else 'left as crashed'}")
+
+
+def _one_catch_up(client: SyncPrefectClient) -> None:
+    """Of the runs of a job that are due, keep the last."""
+    from prefect.states import Cancelled
+
+    now = datetime.datetime.now(datetime.UTC)
+    late: dict[UUID | None, list[tuple[datetime.datetime, FlowRun]]] = {}
+    for run in _runs(client, {"type": {"any_": ["SCHEDULED"]}}, before=now):
+        if run.auto_scheduled and run.expected_start_time is not None:
+            late.setdefault(run.deployment_id, []).append((run.expected_start_time, run))
+    for found in late.values():
+        newest = max(when for when, _ in found)
+        for when, run in found:
+            if when < newest:
+                line = f"the run due at {newest:%Y-%m-%d %H:%M %Z} does the work of this one"
+                client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=line))
+        if len(found) > 1:
+            print(f"{len(found)} runs were missed; the last of them catches up")
+
+
+def _runs(
+    client: SyncPrefectClient, state: dict[str, Any], before: datetime.datetime | None = None
+) -> list[FlowRun]:
+    """Every run of Gatecast's in one of some states, and due before a time."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    wanted: dict[str, Any] = {"state": state, "tags": {"all_": [TAG]}}
+    if before is not None:
+        wanted["expected_start_time"] = {"before_": before.isoformat()}
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(found)
+        )
+        found += page
+        if len(page) < 200:
+            return found
 
 
 def machine_zone() -> str:
@@ -344,7 +394,11 @@ def _latest(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
     from prefect.client.schemas.sorting import FlowRunSort
 
     begun = FlowRunFilter.model_validate(
-        {"deployment_id": {"any_": [str(deployment)]}, "start_time": {"is_null_": False}}
+        {
+            "deployment_id": {"any_": [str(deployment)]},
+            "start_time": {"is_null_": False},
+            "state": {"name": {"not_any_": [SKIPPED, "Scheduled", "Late", "Pending"]}},
+        }
     )
     found = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
     return found[0] if found else None
