@@ -44,7 +44,7 @@ class Clean:
     columns : covariates that move in time [T]; static : covariates with one value per series [N].
     tz : the zone, or None; stamps are UTC where the step is sub-daily, else wall clock.
     rows_in : rows of the source; removed_lines : lines that never became rows, by reason.
-    series_flags : per code, a mask [N] of series.
+    series_flags : per code, a mask [N] of series; None when nobody looked for them yet.
     """
 
     ids: Array
@@ -61,7 +61,7 @@ class Clean:
     rows_in: int
     removed_lines: dict[str, int]
     facts: dict[str, Any]
-    series_flags: dict[str, Array]
+    series_flags: dict[str, Array] | None
 
 
 def clean(raw: Raw, config: DataConfig, name: str) -> Clean:
@@ -263,3 +263,11 @@ def _why(ledger: Ledger, rows: int) -> str:
     counts = ledger.counts("removed")
     reasons = ", ".join(f"{count:,} {code}" for code, count in counts.items())
     return f"{rows:,} rows were read, {reasons or 'none with a series and a stamp'}"
+
+
+def stamps(clean: Clean) -> Array:
+    """[T] the stamp of every row: UTC or wall clock, or steps."""
+    sizes = np.diff(clean.offsets)
+    step = np.arange(len(clean.y)) - np.repeat(clean.offsets[:-1], sizes)
+    start = clean.start if clean.freq.integer else clean.start.astype("datetime64[us]")
+    return clean.freq.shift(np.repeat(start, sizes), step)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+
 from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.engine import clean
+from pipelines.ingestion.fast import (
+    clean_parquet,
+    clean_table,
+    dictionary_columns,
+    may_be_fast,
+)
+from pipelines.ingestion.mapping import settle
 from pipelines.ingestion.result import IngestResult
-from pipelines.ingestion.sources import Source, read
+from pipelines.ingestion.sources import SAMPLE_ROWS, Source, parquet_file, read
 
 
 def ingest(
@@ -39,12 +48,31 @@ def ingest(
         config = config.replace(source=str(source))
     if freq is not None:
         config = config.replace(freq=freq)
-    raw, settled = read(source, config)
-    name = _name(source)
-    result = IngestResult(clean(raw, settled, name), settled)
+    result = _fast(source, config)
+    if result is None:
+        raw, settled = read(source, config)
+        result = IngestResult(clean(raw, settled, _name(source)), settled)
     if strict:
         _refuse(result)
     return result
+
+
+def _fast(source: Source, config: DataConfig) -> IngestResult | None:
+    """A table that is typed and clean already, in one pass; None for all others."""
+    found = None
+    if isinstance(source, pa.Table) and source.num_rows:
+        names = list(source.column_names)
+        config = settle(config, [names], source.slice(0, SAMPLE_ROWS))
+        if may_be_fast(config):
+            found = clean_table(source, config)
+    elif (file := parquet_file(source, config)) is not None and file.metadata.num_rows:
+        head = next(file.iter_batches(SAMPLE_ROWS, use_threads=False))
+        config = settle(config, [list(head.schema.names)], pa.Table.from_batches([head]))
+        if may_be_fast(config):
+            texts = dictionary_columns(file.schema_arrow, config)
+            again = parquet_file(source, config, texts)
+            found = clean_parquet(again, config) if again is not None else None
+    return IngestResult(found, config) if found is not None else None
 
 
 def _name(source: Source) -> str:

@@ -69,9 +69,10 @@ def dropped_names(names: Array, config: IdConfig) -> Array:
 
 def fold(names: Array) -> Array:
     """[K] one number for all names that differ in case or Unicode form only."""
-    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(names, pa.string()), form="NFKC"))
-    group, _ = pd.factorize(np.asarray(folded.to_numpy(zero_copy_only=False), dtype=object))
-    return np.asarray(group)
+    texts = pa.array(names, pa.large_string())
+    ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
+    folded = texts if ascii_only else pc.utf8_normalize(texts, form="NFKC")
+    return np.asarray(pc.utf8_lower(folded).dictionary_encode().indices)
 
 
 def join_twins(

@@ -130,7 +130,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
             "vanished": _vanished(clean)[: limits.series],
             "shortest": int(lengths.min()),
             "longest": int(lengths.max()),
-            **{c: _listed(clean, m, limits.series) for c, m in clean.series_flags.items()},
+            **{c: _listed(clean, m, limits.series) for c, m in (clean.series_flags or {}).items()},
         },
         "mapping": {
             "layout": config.layout, "id": list(config.id or ()), "ds": list(config.ds or ()),

@@ -12,10 +12,13 @@ import pandas as pd
 
 from forecasting.panel import Panel, public_stamps
 from pipelines.ingestion.config import DataConfig
-from pipelines.ingestion.engine import Clean
+from pipelines.ingestion.engine import Clean, stamps
+from pipelines.ingestion.flags import raise_flags
 from pipelines.ingestion.layout import Column
 from pipelines.ingestion.panels import to_panel
 from pipelines.ingestion.report import Report, build_report
+from pipelines.ingestion.table import Table
+from pipelines.ingestion.values import check_values
 
 Array = npt.NDArray[Any]
 
@@ -41,6 +44,7 @@ class IngestResult:
     @cached_property
     def report(self) -> Report:
         """What was found and what was done about it."""
+        look_at_values(self.clean, self.config)
         return build_report(self.clean, self.config)
 
     @cached_property
@@ -73,12 +77,19 @@ class IngestResult:
         return to_panel(self.clean)
 
 
-def stamps(clean: Clean) -> Array:
-    """[T] the stamp of every row: UTC or wall clock, or steps."""
+def look_at_values(clean: Clean, config: DataConfig) -> None:
+    """Raise the flags of a table that came in by the fast way, which changes nothing in it."""
+    if clean.series_flags is not None:
+        return
     sizes = np.diff(clean.offsets)
-    step = np.arange(len(clean.y)) - np.repeat(clean.offsets[:-1], sizes)
-    start = clean.start if clean.freq.integer else clean.start.astype("datetime64[us]")
-    return clean.freq.shift(np.repeat(start, sizes), step)
+    codes = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    rows = np.arange(1, len(codes) + 1)
+    ds = stamps(clean).astype(np.int64)
+    table = Table(clean.ids, codes, ds, clean.y, rows)
+    check_values(
+        clean.y, "y", config.values, config.flags, codes, ds, rows, clean.ids, clean.ledger
+    )
+    clean.series_flags = raise_flags(table, clean.offsets, config.flags, clean.freq, clean.ledger)
 
 
 def values(column: Column) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -128,15 +129,21 @@ def _bytes(filesystem: Any, path: str) -> bytes:
         raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
 
 
-def parquet_file(source: Source, config: DataConfig) -> pq.ParquetFile | None:
-    """The source as one Parquet file to be read in pieces; None when it is something else."""
+def parquet_file(
+    source: Source, config: DataConfig, dictionary: Iterable[str] = ()
+) -> pq.ParquetFile | None:
+    """The source as one Parquet file to be read in pieces; None when it is something else.
+
+    ``dictionary`` names text columns to be read as codes.
+    """
     if not isinstance(source, (str, Path)) or is_database(str(source), config):
         return None
     kind, paths, filesystem = locate(str(source), config)
     if kind != "parquet" or len(paths) != 1 or filesystem.isdir(paths[0]):
         return None
     try:
-        return pq.ParquetFile(filesystem.open(paths[0], "rb"))
+        file = paths[0] if _is_local(filesystem) else filesystem.open(paths[0], "rb")
+        return pq.ParquetFile(file, read_dictionary=list(dictionary))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
 

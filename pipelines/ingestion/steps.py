@@ -170,6 +170,17 @@ def _aliases(keys: Array, ds: Array, offsets: Array, integer: bool) -> Array:
     return names[inverse.ravel()]
 
 
+def common_alias(freq: Frequency, start: Array) -> str:
+    """The alias with the weekday or month on which most series begin."""
+    if freq.unit == "time" and freq.size % (7 * DAY) == 0:
+        anchor = np.bincount((start // DAY + 3) % 7)
+        return _alias(1, freq.size, 0, int(anchor.argmax()), False)
+    if freq.unit == "month" and freq.size % 3 == 0:
+        month = start.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+        return _alias(2, freq.size, int(freq.end), int(np.bincount(month).argmax()), False)
+    return freq.alias
+
+
 def _alias(kind: int, size: int, end: int, anchor: int, integer: bool) -> str:
     if kind == 0 or size <= 0:
         return ""
