@@ -31,6 +31,7 @@ METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 PARAM_LENGTH = 6000  # MLflow's limit
 SYSTEM_METRICS_SECONDS = 5.0
+PROCESS_TAG = "gatecast.process"
 
 
 def default_uri() -> str:
@@ -193,6 +194,7 @@ class Tracker:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         all_tags = {key: str(value) for key, value in (tags or {}).items() if value is not None}
+        all_tags.setdefault(PROCESS_TAG, process_tag())
         if parent is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
         made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
@@ -233,7 +235,7 @@ class Tracker:
         for run in self.client.search_runs(
             [self.experiment_id], "attributes.status = 'RUNNING'", max_results=200
         ):
-            owner = run.data.tags.get("gatecast.process", "")
+            owner = run.data.tags.get(PROCESS_TAG, "")
             host, _, pid = owner.rpartition(":")
             if host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 self.client.set_tag(run.info.run_id, "error", "the process died")
