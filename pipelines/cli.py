@@ -18,6 +18,7 @@ from pipelines.state import home, quiet
 # Modules below pipelines.commands; each has `register(app)`. Their order is the help's.
 COMMANDS = (
     "demo",
+    "ingest",
     "train",
     "serve",
     "registry",

@@ -7,20 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.ingestion.engine import Clean
+from pipelines.ingestion.engine import Clean, stamp_texts
 
 Array = npt.NDArray[Any]
 WIDTH, HEIGHT, LEFT, BOTTOM = 900, 170, 62, 20
 POINTS = 700
 
 
-def draw_worst(clean: Clean, count: int) -> list[tuple[str, str]]:
-    """Names and SVG drawings of the series with most findings, the worst first."""
-    from pipelines.ingestion.report import troubles
-
-    total = troubles(clean)
-    worst = np.argsort(-total, kind="stable")[:count]
-    return [(str(clean.ids[i]), draw(clean, int(i))) for i in worst if total[i] > 0]
+def draw_worst(clean: Clean, trouble: Array, count: int) -> list[tuple[str, str]]:
+    """Names and SVG drawings of the series with most ``trouble`` [N], the worst first."""
+    worst = np.argsort(-trouble, kind="stable")[:count]
+    return [(str(clean.ids[i]), draw(clean, int(i))) for i in worst if trouble[i] > 0]
 
 
 def draw(clean: Clean, series: int) -> str:
@@ -82,8 +79,6 @@ def _limits(y: Array) -> tuple[float, float]:
 
 
 def _ends(clean: Clean, series: int, rows: int) -> tuple[str, str]:
-    from pipelines.ingestion.report import stamp_texts
-
     start = clean.start[series : series + 1]
     stamps = start if clean.freq.integer else start.astype("datetime64[us]")
     last = np.asarray(clean.freq.shift(stamps, rows - 1)).astype(np.int64)

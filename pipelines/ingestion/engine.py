@@ -64,8 +64,13 @@ class Clean:
     series_flags: dict[str, Array] | None
 
 
-def clean(raw: Raw, config: DataConfig, name: str) -> Clean:
+def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Clean:
     """The raw table, mended by the policies of the config.
+
+    Parameters
+    ----------
+    name : of the only series in a table without ids.
+    part : the table is a part of a larger one, of which nothing may be left.
 
     Raises
     ------
@@ -80,6 +85,8 @@ def clean(raw: Raw, config: DataConfig, name: str) -> Clean:
     table = drop_duplicates(table, config, ledger)
     table, names = _compact(table, names, ledger)
     if not len(table):
+        if part:
+            return _nothing(names, clock, config, ledger, rows, raw)
         raise DataError("no row is left: " + _why(ledger, len(rows)))
     steps = find_steps(table.codes, table.ds, table.ids, config.freq, clock.integer)
     others = refuse_others(steps, table.codes, table.ids, config.other_freq)
@@ -97,6 +104,17 @@ def clean(raw: Raw, config: DataConfig, name: str) -> Clean:
     return Clean(
         table.ids, names, offsets, start, table.y, freq, clock.tz, table.columns, static, ledger,
         steps, len(rows), raw.removed, facts, flags,
+    )  # fmt: skip
+
+
+def _nothing(
+    names: Array, clock: Clock, config: DataConfig, ledger: Ledger, rows: Rows, raw: Raw
+) -> Clean:
+    none = np.empty(0, np.int64)
+    return Clean(
+        none.astype(object), names, np.zeros(1, np.int64), none, none.astype(np.float64),
+        Frequency.parse(config.freq or ("step" if clock.integer else "D")), clock.tz, {}, {},
+        ledger, None, len(rows), raw.removed, {**rows.facts, **ledger.facts}, {},
     )  # fmt: skip
 
 
@@ -271,3 +289,15 @@ def stamps(clean: Clean) -> Array:
     step = np.arange(len(clean.y)) - np.repeat(clean.offsets[:-1], sizes)
     start = clean.start if clean.freq.integer else clean.start.astype("datetime64[us]")
     return clean.freq.shift(np.repeat(start, sizes), step)
+
+
+def stamp_texts(ds: Array, clean: Clean) -> list[Any]:
+    """Stamps for people: steps as numbers, instants in UTC with a Z, days without a time."""
+    known = ds != NAT
+    if clean.freq.integer:
+        return [int(d) if k else None for d, k in zip(ds, known, strict=True)]
+    stamps = np.where(known, ds, 0).astype("datetime64[us]")
+    daily = not clean.freq.sub_daily and bool((stamps == stamps.astype("datetime64[D]")).all())
+    texts = np.datetime_as_string(stamps, unit="D" if daily else "s")
+    mark = "Z" if clean.tz is not None and clean.freq.sub_daily else ""
+    return [f"{t}{mark}" if k else None for t, k in zip(texts, known, strict=True)]

@@ -15,7 +15,9 @@ from pipelines.ingestion.fast import (
     dictionary_columns,
     may_be_fast,
 )
+from pipelines.ingestion.future import note_future
 from pipelines.ingestion.mapping import settle
+from pipelines.ingestion.report import Report
 from pipelines.ingestion.result import IngestResult
 from pipelines.ingestion.sources import SAMPLE_ROWS, Source, parquet_file, read
 
@@ -26,6 +28,7 @@ def ingest(
     strict: bool = False,
     freq: str | None = None,
     source: Source | None = None,
+    horizon: int | None = None,
 ) -> IngestResult:
     """A clean panel from a raw table, and the report of every repair.
 
@@ -34,6 +37,8 @@ def ingest(
     strict : refuse instead of repairing.
     freq : a pandas alias or ``step``, before the config's.
     source : a path, URL, pandas or Arrow table, before the config's.
+    horizon : steps for which known-future covariates are looked for; what a forecast would lack
+        is in the report.
 
     Raises
     ------
@@ -48,16 +53,18 @@ def ingest(
         config = config.replace(source=str(source))
     if freq is not None:
         config = config.replace(freq=freq)
-    result = _fast(source, config)
+    result = fast_way(source, config)
     if result is None:
         raw, settled = read(source, config)
         result = IngestResult(clean(raw, settled, _name(source)), settled)
+    if horizon is not None:
+        note_future(result.clean, horizon)
     if strict:
-        _refuse(result)
+        refuse_repairs(result.report)
     return result
 
 
-def _fast(source: Source, config: DataConfig) -> IngestResult | None:
+def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     """A table that is typed and clean already, in one pass; None for all others."""
     found = None
     if isinstance(source, pa.Table) and source.num_rows:
@@ -82,9 +89,10 @@ def _name(source: Source) -> str:
     return Path(str(source).split("?")[0].rstrip("/")).name.split(".")[0] or "series"
 
 
-def _refuse(result: IngestResult) -> None:
-    repaired = result.report.repaired
-    left_out = result.clean.removed_lines
+def refuse_repairs(report: Report) -> None:
+    """An error that names all repairs, if there are any."""
+    repaired = report.repaired
+    left_out = report.values["rows"]["lines_left_out"]
     if not repaired and not left_out.get("malformed line"):
         return
     parts = [f"{f['count']:,} {f['code']}" for f in repaired]

@@ -89,7 +89,7 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
         codes,
         _stamps(raw, config),
         _numbers(raw.column(y_name, "y"), y_name, config.values, csv),
-        np.arange(1, count + 1),
+        np.arange(1, count + 1) if raw.row is None else raw.row,
     )
     unit = config.values.unit
     if unit is not None:

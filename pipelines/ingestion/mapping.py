@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.errors import DataError
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
@@ -23,6 +25,7 @@ _Y = re.compile(
     r"(?i)y|values?|target|sales|demand|count|quantity|qty|volume|units|amount|load|wert|menge|last|"
     r"valor|valeur|measurement|observation"
 )
+_Y_PART = re.compile(r"(?i)(^|[_ ])(" + _Y.pattern[4:] + r")($|[_ ])")
 _ID = re.compile(
     r"(^|_| )(unique_id|id|series|item|sku|store|shop|sensor|product|station|location|region|name|"
     r"key|code|site|meter|channel|customer|category|brand|state|country|city)s?($|_| )",
@@ -84,8 +87,9 @@ def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> Da
         found = _stamps_in_header(config, names, sample)
         if found is not None:
             return found
+    _refuse_more_headers(config, names, sample)
     seen = _look(config, names, sample)
-    return _long(config, ids, ds, y, names, seen)
+    return _long(config, ids, ds, y, names, seen, sample)
 
 
 def wanted_columns(config: DataConfig) -> set[str] | None:
@@ -148,7 +152,8 @@ def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
         # Several readings of the same stamps: they are stamps.
         return "stamps"
     numbers = read_numbers(column, ValueConfig(), CsvConfig())
-    return "numbers" if len(numbers.unreadable) < 0.1 * len(known) else "texts"
+    readable = int(np.isfinite(numbers.values).sum())
+    return "numbers" if readable and len(numbers.unreadable) < 0.1 * readable else "texts"
 
 
 def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) -> DataConfig | None:
@@ -184,6 +189,32 @@ def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) ->
     return config.replace(layout="rows", id=tuple(ids))
 
 
+def _refuse_more_headers(config: DataConfig, names: list[str], sample: pa.Table) -> None:
+    """A second header line among the rows shows in names that repeat above cells of text."""
+    repeated = len(set(names)) < 0.8 * len(names)
+    if not repeated or config.csv.header_lines != 1 or not sample.num_rows or len(names) < 3:
+        return
+    first = [str(c[0].as_py() or "") for c in sample.columns[1:]]
+    if sum(bool(re.search(r"[^\W\d_]{2}", cell)) for cell in first) < 0.8 * len(first):
+        return
+    corner = str(sample.column(0)[0].as_py() or names[0])
+    flow = f"layout: wide, csv: {{header_lines: 2}}, ds: {_flow(corner)}"
+    raise MappingError(
+        f"the header names columns twice and the first row holds text ({shown(first[0])}, …): it "
+        f"seems to be a second header line; set data: {{{flow}}} if each column is a series",
+        _paste({"layout": "wide", "csv": {"header_lines": 2}, "ds": corner}),
+    )
+
+
+def _repeats(ds: tuple[str, ...], names: list[str], sample: pa.Table) -> bool:
+    """Whether stamps stand in more than one row, as they do with several series."""
+    parts = [sample.column(names.index(n)).cast(pa.string()) for n in ds if n in names]
+    if not parts or not sample.num_rows:
+        return False
+    joined = pc.binary_join_element_wise(*parts, " ")
+    return bool(pc.count_distinct(joined).as_py() < 0.8 * sample.num_rows)
+
+
 def _pick(options: list[str], words: re.Pattern[str]) -> tuple[list[str], bool]:
     """The options a name speaks for, and whether there is one reading only."""
     if len(options) == 1:
@@ -191,7 +222,8 @@ def _pick(options: list[str], words: re.Pattern[str]) -> tuple[list[str], bool]:
     named = [n for n in options if words.fullmatch(n)]
     if len(named) == 1:
         return named, True
-    return named or options, False
+    close = [n for n in options if words is _Y and _Y_PART.search(n)]
+    return named or close or options, False
 
 
 def _long(
@@ -201,6 +233,7 @@ def _long(
     y: str | None,
     names: list[str],
     seen: _Seen,
+    sample: pa.Table,
 ) -> DataConfig:
     sure = True
     if ds is None:
@@ -240,14 +273,16 @@ def _long(
         coded = [n for n in numbers if n != y and _ID.search(n)]
         options = [*keys, *coded]
         named = [n for n in options if _ID.search(n)]
-        if len(options) == 1 or len(named) == 1 == len(options):
+        several = _repeats(ds, names, sample)
+        if len(options) == 1 and (named or several):
             ids = (options[0],)
         elif options:
-            ids, sure = tuple(named or keys[:1]), False
+            sure = False
+            ids = tuple(named or keys[:1]) if named or several else None
     settled = config.replace(layout="long", id=ids, ds=ds, y=y)
     if sure:
         return settled
-    proposal: dict[str, Any] = {"id": list(ids)} if ids else {}
+    proposal: dict[str, Any] = {"id": list(ids)} if ids else {"series": "name"}
     proposal |= {"ds": _short(ds), "y": y}
     flow = ", ".join(f"{k}: {_flow(v)}" for k, v in proposal.items())
     raise MappingError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from pipelines.ingestion.drawing import draw_worst
-
 if TYPE_CHECKING:
     from pipelines.ingestion.report import Report
 
@@ -149,8 +147,7 @@ def _series(values: dict[str, Any]) -> str:
 
 
 def _drawings(report: Report) -> str:
-    figures = draw_worst(report.clean, report.drawings)
-    if not figures:
+    if not report.figures:
         return ""
     worst = {w["unique_id"]: w for w in report.values["worst"]}
     legend = (
@@ -159,7 +156,7 @@ def _drawings(report: Report) -> str:
         "<i style='background:var(--mark)'></i>mended or flagged: the value as it was</p>"
     )
     out = []
-    for name, svg in figures:
+    for name, svg in report.figures:
         about = worst.get(name, {})
         found = ", ".join(f"{n:,} {_text(c)}" for c, n in about.get("findings", {}).items())
         out.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError
@@ -21,12 +22,14 @@ class Raw:
         wide.
     facts : what was found out about the source, for the report.
     removed : lines left out before they became rows, by reason.
+    row : each row's number in the source, from 1; None when the table is the whole source.
     """
 
     table: pa.Table
     headers: list[list[str]]
     facts: dict[str, Any] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    row: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
     @property
     def names(self) -> list[str]:

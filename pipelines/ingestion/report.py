@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import masked
-from pipelines.ingestion.engine import Clean
-from pipelines.ingestion.ledger import NAT, Entry
+from pipelines.ingestion.drawing import draw_worst
+from pipelines.ingestion.engine import Clean, stamp_texts
+from pipelines.ingestion.ledger import Entry
 from pipelines.ingestion.raw import shown
 
 Array = npt.NDArray[Any]
@@ -62,12 +64,13 @@ class Report:
     Attributes
     ----------
     values : plain values, as written to JSON.
-    clean : the series, for the drawings and the full list of repairs.
+    clean : the series with all places; None when the table was mended in pieces.
+    figures : names and drawings (SVG) of the worst series.
     """
 
     values: dict[str, Any]
-    clean: Clean = field(repr=False)
-    drawings: int = 12
+    clean: Clean | None = field(repr=False)
+    figures: list[tuple[str, str]] = field(repr=False, default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -85,7 +88,10 @@ class Report:
 
     def repairs(self) -> pd.DataFrame:
         """Every place of every finding, one row each, without a limit."""
-        return self.clean.ledger.frame(self.clean.names, lambda ds: stamp_texts(ds, self.clean))
+        if self.clean is None:
+            raise DataError("the places of a table in pieces are in its repairs.parquet only")
+        clean = self.clean
+        return clean.ledger.frame(clean.names, lambda ds: stamp_texts(ds, clean))
 
     def write_json(self, path: str | Path) -> None:
         """The report for machines."""
@@ -128,8 +134,8 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
         "series": {
             "out": len(clean.ids),
             "vanished": _vanished(clean)[: limits.series],
-            "shortest": int(lengths.min()),
-            "longest": int(lengths.max()),
+            "shortest": int(lengths.min()) if len(lengths) else 0,
+            "longest": int(lengths.max(initial=0)),
             **{c: _listed(clean, m, limits.series) for c, m in (clean.series_flags or {}).items()},
         },
         "mapping": {
@@ -144,11 +150,12 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     }  # fmt: skip
     if values["settings"].get("source"):
         values["settings"]["source"] = values["source"]
-    values["summary"] = _summary(values)
-    return Report(_plain(values), clean, limits.drawings)
+    values["summary"] = summarise(values)
+    return Report(_plain(values), clean, draw_worst(clean, troubles(clean), limits.drawings))
 
 
-def _summary(values: dict[str, Any]) -> str:
+def summarise(values: dict[str, Any]) -> str:
+    """One line on a report's values."""
     rows = values["rows"]
     done: dict[tuple[str, str], int] = {}
     for finding in values["findings"]:
@@ -264,18 +271,6 @@ def _worst(clean: Clean, limit: int) -> list[dict[str, Any]]:
         }
         for i in order
     ]
-
-
-def stamp_texts(ds: Array, clean: Clean) -> list[Any]:
-    """Stamps for people: steps as numbers, instants in UTC with a Z, days without a time."""
-    known = ds != NAT
-    if clean.freq.integer:
-        return [int(d) if k else None for d, k in zip(ds, known, strict=True)]
-    stamps = np.where(known, ds, 0).astype("datetime64[us]")
-    daily = not clean.freq.sub_daily and bool((stamps == stamps.astype("datetime64[D]")).all())
-    texts = np.datetime_as_string(stamps, unit="D" if daily else "s")
-    mark = "Z" if clean.tz is not None and clean.freq.sub_daily else ""
-    return [f"{t}{mark}" if k else None for t, k in zip(texts, known, strict=True)]
 
 
 def _plain(value: Any) -> Any:

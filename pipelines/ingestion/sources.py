@@ -148,23 +148,34 @@ def parquet_file(
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
 
 
+def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
+    """A Parquet source, one file or many, to be read in batches; None for other sources."""
+    if is_database(source, config):
+        return None
+    kind, paths, filesystem = locate(source, config)
+    if kind != "parquet":
+        return None
+    try:
+        return _dataset(paths, filesystem, set())
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def _dataset(paths: list[str], filesystem: Any, dictionary: set[str]) -> pads.Dataset:
+    reading = pads.ParquetReadOptions(dictionary_columns=dictionary)
+    return pads.dataset(
+        paths if len(paths) > 1 else paths[0],
+        filesystem=None if _is_local(filesystem) else filesystem,
+        format=pads.ParquetFileFormat(read_options=reading),
+        partitioning="hive",
+    )
+
+
 def _read_parquet(
     paths: list[str], filesystem: Any, source: str, config: DataConfig, facts: dict[str, Any]
 ) -> tuple[Raw, DataConfig]:
     try:
-        first = paths if len(paths) > 1 else paths[0]
-        system = None if _is_local(filesystem) else filesystem
-
-        def data(dictionary: set[str]) -> pads.Dataset:
-            reading = pads.ParquetReadOptions(dictionary_columns=dictionary)
-            return pads.dataset(
-                first,
-                filesystem=system,
-                format=pads.ParquetFileFormat(read_options=reading),
-                partitioning="hive",
-            )
-
-        plain = data(set())
+        plain = _dataset(paths, filesystem, set())
         _check_width(len(plain.schema.names), config)
         config = settle(config, [plain.schema.names], plain.head(SAMPLE_ROWS, use_threads=False))
         wanted = wanted_columns(config)
@@ -175,7 +186,7 @@ def _read_parquet(
             names = [n for n in names if n.strip() in stripped] or names
         kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
         texts = {n for n, k in kinds.items() if pa.types.is_string(k)}
-        table = data(texts).to_table(columns=names, use_threads=False)
+        table = _dataset(paths, filesystem, texts).to_table(columns=names, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
     if not table.num_rows:
