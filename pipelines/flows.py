@@ -65,10 +65,11 @@ def _task(job: str, config: ExperimentConfig) -> Callable[..., JobResult]:
 
 
 def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """A wrong config stays wrong; late data, a locked database or a dead server may mend."""
+    """A wrong config stays wrong and what was too slow stays slow (and was cut off anywhere, so
+    this process is not to be trusted further); late data, a locked database, a dead server mend."""
     try:
         state.result(raise_on_failure=True)
-    except ConfigError:
+    except (ConfigError, TimeoutError):
         return False
     except Exception:
         return True
