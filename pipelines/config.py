@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -236,10 +237,34 @@ class ExperimentConfig(Settings):
         )
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
+    def public(self) -> dict[str, Any]:
+        """The values given, without what only its owner may read: passwords and webhooks."""
+        secret = {"schedule": {"webhook", "smtp"}}
+        values = self.model_dump(mode="json", exclude_unset=True, exclude=secret)
+        return dict(hide(values))
+
     def to_yaml(self) -> str:
-        """The file that gives this experiment again, without the values left at default."""
-        values = self.model_dump(mode="json", exclude_unset=True)
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        """The file that gives this experiment again, without defaults and without secrets."""
+        return yaml.safe_dump(self.public(), sort_keys=False, allow_unicode=True)
+
+
+HIDDEN = "***"
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+_TOKEN = re.compile(r"([?&;](?:password|pwd|token|secret|sig|signature|[\w-]*key)=)[^&;\s]*", re.I)
+
+
+def masked(text: str) -> str:
+    """A URL, or a text that holds one, without its passwords and tokens."""
+    return _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+
+
+def hide(value: Any) -> Any:
+    """Plain values with every text in them `masked`."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {key: hide(inner) for key, inner in value.items()}
+    return [hide(inner) for inner in value] if isinstance(value, list) else value
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
+from pipelines.config import masked
 from pipelines.profile import panel_profile
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def dataset(run: Run, data: Prepared, digest: str) -> None:
     run.dataset(
         name=source_name(data.source),
         digest=digest,
-        source=data.source,
+        source=masked(data.source),
         profile={"num_rows": panel.rows, "num_series": len(panel), "freq": panel.freq.alias},
         columns=columns,
     )

@@ -26,7 +26,7 @@ from pipelines.candidates import (
     origins,
     split,
 )
-from pipelines.config import ExperimentConfig
+from pipelines.config import ExperimentConfig, hide
 from pipelines.evaluate import Evaluation, evaluate, judge, load_predictor
 from pipelines.gate import Decision, Judged, decide
 from pipelines.prepare import Prepared, prepare
@@ -159,7 +159,7 @@ def _train(
     title = f"train {began:%Y-%m-%d %H:%M}"
     registry = Registry(tracker.client)
     with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as parent, ExitStack() as stack:
-        parent.params(config.model_dump(mode="json", exclude={"tracking", "schedule"}))
+        parent.params(hide(config.model_dump(mode="json", exclude={"tracking", "schedule"})))
         parent.text(config.to_yaml(), "config.yaml")
         record.dataset(parent, data, digest)
         runs: dict[str, Run] = {}
