@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from forecasting.errors import DataError
 
@@ -302,6 +301,8 @@ def wall_clock(stamps: Array, tz: str | None) -> Array:
     """UTC stamps as the local wall clock of ``tz``; unchanged without a zone."""
     if tz is None:
         return stamps
+    import pandas as pd
+
     utc = pd.DatetimeIndex(stamps.ravel()).tz_localize("UTC")
     local = utc.tz_convert(tz).tz_localize(None).to_numpy()
     return np.asarray(local.astype("datetime64[us]").reshape(stamps.shape))

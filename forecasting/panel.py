@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from forecasting.calendar import Frequency, infer_frequency, wall_clock
 from forecasting.config import Covariate, Schema
 from forecasting.errors import DataError
+
+if TYPE_CHECKING:
+    # Imported where tables are handled: a service of arrays starts without pandas.
+    import pandas as pd
 
 Array = npt.NDArray[Any]
 
@@ -215,6 +218,8 @@ class Panel:
 
     def to_frame(self) -> pd.DataFrame:
         """The long table: ``unique_id, ds, y`` and covariates as numbers or category names."""
+        import pandas as pd
+
         series = self.series
         steps = np.arange(self.rows) - self.offsets[series]
         frame = pd.DataFrame(
@@ -341,6 +346,8 @@ def public_stamps(stamps: Array, like: Panel | Any) -> Any:
     """Stamps as a user sees them: with their zone, if there is one."""
     if like.tz is None or like.freq.integer:
         return stamps
+    import pandas as pd
+
     index = pd.DatetimeIndex(stamps.ravel())
     if like.freq.sub_daily:
         return index.tz_localize("UTC").tz_convert(like.tz)
@@ -366,6 +373,8 @@ def _split_future(
 
 
 def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    import pandas as pd
+
     twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
     if twice:
         raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
@@ -379,12 +388,16 @@ def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
     _need_columns(extra, ("unique_id", "ds", *future))
     extra = extra[["unique_id", "ds", *future]]
     return pd.concat([frame, extra], ignore_index=True)
 
 
 def _stamps(column: pd.Series) -> tuple[Array, str | None]:
+    import pandas as pd
+
     if column.isna().any():
         row = int(np.flatnonzero(column.isna().to_numpy())[0])
         raise DataError(f"row {row}: ds is missing")
@@ -413,6 +426,8 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
 
 
 def _ids(column: pd.Series) -> tuple[Array, Array]:
+    import pandas as pd
+
     codes, found = pd.factorize(column, sort=False)
     ids = [str(i) for i in found]
     if len(set(ids)) < len(ids):
@@ -473,6 +488,8 @@ def _local_days(stamps: Array, tz: str) -> Array:
     days = local.astype("datetime64[D]").astype("datetime64[us]")
     late = np.flatnonzero(local != days)
     if len(late):
+        import pandas as pd
+
         first = pd.DatetimeIndex(days[late]).tz_localize(
             tz, nonexistent="shift_forward", ambiguous=True
         )
@@ -482,6 +499,8 @@ def _local_days(stamps: Array, tz: str) -> Array:
 
 
 def _numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
+    import pandas as pd
+
     try:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
@@ -506,6 +525,8 @@ def _schema(
     future: Sequence[str],
     categorical: Sequence[str],
 ) -> Schema:
+    import pandas as pd
+
     covariates = []
     tables = [("past", list(past), frame), ("future", list(future), frame)]
     if static is not None:
@@ -537,15 +558,28 @@ def _flat(static: pd.DataFrame) -> pd.DataFrame:
 
 def _encode(column: Any, covariate: Covariate, frame: pd.DataFrame | None = None) -> Array:
     """Codes of a categorical column, numbers of a real one; float64 either way."""
-    if covariate.type == "categorical":
-        series = column if isinstance(column, pd.Series) else pd.Series(column, dtype=object)
-        rows, found = pd.factorize(series)
-        place = {name: code for code, name in enumerate(covariate.categories, 1)}
-        codes = np.array([place.get(_category(v), 0) for v in found] + [0], dtype=np.float64)
-        return codes[rows]  # a missing value is row -1: the 0 at the end
-    if isinstance(column, pd.Series):
+    if hasattr(column, "iloc"):
+        return _encode_series(column, covariate, frame)
+    if covariate.type == "real":
+        return np.asarray(column, dtype=np.float64)
+    place = {name: float(code) for code, name in enumerate(covariate.categories, 1)}
+    codes = {v: place.get(_category(v), 0.0) for v in dict.fromkeys(column) if not _is_missing(v)}
+    return np.array([codes.get(v, 0.0) for v in column], dtype=np.float64)
+
+
+def _encode_series(column: pd.Series, covariate: Covariate, frame: pd.DataFrame | None) -> Array:
+    import pandas as pd
+
+    if covariate.type == "real":
         return _numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
-    return np.asarray(column, dtype=np.float64)
+    rows, found = pd.factorize(column)
+    place = {name: code for code, name in enumerate(covariate.categories, 1)}
+    codes = np.array([place.get(_category(v), 0) for v in found] + [0], dtype=np.float64)
+    return codes[rows]  # a missing value is row -1: the 0 at the end
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _category(value: Any) -> str:
@@ -571,6 +605,8 @@ def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:
         return np.empty((len(ids), 0))
     if static is None:
         return np.stack([_blank(c, len(ids)) for c in schema.static], axis=1)
+    import pandas as pd
+
     _need_columns(static, ("unique_id", *(c.name for c in schema.static)))
     keys = static["unique_id"].map(str)
     if keys.duplicated().any():
