@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "serve",
     "registry",
+    "reproduce",
     "schedule",
     "benchmark",
     "doctor",

@@ -128,6 +128,7 @@ def dataset(run: Run, data: Prepared, digest: str) -> None:
 def candidate(run: Run, trained: Trained) -> None:
     """Settings as resolved on the data, and what training was like."""
     run.params(trained.config.model_dump(mode="json"))
+    run.tag(weights=bundle_weights(trained.bundle))
     run.metrics({"train_seconds": trained.seconds})
     swing = {f"members_{k}": v for k, v in trained.facts.get("swing", {}).items()}
     run.metrics({k: v for k, v in swing.items() if isinstance(v, int | float)})

@@ -110,6 +110,17 @@ def git_commit() -> str | None:
     return run.stdout.strip() or None if run.returncode == 0 else None
 
 
+def versions() -> str:
+    """Of what decides the weights: Gatecast, torch, NumPy and Python."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    parts = [f"python {platform.python_version()}"]
+    for name in ("gatecast", "torch", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            parts.append(f"{name} {version(name)}")
+    return ", ".join(parts)
+
+
 def hardware() -> str:
     """One line on the machine: processor architecture, cores, accelerator if torch sees one."""
     import sys

@@ -33,7 +33,7 @@ from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest, panel_profile, shift
 from pipelines.registry import CHAMPION, Registry
 from pipelines.state import home, locked
-from pipelines.tracking import Run, Tracker, connect, git_commit, hardware, process_tag
+from pipelines.tracking import Run, Tracker, connect, git_commit, hardware, process_tag, versions
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -151,6 +151,7 @@ def _train(
         "config_hash": config.digest(),
         "git_commit": git_commit(),
         "hardware": hardware(),
+        "versions": versions(),
         "trigger": trigger,
         "gatecast.process": process_tag(),
         **tags,
@@ -211,6 +212,7 @@ def _train(
                     config, trained[winner], data.panel,
                     run=run, tracker=tracker, force=force, progress=progress,
                 )  # fmt: skip
+                run.tag(weights=record.bundle_weights(final.bundle))
         with clock("register"):
             profile = panel_profile(data.panel, recent=max(config.horizon, evaluation.season))
             version, decision, promoted = _register_and_judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from pipelines.config import ExperimentConfig, build_config, merge
 from pipelines.state import HOME_VARIABLE
+from pipelines.tracking import connect
 from pipelines.train import Outcome, train
 
 SERIES, HORIZON, SEASON = 24, 6, 12
@@ -59,10 +61,22 @@ def experiment(table: Path) -> Callable[..., ExperimentConfig]:
     return make
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated MLflow database: making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(folder))
+        connect()
+    return folder / "mlflow.db"
+
+
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder of the module's own."""
+def state(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """A state folder of the module's own, with an empty store."""
     folder = tmp_path_factory.mktemp("home") / ".gatecast"
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(folder))
         yield folder

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,13 @@ from forecasting.bundle import verify
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.cli import build
 from pipelines.registry import CHALLENGER, CHAMPION, HASH_TAG, PREVIOUS, Registry, bundle_digest
-from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import Tracker
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format-1"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("registry") / ".gatecast"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(HOME_VARIABLE, str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def tracker(home: Path) -> Tracker:
+def tracker(state: Path) -> Tracker:
     return Tracker.open("registry", system_metrics=False)
 
 
@@ -198,7 +189,7 @@ for where in places:
 
 
 def test_a_writer_that_dies_leaves_readers_unharmed(
-    registry: Registry, tracker: Tracker, home: Path, tmp_path: Path
+    registry: Registry, tracker: Tracker, state: Path, tmp_path: Path
 ) -> None:
     good: dict[str, int] = {}
     places = ("artifacts", "version", "tag")
@@ -246,7 +237,7 @@ def command(*arguments: str) -> tuple[int, str]:
 
 
 def test_the_commands_promote_roll_back_and_tell(
-    home: Path, name: str, add: Callable[..., int]
+    state: Path, name: str, add: Callable[..., int]
 ) -> None:
     add()
     assert command("promote", name)[1].strip() == f"{name} version 1 is champion"

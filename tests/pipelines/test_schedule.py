@@ -202,6 +202,20 @@ def write(
     return make
 
 
+@pytest.fixture
+def scheduled(gatecast: Gatecast) -> Iterator[Callable[..., str]]:
+    """Put a config on the clock until the test ends."""
+    names: list[str] = []
+
+    def put(path: Path, *when: str) -> str:
+        names.append(path.stem)
+        return gatecast("schedule", str(path), *when)
+
+    yield put
+    for name in names:
+        gatecast("schedule", name, "--remove")
+
+
 def until(check: Callable[[], Any], seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
@@ -215,9 +229,9 @@ def until(check: Callable[[], Any], seconds: float = 240.0) -> Any:
 class TestOnAServer:
     def test_a_scheduled_run_fires_and_registers_a_model(
         self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
-        notices: tuple[str, list[dict[str, Any]]],
+        scheduled: Callable[..., str], notices: tuple[str, list[dict[str, Any]]],
     ) -> None:  # fmt: skip
-        said = gatecast("schedule", str(write("nightly")), "--every", "15s", "--tz", "Europe/Paris")
+        said = scheduled(write("nightly"), "--every", "15s", "--tz", "Europe/Paris")
         assert "every 15s (Europe/Paris)" in said
         notice = until(lambda: next((n for n in notices[1] if n["model"] == "nightly"), None))
         assert notice["event"] == "promoted"
@@ -233,20 +247,20 @@ class TestOnAServer:
         assert not list((private).glob("storage/*")), "Prefect stored a pickled result"
 
     def test_paused_it_waits_and_resumed_it_runs(
-        self, gatecast: Gatecast, write: Callable[..., Path]
+        self, gatecast: Gatecast, write: Callable[..., Path], scheduled: Callable[..., str]
     ) -> None:
-        path = str(write("nightly"))
-        assert "paused" in gatecast("schedule", path, "--pause")
-        assert "paused" in gatecast("schedule", "--list")
-        assert "next" in gatecast("schedule", path, "--resume")
+        path = write("paused")
+        scheduled(path, "--cron", "0 3 * * *", "--tz", "Etc/UTC")
+        assert "(Etc/UTC)  paused" in gatecast("schedule", str(path), "--pause")
+        assert "(Etc/UTC)  paused" in gatecast("schedule", "--list")
+        assert "(Etc/UTC)  next" in gatecast("schedule", "paused", "--resume")
 
     def test_a_run_by_hand_ends_within_its_time_and_tells_of_it(
-        self, gatecast: Gatecast, write: Callable[..., Path],
+        self, gatecast: Gatecast, write: Callable[..., Path], scheduled: Callable[..., str],
         notices: tuple[str, list[dict[str, Any]]],
     ) -> None:  # fmt: skip
-        gatecast("schedule", "nightly", "--remove")
         path = write("endless", training={"max_steps": 500_000}, schedule={"timeout": 20})
-        gatecast("schedule", str(path), "--cron", "0 3 * * *")
+        scheduled(path, "--cron", "0 3 * * *")
         assert "is queued" in gatecast("schedule", "endless", "--run-now")
         notice = until(lambda: next((n for n in notices[1] if n["model"] == "endless"), None))
         assert notice["event"] == "failed"
@@ -255,11 +269,10 @@ class TestOnAServer:
 
     def test_a_killed_run_is_told_of_and_its_place_is_free_again(
         self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
-        notices: tuple[str, list[dict[str, Any]]],
+        scheduled: Callable[..., str], notices: tuple[str, list[dict[str, Any]]],
     ) -> None:  # fmt: skip
-        gatecast("schedule", "endless", "--remove")
         path = write("killed", training={"max_steps": 500_000})
-        gatecast("schedule", str(path), "--cron", "0 3 * * *")
+        scheduled(path, "--cron", "0 3 * * *")
         gatecast("schedule", "killed", "--run-now")
         until(lambda: "training gru" in gatecast("schedule", "killed", "--logs"))
         os.kill(run_process(place), signal.SIGKILL)
@@ -272,11 +285,11 @@ class TestOnAServer:
         assert "killed: champion 1" in gatecast("history", "killed")
 
     def test_after_an_outage_one_run_catches_up(
-        self, gatecast: Gatecast, write: Callable[..., Path], place: Path
-    ) -> None:
-        gatecast("schedule", "killed", "--remove")
+        self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
+        scheduled: Callable[..., str],
+    ) -> None:  # fmt: skip
         path = write("outage", training={"max_steps": 500_000})
-        gatecast("schedule", str(path), "--every", "10s")
+        scheduled(path, "--every", "10s")
         until(lambda: "training gru" in gatecast("schedule", "outage", "--logs"))
         folder = place / ".gatecast" / "prefect"
         for name in ("supervisor", "server", "worker"):

@@ -7,36 +7,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from forecasting.errors import GatecastError
-from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import PROCESS_TAG, Tracker, connect
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("tracking") / ".gatecast"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(HOME_VARIABLE, str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def tracker(home: Path) -> Tracker:
+def tracker(state: Path) -> Tracker:
     return Tracker.open("tracking", system_metrics=False)
 
 
-def test_state_lies_below_the_state_folder(tracker: Tracker, home: Path) -> None:
-    assert (home / "mlflow.db").is_file()
+def test_state_lies_below_the_state_folder(tracker: Tracker, state: Path) -> None:
+    assert (state / "mlflow.db").is_file()
     with tracker.run("a run") as run:
         run.text("hello", "notes/hello.txt")
-    assert run.artifact_uri.startswith((home / "artifacts" / "tracking").as_uri())
-    assert list((home / "artifacts").rglob("hello.txt"))
+    assert run.artifact_uri.startswith((state / "artifacts" / "tracking").as_uri())
+    assert list((state / "artifacts").rglob("hello.txt"))
 
 
 def test_everything_a_run_is_given_can_be_read_back(tracker: Tracker) -> None:
@@ -90,7 +80,7 @@ def test_only_runs_of_dead_processes_of_this_machine_are_closed(tracker: Tracker
     assert status == {"dead": "FAILED", "alive": "RUNNING", "far": "RUNNING"}
 
 
-def test_a_dead_server_is_told_at_once_and_by_name(home: Path) -> None:
+def test_a_dead_server_is_told_at_once_and_by_name(state: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -100,32 +90,32 @@ def test_a_dead_server_is_told_at_once_and_by_name(home: Path) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_a_password_is_not_in_the_message(home: Path) -> None:
+def test_a_password_is_not_in_the_message(state: Path) -> None:
     with pytest.raises(GatecastError) as caught:
         connect("postgresql://me:secret@127.0.0.1:1/mlflow")
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns"])
-def test_a_file_store_is_refused_with_what_works(home: Path, uri: str) -> None:
+def test_a_file_store_is_refused_with_what_works(state: Path, uri: str) -> None:
     with pytest.raises(GatecastError, match="give sqlite:///path"):
         connect(uri)
 
 
-def test_a_file_that_is_no_database_is_told(home: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_told(state: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.db"
     wrong.write_text("this is no database, and long enough to be taken for one" * 20)
     with pytest.raises(GatecastError, match="cannot be used"):
         connect(f"sqlite:///{wrong}")
 
 
-def test_a_database_locked_for_a_moment_is_waited_for(tracker: Tracker, home: Path) -> None:
+def test_a_database_locked_for_a_moment_is_waited_for(tracker: Tracker, state: Path) -> None:
     code = (
         "import sys, time, sqlite3; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
         "c.execute('begin immediate'); print('held', flush=True); time.sleep(1.5); c.rollback()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(home / "mlflow.db")], stdout=subprocess.PIPE
+        [sys.executable, "-c", code, str(state / "mlflow.db")], stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None
         other.stdout.readline()
