@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,14 @@ class Clock:
     ds : [T] int64: UTC when ``tz`` is given and the panel is sub-daily, else wall clock; or steps.
     tz : the zone, or None.
     daily : stamps are days or longer, whatever their zone.
+    dropped : rows in an hour that does not exist, where the config drops them.
     """
 
     ds: Array
     tz: str | None
     integer: bool
     daily: bool
+    dropped: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def set_clock(
@@ -69,11 +71,13 @@ def set_clock(
         ledger.facts["zone"] = f"{tz}: days of its wall clock"
         return Clock(values, tz, False, True)
     out = values.copy()
+    dropped = [np.empty(0, np.int64)]
     for number, name in enumerate(stamps.zones, start=1):
         if number in kinds:
-            _localise(out, (zone == number) & (values != NAT), name, codes, row, config, ledger)
+            mask = (zone == number) & (values != NAT)
+            dropped.append(_localise(out, mask, name, codes, row, config, ledger))
     ledger.facts.setdefault("zone", f"{tz}; stamps are kept in UTC")
-    return Clock(out, tz, False, False)
+    return Clock(out, tz, False, False, np.concatenate(dropped))
 
 
 def _wall(values: Array, tz: str) -> Array:
@@ -116,8 +120,8 @@ def _check_range(values: Array, stamps: Stamps, row: Array, config: StampConfig)
 
 def _localise(
     out: Array, mask: Array, zone: str, codes: Array, row: Array, config: DataConfig, ledger: Ledger
-) -> None:
-    """Wall clock of one zone to UTC, in place."""
+) -> Array:
+    """Wall clock of one zone to UTC, in place; returns rows that are dropped."""
     at = np.flatnonzero(mask)
     local = pd.DatetimeIndex(out[at].astype("datetime64[us]"))
     first = _to_utc(local, zone, True)
@@ -134,7 +138,9 @@ def _localise(
         later = np.full(len(doubled), policy.ambiguous == "second")
         if policy.ambiguous == "order":
             seen = pd.DataFrame({"code": codes[at[doubled]], "ds": out[at[doubled]]})
-            later = seen.groupby(["code", "ds"]).cumcount().to_numpy() > 0
+            upward = not _descending(codes[at], out[at])
+            nth = seen.groupby(["code", "ds"]).cumcount(ascending=upward)
+            later = nth.to_numpy() > 0
         utc[doubled] = np.where(later, second[doubled], first[doubled])
         ledger.note(
             "doubled_hour", "flagged",
@@ -158,6 +164,10 @@ def _localise(
         written = np.datetime_as_string(out[at[skipped]].astype("datetime64[us]"), unit="s")
         if drop:
             utc[skipped] = NAT
+            ledger.note(
+                "skipped_hour", "removed", f"the wall clock of {zone} skips this time",
+                series=codes[at[skipped]], row=row[at[skipped]], column="ds", before=written,
+            )  # fmt: skip
         else:
             # The clock jumped ahead at this hour: the same instant, read with the old offset.
             day_before = local[skipped] - pd.Timedelta(days=1)
@@ -175,6 +185,14 @@ def _localise(
         f"{zone}; stamps are kept in UTC; {len(doubled)} rows fall into a doubled hour, "
         f"{len(skipped)} into a skipped one"
     )
+    gone = len(skipped) and policy.nonexistent == "drop"
+    return at[skipped] if gone else np.empty(0, np.int64)
+
+
+def _descending(codes: Array, ds: Array) -> bool:
+    """Whether the source lists the latest rows first."""
+    step = np.diff(ds)[codes[1:] == codes[:-1]]
+    return bool((step < 0).sum() > 0.9 * max(len(step), 1))
 
 
 def _to_utc(local: pd.DatetimeIndex, zone: str, dst: bool) -> Array:

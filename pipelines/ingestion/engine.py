@@ -89,7 +89,10 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
             return _nothing(names, clock, config, ledger, rows, raw)
         raise DataError("no row is left: " + _why(ledger, len(rows)))
     steps = find_steps(table.codes, table.ds, table.ids, config.freq, clock.integer)
-    others = refuse_others(steps, table.codes, table.ids, config.other_freq)
+    others = refuse_others(
+        steps, table.codes, table.ids, config.other_freq,
+        resampled=config.irregular.policy == "resample",
+    )  # fmt: skip
     if others.any():
         table, names, steps = _without(table, names, steps, others, config, ledger)
     freq = steps.freq
@@ -134,6 +137,7 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     note_names(rows.ids, rows.codes, names, codes, rows.row, ds, ledger)
     _note_numbers(rows, codes, ds, ledger)
     keep = np.ones(len(rows), bool)
+    keep[clock.dropped] = False
     _drop_nameless(keep, codes, ds, rows, ledger)
     _drop_unwanted(keep, names, codes, ds, rows, config, ledger)
     _drop_stampless(keep, codes, ds, rows, config, ledger)
@@ -156,7 +160,7 @@ def _note_numbers(rows: Rows, codes: Array, ds: Array, ledger: Ledger) -> None:
 
 
 def _drop_nameless(keep: Array, codes: Array, ds: Array, rows: Rows, ledger: Ledger) -> None:
-    at = np.flatnonzero(codes < 0)
+    at = np.flatnonzero((codes < 0) & keep)
     ledger.note(
         "no_id", "removed", "the row names no series",
         series=codes[at], ds=ds[at], row=rows.row[at], column="id", before=rows.y.values[at],

@@ -160,7 +160,9 @@ def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, 
             facts["marks"] = f"thousands point: {points} values such as 1.234.567"
             return ",", "."
         return ".", csv.thousands
-    comma_decimal = count(r"^[+-]?[\d\s.']*,(\d{1,2}|\d{4,})$") + count(r"\.\d{3},\d+$")
+    comma_decimal = count(rf"^[+-]?(\d|\.|{_BLANKS})*,(\d{{1,2}}|\d{{4,}})$") + count(
+        r"\.\d{3},\d+$"
+    )
     comma_decimal += count(r"^[+-]?0,\d{3}$")
     point_decimal = count(r",\d{3}\.\d*$") + count(r"^[+-]?\d+\.(\d{1,2}|\d{4,})$")
     grouped = count(r"^[+-]?\d{1,3}(,\d{3})+$")

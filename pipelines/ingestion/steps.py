@@ -245,13 +245,25 @@ def _usual(gaps: Array) -> int:
     return int(nearest) if abs(middle / nearest - 1) < 0.2 and close.mean() > 0.8 else 0
 
 
-def refuse_others(steps: Steps, codes: Array, ids: Array, policy: str) -> Array:
-    """[N] series that clearly keep another step; an error unless the config allows them."""
+def refuse_others(
+    steps: Steps, codes: Array, ids: Array, policy: str, *, resampled: bool = False
+) -> Array:
+    """[N] series that clearly keep another step; an error unless the config allows them.
+
+    A shorter step is no other one when rows are ``resampled`` to the panel's.
+    """
     freq = steps.freq
     counts = np.bincount(codes, minlength=len(ids)) - 1
     sure = (steps.share >= CLEAR) & (counts >= MIN_STEPS) & (steps.alias != "")
     names = np.unique(steps.alias[sure].astype(str))
-    other = np.array([n for n in names if not _alike(Frequency.parse(n), freq)], dtype=object)
+    other = np.array(
+        [
+            n
+            for n, own in ((n, Frequency.parse(n)) for n in names)
+            if not _alike(own, freq) and not (resampled and _length(own) <= _length(freq))
+        ],
+        dtype=object,
+    )
     wrong = sure & np.isin(steps.alias.astype(object), other)
     if wrong.any() and policy == "refuse":
         listed = []
@@ -261,9 +273,15 @@ def refuse_others(steps: Steps, codes: Array, ids: Array, policy: str) -> Array:
         raise DataError(
             f"series keep different steps: the panel's is {freq.alias}, but there are "
             + "; ".join(listed)
-            + "; ingest them apart, or set freq, or other_freq: drop or keep"
+            + "; ingest them apart, or set freq, other_freq: drop or keep, or, for a longer freq, "
+            "irregular.policy: resample"
         )
     return wrong
+
+
+def _length(freq: Frequency) -> int:
+    """The shortest that a step can be, in microseconds."""
+    return {"time": freq.size, "month": 28 * DAY * freq.size}.get(freq.unit, DAY * freq.size)
 
 
 def _alike(own: Frequency, panel: Frequency) -> bool:

@@ -74,6 +74,8 @@ def read_text(data: bytes, name: str, config: DataConfig) -> tuple[Raw, DataConf
     csv = config.csv
     encoding = csv.encoding or detect_encoding(data, name)
     data = to_utf8(data, encoding, name)
+    if b"\r" in data[:SAMPLE] and b"\n" not in data[:SAMPLE]:
+        data = data.replace(b"\r", b"\n")
     dialect = _dialect(data, name, csv, encoding, config.max_columns)
     removed: dict[str, int] = {}
     body, header_lines = _body(data, dialect, csv, removed)
@@ -255,9 +257,6 @@ def _body(
         if at == 0:
             at = len(data)
             break
-    if at == 0 and b"\r" in data[:SAMPLE] and b"\n" not in data[:SAMPLE]:
-        data = data.replace(b"\r", b"\n")
-        return _body(data, dialect, config, removed)
     body = data[at:]
     if dialect.comment:
         sign = re.escape(dialect.comment.encode())
