@@ -1,0 +1,276 @@
+"""What the service costs on top of its engine, beside empty endpoints and ``mlflow models serve``.
+
+python benchmarks/serving.py                        # the tables, in about three minutes
+python benchmarks/serving.py --report docs/serving.md --picture docs/images/serving_time.svg
+
+The model is the default one of the demo (two layers of 64, trained for a moment: what it learnt
+does not change what it costs), or any bundle with ``--bundle FOLDER``. All servers run at once and
+are measured in turns; what is shown is the median of the turns. The load generator is a process of
+its own on the same cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.servers import (  # noqa: E402
+    ARROW,
+    HORIZON,
+    POINTS,
+    arrow,
+    histories,
+    invocation,
+    load,
+    post,
+    readable,
+    register,
+    servers,
+    train,
+)
+from benchmarks.stages import SERVER, STAGES, draw, stages  # noqa: E402
+from serving.settings import ServingSettings, quiet  # noqa: E402
+
+CLIENTS = 32
+MANY_JSON, MANY_ARROW = 1_000, 10_000
+LOAD_SHARE = 0.7
+BEGIN, END = "<!-- benchmarks/serving.py: begin -->", "<!-- benchmarks/serving.py: end -->"
+HIGHER_IS_BETTER = ("requests/s", "series/s")
+
+
+@dataclass
+class Found:
+    """Values by name, one of each turn; `value` is their median."""
+
+    turns: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        self.turns.setdefault(name, []).append(value)
+
+    def value(self, name: str) -> float:
+        return statistics.median(self.turns[name])
+
+
+def median_seconds(work: Callable[[], Any], seconds: float) -> float:
+    """Median time of a call."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def engine_alone(bundle: Path, threads: int) -> dict[int, Callable[[], Any]]:
+    """Calls of the engine on panels that are there already, by number of series."""
+    from forecasting.inference import Predictor
+    from forecasting.panel import Panel
+
+    predictor = Predictor.load(bundle, threads=threads)
+
+    def call(count: int) -> Callable[[], Any]:
+        panel = Panel.from_arrays(
+            np.arange(count),
+            histories(count).ravel(),
+            np.full(count, POINTS),
+            np.ones(count, np.int64),
+            predictor.freq,
+            schema=predictor.schema,
+        )
+        predictor.predict_panel(panel, horizon=HORIZON)
+        return lambda: predictor.predict_panel(panel, horizon=HORIZON)
+
+    return {count: call(count) for count in (1, CLIENTS, MANY_JSON, MANY_ARROW)}
+
+
+def measure(home: Path, bundle: Path, registered: Path, turns: int) -> Found:
+    """Every figure of the tables, once in each turn."""
+    found = Found()
+    one, thousand, table, rows = (home / n for n in ("one", "thousand", "table", "rows"))
+    one.write_bytes(readable(1))
+    thousand.write_bytes(readable(MANY_JSON))
+    table.write_bytes(arrow(MANY_ARROW))
+    rows.write_bytes(invocation())
+    answer = home / "answer"
+    tested = servers(home, registered, answer)
+    ours = tested["gatecast"]
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: [server.stop() for server in tested.values()])
+        # The first start fills the cache; the others are measured.
+        for turn in range(turns + 1):
+            ours.start()
+            ours.wait()
+            if turn:
+                found.add("start", ours.seconds)
+            if turn < turns:
+                ours.stop()
+        answer.write_bytes(post(ours, one.read_bytes()))
+        load(ours, one, path="/v1/forecast", clients=CLIENTS, seconds=1.0)
+        found.add("memory", ours.megabytes())
+        others = [server for server in tested.values() if server is not ours]
+        for server in others:
+            server.start()
+        for server in others:
+            server.wait()
+        engine = engine_alone(bundle, ServingSettings().engine_threads)
+        for _ in range(turns):
+            for count, seconds in ((1, 0.7), (CLIENTS, 0.7), (MANY_JSON, 1.5), (MANY_ARROW, 3.0)):
+                found.add(f"engine {count}", median_seconds(engine[count], seconds))
+            for name, server in tested.items():
+                mlflow = name == "mlflow models serve"
+                body, path = (rows, "/invocations") if mlflow else (one, "/v1/forecast")
+                lone = load(server, body, path=path, seconds=1.5)
+                found.add(f"{name}: p50", lone["p50"])
+                crowd = load(server, body, path=path, clients=CLIENTS, seconds=2.0)
+                found.add(f"{name}: requests/s", crowd["per_second"])
+            same = "gatecast, MLflow's /invocations"
+            found.add(f"{same}: p50", load(ours, rows, path="/invocations")["p50"])
+            crowd = load(ours, rows, path="/invocations", clients=CLIENTS, seconds=1.5)
+            found.add(f"{same}: requests/s", crowd["per_second"])
+            rate = LOAD_SHARE * found.turns["gatecast: requests/s"][-1]
+            busy = load(ours, one, path="/v1/forecast", clients=512, rate=rate, seconds=4.0)
+            found.add("at 70 %: p50", busy["p50"])
+            found.add("at 70 %: p99", busy["p99"])
+            big = load(ours, thousand, path="/v1/forecast", seconds=2.0, warm=0.0)
+            found.add("1,000 in JSON: series/s", MANY_JSON * 1e3 / big["p50"])
+            big = load(ours, table, path="/v1/forecast", kind=ARROW, seconds=4.0, warm=0.0)
+            found.add("10,000 in Arrow: series/s", MANY_ARROW * 1e3 / big["p50"])
+        found.add("memory after large", ours.megabytes())
+    return found
+
+
+# A row of the main table: request, figure, value, floor, goal, what the value is made of.
+Row = tuple[str, str, float, float, float, str]
+
+
+def rows_of(found: Found) -> Iterator[Row]:
+    v = found.value
+    p50, empty, alone = v("gatecast: p50"), v("empty BentoML tuned: p50"), 1e3 * v("engine 1")
+    lone = f"1 series × {POINTS} points, horizon {HORIZON}, one at a time"
+    source = f"{p50:.2f} ms / ({empty:.2f} + {alone:.2f})"
+    figure = "p50 over (tuned empty endpoint + engine alone)"
+    yield lone, figure, p50 / (empty + alone), 1.3, 1.1, source
+    ours, bare = v("gatecast: requests/s"), v("empty BentoML as it comes: requests/s")
+    source = f"{ours:.0f} / {bare:.0f} requests/s"
+    figure = "requests/s over the empty endpoint as it comes"
+    yield f"same, {CLIENTS} clients, 1 worker", figure, ours / bare, 1.7, 2.5, source
+    p50, p99 = v("at 70 %: p50"), v("at 70 %: p99")
+    source = f"{p99:.1f} / {p50:.1f} ms"
+    yield "same", "p99 at 70 % of capacity over p50", p99 / p50, 5, 3, source
+    for count, name, floor, goal in (
+        (MANY_JSON, "1,000 in JSON", 0.5, 0.8),
+        (MANY_ARROW, "10,000 in Arrow", 0.8, 0.95),
+    ):
+        bare, rate = count / v(f"engine {count}"), v(f"{name}: series/s")
+        source = f"{rate:.0f} / {bare:.0f} series/s"
+        request = name.replace(" in", " series in")
+        yield request, "series/s over engine alone", rate / bare, floor, goal, source
+    mlflow = v("mlflow models serve: requests/s")
+    source = f"{ours:.0f} / {mlflow:.0f} requests/s"
+    yield "against `mlflow models serve`", "requests/s", ours / mlflow, 5, 15, source
+    yield "start to ready, model in the local cache", "seconds", v("start"), 6, 3, ""
+    source = f"{v('memory after large'):.0f} after all of these requests"
+    yield "memory", "MB per worker after warm-up", v("memory"), 300, 200, source
+
+
+def report(found: Found, spent: Mapping[str, Mapping[str, float]]) -> str:
+    """The tables in Markdown."""
+    lines = [
+        "| request | figure | measured | floor | goal | reached | from |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for request, figure, value, floor, goal, source in rows_of(found):
+        sign = 1 if figure.startswith(HIGHER_IS_BETTER) else -1
+        reached = "**neither**"
+        if sign * value >= sign * floor:
+            reached = "goal" if sign * value >= sign * goal else "floor"
+        shown = f"{value:.0f}" if value >= 20 else f"{value:.2f}"
+        line = (request, figure, shown, f"{floor:g}", f"{goal:g}", reached, source)
+        lines.append(f"| {' | '.join(line)} |")
+    lines += ["", f"| server | p50 of a lone request, ms | requests/s at {CLIENTS} clients |"]
+    lines.append("|---|---|---|")
+    for name in found.turns:
+        if name.endswith(": p50") and not name.startswith("at 70"):
+            server = name.removesuffix(": p50")
+            rate = found.value(f"{server}: requests/s")
+            lines.append(f"| {server} | {found.value(name):.2f} | {rate:.0f} |")
+    alone, batched = found.value("engine 1"), CLIENTS / found.value(f"engine {CLIENTS}")
+    rates = f"{1 / alone:.0f} one by one, {batched:.0f} in batches of {CLIENTS}"
+    lines.append(f"| engine alone, no HTTP | {1e3 * alone:.2f} | {rates} |")
+    lines += ["", f"| stage, ms | {' | '.join(spent)} |", "|---|" + "---|" * len(spent)]
+    for stage in STAGES:
+        lines.append(f"| {stage} | {' | '.join(f'{s[stage]:.3f}' for s in spent.values())} |")
+    sums = [f"{sum(s.values()):.3f}" for s in spent.values()]
+    lines.append(f"| **a caller waits** | {' | '.join(sums)} |")
+    packages = ("bentoml", "mlflow", "onnxruntime", "uvicorn", "numpy")
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages)
+    lines += ["", f"{machine()}; Python {platform.python_version()}, {versions}."]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.+)", info)
+    return f"{name[1] if name else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def insert(page: Path, text: str) -> None:
+    """Put the tables between the page's two marks."""
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the service beside its rivals.")
+    parser.add_argument("--bundle", type=Path, help="a saved forecaster instead of the demo's")
+    parser.add_argument("--turns", type=int, default=3, help="times everything is measured [3]")
+    parser.add_argument("--report", type=Path, help="page whose marked part is rewritten")
+    parser.add_argument("--picture", type=Path, help="file for the picture of the stages")
+    given = parser.parse_args()
+    quiet()
+    with tempfile.TemporaryDirectory(prefix="gatecast-") as scratch:
+        home = Path(scratch)
+        os.environ["GATECAST_HOME"] = scratch
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        bundle = given.bundle or train(home / "bundle")
+        registered = register(bundle, home)
+        found = measure(home, bundle, registered, given.turns)
+        names = ("1 series", f"{MANY_JSON:,} series in JSON", f"{MANY_ARROW:,} series in Arrow")
+        counts = dict(zip(names, (1, MANY_JSON, MANY_ARROW), strict=True))
+        spent = stages(home, counts, given.turns)
+    waited = (
+        found.value("gatecast: p50"),
+        1e3 * MANY_JSON / found.value("1,000 in JSON: series/s"),
+        1e3 * MANY_ARROW / found.value("10,000 in Arrow: series/s"),
+    )
+    for parts, whole in zip(spent.values(), waited, strict=True):
+        parts[SERVER] = max(whole - sum(parts.values()), 0.0)
+    text = report(found, spent)
+    print(text)
+    if given.picture:
+        draw(spent, given.picture)
+    if given.report:
+        insert(given.report, text)
+
+
+if __name__ == "__main__":
+    main()
