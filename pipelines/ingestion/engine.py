@@ -191,14 +191,15 @@ def _drop_stampless(
         return
     texts = rows.stamps.text(at)
     policy = config.stamps
-    if policy.unreadable == "refuse" or len(at) > max(policy.max_unreadable * len(ds), 5):
-        distinct = len(np.unique(rows.row[at]))
-        if policy.unreadable == "refuse" or distinct > max(policy.max_unreadable * len(ds), 5):
-            raise DataError(
-                f"row {rows.row[at[0]]}: the stamp {shown(texts[0])} cannot be read "
-                f"({len(at):,} of {len(ds):,} rows, stamps.max_unreadable = "
-                f"{policy.max_unreadable:g}); give its format in stamps.formats"
-            )
+    # Cells of one row of a wide table count once.
+    distinct = len(np.unique(rows.row[at]))
+    many = distinct > max(policy.max_unreadable * len(ds), 5) or len(at) == int(keep.sum())
+    if policy.unreadable == "refuse" or many:
+        raise DataError(
+            f"row {rows.row[at[0]]}: ds = {shown(texts[0])} cannot be read as a time stamp "
+            f"({len(at):,} of {len(ds):,} rows, stamps.max_unreadable = "
+            f"{policy.max_unreadable:g}); give its format in stamps.formats"
+        )
     ledger.note(
         "unreadable_stamp", "removed", "the row has no stamp that can be read",
         series=codes[at], row=rows.row[at], column="ds", before=texts,

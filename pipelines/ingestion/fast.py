@@ -22,6 +22,7 @@ from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueC
 from pipelines.ingestion.engine import Clean
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.naming import fold
+from pipelines.ingestion.raw import is_text
 from pipelines.ingestion.stamps import DAY
 from pipelines.ingestion.steps import common_alias, find_steps
 from pipelines.ingestion.values import SENTINELS
@@ -76,11 +77,7 @@ def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
 
 def dictionary_columns(schema: pa.Schema, config: DataConfig) -> list[str]:
     """The id, where it is text: read as dictionary it costs four bytes a row."""
-    return [n for n in config.id or () if n in schema.names and _text(schema.field(n).type)]
-
-
-def _text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return [n for n in config.id or () if n in schema.names and is_text(schema.field(n).type)]
 
 
 def _columns(schema: pa.Schema, config: DataConfig) -> list[str] | None:
@@ -94,7 +91,7 @@ def _columns(schema: pa.Schema, config: DataConfig) -> list[str] | None:
     if pa.types.is_dictionary(key):
         key = key.value_type
     fitting = (
-        (_text(key) or pa.types.is_integer(key))
+        (is_text(key) or pa.types.is_integer(key))
         and (
             pa.types.is_timestamp(stamp) or pa.types.is_date32(stamp) or pa.types.is_integer(stamp)
         )

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.config import CovariateConfig, DataConfig, IdConfig
 from pipelines.ingestion.numbers import Numbers, read_numbers
-from pipelines.ingestion.raw import Raw
+from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.stamps import NAIVE, Stamps, read_stamps
 
 Array = npt.NDArray[Any]
@@ -143,7 +143,8 @@ def encode(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, Array]:
         same = pc.all(pc.equal(whole.cast(pa.float64()), column)).as_py()
         column = whole if same is not False else column
     if not pa.types.is_dictionary(kind):
-        if not (pa.types.is_integer(column.type) or pa.types.is_string(column.type)):
+        plain = pa.types.is_integer(column.type) or is_text(column.type)
+        if not plain or pa.types.is_string_view(column.type):
             column = column.cast(pa.string())
         column = column.dictionary_encode()
     column = column.unify_dictionaries()
@@ -243,7 +244,7 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    textual = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    textual = is_text(kind)
     wanted = config.type
     numbers = None
     if wanted is None:
@@ -271,10 +272,10 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
 
 def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
     """Cells of some columns, one column after the other."""
-    table = raw.table.select([raw.table.column_names[i] for i in positions])
+    table = raw.table.select(positions)
     kinds = {t for t in table.schema.types if not pa.types.is_null(t)}
     if len(kinds) > 1 or len(kinds) == 0 or pa.types.is_null(table.schema.types[0]):
-        textual = any(pa.types.is_string(k) or pa.types.is_large_string(k) for k in kinds)
+        textual = any(is_text(k) for k in kinds)
         target = pa.large_string() if textual else pa.float64()
         table = table.cast(pa.schema([(n, target) for n in table.column_names]))
     return pa.chunked_array([c for column in table.columns for c in column.chunks])

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from forecasting.errors import DataError
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
 from pipelines.ingestion.numbers import read_numbers
-from pipelines.ingestion.raw import shown
+from pipelines.ingestion.raw import is_text, shown
 from pipelines.ingestion.stamps import NAT, read_stamps
 
 _DS = re.compile(
@@ -136,7 +136,7 @@ def _look(config: DataConfig, names: list[str], sample: pa.Table) -> _Seen:
 
 
 def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         return "texts"
     known = [v for v in column.drop_null().to_pylist() if v.strip()]
     if not known:
@@ -182,7 +182,7 @@ def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) ->
     elif first == 0 or len(tail) < 5:
         return None
     ids = names[: max(first, 1)]
-    texts = [pa.types.is_string(sample.column(i).type) for i in range(len(ids))]
+    texts = [is_text(sample.column(i).type) for i in range(len(ids))]
     # Identifiers are text, or at least one column stands alone before the values.
     if first != 1 and not any(texts):
         return None
@@ -213,6 +213,24 @@ def _repeats(ds: tuple[str, ...], names: list[str], sample: pa.Table) -> bool:
         return False
     joined = pc.binary_join_element_wise(*parts, " ")
     return bool(pc.count_distinct(joined).as_py() < 0.8 * sample.num_rows)
+
+
+def _key(
+    options: list[str], ds: tuple[str, ...], names: list[str], sample: pa.Table
+) -> tuple[str, ...]:
+    """The fewest columns that, with the stamp, tell the rows of the sample apart."""
+    table = pa.table({n: sample.column(names.index(n)) for n in (*options, *ds) if n in names})
+    chosen: list[str] = []
+    left = list(dict.fromkeys(options))
+    best = 0
+    while left:
+        counts = [len(table.group_by([*chosen, n, *ds]).aggregate([])) for n in left]
+        most = max(counts)
+        if chosen and most <= best:
+            break
+        best = most
+        chosen.append(left.pop(counts.index(most)))
+    return tuple(chosen)
 
 
 def _pick(options: list[str], words: re.Pattern[str]) -> tuple[list[str], bool]:
@@ -278,7 +296,7 @@ def _long(
             ids = (options[0],)
         elif options:
             sure = False
-            ids = tuple(named or keys[:1]) if named or several else None
+            ids = _key([*named, *options], ds, names, sample) if named or several else None
     settled = config.replace(layout="long", id=ids, ds=ds, y=y)
     if sure:
         return settled

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DEFAULT_CODES, CsvConfig, ValueConfig
+from pipelines.ingestion.raw import is_text
 
 Array = npt.NDArray[Any]
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -53,7 +54,7 @@ def read_numbers(
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_null(kind):
         return Numbers(np.full(len(column), np.nan))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+    if is_text(kind):
         return _read_text(column.cast(pa.large_string()), config, csv)
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())

@@ -122,12 +122,17 @@ def _piece(clean: Clean, first: int, last: int) -> pa.Table:
     ds = public_stamps(clean.freq.shift(origin[series], step), clean)
     columns = {
         "unique_id": names.take(pa.array(series)),
-        "ds": pa.array(ds) if isinstance(ds, np.ndarray) else pa.Array.from_pandas(ds),
+        "ds": pa.array(ds) if isinstance(ds, np.ndarray) else _zoned(ds),
         "y": _numbers(clean.y[begin:end]),
     }
     for name, column in clean.columns.items():
         columns[name] = _arrow(column, slice(begin, end))
     return pa.table(columns)
+
+
+def _zoned(ds: pd.DatetimeIndex) -> pa.Array:
+    instants = ds.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
+    return pa.array(instants.astype(np.int64)).cast(pa.timestamp("us", str(ds.tz)))
 
 
 def _numbers(values: Array) -> pa.Array:

@@ -43,8 +43,9 @@ class Raw:
             # Blanks around a header's names are nobody's intention.
             found = [i for i, n in enumerate(self.names) if n.strip() == name.strip()]
         if not found:
-            there = ", ".join(repr(n) for n in self.names[:20])
-            more = f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
+            names = self.facts.get("all columns", self.names)
+            there = ", ".join(repr(n) for n in names[:20])
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
             raise DataError(
                 f"missing column: {role} = {name!r} is not in the table; it has {there}{more}"
             )
@@ -64,3 +65,10 @@ def shown(value: object, width: int = 60) -> str:
     """A value for a message, cut when it is long."""
     text = repr(value)
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, short or long."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )

@@ -17,7 +17,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database, masked, read_database
 from pipelines.ingestion.mapping import settle, wanted_columns
-from pipelines.ingestion.raw import Raw
+from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.textfile import decompress, read_text
 
 PARQUET = (".parquet", ".parq", ".pq")
@@ -185,7 +185,7 @@ def _read_parquet(
             stripped = {w.strip() for w in wanted}
             names = [n for n in names if n.strip() in stripped] or names
         kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
-        texts = {n for n, k in kinds.items() if pa.types.is_string(k)}
+        texts = {n for n, k in kinds.items() if is_text(k)}
         table = _dataset(paths, filesystem, texts).to_table(columns=names, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None

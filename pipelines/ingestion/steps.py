@@ -189,7 +189,9 @@ def _alias(kind: int, size: int, end: int, anchor: int, integer: bool) -> str:
     if kind == 3:
         return Frequency("business", size).alias
     if kind == 2:
-        month = _MONTHS[anchor] if size % 3 == 0 else ""
+        # A quarter that ends in March is one that ends in December.
+        anchor = anchor + (11 - anchor) // size * size if end else anchor % size
+        month = _MONTHS[anchor % 12] if size % 3 == 0 else ""
         return Frequency("month", size, month, bool(end)).alias
     return Frequency("time", size, _WEEKDAYS[anchor] if size % (7 * DAY) == 0 else "").alias
 

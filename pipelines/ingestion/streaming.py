@@ -33,7 +33,7 @@ from pipelines.ingestion.output import (
     write_report,
     write_result,
 )
-from pipelines.ingestion.raw import Raw
+from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.report import Report
 from pipelines.ingestion.result import IngestResult
 from pipelines.ingestion.sources import SAMPLE_ROWS, open_dataset
@@ -123,7 +123,7 @@ def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
     """Text is read by what all of it looks like, which no piece can tell."""
 
     def textual(name: str) -> bool:
-        return name in schema.names and pa.types.is_string(schema.field(name).type)
+        return name in schema.names and is_text(schema.field(name).type)
 
     if any(textual(n) for n in config.ds or ()) and not config.stamps.formats:
         raise DataError("a table read in pieces needs stamps.formats, since its stamps are text")
