@@ -19,14 +19,18 @@ from forecasting.transforms import condition
 
 # A season longer than this share of the typical history cannot be learned from it.
 SEASONS_NEEDED = 2
-SHORT_HISTORY = 400
+SHORT_HISTORY = 600
+# A season is read as one segment where the typical history holds it so often; one of LONG_SEASON
+# steps or more where it holds it half as often.
+SEASONS_TO_SEGMENT, LONG_SEASON = 60, 20
 # Recurrent steps a short season is read in.
 SEGMENTS_PER_SEASON = 4
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
-# Weight of the median's absolute error beside the pinball loss of all quantiles.
-MEDIAN = 0.5
+# Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
+# loss of all quantiles.
+MEDIAN, SHARES = 0.5, 3.0
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
 
@@ -51,12 +55,13 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     transform = model.transform or _transform(panel, config)
     logs = transform in ("log", "log1p", "asinh")
     recursive = model.decoder == "recursive"
-    segment = model.segment or (1 if recursive else _segment(season, horizon, typical))
+    segment = model.segment or (1 if recursive else _segment(season, typical))
     window = model.window or _window(season, longest, segment, horizon, typical)
     window = max(window, segment)
     scale_window = model.scale_window or max(min(season, 400), min(8, typical))
     scale_window = max(scale_window, window)
-    reading = min(max(4 * longest, 2 * horizon, 32), max(typical - window, segment))
+    reading = max(4 * season, 2 * longest, min(2 * horizon, 16 * season), 32)
+    reading = min(reading, max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
     return config.replace(
         freq=panel.freq.alias,
@@ -79,17 +84,17 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "blend": _blend(config, panel, short) if model.blend is None else model.blend,
         },
         training={
-            "loss": _loss(config),
-            "max_steps": config.training.max_steps or _steps_of_training(panel, short),
+            "loss": _loss(config, transform),
+            "max_steps": config.training.max_steps or _steps_of_training(panel),
             "batch_size": config.training.batch_size
-            or int(np.clip(len(panel), 16, 64 if short else 256)),
+            or int(np.clip(len(panel), 16, 64)),
             "epoch_steps": config.training.epoch_steps or 50,
         },
     )  # fmt: skip
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:
-    """Logs for short histories of positive values, whose level moves; units otherwise.
+    """Logs for positive values whose level moves; units otherwise.
 
     Where the typical series moves by less than `LEVEL_MOVES` of its level, logs would only hide
     how much it does.
@@ -99,10 +104,9 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     known = panel.y[~np.isnan(panel.y)]
     if len(known) == 0:
         return "identity"
-    typical = int(np.median(panel.lengths))
-    if panel.schema.future and known.min() >= 0 and _heavy(known):
-        return "log" if known.min() > 0 else "log1p"
-    if known.min() <= 0 or typical >= SHORT_HISTORY:
+    if panel.schema.future and known.min() == 0 and _heavy(known):
+        return "log1p"
+    if known.min() <= 0:
         return "identity"
     logs, series = np.log(panel.y), panel.series
     _, moves = condition(logs, ~np.isnan(logs), series, len(panel), centred=True, scaled=True)
@@ -115,28 +119,30 @@ def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
     return BLEND if short and not alone else 0.0
 
 
-def _loss(config: ForecasterConfig) -> dict[str, Any]:
-    """The median is what is scored most: it gets a term of its own."""
+def _loss(config: ForecasterConfig, transform: str) -> dict[str, Any]:
+    """The median is what is scored most: it gets terms of its own, shares too where logs do."""
     loss = config.training.loss
-    chosen = MEDIAN if config.model.head == "quantiles" and loss == LossConfig() else 0.0
-    return loss.model_dump() | ({"mae": chosen} if loss.mae is None else {})
+    if config.model.head != "quantiles" or loss != LossConfig():
+        return loss.model_dump() | {"mae": loss.mae or 0.0}
+    return loss.model_dump() | {"mae": MEDIAN, "smape": SHARES if transform == "log" else 0.0}
 
 
 def _heavy(values: Array) -> bool:
     return bool(np.percentile(values, 99) > 8 * max(float(np.median(values)), 1e-12))
 
 
-def _segment(season: int, horizon: int, typical: int) -> int:
-    """A day of hours, a day of half hours; a quarter of a year of months."""
-    if season >= 20:
-        return season if typical >= 10 * season else 1
+def _segment(season: int, typical: int) -> int:
+    """A day of hours, a week of days; a quarter of a year of months, or of few years' weeks."""
+    enough = SEASONS_TO_SEGMENT // 2 if season >= LONG_SEASON else SEASONS_TO_SEGMENT
+    if typical >= enough * season and season > 1:
+        return season
     return max(season // SEGMENTS_PER_SEASON, 1)
 
 
 def _window(season: int, longest: int, segment: int, horizon: int, typical: int) -> int:
     if season == 1:
-        return int(np.clip(min(2 * horizon, typical // 3), 2, 64))
-    wanted = max(2 * season, longest, segment)
+        return int(np.clip(min(2 * horizon, typical // 3), 2, 12))
+    wanted = max(2 * season, min(4 * season, typical // 20), longest, segment)
     return int(max(min(wanted, typical // 2), season, segment))
 
 
@@ -147,8 +153,6 @@ def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) ->
     return ()
 
 
-def _steps_of_training(panel: Panel, short: bool) -> int:
+def _steps_of_training(panel: Panel) -> int:
     """Enough passes for the data at hand; the ends were measured in benchmarks/accuracy.py."""
-    if short:
-        return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 800))
-    return int(np.clip(40 * np.sqrt(panel.rows / 100), 300, 1500))
+    return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 1200))

@@ -65,7 +65,9 @@ def _pattern(y: Array, seen: Array, season: int) -> Array:
         total += weight * y[:, span]
         number += weight * seen[:, span]
     inner = slice(half, rows - half)
-    known = seen[:, inner] & (number > 0.75 * season)
+    first = np.where(seen.any(axis=1), seen.argmax(axis=1), 0)
+    whole = np.arange(rows - 2 * half) >= first[:, None]
+    known = seen[:, inner] & whole & (number > 0.75 * season)
     rest = np.where(known, y[:, inner] - total / np.maximum(number, 1.0), 0.0)
     padding = -len(rest[0]) % season
     rest = np.pad(rest, ((0, 0), (0, padding))).reshape(count, -1, season)

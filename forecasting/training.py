@@ -485,8 +485,9 @@ def _judge(
 def _blended(
     networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
 ) -> ForecasterConfig:
-    """The settings with the share of the Theta forecast that held-back origins ask for.
+    """The settings with a share of the Theta forecast halfway to what held-back origins ask for.
 
+    Halfway from the rule's: they judge networks that have read less than the final ones will.
     Scored by MASE and, where every value is positive, by sMAPE too, each relative to no blend.
     """
     transform = config.model.transform or "identity"
@@ -514,7 +515,8 @@ def _blended(
     total = scaled.mean(0) / max(scaled.mean(0)[0], 1e-12)
     if positive:
         total = total + relative.mean(0) / max(relative.mean(0)[0], 1e-12)
-    return config.replace(model={"blend": float(weights[total.argmin()])})
+    asked = float(weights[total.argmin()])
+    return config.replace(model={"blend": round((asked + (config.model.blend or 0.0)) / 2.0, 3)})
 
 
 def _has_spread(known: Panel, config: ForecasterConfig) -> np.ndarray:

@@ -238,11 +238,9 @@ def _run_task(
 
 
 def configuration(task: Task, model: str, settings: Mapping[str, Any]) -> ForecasterConfig:
-    """The settings a model is trained with: what the rules choose, and what the model changes."""
-    from forecasting.defaults import resolve
-
+    """The settings a model is trained with, the rest left to the rules."""
     config = ForecasterConfig(horizon=task.horizon, season=task.about.season)
-    return resolve(config.replace(**settings), task.train).replace(**MODELS[model])
+    return config.replace(**settings).replace(**MODELS[model])
 
 
 def _train_and_score(

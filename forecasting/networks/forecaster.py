@@ -121,7 +121,7 @@ class ForecastNetwork(nn.Module):
     # -- pieces ----------------------------------------------------------------------------
 
     def _seasonal_skip(self, shown: int, horizon: int) -> nn.Linear:
-        """Starts as seasonal naive: the mean of the window's last seasons at the same phase."""
+        """Starts as seasonal naive: the mean of a window's last and first season at the phase."""
         skip = nn.Linear(shown, horizon)
         geometry, season = self.geometry, self.config.season or 1
         with torch.no_grad():
@@ -129,10 +129,13 @@ class ForecastNetwork(nn.Module):
             skip.bias.zero_()
             counts = self.config.model.head == "negative_binomial"
             if not counts and (season > 1 or self.config.model.level == "last"):
-                whole = max(min(geometry.window // season, 2), 1)
+                whole = max(geometry.window // season, 1)
                 for k in range(horizon):
+                    # The last season and, in a window of many, the one that begins it: a week
+                    # ago as well as yesterday.
                     seasons = [
-                        geometry.window - season * (s + 1) + k % season for s in range(whole)
+                        geometry.window - season * back + k % season
+                        for back in dict.fromkeys((1, whole))
                     ]
                     seasons = [s for s in seasons if 0 <= s < geometry.window]
                     for position in seasons:
