@@ -77,18 +77,25 @@ def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 
 def _newer_run() -> datetime.datetime | None:
-    """When a later scheduled run of this deployment was due, if one is: after an outage several
-    runs are late, and only the last of them has anything to do."""
+    """When a later scheduled run of this deployment was due, if that was before this one was
+    taken up: after an outage several runs are late, and only the last has anything to do. (One
+    that became due since is not looked at: its turn comes, and where starting takes longer than
+    the schedule's period every run would leave the work to the next.)"""
     this = _this_run()
     if this is None or this.deployment_id is None or not this.auto_scheduled:
         return None
-    now, due = datetime.datetime.now(datetime.UTC), _due(this)
+    due = _due(this)
     with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(this.id)
+        taken_up = max(
+            (s.timestamp for s in states if s.type is StateType.PENDING and s.timestamp),
+            default=datetime.datetime.now(datetime.UTC),
+        )
         found = client.read_flow_runs(
             flow_run_filter=FlowRunFilter.model_validate(
                 {
                     "deployment_id": {"any_": [str(this.deployment_id)]},
-                    "expected_start_time": {"after_": str(due), "before_": str(now)},
+                    "expected_start_time": {"after_": str(due), "before_": str(taken_up)},
                     "state": {"type": {"any_": [str(t.value) for t in _AT_WORK_OR_DONE]}},
                 }
             ),

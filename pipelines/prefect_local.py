@@ -149,7 +149,7 @@ def stop() -> bool:
         raise GatecastError(f"the scheduler cannot be stopped: {error}") from error
     deadline = time.monotonic() + 2 * STOP_SECONDS
     while time.monotonic() < deadline:
-        if not supervised():
+        if not supervised() and not alive(pid, "pipelines"):
             return True
         time.sleep(POLL_SECONDS)
     raise GatecastError(f"the scheduler (process {pid}) did not stop within {2 * STOP_SECONDS} s")

@@ -34,6 +34,8 @@ ARTIFACT_FOLDER, JUDGED_FOLDER = "model", "judged"
 LOADER = "serving.pyfunc"
 EVENT_PREFIX = "gatecast.event."
 DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
+STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
+REASON_SHOWN = 160  # characters of a reason on the model's page
 HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
 
 
@@ -246,7 +248,15 @@ class Registry:
         if action != "registered":
             self.client.set_model_version_tag(name, str(version), "decision", action)
             self.client.set_model_version_tag(name, str(version), "decision_reason", event.reason)
+        self._tell(name)
         return event
+
+    def _tell(self, name: str) -> None:
+        """Let the model's page say who is champion and why; a description of one's own stays."""
+        model = self.client.get_registered_model(name)
+        if not model.description or model.description.startswith(STORY):
+            events = self.history(name)
+            self.client.update_registered_model(name, _story(self.aliases(name), events))
 
     def history(self, name: str) -> list[Event]:
         """Registrations, promotions, refusals and rollbacks, oldest first."""
@@ -306,6 +316,26 @@ class Registry:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return target
+
+
+def _story(aliases: Mapping[str, int], events: list[Event]) -> str:
+    """The latest events of a model in Markdown, newest first, as many as the column holds."""
+    where = ", ".join(
+        f"{alias} is version {aliases[alias]}" for alias in ALIASES if alias in aliases
+    )
+    lines = [f"{STORY} {where or 'no aliases'}.", "", "| when | what | version | reason |"]
+    lines.append("|---|---|---|---|")
+    room = DESCRIPTION_LENGTH - sum(len(line) + 1 for line in lines)
+    for event in reversed(events):
+        reason = " ".join(event.reason.split()).replace("|", "/")
+        short = reason if len(reason) <= REASON_SHOWN else reason[: REASON_SHOWN - 1] + "…"
+        lines.append(
+            f"| {event.at[:16].replace('T', ' ')} | {event.action} | {event.version} | {short} |"
+        )
+        room -= len(lines[-1]) + 1
+        if room < 0:
+            return "\n".join(lines[:-1])
+    return "\n".join(lines)
 
 
 def bundle_digest(bundle: Path) -> str:

@@ -31,6 +31,8 @@ METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 PARAM_LENGTH = 6000  # MLflow's limit
 SYSTEM_METRICS_SECONDS = 5.0
+# Which of its two faces the UI shows: that of trained models, not that of prompts and traces.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PROCESS_TAG = "gatecast.process"
 
 
@@ -180,7 +182,7 @@ class Tracker:
                     found = client.get_experiment_by_name(experiment)
                     if found is None:
                         location = _artifact_root(uri, artifacts, experiment)
-                        identity = client.create_experiment(experiment, location)
+                        identity = client.create_experiment(experiment, location, EXPERIMENT_TAGS)
                         found = client.get_experiment(identity)
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(found.experiment_id)

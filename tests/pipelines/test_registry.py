@@ -17,7 +17,16 @@ from typer.testing import CliRunner
 from forecasting.bundle import verify
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.cli import build
-from pipelines.registry import CHALLENGER, CHAMPION, HASH_TAG, PREVIOUS, Registry, bundle_digest
+from pipelines.registry import (
+    CHALLENGER,
+    CHAMPION,
+    HASH_TAG,
+    PREVIOUS,
+    Event,
+    Registry,
+    _story,
+    bundle_digest,
+)
 from pipelines.tracking import Tracker
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "format-1"
@@ -118,6 +127,24 @@ def test_every_step_is_kept_with_its_reason(
     assert all(e.by for e in history)
     tags = registry.version(name, second).tags
     assert (tags["decision"], tags["decision_reason"]) == ("forced", "the holiday explains it")
+
+
+def test_the_models_page_tells_who_is_champion_and_why(
+    registry: Registry, name: str, add: Callable[..., int]
+) -> None:
+    first = add()
+    registry.promote(name, first, reason="better | by 3 %", action="promoted")
+    told = registry.client.get_registered_model(name).description
+    assert told.startswith(f"Kept by Gatecast: champion is version {first}.")
+    assert "| promoted | 1 | better / by 3 % |" in told
+    many = [Event("2026-11-21T10:00:00", "refused", v, None, "x" * 500, "me") for v in range(40)]
+    long = _story({CHAMPION: 3}, many).splitlines()
+    assert 3000 < len("\n".join(long)) < 5000
+    assert long[4].startswith("| 2026-11-21 10:00 | refused | 39 | xxx")
+    assert long[-1].endswith("… |")
+    registry.client.update_registered_model(name, "Written by hand.")
+    registry.refuse(name, first, "refused")
+    assert registry.client.get_registered_model(name).description == "Written by hand."
 
 
 def test_without_a_previous_champion_there_is_no_way_back(

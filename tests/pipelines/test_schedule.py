@@ -25,6 +25,7 @@ from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.gate import Check, Decision
 from pipelines.jobs import trained
+from pipelines.prefect_local import alive
 from pipelines.schedule import _interval, _schedule, add, machine_zone, upcoming
 from pipelines.state import HOME_VARIABLE
 
@@ -289,14 +290,14 @@ class TestOnAServer:
         scheduled: Callable[..., str],
     ) -> None:  # fmt: skip
         path = write("outage", training={"max_steps": 500_000})
-        scheduled(path, "--every", "10s")
+        scheduled(path, "--every", "20s")
         until(lambda: "training gru" in gatecast("schedule", "outage", "--logs"))
         folder = place / ".gatecast" / "prefect"
         for name in ("supervisor", "server", "worker"):
             os.kill(int((folder / f"{name}.pid").read_text()), signal.SIGKILL)
         os.kill(run_process(place), signal.SIGKILL)
         write("outage")
-        time.sleep(40)
+        time.sleep(45)
         gatecast("schedule", "--list")
         log = until(lambda: (t := (folder / "supervisor.log").read_text()).count("ready") > 1 and t)
         assert "its process was gone after an outage; queued again" in log
@@ -307,7 +308,7 @@ class TestOnAServer:
         assert "stopped" in gatecast("schedule", "--stop")
         folder = place / ".gatecast" / "prefect"
         for name in ("supervisor", "server", "worker"):
-            assert not Path(f"/proc/{(folder / f'{name}.pid').read_text()}").exists()
+            assert not alive(int((folder / f"{name}.pid").read_text()), "prefect")
         assert "no scheduler was running" in gatecast("schedule", "--stop")
 
 
