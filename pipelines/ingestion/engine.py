@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from forecasting.calendar import Frequency
 from forecasting.errors import DataError
@@ -77,7 +78,10 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     DataError : what cannot be mended, or must not be by the config; with its place.
     """
     ledger = Ledger()
-    rows = to_rows(raw, _with_step_format(config), name)
+    try:
+        rows = to_rows(raw, _with_step_format(config), name)
+    except pa.ArrowException as error:
+        raise DataError(f"the columns cannot be read: {str(error).splitlines()[0]}") from None
     table, names, clock = _placed(rows, config, ledger)
     table = _values(table, config, ledger)
     trim = config.blanks == "trim" or (config.blanks == "auto" and config.layout != "long")

@@ -274,11 +274,11 @@ def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
     """Cells of some columns, one column after the other."""
     table = raw.table.select(positions)
     kinds = {t for t in table.schema.types if not pa.types.is_null(t)}
-    if len(kinds) > 1 or len(kinds) == 0 or pa.types.is_null(table.schema.types[0]):
-        textual = any(is_text(k) for k in kinds)
-        target = pa.large_string() if textual else pa.float64()
+    target = kinds.pop() if len(set(table.schema.types)) == 1 and kinds else None
+    if target is None:
+        target = pa.large_string() if any(is_text(k) for k in kinds) else pa.float64()
         table = table.cast(pa.schema([(n, target) for n in table.column_names]))
-    return pa.chunked_array([c for column in table.columns for c in column.chunks])
+    return pa.chunked_array([c for column in table.columns for c in column.chunks], type=target)
 
 
 def _wide(raw: Raw, config: DataConfig) -> Rows:
