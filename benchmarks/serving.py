@@ -232,11 +232,11 @@ def machine() -> str:
     return f"{name[1] if name else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
 
 
-def insert(page: Path, text: str) -> None:
+def insert(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     """Put the tables between the page's two marks."""
-    before, rest = page.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    before, rest = page.read_text().split(begin)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import sys
 from typing import NoReturn
 
 from forecasting.errors import ConfigError, GatecastError
+from serving import tracing
 from serving.settings import ServingSettings, quiet
 
 BACKLOG = 2048
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     quiet()
     try:
         settings = _settings(arguments)
+        tracing.check(settings)
         listener = _take_port(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         _check_models(settings)

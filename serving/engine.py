@@ -3,7 +3,7 @@
 Requests whose bodies were read in one turn of the event loop are computed in that loop's next
 turn: under load they gather by themselves while the batch before them is computed, and a lone
 request waits for nobody. Small batches run on the loop's own thread, which saves two thread
-switches per request; large requests run beside it.
+switches per request; large requests, and all of a heavy model's, run beside it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ SMALL = 64
 
 @dataclass(frozen=True)
 class Model:
-    """What computing needs of a loaded version."""
+    """What computing needs of a loaded version.
+
+    Attributes
+    ----------
+    heavy : whether a batch would keep the event loop too long.
+    """
 
     predictor: Engine
     spec: Spec
     origin: Origin
+    heavy: bool
 
 
 @dataclass
@@ -57,6 +63,8 @@ class Batcher:
         self.metrics = metrics
         self.together = together
         self._waiting: list[_Waiting] = []
+        self._scheduled = False
+        self._busy: set[int] = set()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="forecast")
 
     async def forecast(self, model: Model, query: Query) -> Answer:
@@ -65,9 +73,8 @@ class Batcher:
             return await self.aside(lambda: self.compute(model, [query])[0])
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._flush, loop)
         self._waiting.append(_Waiting(model, query, done))
+        self._schedule(loop)
         return await done
 
     async def aside(self, work: Callable[[], T]) -> T:
@@ -94,36 +101,68 @@ class Batcher:
             answers.update(zip(indices, _forecast(model, chosen), strict=True))
         return [answers[k] for k in range(len(queries))]
 
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._scheduled and any(id(w.model) not in self._busy for w in self._waiting):
+            self._scheduled = True
+            loop.call_soon(self._flush, loop)
+
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        model, count = self._waiting[0].model, 0
+        self._scheduled = False
+        batch = self._next_batch()
+        self._schedule(loop)
+        if not batch:
+            return
+        model = batch[0].model
+        if not model.heavy:
+            _deliver(batch, self._results(batch))
+            return
+        # The next batch of this model gathers until this one is done.
+        self._busy.add(id(model))
+
+        def finish(work: asyncio.Future[list[Answer | Exception]]) -> None:
+            self._busy.discard(id(model))
+            self._schedule(loop)
+            _deliver(batch, work.result())
+
+        loop.run_in_executor(self._pool, self._results, batch).add_done_callback(finish)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Those who wait longest for one version that is free, and fit into one batch."""
+        count = 0
         batch: list[_Waiting] = []
         rest: list[_Waiting] = []
         for item in self._waiting:
+            if item.done.done():
+                continue
             size = len(item.query.sizes)
-            fits = not batch or (self.together and count + size <= SMALL)
-            if fits and item.model is model:
+            first = not batch and id(item.model) not in self._busy
+            joins = self.together and batch and count + size <= SMALL
+            if first or (joins and item.model is batch[0].model):
                 batch.append(item)
                 count += size
             else:
                 rest.append(item)
         self._waiting = rest
-        if rest:
-            loop.call_soon(self._flush, loop)
-        self._settle(model, [item for item in batch if not item.done.done()])
+        return batch
 
-    def _settle(self, model: Model, batch: list[_Waiting]) -> None:
+    def _results(self, batch: list[_Waiting]) -> list[Answer | Exception]:
         try:
-            answers = self.compute(model, [item.query for item in batch])
+            return [*self.compute(batch[0].model, [item.query for item in batch])]
         except Exception as error:
             if len(batch) == 1:
-                batch[0].done.set_exception(error)
-                return
+                return [error]
             # Nobody pays for a neighbour's fault.
-            for item in batch:
-                self._settle(model, [item])
-            return
-        for item, answer in zip(batch, answers, strict=True):
-            item.done.set_result(answer)
+            return [result for item in batch for result in self._results([item])]
+
+
+def _deliver(batch: list[_Waiting], results: list[Answer | Exception]) -> None:
+    for item, result in zip(batch, results, strict=True):
+        if item.done.done():
+            continue
+        if isinstance(result, Exception):
+            item.done.set_exception(result)
+        else:
+            item.done.set_result(result)
 
 
 def _group(spec: Spec, query: Query) -> Hashable:

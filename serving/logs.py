@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,20 @@ def configure(level: str) -> None:
     """Drop what is below a level."""
     global _least
     _least = _LEVELS[level]
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Lines) for handler in root.handlers):
+        root.addHandler(_Lines(logging.WARNING))
+
+
+class _Lines(logging.Handler):
+    """What libraries warn of, in the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        fields: dict[str, Any] = {"logger": record.name, "detail": record.getMessage()}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["reason"] = repr(record.exc_info[1])
+        write(level if level in _LEVELS else "error", "library", **fields)
 
 
 def write(level: str, event: str, **fields: Any) -> None:

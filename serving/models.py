@@ -22,13 +22,15 @@ from forecasting.inference import Engine, Predictor
 from serving import logs
 from serving.answers import Origin
 from serving.api import Limits, Spec
-from serving.engine import Model
+from serving.engine import SMALL, Model
 from serving.metrics import Metrics
 from serving.registry import Registry, RegistryError, Version, fetch, open_registry
 from serving.remembered import cache_folder, remember, remembered
 from serving.settings import ServingSettings
 
 GOLDEN_TOLERANCE = 1e-4
+# A batch that takes longer runs beside the event loop, which answers health checks meanwhile.
+HEAVY_SECONDS = 0.03
 KEPT_VERSIONS = 4
 LONGEST_PAUSE = 300.0
 
@@ -135,6 +137,7 @@ class Keeper:
             predictor=predictor,
             spec=Spec(predictor.freq, predictor.schema, horizon, limits),
             origin=Origin(self.name, version.number, version.run_id, horizon),
+            heavy=is_heavy(predictor),
             version=version,
             manifest=manifest,
             folder=folder,
@@ -271,6 +274,16 @@ def check_golden(engine: Engine, manifest: dict[str, Any], folder: Path) -> None
                 f"{folder} no longer gives the {name} it gave when it was saved: the file or the "
                 "runtime has changed; train the model again"
             )
+
+
+def is_heavy(engine: Engine) -> bool:
+    """Whether a full batch takes long; warms the engine for batches, too."""
+    panel, seconds = example_panel(engine, SMALL), []
+    for _ in range(2):
+        began = time.perf_counter()
+        engine.predict_panel(panel)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds) > HEAVY_SECONDS
 
 
 def _digest(folder: Path) -> str | None:

@@ -8,6 +8,7 @@ so requests go past them; starting, stopping and the number of workers are Bento
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from starlette.applications import Starlette  # noqa: E402
 from forecasting.errors import ConfigError  # noqa: E402
 from serving import logs  # noqa: E402
 from serving.app import Application  # noqa: E402
-from serving.tracing import traced  # noqa: E402
+from serving.tracing import Tracing  # noqa: E402
 
 ASGI = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -52,8 +53,12 @@ async def _lifespan(app: Starlette) -> Any:
         )
     logs.configure(settings.log_level)
     application = Application(settings)
-    app.state.answer = traced(application, settings)
+    tracing = Tracing(application, settings)
+    app.state.answer = tracing.answer
     await asyncio.to_thread(application.models.load)
+    # What is here now stays: collections need not look at it again, nor the end of the process.
+    gc.collect()
+    gc.freeze()
     following = asyncio.create_task(application.models.follow())
     logs.info("ready" if application.models.ready else "started without every model")
     try:
@@ -62,6 +67,7 @@ async def _lifespan(app: Starlette) -> Any:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         application.batcher.close()
+        tracing.close()
 
 
 async def _starting(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
