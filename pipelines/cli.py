@@ -61,19 +61,37 @@ def main() -> None:
     """Run the command line; every error a user can mend is one line on stderr."""
     quiet()
     try:
-        build()()
+        sys.exit(build()(prog_name="gatecast", standalone_mode=False) or 0)
     except TrainingError as error:
         sys.exit(_fail(str(error), FAILED))
     except GatecastError as error:
         sys.exit(_fail(str(error), BAD_INPUT))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(_fail("interrupted", INTERRUPTED))
     except BrokenPipeError:
         # Whoever read our output has left: `gatecast history NAME | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
+        misuse = _misuse(error)
+        if misuse is not None:
+            sys.exit(_fail(misuse, BAD_INPUT) if misuse else BAD_INPUT)
         sys.exit(_fail(_unexpected(error), FAILED))
+
+
+def _misuse(error: Exception) -> str | None:
+    """One line on a wrong option or argument; empty where the help was shown instead.
+
+    Typer has a click of its own inside, whose classes have no public name.
+    """
+    if not hasattr(error, "format_message"):
+        return None
+    context = getattr(error, "ctx", None)
+    text = str(error.format_message()).rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return ""
+    return f"{text}; see: {context.command_path if context else 'gatecast'} --help"
 
 
 def _fail(text: str, code: int) -> int:
