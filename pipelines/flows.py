@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed, State
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig, ScheduleConfig, load_config
-from pipelines.jobs import JOBS, JobResult
+from pipelines.jobs import JOBS, JobResult, following
 from pipelines.notify import Notice, notify
 from pipelines.schedule import SKIPPED
 
@@ -35,18 +35,28 @@ def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
         log.info(line)
         return Completed(name=SKIPPED, message=line)
     name, settings = path, ScheduleConfig()
+    done: list[JobResult] = []
     try:
         config = load_config(path, overrides)
         name, settings = config.name, config.schedule
-        result = _task(job, config)(config, trigger=f"schedule, run {_run_name()}", say=log.info)
+        step: str | None = job
+        while step is not None:
+            trigger = f"schedule, run {_run_name()}"
+            result = _task(step, config)(config, trigger=trigger, say=log.info)
+            log.info(f"{result.state}: {result.line}")
+            _tell(result.notice(name), settings, log.warning)
+            done.append(result)
+            step = following(step, config, result)
     except Exception as error:
         notice = failure(name, error, _run_name(), settings)
         _tell(notice, settings, log.warning)
         # Returned, not raised: a raised error would be pickled into Prefect's storage.
-        return Failed(message=notice.line)
-    log.info(f"{result.state}: {result.line}")
-    _tell(result.notice(config.name), config.schedule, log.warning)
-    return Completed(name=result.state, message=result.line)
+        return Failed(message=_lines(done, notice.line))
+    return Completed(name=done[0].state, message=_lines(done))
+
+
+def _lines(done: list[JobResult], *more: str) -> str:
+    return "; ".join([result.line for result in done] + list(more))
 
 
 def _task(job: str, config: ExperimentConfig) -> Callable[..., JobResult]:
@@ -163,3 +173,9 @@ def _on_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Non
 def train(config: str, overrides: list[str] | None = None) -> State[Any]:
     """Train, judge, register and perhaps promote, from a config file."""
     return _run("train", config, overrides or [])
+
+
+@flow(name="forecast", on_crashed=[_on_crash], persist_result=False)
+def forecast(config: str, overrides: list[str] | None = None) -> State[Any]:
+    """Forecast every series with the champion."""
+    return _run("forecast", config, overrides or [])

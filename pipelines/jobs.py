@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
+SHIFT_CHECK = "shift of the data"  # the gate's name for it
+
 
 @dataclass(frozen=True)
 class JobResult:
@@ -30,12 +32,15 @@ class JobResult:
         A sentence for a person.
     events
         What there is to notify of.
+    champion
+        Whether there is a model that can forecast now.
     """
 
     state: str
     line: str
     events: tuple[Event, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    champion: bool = False
 
     def notice(self, model: str) -> Notice:
         return Notice(self.events, model, self.line, self.facts)
@@ -55,9 +60,11 @@ def trained(outcome: Outcome) -> JobResult:
         "run_id": outcome.run_id,
         "data_hash": outcome.data_hash,
     }
+    judged = outcome.evaluation
+    champion = outcome.promoted or judged.has_champion or judged.champion_problem is not None
     if outcome.decision is None:
         line = f"nothing has changed since version {outcome.version}; nothing was registered"
-        return JobResult("Unchanged", line, (), facts)
+        return JobResult("Unchanged", line, (), facts, champion)
     events: list[Event] = []
     if outcome.promoted:
         state = "Promoted"
@@ -70,9 +77,23 @@ def trained(outcome: Outcome) -> JobResult:
         if any(c.name == SHIFT_CHECK and not c.passed for c in outcome.decision.checks):
             events.append("drift")
     line = f"version {outcome.version} {outcome.decision.reason}"
-    return JobResult(state, line, tuple(events), facts)
+    return JobResult(state, line, tuple(events), facts, champion)
 
 
-SHIFT_CHECK = "shift of the data"  # the gate's name for it
+def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResult:
+    """Every series through the champion, into the config's output."""
+    from pipelines.score import forecast
 
-JOBS: dict[str, Callable[..., JobResult]] = {"train": train_job}
+    written = forecast(config, say=say)
+    facts = {"version": written.version, "target": written.target, "rows": written.rows}
+    return JobResult("Forecast", written.line, (), facts)
+
+
+def following(job: str, config: ExperimentConfig, result: JobResult) -> str | None:
+    """The job that comes after one: new data, trained on or not, are to be forecast from."""
+    if job == "train" and config.forecast.output is not None and result.champion:
+        return "forecast"
+    return None
+
+
+JOBS: dict[str, Callable[..., JobResult]] = {"train": train_job, "forecast": forecast_job}

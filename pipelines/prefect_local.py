@@ -8,6 +8,7 @@ made once and kept readable by the owner only: whoever can write to a scheduler 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -17,7 +18,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,11 +74,15 @@ def running() -> Address | None:
 
 
 def healthy(address: Address) -> bool:
-    """Whether a Prefect server answers there."""
+    """Whether a Prefect server answers there and takes our password: another's does not."""
+    request = urllib.request.Request(f"{address.url}/admin/version")
+    if address.auth:
+        token = base64.b64encode(address.auth.encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
     try:
-        with urllib.request.urlopen(f"{address.url}/health", timeout=3) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, ValueError):
         return False
 
 
@@ -94,8 +98,9 @@ def ensure() -> Address:
     if shared is not None:
         if not healthy(shared):
             raise GatecastError(
-                f"no Prefect server answers at {shared.url}: start it, or unset PREFECT_API_URL "
-                "to use a local one"
+                f"no Prefect server answers at {shared.url}: start it, set "
+                "PREFECT_API_AUTH_STRING if it asks for a password, or unset PREFECT_API_URL to "
+                "use a local one"
             )
         return shared
     found = running()

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 TAG, SKIPPED = "gatecast", "Skipped"
-JOB_NAMES = ("train",)
+JOB_NAMES = ("train", "forecast")
 SHORTEST_SECONDS = 5.0
 SHOWN_NEXT = 3
 SECRET_KEYS = ("schedule.webhook", "schedule.smtp")
+RUNNING, ENDED = ("RUNNING",), ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -53,6 +54,7 @@ class Scheduled:
     last_state: str | None = None
     last_line: str | None = None
     last_at: datetime.datetime | None = None
+    running_since: datetime.datetime | None = None
 
 
 def add(
@@ -178,7 +180,7 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
 
     with connected(), _client() as client:
         found = _need(client, target, job)
-        run = _latest(client, found.id)
+        run = _latest(client, found.id, *RUNNING, *ENDED)
         if run is None:
             return "no run has begun yet", []
         lines: list[str] = []
@@ -389,7 +391,8 @@ def _set_paused(target: str, job: str, paused: bool) -> Scheduled:
         return _scheduled(client, _need(client, target, job))
 
 
-def _latest(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
+def _latest(client: SyncPrefectClient, deployment: UUID, *types: str) -> FlowRun | None:
+    """The run that began last, of those in the given types of state; no skipped one."""
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.sorting import FlowRunSort
 
@@ -397,7 +400,7 @@ def _latest(client: SyncPrefectClient, deployment: UUID) -> FlowRun | None:
         {
             "deployment_id": {"any_": [str(deployment)]},
             "start_time": {"is_null_": False},
-            "state": {"name": {"not_any_": [SKIPPED, "Scheduled", "Late", "Pending"]}},
+            "state": {"type": {"any_": list(types)}, "name": {"not_any_": [SKIPPED]}},
         }
     )
     found = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
@@ -418,7 +421,7 @@ def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Schedule
     job = str(found.entrypoint).rpartition(".")[2]
     clock = found.schedules[0].schedule if found.schedules else None
     zone = getattr(clock, "timezone", None) or "UTC"
-    last = _latest(client, found.id)
+    last, now = _latest(client, found.id, *ENDED), _latest(client, found.id, *RUNNING)
     return Scheduled(
         id=str(found.id),
         model=found.name,
@@ -434,4 +437,5 @@ def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Schedule
         last_state=last.state_name if last else None,
         last_line=last.state.message if last and last.state else None,
         last_at=last.start_time if last else None,
+        running_since=now.start_time if now else None,
     )

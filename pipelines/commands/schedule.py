@@ -26,7 +26,7 @@ def schedule_command(
     timezone: str | None = typer.Option(
         None, "--tz", help="Europe/Paris; default: this machine's."
     ),
-    job: str = typer.Option("train", "--job", help="What to run."),
+    job: str = typer.Option("train", "--job", help="What to run: train (and forecast), forecast."),
     sets: list[str] | None = SetOption,
     pool: str | None = typer.Option(None, "--pool", help="A work pool of a shared server."),
     variables: list[str] | None = typer.Option(
@@ -120,6 +120,8 @@ def _show(one: Scheduled) -> None:
     )
     print(f"{one.model}  {one.job}  {one.when} ({one.timezone})  {state}")
     print(f"    {one.config}, work pool {one.pool}")
+    if one.running_since is not None:
+        print(f"    running since {one.running_since:%Y-%m-%d %H:%M:%S %Z}")
     if one.last_at is not None:
         line = f": {one.last_line}" if one.last_line else ""
         print(f"    last run {one.last_at:%Y-%m-%d %H:%M %Z}  {one.last_state}{line}")

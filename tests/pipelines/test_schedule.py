@@ -22,9 +22,9 @@ import pytest
 import yaml
 
 from forecasting.errors import ConfigError, GatecastError
-from pipelines.config import ExperimentConfig
+from pipelines.config import ExperimentConfig, ForecastConfig, build_config
 from pipelines.gate import Check, Decision
-from pipelines.jobs import trained
+from pipelines.jobs import JobResult, following, trained
 from pipelines.prefect_local import alive
 from pipelines.schedule import _interval, _schedule, add, machine_zone, upcoming
 from pipelines.state import HOME_VARIABLE
@@ -128,13 +128,27 @@ def test_outcomes_become_states_and_events(
     outcome: Any = SimpleNamespace(
         decision=Decision("gru", None, "mase", checks),
         promoted=promoted, version=3, run_id="r", data_hash="d",
+        evaluation=SimpleNamespace(has_champion=False, champion_problem=None),
     )  # fmt: skip
     result = trained(outcome)
     assert (result.state, result.events) == (state, events)
     assert result.line.startswith("version 3 ")
     assert all(name in result.line for name in failed)
+    assert result.champion is promoted
     outcome.decision = None
     assert (trained(outcome).state, trained(outcome).events) == ("Unchanged", ())
+
+
+def test_forecasts_follow_training_where_there_is_a_champion_and_a_place_for_them() -> None:
+    with_place = build_config(
+        {"name": "x", "horizon": 3, "data": {"source": "x.csv"}, "forecast": {"output": "o.csv"}}
+    )
+    without = with_place.model_copy(update={"forecast": ForecastConfig()})
+    refused = JobResult("Refused", "", ("refused",), champion=True)
+    assert following("train", with_place, refused) == "forecast"
+    assert following("train", with_place, JobResult("Refused", "", champion=False)) is None
+    assert following("train", without, refused) is None
+    assert following("forecast", with_place, JobResult("Forecast", "")) is None
 
 
 # ------------------------------------------------------------------ with a server of its own
@@ -217,7 +231,7 @@ def scheduled(gatecast: Gatecast) -> Iterator[Callable[..., str]]:
         gatecast("schedule", name, "--remove")
 
 
-def until(check: Callable[[], Any], seconds: float = 240.0) -> Any:
+def until(check: Callable[[], Any], seconds: float = 480.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -226,7 +240,7 @@ def until(check: Callable[[], Any], seconds: float = 240.0) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 class TestOnAServer:
     def test_a_scheduled_run_fires_and_registers_a_model(
         self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
