@@ -90,10 +90,13 @@ def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResu
 
 
 def following(job: str, config: ExperimentConfig, result: JobResult) -> str | None:
-    """The job that comes after one: new data, trained on or not, are to be forecast from."""
-    if job == "train" and config.forecast.output is not None and result.champion:
-        return "forecast"
-    return None
+    """The job that comes after one: from new data, trained on or not, the champion forecasts.
+
+    But not from data that moved so far that the gate stopped at them: they may be an accident, and
+    its forecasts would be one too.
+    """
+    wanted = job == "train" and config.forecast.output is not None and result.champion
+    return "forecast" if wanted and "drift" not in result.events else None
 
 
 JOBS: dict[str, Callable[..., JobResult]] = {"train": train_job, "forecast": forecast_job}

@@ -148,6 +148,8 @@ def test_forecasts_follow_training_where_there_is_a_champion_and_a_place_for_the
     assert following("train", with_place, refused) == "forecast"
     assert following("train", with_place, JobResult("Refused", "", champion=False)) is None
     assert following("train", without, refused) is None
+    moved = JobResult("Refused", "", ("refused", "drift"), champion=True)
+    assert following("train", with_place, moved) is None
     assert following("forecast", with_place, JobResult("Forecast", "")) is None
 
 
