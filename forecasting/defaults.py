@@ -25,6 +25,9 @@ SHORT_HISTORY = 600
 SEASONS_TO_SEGMENT, LONG_SEASON = 60, 20
 # Recurrent steps a short season is read in.
 SEGMENTS_PER_SEASON = 4
+# From so many rows on a history holds its seasons many times over: the window widens to several
+# of the longest, and the linear path through it does most of the work.
+LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
@@ -52,16 +55,19 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     seasons = [s for s in panel.freq.seasons if typical >= 3 * s] or [season]
     longest = max(seasons) if max(seasons) <= 400 else season
     short = typical < SHORT_HISTORY
+    long = typical >= LONG_HISTORY and not panel.schema.future
     transform = model.transform or _transform(panel, config)
     logs = transform in ("log", "log1p", "asinh")
     recursive = model.decoder == "recursive"
     segment = model.segment or (1 if recursive else _segment(season, typical))
     window = model.window or _window(season, longest, segment, horizon, typical)
+    if long and model.window is None:
+        window = LONG_WINDOW * longest
     window = max(window, segment)
     scale_window = model.scale_window or max(min(season, 400), min(8, typical))
     scale_window = max(scale_window, window)
     reading = max(4 * season, 2 * longest, min(2 * horizon, 16 * season), 32)
-    reading = min(reading, max(typical - window, segment))
+    reading = min(longest if long else reading, max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
     return config.replace(
         freq=panel.freq.alias,
@@ -80,12 +86,12 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "transform": transform,
             "level": model.level or ("mean" if season > 1 or logs else "last"),
             "spread": model.spread or "mad",
-            "dropout": (DROPOUT if short else 0.0) if model.dropout is None else model.dropout,
+            "dropout": _dropout(short, long) if model.dropout is None else model.dropout,
             "blend": _blend(config, panel, short) if model.blend is None else model.blend,
         },
         training={
             "loss": _loss(config, transform),
-            "max_steps": config.training.max_steps or _steps_of_training(panel),
+            "max_steps": config.training.max_steps or _steps_of_training(panel, long),
             "batch_size": config.training.batch_size
             or int(np.clip(len(panel), 16, 64)),
             "epoch_steps": config.training.epoch_steps or 50,
@@ -127,6 +133,10 @@ def _loss(config: ForecasterConfig, transform: str) -> dict[str, Any]:
     return loss.model_dump() | {"mae": MEDIAN, "smape": SHARES if transform == "log" else 0.0}
 
 
+def _dropout(short: bool, long: bool) -> float:
+    return DROPOUT if short else LONG_DROPOUT if long else 0.0
+
+
 def _heavy(values: Array) -> bool:
     return bool(np.percentile(values, 99) > 8 * max(float(np.median(values)), 1e-12))
 
@@ -153,6 +163,8 @@ def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) ->
     return ()
 
 
-def _steps_of_training(panel: Panel) -> int:
-    """Enough passes for the data at hand; the ends were measured in benchmarks/accuracy.py."""
+def _steps_of_training(panel: Panel, long: bool) -> int:
+    """Enough passes for the data at hand; long histories of few series repeat themselves."""
+    if long and len(panel) < FEW_SERIES:
+        return 300
     return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 1200))

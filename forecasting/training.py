@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from forecasting import transforms
+from forecasting.allocation import kept_memory
 from forecasting.calibration import conformal_correction
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import resolve
@@ -32,11 +33,34 @@ from forecasting.panel import Panel
 from forecasting.windows import Batch, Windows, WindowStream
 
 OnEpoch = Callable[[dict[str, Any]], None]
+NAMED_SERIES = 10
 
 # Series whose held-back origins are scored after every epoch, when training may stop early.
 WATCHED_SERIES = 512
-# Shares of the Theta forecast that validation chooses from.
+# Shares of the Theta forecast that validation chooses from, and forecasts it needs to choose.
+ENOUGH_TO_BLEND = 30
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+class LossError(TrainingError):
+    """A loss that is no number stopped the training of a member.
+
+    Attributes
+    ----------
+    member, step : where. series : ids of the batch's series, those at fault if they can be told.
+    state : the network's weights from before that step; none after it was taken up.
+    """
+
+    def __init__(
+        self, member: int, step: int, series: list[str], state: dict[str, torch.Tensor]
+    ) -> None:
+        self.member, self.step, self.series, self.state = member, step, series, state
+        shown = ", ".join(repr(i) for i in series[:NAMED_SERIES])
+        more = f" and {len(series) - NAMED_SERIES} more" if len(series) > NAMED_SERIES else ""
+        super().__init__(
+            f"the loss of member {member} is not a number at step {step}, in the batch of series "
+            f"{shown}{more}; look for extreme values in their y, or lower training.learning_rate"
+        )
 
 
 def fit(
@@ -122,7 +146,8 @@ def _threads(config: ForecasterConfig) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
     try:
-        yield
+        with kept_memory():
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -168,7 +193,7 @@ def _fit(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
         )
         backs = list(range(held, config.horizon - 1, -config.horizon))
-        if open_blend:
+        if open_blend and len(backs) * len(panel) >= ENOUGH_TO_BLEND:
             config = _blended(networks, panel, config, backs)
         swing, correction = _judge(networks, panel, config, backs)
     if not held or config.training.validation == "refit":
@@ -265,14 +290,45 @@ def _train_members(
     if watched is not None and config.training.patience is not None:
         watch = _watched_windows(watched, config, device, held)
     networks, best = [], []
+    batch = config.training.batch_size or 64
     for member in range(config.training.members):
         member_config = _member_config(config, member, steps)
-        network, stopped = _train_one(
-            windows, member_config, panel.schema, member, callbacks, record, device, phase, watch
-        )
+        while True:
+            member_config = member_config.replace(training={"batch_size": batch})
+            try:
+                network, stopped = _train_one(
+                    windows, member_config, panel.schema, member, callbacks, record, device, phase,
+                    watch,
+                )  # fmt: skip
+                break
+            except (RuntimeError, MemoryError) as error:
+                if batch == 1 or not out_of_memory(error):
+                    raise
+                # The members to come start with what fitted, so this is said once.
+                batch = _smaller_batch(batch, device)
         networks.append(network)
         best.append(stopped)
     return networks, int(np.median(best)) if watch is not None else None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error)
+
+
+def _smaller_batch(batch: int, device: torch.device) -> int:
+    smaller = max(batch // 2, 1)
+    warnings.warn(
+        f"out of memory on {device} with training.batch_size = {batch}: going on with {smaller}; "
+        "set it in the configuration to spare the attempt",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return smaller
 
 
 def _member_config(config: ForecasterConfig, member: int, steps: int | None) -> ForecasterConfig:
@@ -310,7 +366,9 @@ def _train_one(
         torch.manual_seed(settings.seed)
         module = ForecastModule(config, schema, windows.calendar)
         stream = WindowStream(windows, settings.batch_size or 64, epoch, settings.seed)
-        epochs = _Epochs(member, phase, total, settings.batch_size or 64, record, watch is not None)
+        epochs = _Epochs(
+            windows, member, phase, total, settings.batch_size or 64, record, watch is not None
+        )
         trainer = _trainer(config, device, [*callbacks, epochs])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -344,7 +402,7 @@ def _trainer(
             precision=precision,
             callbacks=callbacks,
             logger=False,
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -369,8 +427,16 @@ class _Epochs(pl.Callback):
     """Per epoch: one row of history, a check for a loss that is no number, the best weights."""
 
     def __init__(
-        self, member: int, phase: str, total: int, batch: int, record: OnEpoch, watches: bool
+        self,
+        windows: Windows,
+        member: int,
+        phase: str,
+        total: int,
+        batch: int,
+        record: OnEpoch,
+        watches: bool,
     ) -> None:
+        self.windows = windows
         self.member, self.phase, self.total, self.batch = member, phase, total, batch
         self.record, self.watches = record, watches
         self.best_loss, self.best_step, self.without_gain = math.inf, 0, 0
@@ -384,14 +450,12 @@ class _Epochs(pl.Callback):
         assert isinstance(module, ForecastModule)
         done = trainer.global_step - self.steps
         seconds = time.perf_counter() - self.since
+        fault = module.fault()
         loss, norm = module.drain()
         if done == 0:
             return
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss of member {self.member} is {loss} at step {trainer.global_step}; "
-                "lower training.learning_rate, or look for extreme values in y"
-            )
+        if fault is not None:
+            raise self._loss_error(module, self.steps + fault[0] + 1, *fault[1:])
         row: dict[str, Any] = {
             "phase": self.phase,
             "member": self.member,
@@ -406,6 +470,22 @@ class _Epochs(pl.Callback):
             row["val_loss"] = float(trainer.callback_metrics["val_loss"])
             self._keep_best(row["val_loss"], trainer, module)
         self.record(row)
+
+    def _loss_error(
+        self, module: ForecastModule, step: int, series: torch.Tensor, origin: torch.Tensor
+    ) -> LossError:
+        """Names the windows whose own loss is no number, else the whole batch."""
+        alone = []
+        with torch.no_grad():
+            for k in range(len(series)):
+                one = slice(k, k + 1)
+                loss = module.loss_of(self.windows.gather(series[one], origin[one]))
+                alone.append(bool(torch.isfinite(loss)))
+        good = torch.tensor(alone, device=series.device)
+        guilty = series[~good] if not good.all() else series
+        ids = [str(i) for i in self.windows.ids[torch.unique(guilty).cpu().numpy()]]
+        network = self.best_network(module)
+        return LossError(self.member, step, ids, network.state_dict())
 
     def _keep_best(self, loss: float, trainer: pl.Trainer, module: ForecastModule) -> None:
         if loss < self.best_loss:

@@ -23,7 +23,7 @@ import pandas as pd
 from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
 from pipelines import peers
-from pipelines.datasets import PublicSet, Task, load
+from pipelines.datasets import PublicSet, Task, inside, load
 from pipelines.task_scores import LEVELS, difference, score_task, summary
 
 Say = Callable[[str], None]
@@ -95,6 +95,7 @@ def run(
     peer_names: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
+    within: bool = False,
     cache: Path | None = CACHE,
     device: str = "auto",
     on_row: Callable[[Row], None] | None = None,
@@ -108,6 +109,7 @@ def run(
     models : which of `MODELS`. peer_names : which peers; None takes all that make sense.
     settings : of the forecaster, over the defaults, for every model (for ablations).
     root : the data folder; None takes ``$GATECAST_DATA``.
+    within : score inside the histories instead (`pipelines.datasets.inside`), to choose settings.
     cache : where peers' scores are kept; None computes them anew.
     on_row : called with each row as it is ready. say : called with one line per step.
 
@@ -126,7 +128,7 @@ def run(
             on_row(row)
 
     for name in names:
-        tasks = load(name, root=root)
+        tasks = [inside(t) if within else t for t in load(name, root=root)]
         of_set: list[Row] = []
         for task in tasks:
             for row in _run_task(task, models, peer_names, settings or {}, cache, device, say):
@@ -135,7 +137,7 @@ def run(
         if len(tasks) > 1:
             for row in averaged(tasks[0].about, of_set):
                 record(row)
-        for row in published(tasks[0].about):
+        for row in () if within else published(tasks[0].about):
             record(row)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Report(created, machine(), versions(), rows)

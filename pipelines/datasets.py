@@ -196,6 +196,24 @@ def load(name: str, *, root: str | Path | None = None) -> list[Task]:
     return [_tail_task(about, frame, static)]
 
 
+def inside(task: Task) -> Task:
+    """The same question asked inside the history: settings are chosen by it, test parts untouched.
+
+    The test part is cut off. What is forecast instead is the validation part where the set has
+    one, else the last rows of the history.
+    """
+    test = int(task.origins[0])
+    kept = task.train_back - test
+    origins = np.arange(kept, task.horizon - 1, -1) if kept else task.origins
+    return replace(
+        task,
+        name=f"{task.name}, inside the history",
+        full=task.full.truncate(test),
+        train_back=kept or test,
+        origins=origins,
+    )
+
+
 def _folder(about: PublicSet, root: str | Path | None) -> Path:
     root = root or os.environ.get(DATA_VARIABLE)
     if not root:

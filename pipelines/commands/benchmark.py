@@ -21,6 +21,9 @@ def benchmark(
     models: str = typer.Option("", help="Of ours: chosen, LSTM, GRU; default all three."),
     peers: str = typer.Option(None, help="Peers to compare with; default all that make sense."),
     changes: list[str] = SetOption,
+    inside: bool = typer.Option(
+        False, "--inside", help="Score the end of the histories instead: to choose settings by."
+    ),
     fresh: bool = typer.Option(False, "--fresh", help="Score the peers anew."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     report: Path = typer.Option(None, help="Write all results so far into this page."),
@@ -53,6 +56,7 @@ def benchmark(
                 models=[m.strip() for m in models.split(",") if m.strip()] or tuple(MODELS),
                 peer_names=None if peers is None else [p.strip() for p in peers.split(",")],
                 settings=override({}, changes or ()),
+                within=inside,
                 cache=None if fresh else CACHE,
                 device=device,
                 say=lambda line: progress.update(task, description=line),

@@ -108,11 +108,11 @@ def test_validation_takes_theta_where_it_is_exact_and_leaves_it_where_it_mislead
     steps = np.arange(60.0)
     from dataclasses import replace
 
-    panel = make_panel([60] * 4)
-    line = replace(panel, y=np.tile(1000.0 + 3.0 * steps, 4))
+    panel = make_panel([60] * 15)
+    line = replace(panel, y=np.tile(1000.0 + 3.0 * steps, 15))
     open_settings = settings(training={"validation": "holdout", "max_steps": 1}, season=1)
     open_settings = open_settings.replace(model={"blend": None})
-    flat = replace(panel, y=np.tile(np.where(steps % 2 == 0, 10.0, 1000.0), 4))
+    flat = replace(panel, y=np.tile(np.where(steps % 2 == 0, 10.0, 1000.0), 15))
     chosen = [fit(p, open_settings, device="cpu").config.model.blend for p in (line, flat)]
     assert chosen[0] is not None
     assert chosen[1] is not None
