@@ -167,4 +167,7 @@ def _steps_of_training(panel: Panel, long: bool) -> int:
     """Enough passes for the data at hand; long histories of few series repeat themselves."""
     if long and len(panel) < FEW_SERIES:
         return 300
+    if panel.schema.future and len(panel) >= FEW_SERIES:
+        # Every origin decodes the covariates of its whole horizon: a step costs several others.
+        return 400
     return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 1200))

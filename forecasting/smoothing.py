@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 
 # Smoothing constants tried; the one with the least squared one-step errors is taken per series.
 ALPHAS = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+# Series from which on memory and no longer the number of calls decides the time.
+MANY = 16
 # Share of the linear trend that goes on; the theta line of 0 and that of 2 in equal parts.
 DRIFT = 0.5
 
@@ -41,10 +43,10 @@ def theta(y: Array, mask: Array, season: int, horizon: int) -> Array:
     rows = y.shape[1]
     ahead = np.arange(horizon)
     pattern = _pattern(y, seen, season)
-    y = y - np.where(seen, pattern[:, np.arange(rows) % season], 0.0)
+    y = y - np.where(seen, np.take(pattern, np.arange(rows) % season, axis=1), 0.0)
     slope = DRIFT * _slope(y, seen)
     forecast = _smoothed(y, seen, slope)[:, None] + slope[:, None] * (ahead + 1)
-    return np.asarray(forecast + pattern[:, (rows + ahead) % season])
+    return np.asarray(forecast + np.take(pattern, (rows + ahead) % season, axis=1))
 
 
 def _pattern(y: Array, seen: Array, season: int) -> Array:
@@ -65,7 +67,7 @@ def _pattern(y: Array, seen: Array, season: int) -> Array:
         total += weight * y[:, span]
         number += weight * seen[:, span]
     inner = slice(half, rows - half)
-    first = np.where(seen.any(axis=1), seen.argmax(axis=1), 0)
+    first = seen.argmax(axis=1)
     whole = np.arange(rows - 2 * half) >= first[:, None]
     known = seen[:, inner] & whole & (number > 0.75 * season)
     rest = np.where(known, y[:, inner] - total / np.maximum(number, 1.0), 0.0)
@@ -104,19 +106,39 @@ def _smoothed(y: Array, seen: Array, slope: Array) -> Array:
     # About its drift the level of the smoothing stands still: what is missing repeats it.
     still = y - slope[:, None] * np.arange(rows)
     source = np.maximum.accumulate(np.where(seen, np.arange(rows), -1), axis=1)
-    first = np.where(seen.any(axis=1), seen.argmax(axis=1), 0)
+    first = seen.argmax(axis=1)
     still = np.take_along_axis(still, np.where(source < 0, first[:, None], source), axis=1)
-    start = still[:, :1]
-    keep = (1.0 - ALPHAS)[:, None]
-    # The recursion l(t) = a y(t) + (1 - a) l(t - 1), by doubling instead of step by step.
-    level = ALPHAS[:, None] * (still - start)[:, None]
+    # The first value observed is where the level starts: it is no forecast's error.
+    counted = seen & (np.arange(rows) > first[:, None])
+    run = _by_step if count >= MANY else _by_doubling
+    level, errors = run(still, counted)
+    best = errors.argmin(axis=1)
+    return np.asarray(level[np.arange(count), best] + slope * (rows - 1))
+
+
+def _by_step(still: Array, counted: Array) -> tuple[Array, Array]:
+    """Final levels and squared errors [N, A], one step after the other: least memory."""
+    weights, steps = np.ascontiguousarray(counted.T, np.float64), np.ascontiguousarray(still.T)
+    alphas = ALPHAS[:, None]
+    level = np.repeat(steps[:1], len(ALPHAS), axis=0)
+    errors = np.zeros_like(level)
+    for value, weight in zip(steps[1:], weights[1:], strict=True):
+        error = value - level
+        level += alphas * error
+        error *= error
+        error *= weight
+        errors += error
+    return level.T, errors.T
+
+
+def _by_doubling(still: Array, counted: Array) -> tuple[Array, Array]:
+    """The same in a few calls: l(t) = a y(t) + (1 - a) l(t - 1) over spans that double."""
+    start, keep = still[:, :1, None], (1.0 - ALPHAS)[:, None]
+    level = ALPHAS[:, None] * (still[:, None] - start)
     span = 1
-    while span < rows:
+    while span < still.shape[1]:
         level[..., span:] = level[..., span:] + keep**span * level[..., :-span]
         span *= 2
-    level += start[:, None]
-    errors = np.where(seen[:, None, 1:], still[:, None, 1:] - level[..., :-1], 0.0)
-    # The first value observed is where the level starts: it is no forecast's error.
-    errors[np.arange(rows - 1) < first[:, None, None].repeat(len(ALPHAS), 1)] = 0.0
-    best = (errors**2).sum(axis=2).argmin(axis=1)
-    return np.asarray(level[np.arange(count), best, -1] + slope * (rows - 1))
+    level += start
+    errors = (still[:, None, 1:] - level[..., :-1]) ** 2 * counted[:, None, 1:]
+    return level[..., -1], errors.sum(axis=2)

@@ -32,9 +32,10 @@ def plain_theta(y: np.ndarray, horizon: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("length", [2, 3, 17, 64])
-def test_it_equals_a_plain_loop_where_there_is_no_season(length: int) -> None:
+@pytest.mark.parametrize("count", [5, 20])
+def test_it_equals_a_plain_loop_where_there_is_no_season(count: int, length: int) -> None:
     rng = np.random.default_rng(length)
-    y = rng.normal(size=(5, length)).cumsum(axis=1)
+    y = rng.normal(size=(count, length)).cumsum(axis=1)
     found = theta(y, np.ones_like(y), 1, 4)
     np.testing.assert_allclose(found, [plain_theta(row, 4) for row in y], rtol=1e-8, atol=1e-8)
 
