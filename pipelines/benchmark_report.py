@@ -81,15 +81,15 @@ def markdown(reports: Sequence[Report]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown(path: Path, text: str) -> None:
-    """Put the tables between the markers of a page, or at the end of one without markers."""
+def write_markdown(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Put tables between the markers of a page, or at the end of one without markers."""
     page = path.read_text("utf-8") if path.is_file() else "# Accuracy\n"
-    if BEGIN in page and END in page:
-        head, tail = page.split(BEGIN)[0], page.split(END, 1)[1]
+    if begin in page and end in page:
+        head, tail = page.split(begin)[0], page.split(end, 1)[1]
     else:
         head, tail = page.rstrip("\n") + "\n\n", "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", "utf-8")
+    path.write_text(f"{head}{begin}\n{text}{end}{tail}", "utf-8")
 
 
 def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -15,7 +15,7 @@ from forecasting import metrics
 from forecasting.baselines import forward_fill, naive_arrays
 from forecasting.errors import DataError
 from pipelines import datasets
-from pipelines.datasets import Task, expand, load, registry
+from pipelines.datasets import Task, expand, inside, load, registry
 
 DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
@@ -162,6 +162,23 @@ def test_rounds_with_many_origins_equal_one_origin_at_a_time(
             k += 1
     assert k == 5
     assert sum(len(p) for p, _, _ in short.rounds(100, every=2)) == 3
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["m1_yearly", "vic_elec", "etth1"])
+def test_inside_the_history_no_row_of_the_test_part_is_left(name: str) -> None:
+    task = load(name)[0]
+    within = inside(task)
+    test = int(task.origins[0])
+    assert (within.full.lengths == task.full.lengths - test).all()
+    np.testing.assert_array_equal(within.full.y, task.full.truncate(test).y)
+    assert within.train_back >= within.origins[0] >= within.horizon
+    if name == "etth1":
+        np.testing.assert_array_equal(within.train.y, task.train.y)
+        assert len(within.origins) == 2880 - 96 + 1
+    _, actual, _ = next(iter(within.rounds()))
+    assert actual.shape[1] == task.horizon
+    assert np.isfinite(actual).all()
 
 
 def test_names_expand_to_sets_and_unknown_ones_are_refused() -> None:
