@@ -61,6 +61,10 @@ unit: $(DEV) ## Run the tests but the slow ones; PYTEST_ARGS adds options
 slow: $(DEV) ## Run the slow tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
+.PHONY: year
+year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on real data
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/pipelines/test_year.py --timeout 3600 $(PYTEST_ARGS)
+
 .PHONY: lock
 # Pins of groups that are not installed here stay as they are.
 lock: $(DEV) ## Write constraints.txt from what is installed in .venv

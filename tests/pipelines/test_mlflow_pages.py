@@ -1,0 +1,177 @@
+"""MLflow's own pages in a real browser: runs side by side, curves, and the model's story.
+
+With ``GATECAST_PICTURES=FOLDER`` the pages are also kept as the pictures of the docs; with
+``GATECAST_PICTURES_HOME=.gatecast`` they show an experiment that was trained elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import ExperimentConfig
+from pipelines.registry import CHAMPION, Registry
+from pipelines.service import ui_command_line
+from pipelines.state import HOME_VARIABLE
+from pipelines.tracking import Tracker
+from pipelines.train import Outcome, open_tracker
+from tests.browser import Page, chromium, executable
+
+PICTURES, OTHER_HOME = "GATECAST_PICTURES", "GATECAST_PICTURES_HOME"
+START_SECONDS = 120.0
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(executable() is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def tracker(state: Path, request: pytest.FixtureRequest) -> Iterator[Tracker]:
+    """The small experiment's place in MLflow; or another's, for the pictures."""
+    if OTHER_HOME not in os.environ:
+        outcome: Outcome = request.getfixturevalue("outcome")
+        make: Callable[..., ExperimentConfig] = request.getfixturevalue("experiment")
+        assert outcome.promoted
+        yield open_tracker(make())
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, os.environ[OTHER_HOME])
+        name = os.environ.get("GATECAST_PICTURES_NAME", "m3-monthly")
+        yield Tracker.open(name, system_metrics=False)
+
+
+@pytest.fixture(scope="module")
+def server(tracker: Tracker) -> Iterator[str]:
+    """The address of MLflow's pages on the experiment's store, as `gatecast ui` starts them."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        ui_command_line("127.0.0.1", port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{url}/health"):
+            assert time.monotonic() < deadline, "MLflow's pages did not start"
+            time.sleep(0.5)
+        yield url
+        process.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def page(server: str) -> Iterator[Page]:
+    with chromium(width=1600, height=1000) as tab:
+        # MLflow remembers in the browser which of its faces to show, and opens its assistant once.
+        tab.open(f"{server}/health")
+        tab.wait("OK")
+        for key, value in (
+            ("mlflow.assistant.panelOpen", "false"),
+            ("mlflow.assistant.fab.autoOpenedOnFirstLoad", "true"),
+            ("mlflow.workflowType", "machine_learning"),
+        ):
+            tab.run(f"localStorage.setItem({key!r}, JSON.stringify({json.dumps(value)}))")
+        yield tab
+
+
+def keep(page: Page, name: str) -> None:
+    """The page as a picture of the docs, when they are asked for."""
+    if PICTURES in os.environ:
+        time.sleep(4)  # charts draw themselves after their text is there
+        page.picture(Path(os.environ[PICTURES]) / f"{name}.png")
+
+
+def models(tracker: Tracker) -> dict[str, str]:
+    """Candidate or baseline → its run in the latest pipeline that trained."""
+    runs = tracker.client.search_runs([tracker.experiment_id], order_by=["start_time DESC"])
+    pipeline = next(r for r in runs if r.data.tags.get("kind") == "pipeline")
+    return {
+        run.data.tags["candidate"]: run.info.run_id
+        for run in runs
+        if run.data.tags.get("mlflow.parentRunId") == pipeline.info.run_id
+        and run.data.tags.get("kind") in ("candidate", "baseline")
+    }
+
+
+def test_the_runs_of_networks_and_baselines_stand_in_one_table(
+    page: Page, server: str, tracker: Tracker
+) -> None:
+    names = models(tracker)
+    assert {"gru", "lstm", "seasonal_naive"} <= set(names)
+    query = urllib.parse.quote("tags.kind IN ('candidate', 'baseline')")
+    page.open(f"{server}/#/experiments/{tracker.experiment_id}/runs?searchFilter={query}")
+    shown = page.wait("seasonal_naive", "Run Name")
+    assert "gru · gru" in shown
+    assert "lstm · lstm" in shown
+    keep(page, "mlflow-runs")
+
+
+def test_runs_compare_side_by_side_with_the_same_metrics(
+    page: Page, server: str, tracker: Tracker
+) -> None:
+    chosen = list(models(tracker).values())
+    runs = urllib.parse.quote(json.dumps(chosen))
+    experiments = urllib.parse.quote(json.dumps([tracker.experiment_id]))
+    page.open(f"{server}/#/compare-runs?runs={runs}&experiments={experiments}")
+    shown = page.wait("Parallel Coordinates Plot", "smape", "coverage_80")
+    assert f"Comparing {len(chosen)} Runs" in shown
+    keep(page, "mlflow-compare")
+
+
+def test_the_error_by_horizon_step_is_a_curve(page: Page, server: str, tracker: Tracker) -> None:
+    run = models(tracker)["gru"]
+    page.open(f"{server}/#/experiments/{tracker.experiment_id}/runs/{run}/model-metrics")
+    page.wait("horizon/smape", "train_loss", "windows_per_s")
+    drawn = "document.querySelectorAll('.js-plotly-plot, canvas').length"
+    deadline = time.monotonic() + 60
+    while not page.run(drawn):
+        assert time.monotonic() < deadline, "no chart was drawn"
+        time.sleep(0.5)
+    keep(page, "mlflow-curves")
+
+
+def test_the_pictures_of_a_run_are_there(page: Page, server: str, tracker: Tracker) -> None:
+    run = models(tracker)["gru"]
+    base = f"{server}/#/experiments/{tracker.experiment_id}/runs/{run}/artifacts"
+    page.open(f"{base}/fans.png")
+    page.wait("fans.png")
+    wide = "[...document.querySelectorAll('img')].some(i => i.naturalWidth > 300)"
+    deadline = time.monotonic() + 60
+    while not page.run(wide):
+        assert time.monotonic() < deadline, "the fan charts were not shown"
+        time.sleep(0.5)
+    keep(page, "mlflow-fans")
+
+
+def test_the_models_page_names_the_champion_and_why(
+    page: Page, server: str, tracker: Tracker
+) -> None:
+    name = tracker.experiment
+    champion = Registry(tracker.client).version(name, CHAMPION)
+    page.open(f"{server}/#/models/{name}")
+    page.wait("@ champion", "promoted")
+    keep(page, "mlflow-model")
+    page.open(f"{server}/#/models/{name}/versions/{champion.version}")
+    shown = page.wait("champion", "The gate", "seasonal_naive", "80 % coverage")
+    assert "promoted: " in shown
+    keep(page, "mlflow-version")
