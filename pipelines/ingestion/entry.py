@@ -11,6 +11,7 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.engine import clean
 from pipelines.ingestion.fast import (
     clean_parquet,
+    clean_raw,
     clean_table,
     dictionary_columns,
     may_be_fast,
@@ -56,7 +57,8 @@ def ingest(
     result = fast_way(source, config)
     if result is None:
         raw, settled = read(source, config)
-        result = IngestResult(clean(raw, settled, _name(source)), settled)
+        found = clean_raw(raw, settled) if may_be_fast(settled) else None
+        result = IngestResult(found or clean(raw, settled, _name(source)), settled)
     if horizon is not None:
         note_future(result.clean, horizon)
     if strict:

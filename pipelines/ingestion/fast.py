@@ -7,7 +7,7 @@ y and one start per series. Whatever is not clean in every respect is left to th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueC
 from pipelines.ingestion.engine import Clean
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.naming import fold
-from pipelines.ingestion.raw import is_text
+from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.stamps import DAY
 from pipelines.ingestion.steps import common_alias, find_steps
 from pipelines.ingestion.values import SENTINELS
@@ -73,6 +73,17 @@ def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
         return None
     batches = iter(table.select(names).to_batches(BATCH))
     return _clean(batches, table.num_rows, names, config, {"kind": "table in memory"})
+
+
+def clean_raw(raw: Raw, config: DataConfig) -> Clean | None:
+    """The clean table of what a source handed over; None when it has to go the long way."""
+    table = raw.table.rename_columns([n.strip() for n in raw.names])
+    names = _columns(table.schema, config)
+    if names is None:
+        return None
+    batches = iter(table.select(names).to_batches(BATCH))
+    found = _clean(batches, table.num_rows, names, config, dict(raw.facts))
+    return replace(found, removed_lines=raw.removed) if found is not None else None
 
 
 def dictionary_columns(schema: pa.Schema, config: DataConfig) -> list[str]:
@@ -149,29 +160,37 @@ def _take(scan: _Scan, batch: pa.RecordBatch, integer: bool) -> None:
     key, ds = batch.column(0), _stamps(batch.column(1))
     if key.null_count:
         raise _NotCleanError
-    if not pa.types.is_dictionary(key.type):
-        key = key.dictionary_encode()
-    codes = key.indices.to_numpy()
-    new = np.empty(count, bool)
-    np.not_equal(codes[1:], codes[:-1], out=new[1:])
-    first = key.dictionary[int(codes[0])].as_py()
+    new, first = np.empty(count, bool), key[0].as_py()
     new[0] = scan.row == 0 or first != scan.last
+    _changes(key, new[1:])
     heads = np.flatnonzero(new)
     if scan.freq is None:
         scan.freq = _frequency(ds, heads, scan.config, integer)
     _check_steps(scan, ds, new, heads)
     if len(heads):
-        scan.names.append(key.dictionary.take(pa.array(codes[heads])))
+        scan.names.append(key.take(pa.array(heads)).cast(pa.large_string()))
         scan.begins.append(heads + scan.row)
         scan.starts.append(ds[heads])
         scan.start, scan.position = int(ds[heads[-1]]), count - 1 - int(heads[-1])
     else:
         scan.position += count
-    scan.last = key.dictionary[int(codes[-1])].as_py()
+    scan.last = key[count - 1].as_py()
     scan.stamp = int(ds[-1])
     out = scan.y[scan.row : scan.row + count]
     _values(batch.column(2), out)
     scan.row += count
+
+
+def _changes(key: pa.Array, out: Array) -> None:
+    """Where an id differs from the one in the row before, into place."""
+    if pa.types.is_dictionary(key.type):
+        key = key.indices
+    if is_text(key.type):
+        differs = pc.not_equal(key.slice(1), key.slice(0, len(key) - 1))
+        out[:] = differs.to_numpy(zero_copy_only=False)
+    else:
+        codes = key.to_numpy()
+        np.not_equal(codes[1:], codes[:-1], out=out)
 
 
 def _stamps(column: pa.Array) -> Array:
@@ -244,7 +263,9 @@ def _values(column: pa.Array, out: Array) -> None:
         if column.null_count:
             column = pc.fill_null(column, pa.scalar(float("nan"), column.type))
         out[:] = column.to_numpy()
-    low, high = np.fmin.reduce(out), np.fmax.reduce(out)
+    low, high = out.min(), out.max()
+    if low != low:
+        low, high = np.fmin.reduce(out), np.fmax.reduce(out)
     if np.isinf(low) or np.isinf(high):
         raise _NotCleanError
     if low <= -9.0 and np.isin(out, SENTINELS).any():
@@ -271,8 +292,10 @@ def _finish(
         raise _NotCleanError
     if config.freq is None:
         freq = Frequency.parse(common_alias(freq, start))
+    aside = [n for n in facts.get("all columns", ()) if n not in names]
+    if aside:
+        facts["columns left aside"] = aside[:100]
     facts |= {
-        "all columns": names,
         "stamps": "integers, read as step" if integer else "typed",
         "zone": tz or "none: stamps are wall clock",
         "checked": "in one pass: every id, every step and every value",
@@ -298,7 +321,7 @@ def _finish(
 
 def _ids(scan: _Scan, config: DataConfig) -> Array:
     """The names, when each stands in one block and none needs mending."""
-    texts = pa.concat_arrays([n.cast(pa.large_string()) for n in scan.names])
+    texts = pa.concat_arrays(scan.names)
     longest = pc.max(pc.utf8_length(texts)).as_py() or 0
     blank = pc.match_substring_regex(texts, "^$|^\\s|\\s$|\\s\\s|[\\t\\n\\r\u00a0]")
     if longest > config.ids.max_length or pc.any(blank).as_py():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from forecasting.calendar import Frequency
 from pipelines.ingestion.config import FlagConfig
 from pipelines.ingestion.ledger import Ledger
-from pipelines.ingestion.segments import bounds, medians, reduce, runs
+from pipelines.ingestion.segments import bounds, medians, middles, reduce, runs, sort_segments
 from pipelines.ingestion.table import Table
 
 Array = npt.NDArray[Any]
@@ -69,16 +69,18 @@ def _flat(
     count = len(table.ids)
     offsets = bounds(codes, count)
     starts, lengths = runs(values, offsets)
+    pairs = np.maximum(np.diff(offsets) - 1, 0)
+    # Of n rows in r runs, n - r repeat the row before them.
+    equal = pairs + 1 - np.bincount(codes[starts], minlength=count)
+    candidates = lengths >= (config.flat or SHORTEST_FLAT)
+    starts, lengths = starts[candidates], lengths[candidates]
     owner = codes[starts]
-    if config.flat:
-        long = lengths >= config.flat
-    else:
-        pairs = np.maximum(np.diff(offsets) - 1, 0)
-        equal = np.bincount(owner, weights=lengths - 1, minlength=count)
+    long = np.ones(len(starts), bool)
+    if not config.flat:
         # How often a neighbour repeats its value, were this run not there.
         share = (equal[owner] - (lengths - 1) + 1) / (pairs[owner] - (lengths - 1) + 2)
         likely = np.log(np.maximum(pairs[owner], 2)) / -np.log(np.clip(share, 1e-6, 1 - 1e-9))
-        long = lengths >= np.maximum(SHORTEST_FLAT, 3 + 3 * likely)
+        long = lengths >= 3 + 3 * likely
     long &= lengths < np.diff(offsets)[owner]
     if not long.any():
         return nothing
@@ -112,8 +114,10 @@ def _spikes(
     # Only series that have such a value are looked at more closely.
     rows = np.flatnonzero((np.bincount(codes[far], minlength=count) > 0)[codes])
     local = values[rows] - _neighbours(values[rows], codes[rows])
-    spread = _spread(local, codes[rows], count)
-    lonely = np.abs(local) > config.spike_size * spread[codes[rows]]
+    size = np.abs(local)
+    number = np.bincount(codes[rows], minlength=count)
+    spread = _sigma(medians(size, codes[rows], count), size, codes[rows], number)
+    lonely = size > config.spike_size * spread[codes[rows]]
     found = at[rows[lonely & far[rows]]]
     gone = config.spikes == "missing"
     ledger.note(
@@ -131,27 +135,27 @@ def far_from_all(values: Array, codes: Array, count: int, size: float) -> Array:
     Far: by more than ``size`` robust sigmas. Alone: three times as far as all but the furthest
     per cent (two at least), since the tails of sales and counts are long by nature.
     """
-    number = np.bincount(codes, minlength=count)
+    offsets = bounds(codes, count)
+    number = np.diff(offsets)
     distance = np.abs(values - medians(values, codes, count)[codes])
-    order = np.lexsort((distance, codes))
-    ends = np.cumsum(number)
+    ranked = sort_segments(distance, offsets)
     few = np.maximum(np.ceil(0.01 * number).astype(np.int64), 2)
-    usual = np.full(count, np.inf)
     enough = number >= FEWEST_FOR_SPIKES
-    usual[enough] = distance[order][ends[enough] - 1 - few[enough]]
-    alone = distance > ALONE * usual[codes]
-    if not alone.any():
-        return alone
-    return alone & (distance > size * _spread(distance, codes, count)[codes])
+    limit = np.full(count, np.inf)
+    limit[enough] = ALONE * ranked[offsets[1:][enough] - 1 - few[enough]]
+    furthest = np.full(count, -np.inf)
+    furthest[enough] = ranked[offsets[1:][enough] - 1]
+    if not (furthest > limit).any():
+        return np.zeros(len(values), bool)
+    limit = np.maximum(limit, size * _sigma(middles(ranked, offsets), distance, codes, number))
+    return np.asarray(distance > limit[codes])
 
 
-def _spread(distance: Array, codes: Array, count: int) -> Array:
+def _sigma(middle: Array, size: Array, codes: Array, number: Array) -> Array:
     """Robust sigma per series; of the mean distance where most distances are zero."""
-    size = np.abs(distance)
-    sigma = 1.4826 * medians(size, codes, count)
-    number = np.maximum(np.bincount(codes, minlength=count), 1)
-    mean = np.bincount(codes, weights=np.minimum(size, 1e300), minlength=count) / number
-    return np.where(sigma > 0, sigma, 1.2533 * mean)
+    total = np.bincount(codes, weights=np.minimum(size, 1e300), minlength=len(number))
+    sigma = 1.4826 * middle
+    return np.where(sigma > 0, sigma, 1.2533 * total / np.maximum(number, 1))
 
 
 def _neighbours(values: Array, codes: Array) -> Array:
@@ -181,12 +185,13 @@ def _units(
     used = np.flatnonzero(values != 0)
     if len(used) < 2 * width:
         return
-    codes = codes[used]
-    size = np.log(np.abs(values[used]))
-    threshold = np.log(config.unit_factor)
-    jump = np.flatnonzero(
-        (np.abs(np.diff(size)) > threshold) & (codes[1:] == codes[:-1])
-    ) + 1  # fmt: skip
+    size, codes = np.abs(values[used]), codes[used]
+    factor = config.unit_factor
+    leap = (size[1:] > factor * size[:-1]) | (size[:-1] > factor * size[1:])
+    jump = np.flatnonzero(leap & (codes[1:] == codes[:-1])) + 1
+    if not len(jump):
+        return
+    size, threshold = np.log(size), np.log(factor)
     begin, end = jump - width, jump + width - 1
     inside = (begin >= 0) & (end < len(size))
     jump, begin, end = jump[inside], begin[inside], end[inside]

@@ -67,14 +67,44 @@ def runs(values: Array, offsets: Array) -> tuple[Array, Array]:
     return starts, np.diff(np.concatenate([starts, [len(values)]]))
 
 
-def medians(values: Array, codes: Array, count: int) -> Array:
-    """Median per series of values without NaN; NaN for a series without any."""
-    order = np.lexsort((values, codes))
-    values, offsets = values[order], bounds(codes, count)
+def sort_segments(values: Array, offsets: Array) -> Array:
+    """Values sorted within each series, in place of the unsorted ones.
+
+    Series of like length are sorted together as the rows of a matrix: there are as many matrices
+    as powers of two between the shortest length and the longest.
+    """
     sizes = np.diff(offsets)
-    out = np.full(count, np.nan)
+    out = np.empty_like(values)
+    classes = np.ceil(np.log2(np.maximum(sizes, 1))).astype(np.int64)
+    for power in np.unique(classes[sizes > 0]).tolist():
+        members = np.flatnonzero((classes == power) & (sizes > 0))
+        own = sizes[members]
+        width = int(own.max())
+        if bool((own == width).all()):
+            rows = offsets[:-1][members][:, None] + np.arange(width)
+            out[rows] = np.sort(values[rows], axis=1)
+            continue
+        inside = np.arange(width) < own[:, None]
+        rows = (offsets[:-1][members][:, None] + np.arange(width))[inside]
+        block = np.full((len(members), width), np.inf)
+        block[inside] = values[rows]
+        block.sort(axis=1)
+        out[rows] = block[inside]
+    return out
+
+
+def middles(ranked: Array, offsets: Array) -> Array:
+    """Median per series of `sort_segments`' values; NaN for a series without any."""
+    sizes = np.diff(offsets)
+    out = np.full(len(sizes), np.nan)
     has = sizes > 0
     low = offsets[:-1][has] + (sizes[has] - 1) // 2
     high = offsets[:-1][has] + sizes[has] // 2
-    out[has] = 0.5 * (values[low] + values[high])
+    out[has] = 0.5 * (ranked[low] + ranked[high])
     return out
+
+
+def medians(values: Array, codes: Array, count: int) -> Array:
+    """Median per series of values without NaN, sorted by series; NaN for a series without any."""
+    offsets = bounds(codes, count)
+    return middles(sort_segments(values, offsets), offsets)

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database, masked, read_database
+from pipelines.ingestion.encodings import decompress, is_packed
 from pipelines.ingestion.mapping import settle, wanted_columns
 from pipelines.ingestion.raw import Raw, is_text
-from pipelines.ingestion.textfile import decompress, read_text
+from pipelines.ingestion.textfile import read_text
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
@@ -55,7 +56,7 @@ def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
         return _from_table(_joined(tables, text), facts, config)
     raws = []
     for path in paths:
-        raw, config = read_text(decompress(_bytes(filesystem, path), path), path, config)
+        raw, config = read_text(_text_buffer(filesystem, path), path, config)
         raws.append(raw)
     return (_together(raws, paths) if len(raws) > 1 else raws[0]), config
 
@@ -119,6 +120,18 @@ def _kind(paths: list[str], filesystem: Any, config: DataConfig) -> str:
     if head[:4] == b"PK\x03\x04":
         raise DataError(f"{paths[0]} is an archive or a spreadsheet; export its table as CSV")
     return "csv"
+
+
+def _text_buffer(filesystem: Any, path: str) -> pa.Buffer:
+    """The bytes of a text; those of a local file stay where they are."""
+    if _is_local(filesystem):
+        try:
+            mapped = pa.memory_map(path).read_buffer()
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
+        if not is_packed(mapped[: min(len(mapped), 8)].to_pybytes()):
+            return mapped
+    return pa.py_buffer(decompress(_bytes(filesystem, path), path))
 
 
 def _bytes(filesystem: Any, path: str) -> bytes:

@@ -65,17 +65,21 @@ class Stamps:
         """[T] int64, one per row."""
         if self.index is None:
             return self.values
+        if not len(self.values):
+            return np.full(len(self.index), NAT)
         if (self.index < 0).any():
             return np.where(self.index < 0, NAT, self.values[self.index])
         return np.asarray(self.values[self.index])
 
     def row_zones(self) -> Array:
         """[T] the zone of each row."""
-        return self.zone if self.index is None else self.zone[self.index]
+        if self.index is None:
+            return self.zone
+        return self.zone[self.index] if len(self.zone) else np.full(len(self.index), NAIVE)
 
     def text(self, rows: Array) -> list[str | None]:
         """What stood in some rows."""
-        if self.texts is None:
+        if self.texts is None or not len(self.texts):
             return [None] * len(rows)
         index = rows if self.index is None else self.index[rows]
         at = pa.array(np.where(index < 0, 0, index))

@@ -29,14 +29,17 @@ def swallow(content: bytes, name: str = "t.csv", **values: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)
+        result = refused = None
         try:
             result = ingest(DataConfig.parse(values), source=path)
         except GatecastError as error:
-            assert str(error)
-            assert len(str(error)) < 3000
-            return
-        check(result.report.to_dict(), result.frame)
-        result.panel()
+            refused = str(error)
+    if result is None:
+        assert refused
+        assert len(refused) < 3000
+        return
+    check(result.report.to_dict(), result.frame)
+    result.panel()
 
 
 def check(report: dict[str, Any], frame: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.cli import main
+from pipelines import cli
 from pipelines.ingestion import DataConfig, ingest
 from pipelines.ingestion.output import tables, write_result
 
@@ -18,9 +18,10 @@ CONFIGS = Path(__file__).parent / "messy"
 
 
 def gatecast(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(cli, "COMMANDS", ("ingest", "doctor"))
     monkeypatch.setattr(sys, "argv", ["gatecast", "ingest", *arguments])
     with pytest.raises(SystemExit) as raised:
-        main()
+        cli.main()
     return int(raised.value.code or 0)
 
 

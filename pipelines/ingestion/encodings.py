@@ -1,0 +1,101 @@
+"""From packed bytes in any encoding to UTF-8."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import re
+
+import charset_normalizer
+import zstandard
+
+from forecasting.errors import DataError
+
+SAMPLE = 1 << 18
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether the first bytes are those of an archive that `decompress` opens."""
+    return head.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\x00"))
+
+
+def decompress(data: bytes, name: str) -> bytes:
+    """The bytes themselves, whatever they were packed with; told by their first bytes."""
+    try:
+        if data[:2] == b"\x1f\x8b":
+            return gzip.decompress(data)
+        if data[:4] == b"\x28\xb5\x2f\xfd":
+            return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
+        if data[:3] == b"BZh":
+            return bz2.decompress(data)
+        if data[:6] == b"\xfd7zXZ\x00":
+            return lzma.decompress(data)
+    except (OSError, EOFError, ValueError, zstandard.ZstdError, lzma.LZMAError) as error:
+        raise DataError(f"{name}: its compressed content is damaged ({error})") from None
+    return data
+
+
+def detect_encoding(data: bytes, name: str) -> str:
+    """The encoding of a text; `DataError` when the bytes are no text."""
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return encoding
+    sample = data[:SAMPLE]
+    if b"\x00" in sample:
+        even, odd = sample[::2].count(0), sample[1::2].count(0)
+        if max(even, odd) > 0.3 * len(sample) / 2 and min(even, odd) < 0.05 * len(sample):
+            return "utf-16-be" if even > odd else "utf-16-le"
+        at = data.index(b"\x00")
+        raise DataError(
+            f"{name} is no text table: byte {at} is zero; name the format (parquet, arrow) or "
+            "export it as CSV"
+        )
+    if looks_binary(sample):
+        raise DataError(f"{name} is no text table: it begins with control characters")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        window = data[max(0, error.start - SAMPLE // 2) : error.start + SAMPLE // 2]
+        best = charset_normalizer.from_bytes(window).best()
+        guess = best.encoding if best else "cp1252"
+        # Western code pages differ in a handful of signs; cp1252 holds all that are printed.
+        western = re.match(
+            r"latin|iso8859|cp125[0247]|cp437|cp85|mac|hp_|cp1140|cp500|cp037", guess
+        )
+        return "cp1252" if western or guess in ("utf_8", "ascii") else guess
+    return "utf-8"
+
+
+def looks_binary(sample: bytes) -> bool:
+    """Whether there are zero bytes, or control characters that no text has."""
+    allowed = (9, 10, 12, 13, 26)
+    control = sum(sample.count(bytes([c])) for c in range(1, 32) if c not in allowed)
+    return b"\x00" in sample or control > 0.01 * len(sample)
+
+
+def to_utf8(data: bytes, encoding: str, name: str) -> bytes:
+    """The text in UTF-8, without a byte-order mark."""
+    try:
+        if codecs.lookup(encoding).name == "utf-8":
+            return data[3:] if data.startswith(codecs.BOM_UTF8) else data
+        # cp1252 leaves five bytes undefined, which Latin-1 reads as control characters.
+        text = data.decode(encoding, "strict")
+    except LookupError:
+        raise DataError(f"csv.encoding = {encoding!r} is not known") from None
+    except UnicodeDecodeError as error:
+        if encoding != "cp1252":
+            raise DataError(
+                f"{name} is not {encoding}: byte {error.start} ({error.reason})"
+            ) from None
+        text = data.decode("latin-1")
+    return text.lstrip("\ufeff").encode("utf-8")
