@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import sys
 
-from pipelines.cli import main
+import typer
+
+from forecasting.errors import GatecastError
+from pipelines.commands.benchmark import register
 
 if __name__ == "__main__":
-    sys.argv.insert(1, "benchmark")
-    main()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    register(app)
+    try:
+        app()
+    except GatecastError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -274,7 +274,8 @@ class TrainingConfig(Settings):
     validation: Literal["refit", "holdout", "none"] = Field(
         "refit",
         description="hold back the end of each history to score members, stop early and calibrate; "
-        "then train again on everything (refit) or keep what was trained (holdout)",
+        "then train again on everything (refit; a single judged member forecasts along where it "
+        "has read nearly all) or keep what was trained (holdout)",
     )
     validation_windows: Positive = Field(2, description="horizons per series held back")
     patience: Positive | None = Field(None, description="epochs without gain before stopping")

@@ -35,6 +35,8 @@ from forecasting.windows import Batch, Windows, WindowStream
 OnEpoch = Callable[[dict[str, Any]], None]
 NAMED_SERIES = 10
 
+# Share of the typical history that may be held back from networks that forecast all the same.
+KEPT_SHARE = 0.125
 # Series whose held-back origins are scored after every epoch, when training may stop early.
 WATCHED_SERIES = 512
 # Shares of the Theta forecast that validation chooses from, and forecasts it needs to choose.
@@ -197,10 +199,18 @@ def _fit(
             config = _blended(networks, panel, config, backs)
         swing, correction = _judge(networks, panel, config, backs)
     if not held or config.training.validation == "refit":
+        judged, known = networks, panel.schema
         panel = replace(panel, schema=fitted_schema(panel))
+        # A single network's forecasts swing with its start. Where little was held back from the
+        # judged one, it forecasts along: an ensemble of two at no more training.
+        share = held / max(float(np.median(panel.lengths)), 1.0)
+        alone = config.training.members == 1 and known == panel.schema
+        kept = judged if alone and share <= KEPT_SHARE else []
         networks, _ = _train_members(
-            panel, config, callbacks, record, where, steps=best_steps, phase="final"
-        )
+            panel, config, callbacks, record, where, steps=best_steps, phase="final",
+            first=len(kept),
+        )  # fmt: skip
+        networks = [*kept, *networks]
     return Forecaster(
         config=config,
         schema=panel.schema,
@@ -283,15 +293,19 @@ def _train_members(
     steps: int | None = None,
     watched: Panel | None = None,
     held: int = 0,
+    first: int = 0,
 ) -> tuple[list[ForecastNetwork], int | None]:
-    """Every member's averaged network, and the median of their best numbers of steps."""
+    """Every member's averaged network, and the median of their best numbers of steps.
+
+    ``first`` is the number of the first: seed, loss and cell go by it.
+    """
     windows = Windows(panel, config, device)
     watch = None
     if watched is not None and config.training.patience is not None:
         watch = _watched_windows(watched, config, device, held)
     networks, best = [], []
     batch = config.training.batch_size or 64
-    for member in range(config.training.members):
+    for member in range(first, first + config.training.members):
         member_config = _member_config(config, member, steps)
         while True:
             member_config = member_config.replace(training={"batch_size": batch})

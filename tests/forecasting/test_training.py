@@ -142,7 +142,7 @@ def test_held_back_values_reach_neither_weights_nor_stopping_nor_scaling() -> No
 
 
 def test_refit_trains_again_on_everything() -> None:
-    panel = make_panel([60, 50])
+    panel = make_panel([40, 30])
     refitted = fit(panel, _validated(), device="cpu")
     phases = [row["phase"] for row in refitted.history]
     assert phases == ["validation"] * 3 + ["final"] * 3
@@ -151,6 +151,15 @@ def test_refit_trains_again_on_everything() -> None:
     assert plain.swing == {}
     assert plain.correction is None
     assert refitted.swing["min"] <= refitted.swing["median"] <= refitted.swing["max"]
+
+
+def test_a_judged_network_that_has_read_nearly_all_forecasts_along() -> None:
+    panel = make_panel([200, 180])
+    pair = fit(panel, _validated(), device="cpu")
+    assert [n.config.training.seed for n in pair.networks] == [0, 1]
+    asked = fit(panel, _validated(members=2), device="cpu")
+    assert len(asked.networks) == 2
+    assert len(fit(panel, _validated(validation="holdout"), device="cpu").networks) == 1
 
 
 @pytest.mark.parametrize("head", ["quantiles", "student_t"])
