@@ -1,0 +1,101 @@
+"""``gatecast forecast``: every series of a table, into a file or a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from forecasting.errors import ConfigError
+from pipelines.commands.common import CONFIG_SUFFIXES, SetOption, tell
+
+if TYPE_CHECKING:
+    from pipelines.config import ExperimentConfig
+    from pipelines.score import Written
+
+SHOWN = 10  # series that could not be forecast, named on the terminal
+EXIT_FAILED = 1
+
+
+def register(app: typer.Typer) -> None:
+    app.command("forecast")(forecast_command)
+
+
+def forecast_command(
+    what: str = typer.Argument(
+        ..., metavar="CONFIG|NAME", help="A YAML config, or a registered model (NAME@VERSION)."
+    ),
+    sets: list[str] | None = SetOption,
+    data: str | None = typer.Option(None, "--data", help="A table to read instead of data.source."),
+    model: str | None = typer.Option(
+        None, "--model", help="NAME or NAME@VERSION; default: the config's champion."
+    ),
+    out: str | None = typer.Option(
+        None,
+        "--out",
+        help="A .parquet or .csv file, a folder/, or a database URL; default: forecast.output, "
+        "else .gatecast/forecasts/NAME/.",
+    ),
+    table: str | None = typer.Option(None, "--table", help="Of the database; default: forecasts."),
+    problems: Path | None = typer.Option(
+        None, "--problems", help="Also write the series that could not be forecast: .csv/.parquet"
+    ),
+) -> None:
+    """Forecast every series of a table with the champion; run again after a crash, it goes on.
+
+    Exit code 1 when more series than gate.max_refused could not be forecast.
+
+    Examples: `gatecast forecast configs/m3_monthly.yaml --out forecasts.parquet`,
+    `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`
+    """
+    from pipelines.config import load_config
+    from pipelines.score import forecast
+
+    if what.endswith(CONFIG_SUFFIXES):
+        config = load_config(what, sets or ())
+    else:
+        config = model_config(what, sets, needs_source=data is None)
+        model = model or what
+    written = forecast(config, model=model, data=data, out=out, table=table, say=tell)
+    _report(written, problems)
+    print(written.line)
+    if written.refused > config.gate.max_refused:
+        tell(
+            f"gatecast: {100 * written.refused:.1f} % of the series have no forecast; "
+            f"gate.max_refused allows {100 * config.gate.max_refused:g} %"
+        )
+        raise typer.Exit(EXIT_FAILED)
+
+
+def model_config(
+    what: str, sets: list[str] | None, *, needs_source: bool = True
+) -> ExperimentConfig:
+    """The experiment a registered model was trained by."""
+    from pipelines.score import needs_password, registered_config
+
+    if sets:
+        raise ConfigError(f"--set changes a config file; {what} is taken as a registered model")
+    config = registered_config(what)
+    if needs_source and needs_password(config):
+        raise ConfigError(
+            f"the runs of {what} keep no password of their data's source: "
+            "give the config file instead of the name, or --data"
+        )
+    return config
+
+
+def _report(written: Written, path: Path | None) -> None:
+    for problem in written.problems[:SHOWN]:
+        tell(f"  {problem.id}: {problem.detail}")
+    more = len(written.problems) - SHOWN
+    if more > 0:
+        tell(f"  and {more:,} more" + ("" if path else "; --problems FILE lists them all"))
+    if path is not None:
+        import pandas as pd
+
+        from pipelines.files import write_table
+
+        columns = ["unique_id", "code", "detail"]
+        rows = [(p.id, p.code, p.detail) for p in written.problems]
+        write_table(pd.DataFrame(rows, columns=columns), path)
