@@ -179,3 +179,9 @@ def train(config: str, overrides: list[str] | None = None) -> State[Any]:
 def forecast(config: str, overrides: list[str] | None = None) -> State[Any]:
     """Forecast every series with the champion."""
     return _run("forecast", config, overrides or [])
+
+
+@flow(name="monitor", on_crashed=[_on_crash], persist_result=False)
+def monitor(config: str, overrides: list[str] | None = None) -> State[Any]:
+    """Hold past forecasts against what happened; train again where that is asked for."""
+    return _run("monitor", config, overrides or [])

@@ -89,14 +89,36 @@ def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResu
     return JobResult("Forecast", written.line, (), facts)
 
 
-def following(job: str, config: ExperimentConfig, result: JobResult) -> str | None:
-    """The job that comes after one: from new data, trained on or not, the champion forecasts.
+VERDICTS = {"fine": "Fine", "look at these series": "Look", "retrain": "Retrain"}
 
+
+def monitor_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResult:
+    """Past forecasts against what happened; training, where it is asked for, follows."""
+    from pipelines.monitor import monitor
+
+    watch = monitor(config, retrain=False, say=say)
+    state = VERDICTS[watch.verdict]
+    facts = {"version": watch.version, "run_id": watch.run_id, "page": watch.facts()["page"]}
+    events: tuple[Event, ...] = () if state == "Fine" else ("drift",)
+    return JobResult(state, watch.line, events, facts, champion=watch.version is not None)
+
+
+def following(job: str, config: ExperimentConfig, result: JobResult) -> str | None:
+    """The job that comes after one.
+
+    Watching leads to training where the verdict and `monitor.retrain` say so. From new data,
+    trained on or not, the champion forecasts.
     But not from data that moved so far that the gate stopped at them: they may be an accident, and
     its forecasts would be one too.
     """
+    if job == "monitor":
+        return "train" if config.monitor.retrain and result.state == "Retrain" else None
     wanted = job == "train" and config.forecast.output is not None and result.champion
     return "forecast" if wanted and "drift" not in result.events else None
 
 
-JOBS: dict[str, Callable[..., JobResult]] = {"train": train_job, "forecast": forecast_job}
+JOBS: dict[str, Callable[..., JobResult]] = {
+    "train": train_job,
+    "forecast": forecast_job,
+    "monitor": monitor_job,
+}

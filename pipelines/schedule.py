@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 TAG, SKIPPED = "gatecast", "Skipped"
-JOB_NAMES = ("train", "forecast")
+JOB_NAMES = ("train", "forecast", "monitor")
 SHORTEST_SECONDS = 5.0
 SHOWN_NEXT = 3
 SECRET_KEYS = ("schedule.webhook", "schedule.smtp")

@@ -26,7 +26,7 @@ def schedule_command(
     timezone: str | None = typer.Option(
         None, "--tz", help="Europe/Paris; default: this machine's."
     ),
-    job: str = typer.Option("train", "--job", help="What to run: train (and forecast), forecast."),
+    job: str = typer.Option("train", "--job", help="What to run: train, forecast, monitor."),
     sets: list[str] | None = SetOption,
     pool: str | None = typer.Option(None, "--pool", help="A work pool of a shared server."),
     variables: list[str] | None = typer.Option(

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from forecasting.errors import ConfigError, GatecastError
-from pipelines.config import ExperimentConfig, ForecastConfig, build_config
+from pipelines.config import ExperimentConfig, ForecastConfig, MonitorConfig, build_config
 from pipelines.gate import Check, Decision
 from pipelines.jobs import JobResult, following, trained
 from pipelines.prefect_local import alive
@@ -151,6 +151,14 @@ def test_forecasts_follow_training_where_there_is_a_champion_and_a_place_for_the
     moved = JobResult("Refused", "", ("refused", "drift"), champion=True)
     assert following("train", with_place, moved) is None
     assert following("forecast", with_place, JobResult("Forecast", "")) is None
+
+
+def test_training_follows_watching_only_where_it_is_asked_for() -> None:
+    quiet = build_config({"name": "x", "horizon": 3, "data": {"source": "x.csv"}})
+    eager = quiet.model_copy(update={"monitor": MonitorConfig(retrain=True)})
+    assert following("monitor", eager, JobResult("Retrain", "")) == "train"
+    assert following("monitor", quiet, JobResult("Retrain", "")) is None
+    assert following("monitor", eager, JobResult("Look", "")) is None
 
 
 # ------------------------------------------------------------------ with a server of its own

@@ -45,6 +45,7 @@ class Year:
     rows: pd.DataFrame
     results: dict[int, list[JobResult]] = field(default_factory=dict)
     champions: dict[int, int] = field(default_factory=dict)
+    verdicts: dict[int, JobResult] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -80,6 +81,10 @@ class Year:
             done.append(JOBS[step](config, trigger=f"month {number}", say=lambda _: None))
             step = following(step, config, done[-1])
         return done
+
+    def watch(self, number: int) -> JobResult:
+        """The other scheduled job: past forecasts beside what the delivery says happened."""
+        return JOBS["monitor"](self.config(), trigger=f"month {number}", say=lambda _: None)
 
     def champion(self) -> int:
         return int(self.registry().version("retail", CHAMPION).version)
@@ -126,6 +131,8 @@ def year(state: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactor
         if month == OUTAGE:
             die_in_the_middle(played)
         else:
+            if month:
+                played.verdicts[month] = played.watch(month)
             played.results[month] = played.run(month)
         played.champions[month] = played.champion()
         if month == FORCED:
@@ -267,3 +274,13 @@ def test_a_new_level_is_followed_within_two_months(year: Year) -> None:
     settled = joined[joined["cutoff"] >= year.month(REGIME + 1)]
     assert surprised["error"].mean() > 0.4
     assert settled["error"].mean() < 0.5 * surprised["error"].mean()
+
+
+def test_watching_is_quiet_in_quiet_months_and_loud_when_something_happened(year: Year) -> None:
+    said = {month: result.line for month, result in year.verdicts.items()}
+    loud = {month for month, result in year.verdicts.items() if result.state == "Retrain"}
+    assert POISON in loud, said
+    assert REGIME in loud, said
+    quiet = {m for m in said if m < REGIME and m not in (POISON, POISON + 1)}
+    assert not loud & quiet, said
+    assert all(year.verdicts[m].events == ("drift",) for m in loud)
