@@ -153,7 +153,7 @@ def _windows(forecaster: Forecaster, panel: Panel) -> tuple[Batch, int]:
         raise DataError("the panel has no rows to diagnose the model with")
     steps = int(usable.max())
     chosen = np.flatnonzero(usable == steps)[:SERIES]
-    arrays, _, _ = assemble(panel.select(chosen), forecaster.config, steps)
+    arrays, _, _ = assemble(panel.under(forecaster.schema).select(chosen), forecaster.config, steps)
     return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}, len(chosen)
 
 

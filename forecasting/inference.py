@@ -124,7 +124,8 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else int(horizon)
         self._check(panel, steps, quantiles, extend)
-        panel, problems = self._usable(panel, min(steps, self.config.horizon))
+        # Standardised and coded as in training, whatever the panel was made with.
+        panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
         trained = self.config.model.quantile_levels
         values = self._trained_quantiles(panel)
         if steps > self.config.horizon and len(panel):

@@ -234,6 +234,46 @@ class Panel:
                 frame[covariate.name] = _decode(block[:, j], covariate)
         return frame
 
+    def under(self, schema: Schema) -> Panel:
+        """The same values under another schema of the same covariates, such as a model's own.
+
+        Codes of categories become those of ``schema``, 0 for a category it does not know; means
+        and deviations are taken over, for a forecast must not depend on the panel it came from.
+
+        Raises
+        ------
+        DataError : other covariates, or a category where the schema has a number.
+        """
+        if self.schema is schema or self.schema == schema:
+            return self
+        kinds = [[(c.name, c.role, c.type) for c in s.covariates] for s in (self.schema, schema)]
+        if kinds[0] != kinds[1]:
+            raise DataError(
+                f"the panel's covariates are not the model's: {[c[0] for c in kinds[1]]}; build "
+                "it with the model's schema"
+            )
+
+        def blocks(role: str, values: Array) -> Array:
+            pairs = zip(self.schema.role(role), schema.role(role), strict=True)
+            for j, (given, wanted) in enumerate(pairs):
+                if given.type == "real" or given.categories == wanted.categories:
+                    continue
+                place = {name: code for code, name in enumerate(wanted.categories, 1)}
+                codes = np.array([0, *(place.get(name, 0) for name in given.categories)], float)
+                values = values.copy()
+                known = ~np.isnan(values[..., j])
+                values[known, j] = codes[values[known, j].astype(np.int64)]
+            return values
+
+        return replace(
+            self,
+            schema=schema,
+            past=blocks("past", self.past),
+            future=blocks("future", self.future),
+            horizon=None if self.horizon is None else blocks("future", self.horizon),
+            static=blocks("static", self.static),
+        )
+
     def select(self, index: Array) -> Panel:
         """The panel of some series, by position and in that order; no copy of the others."""
         index = np.arange(len(self))[index]

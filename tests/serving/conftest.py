@@ -16,6 +16,7 @@ import pytest
 from forecasting.inference import Predictor
 from serving.app import Application
 from serving.settings import ServingSettings, quiet
+from tests.serving.process import Server
 from tests.serving.store import Store
 
 quiet()
@@ -61,7 +62,7 @@ def stores(count: int = 12) -> pd.DataFrame:
 def _train(folder: Path, frame: pd.DataFrame, seed: int = 0, **options: Any) -> Path:
     from forecasting import Forecaster
 
-    return Forecaster.fit(frame, config=SMALL, seed=seed, **options).save(folder)
+    return Forecaster.fit(frame, **{"config": SMALL, "seed": seed, **options}).save(folder)
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +109,16 @@ def hourly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle like the demo's: stamps are numbers of steps, horizon 18."""
+    frame = sales()[["unique_id", "ds", "y"]]
+    frame["ds"] = frame.groupby("unique_id").cumcount() + 1
+    config = {**SMALL, "season": 12}
+    folder = tmp_path_factory.mktemp("bundles") / "steps"
+    return _train(folder, frame, horizon=18, freq="step", config=config)
+
+
+@pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory, plain: Path, rich: Path, hourly: Path) -> Store:
     """A registry with the models monthly, retail and power."""
     store = Store(tmp_path_factory.mktemp("home"))
@@ -135,6 +146,16 @@ def app(settings: ServingSettings) -> Iterator[Application]:
     assert application.models.ready
     yield application
     application.batcher.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, steps: Path, rich: Path) -> Iterator[Server]:
+    """A started service with the models m3-monthly and retail."""
+    store = Store(tmp_path_factory.mktemp("served"))
+    store.register("m3-monthly", steps)
+    store.register("retail", rich)
+    with Server(store, "m3-monthly", "retail") as started:
+        yield started
 
 
 class Caller:

@@ -306,3 +306,17 @@ def test_refresh_needs_a_key_to_be_set(settings: ServingSettings, app: Applicati
     other.models = app.models
     answer = Caller(other)("POST", "/v1/models/monthly/refresh", headers={"x-api-key": "x"})
     assert (answer.status_code, answer.json()["code"]) == (403, "no_key_configured")
+
+
+def test_a_refresh_swaps_at_once_with_the_key_only(
+    registry: Store, plain: Path, plain_again: Path, tmp_path: Path
+) -> None:
+    registry.register("asked", plain)
+    call = Caller(service(registry, "asked", tmp_path))
+    newer = registry.register("asked", plain_again)
+    path = "/v1/models/asked/refresh"
+    assert call("POST", path).status_code == 401
+    assert call("POST", path, headers={"x-api-key": "x"}).status_code == 401
+    answer = call("POST", path, headers={"authorization": f"Bearer {KEY}"}).json()
+    assert (answer["model"]["version"], answer["swapped"]) == (newer, True)
+    assert call.post({"series": [series()]}).json()["model"]["version"] == newer
