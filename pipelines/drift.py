@@ -11,7 +11,8 @@ is compared with Student's t (the prediction interval of one further observation
 of the n - 1 degrees of freedom that normal blocks would have: blocks of errors are skewed and have
 heavy tails, and a rate of one in hundreds is decided in the tails. The chance of any alarm in one
 check is shared out equally among all tests made (Bonferroni), so it stays under the rate that was
-asked for however the tests depend on each other. `tests/pipelines/test_drift.py` holds that by simulation.
+asked for however the tests depend on each other. `tests/pipelines/test_drift.py` holds that by
+simulation.
 """
 
 from __future__ import annotations
@@ -222,6 +223,7 @@ def series_findings(
     allowed
         The chance that any series at all is named when none has changed.
     """
+    names = np.asarray(ids, dtype=object)
     scored = {kind: _studentised(values) for kind, values in kinds.items()}
     tests = sum(int(np.isfinite(score).sum()) for score, _, _ in scored.values())
     out: list[SeriesFinding] = []
@@ -232,7 +234,7 @@ def series_findings(
             rare &= score > 0
         for i in np.flatnonzero(rare):
             change = float(kinds[kind][i, 0])
-            out.append(SeriesFinding(str(ids[i]), kind, change, float(score[i]), float(p[i])))
+            out.append(SeriesFinding(str(names[i]), kind, change, float(score[i]), float(p[i])))
     return sorted(out, key=lambda f: (f.p, -abs(f.score)))
 
 
