@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipelines.config import ExperimentConfig
+from pipelines.config import ExperimentConfig, masked
 from pipelines.drift import (
     MOST_BLOCKS,
     TESTS,
@@ -26,13 +25,13 @@ from pipelines.drift import (
     data_findings,
     series_findings,
 )
-from pipelines.past import Joined, join, read_forecasts
-from pipelines.prepare import Prepared, prepare
+from pipelines.monitor_log import log
+from pipelines.past import Joined, join, read_forecasts, scores_by
+from pipelines.prepare import prepare
 from pipelines.profile import panel_digest
 from pipelines.registry import CHAMPION, Registry
 from pipelines.score import default_output
 from pipelines.state import home
-from pipelines.tracking import Run, Tracker
 
 if TYPE_CHECKING:
     from forecasting.panel import Panel
@@ -43,8 +42,6 @@ Say = Callable[[str], None]
 Verdict = Literal["fine", "look at these series", "retrain"]
 
 WIDESPREAD = 0.2  # more of the series than this changed one by one: no longer single series
-STAMPS_LOGGED = 400
-SERIES_LISTED = 200
 
 
 def _silent(_: str) -> None:
@@ -167,7 +164,7 @@ def monitor(
     write_page(watch, target)
     changed: dict[str, Any] = {"page": target}
     if track:
-        changed["run_id"] = _log(tracker, watch, data, target)
+        changed["run_id"] = log(tracker, watch, masked(data.source), target)
     say(f"the page: {target}")
     if watch.verdict == "retrain" and (config.monitor.retrain if retrain is None else retrain):
         from pipelines.train import train
@@ -244,9 +241,9 @@ def check(
         false_alarms=config.monitor.false_alarms,
         block=length,
         recent=recent,
-        by_time=_grouped(rows, "time"),
-        by_step=_grouped(rows, "step"),
-        by_series=_grouped(rows, "unique_id"),
+        by_time=scores_by(rows, "time"),
+        by_step=scores_by(rows, "step"),
+        by_series=scores_by(rows, "unique_id"),
         joined=joined,
         panel=panel,
         notes=_notes(findings, joined, backtest or {}, rows),
@@ -335,20 +332,6 @@ def _listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _grouped(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Scores by a column: ``rows, mase, bias, coverage``; by time the stamp is there too."""
-    if rows.empty:
-        return pd.DataFrame(columns=[key, "rows", "mase", "bias", "coverage"])
-    groups = rows.groupby(key, sort=True)
-    out = groups.agg(
-        rows=("y", "size"), mase=("scaled", "mean"), bias=("signed", "mean"),
-        coverage=("inside", "mean"),
-    )  # fmt: skip
-    if key == "time":
-        out.insert(0, "ds", groups["ds"].first())
-    return out.reset_index()
-
-
 def _scores(rows: pd.DataFrame, recent: int) -> dict[str, float]:
     if rows.empty:
         return {}
@@ -380,75 +363,3 @@ def _notes(
     strange = {k: joined.counts[k] for k in ("series not in the data", "off the grid")}
     notes += [f"{n:,} forecast rows left out: {what}" for what, n in strange.items() if n]
     return notes
-
-
-def _log(tracker: Tracker, watch: Watch, data: Prepared, page: Path) -> str:
-    """One run per check: curves over time and horizon, the tests, the page."""
-    title = f"monitor {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
-    tags = {
-        "kind": "monitor",
-        "model": watch.model,
-        "version": watch.version,
-        "verdict": watch.verdict,
-        "reasons": "; ".join(watch.reasons) or None,
-        "source": data.source,
-    }
-    with tracker.run(title, tags=tags) as run:
-        run.metrics(watch.scores)
-        run.metrics({f"rows/{name.replace(' ', '_')}": n for name, n in watch.counts.items()})
-        run.metrics({"series_changed": len({f.id for f in watch.series})})
-        run.metrics({"series_silent": len(watch.silent)})
-        for name in ("mase", "bias", "coverage"):
-            run.curve(f"time/{name}", watch.by_time[name].tail(STAMPS_LOGGED))
-            _steps(run, f"horizon/{name}", watch.by_step, name)
-        _over_time(run, watch)
-        run.table(findings_table(watch), "tests.json")
-        run.table(series_table(watch).head(SERIES_LISTED), "series_changed.json")
-        worst = watch.by_series.sort_values("mase", ascending=False).head(SERIES_LISTED)
-        run.table(worst, "errors_by_series.json")
-        run.table(watch.by_time.tail(STAMPS_LOGGED), "by_time.json")
-        run.file(page)
-        return run.id
-
-
-def _steps(run: Run, name: str, table: pd.DataFrame, column: str) -> None:
-    for step, value in zip(table["step"], table[column], strict=True):
-        run.epoch({name: float(value)}, int(step))
-    run.flush()
-
-
-def _over_time(run: Run, watch: Watch) -> None:
-    """The error of the first, middle and last horizon step over time."""
-    steps = watch.by_step["step"].to_numpy()
-    if not len(steps):
-        return
-    for step in sorted({int(steps[0]), int(steps[len(steps) // 2]), int(steps[-1])}):
-        rows = watch.joined.rows
-        curve = _grouped(rows[rows["step"] == step], "time").tail(STAMPS_LOGGED)
-        for name in ("mase", "bias", "coverage"):
-            run.curve(f"time_step_{step}/{name}", curve[name])
-
-
-def findings_table(watch: Watch) -> pd.DataFrame:
-    """The tests as a table for people."""
-    rows = [
-        {
-            "test": f.name,
-            "newest": f.value,
-            "expected_from": f.low if np.isfinite(f.low) else np.nan,
-            "expected_to": f.high,
-            "p": f.p,
-            "alarm_below": f.allowed,
-            "earlier_blocks": f.blocks,
-            "alarm": ("ALARM" if f.alarm else "no") if f.possible else "too little history",
-        }
-        for f in watch.findings
-    ]
-    return pd.DataFrame(rows)
-
-
-def series_table(watch: Watch) -> pd.DataFrame:
-    columns = ["unique_id", "what", "change", "score", "p"]
-    rows = [(f.id, f.kind, f.change, f.score, f.p) for f in watch.series]
-    rows += [(name, "no more values", np.nan, np.nan, np.nan) for name in watch.silent]
-    return pd.DataFrame(rows, columns=columns)

@@ -201,6 +201,20 @@ def join(forecasts: pd.DataFrame, panel: Panel, season: int) -> Joined:
     return Joined(rows.reset_index(drop=True), pair[1] - pair[0] if pair else np.nan, counts)
 
 
+def scores_by(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Scores by a column: ``rows, mase, bias, coverage``; by time the stamp is there too."""
+    if rows.empty:
+        return pd.DataFrame(columns=[key, "rows", "mase", "bias", "coverage"])
+    groups = rows.groupby(key, sort=True)
+    out = groups.agg(
+        rows=("y", "size"), mase=("scaled", "mean"), bias=("signed", "mean"),
+        coverage=("inside", "mean"),
+    )  # fmt: skip
+    if key == "time":
+        out.insert(0, "ds", groups["ds"].first())
+    return out.reset_index()
+
+
 def widest(columns: Any) -> tuple[float, float] | None:
     """The outermost pair of levels p and 1 - p among columns ``q<level>``."""
     levels = sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.errors import ConfigError, DataError, GatecastError, SeriesProblem
-from pipelines.config import HIDDEN, ExperimentConfig, build_config, read_yaml
+from pipelines.config import HIDDEN, ExperimentConfig, build_config, masked, read_yaml
 from pipelines.outputs import Job, Target, table_of, target_of
 from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest
@@ -351,7 +351,7 @@ def _note(config: ExperimentConfig, written: Written, prepared: Prepared) -> Non
         "version": written.version,
         "target": written.target,
         "job": written.job,
-        "source": prepared.source,
+        "source": masked(prepared.source),
     }
     with tracker.run(title, tags=tags) as run:
         run.metrics(

@@ -9,26 +9,32 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 import platform
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.candidates import split
-from pipelines.config import CandidateConfig, ExperimentConfig, Range, build_config, merge
+from pipelines.config import ExperimentConfig
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest
 from pipelines.state import home, locked
 from pipelines.tracking import Run, Tracker, brief, process_tag
+from pipelines.tune_space import (
+    WINNER,
+    decoded,
+    scratch_file,
+    suggest,
+    with_settings,
+    write_winner,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +46,6 @@ Say = Callable[[str], None]
 ORIGINS = 3  # rolling origins of a trial; fewer where histories are short
 STARTUP_TRIALS = 5  # random ones, before the search learns and prunes
 WAIT_SECONDS = 60  # for the study's database while another process writes
-WINNER = "tuned"  # the candidate's name in the file that is written
 PROCESS, REASON, DEFAULT = "process", "reason", "default"
 
 
@@ -119,7 +124,7 @@ def tune(
     name = candidate or next(iter(config.candidates))
     if name not in config.candidates:
         raise ConfigError(f"no candidate {name!r}; there are: {', '.join(config.candidates)}")
-    _scratch(out).unlink()  # before hours of work, not after
+    scratch_file(out).unlink()  # before hours of work, not after
     tracker = Tracker.open(
         config.tracking.experiment or config.name,
         uri=config.tracking.uri,
@@ -137,7 +142,7 @@ def tune(
         search.parent = parent
         search.go(trials or config.tune.trials, config.tune.timeout)
         value, params = search.best()
-        _write(config, values, name, params, out, f"{search.metric} {value:.5g}, before "
+        write_winner(config, values, name, params, out, f"{search.metric} {value:.5g}, before "
                f"{search.default:.5g}, on {len(search.backs)} rolling origins")  # fmt: skip
         table = search.table()
         parent.table(table, "trials.json")
@@ -277,17 +282,13 @@ class _Search:
             until = self.known.truncate(back - horizon, horizon=horizon)
             result = backtest(
                 until,
-                {
-                    name: lambda p, f=forecaster: f.predict_panel(
-                        p, horizon=horizon, quantiles=levels
-                    )
-                },
+                {name: partial(forecaster.predict_panel, horizon=horizon, quantiles=levels)},
                 horizon=horizon,
                 season=forecaster.config.season or self.known.freq.season,
                 windows=1,
                 levels=levels,
             )
-            error = float(result.scores().loc[name, self.metric])
+            error = float(result.scores()[self.metric].to_numpy(np.float64)[0])
             if not np.isfinite(error):
                 raise DataError(f"its {self.metric} is no number")
             found.append(error)
@@ -366,85 +367,6 @@ def fold_origins(known: Panel, horizon: int) -> list[int]:
         f"series of {int(np.median(known.lengths))} rows before the backtest are too short to "
         f"tune on: {3 * horizon} are needed; lower horizon or backtest.windows"
     )
-
-
-def suggest(trial: Any, key: str, spec: Range) -> Any:
-    """A value of a range, as the search chooses."""
-    if spec.choices is not None:
-        return decoded(spec, trial.suggest_categorical(key, [_encoded(c) for c in spec.choices]))
-    low, high = float(spec.low or 0.0), float(spec.high or 0.0)
-    if spec.integer:
-        return trial.suggest_int(key, int(low), int(high), log=spec.log)
-    return trial.suggest_float(key, low, high, log=spec.log)
-
-
-def _encoded(choice: Any) -> Any:
-    """Lists and groups as JSON text: the study's database holds plain values only."""
-    return choice if isinstance(choice, str | int | float | bool | None) else json.dumps(choice)
-
-
-def decoded(spec: Range, value: Any) -> Any:
-    """A stored value as the config wants it."""
-    for choice in spec.choices or ():
-        if _encoded(choice) == value and type(_encoded(choice)) is type(value):
-            return list(choice) if isinstance(choice, tuple) else choice
-    return value
-
-
-def with_settings(
-    config: ExperimentConfig, name: str, params: Mapping[str, Any]
-) -> ExperimentConfig:
-    """The experiment with one candidate, `tuned`: another one's settings changed by `params`."""
-    own = config.candidates[name].model_dump(exclude_unset=True)
-    changed = merge(own, _nested(params))
-    return config.model_copy(update={"candidates": {WINNER: CandidateConfig.parse(changed)}})
-
-
-def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in params.items():
-        *groups, last = key.split(".")
-        target = out
-        for group in groups:
-            target = target.setdefault(group, {})
-        target[last] = value
-    return out
-
-
-def _write(
-    config: ExperimentConfig,
-    values: Mapping[str, Any],
-    name: str,
-    params: Mapping[str, Any],
-    out: Path,
-    found: str,
-) -> None:
-    """The winner's file: what was read, with the tuned candidate in place of the others."""
-    own = config.candidates[name].model_dump(mode="json", exclude_unset=True)
-    candidate = merge(own, _nested(params))
-    new = {**values, "candidates": {WINNER: {k: v for k, v in candidate.items() if v}}}
-    build_config(new, origin=str(out))
-    today = datetime.date.today().isoformat()
-    head = f"# By `gatecast tune` on {today}, from the candidate {name}: {found}.\n"
-    text = head + yaml.safe_dump(new, sort_keys=False, allow_unicode=True)
-    scratch = _scratch(out)
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, out)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise GatecastError(f"cannot write {out}: {error.strerror}") from error
-
-
-def _scratch(out: Path) -> Path:
-    """An empty file beside the target, or one clear line why there can be none."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    except OSError as error:
-        raise GatecastError(f"cannot write {out}: {error.strerror}") from error
-    os.close(handle)
-    return Path(name)
 
 
 def _alive(process: str) -> bool:
