@@ -42,6 +42,11 @@ class ForecastModule(pl.LightningModule):
         ]
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
+        self.recent_windows: list[tuple[Tensor, Tensor]] = []
+        self.broken: Tensor
+        # 1 once a loss or gradient was no number: the optimiser leaves the weights alone from
+        # then on, without anybody waiting for the device to know.
+        self.register_buffer("broken", torch.zeros(()), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
@@ -56,7 +61,15 @@ class ForecastModule(pl.LightningModule):
         output = self.network(network_batch, every_origin=every)
         loss = training_loss(output, batch, self.config)
         self.recent_loss.append(loss.detach())
+        self.recent_windows.append((batch["series"], batch["origin"]))
         return loss
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
+        every = self.config.training.origins == "all"
+        return training_loss(
+            self.network(self._history(batch), every_origin=every), batch, self.config
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
@@ -81,7 +94,9 @@ class ForecastModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def configure_gradient_clipping(self, *args: Any, **kwargs: Any) -> None:
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any
+    ) -> None:
         """By norm, by value, or both; the norm before clipping is kept."""
         settings = self.config.training
         parameters = [p for p in self.network.parameters() if p.grad is not None]
@@ -89,6 +104,9 @@ class ForecastModule(pl.LightningModule):
             parameters, settings.clip_norm or math.inf, foreach=True
         )
         self.recent_norm.append(norm.detach())
+        # What is no number times 0 is no number.
+        self.broken.add_((norm * 0.0 + self.recent_loss[-1] * 0.0).isnan()).clamp_(max=1.0)
+        optimizer.found_inf = self.broken  # type: ignore[attr-defined]
         if settings.clip_value:
             torch.nn.utils.clip_grad_value_(parameters, settings.clip_value, foreach=True)
 
@@ -100,11 +118,22 @@ class ForecastModule(pl.LightningModule):
                 list(self.averaged.parameters()), list(self.network.parameters()), 1.0 - decay
             )
 
+    def fault(self) -> tuple[int, Tensor, Tensor] | None:
+        """The first step since the last `drain` whose loss or gradient was no number.
+
+        Its place among them, and the series and origins of its batch; None if all went well.
+        """
+        if not self.broken.item():
+            return None
+        whole = torch.stack(self.recent_loss) + torch.stack(self.recent_norm)
+        step = int((~torch.isfinite(whole)).to(torch.int8).argmax())
+        return step, *self.recent_windows[step]
+
     def drain(self) -> tuple[float, float]:
         """Mean loss and gradient norm since the last call; the one place that waits."""
         loss = torch.stack(self.recent_loss).mean().item() if self.recent_loss else math.nan
         norm = torch.stack(self.recent_norm).mean().item() if self.recent_norm else math.nan
-        self.recent_loss, self.recent_norm = [], []
+        self.recent_loss, self.recent_norm, self.recent_windows = [], [], []
         return loss, norm
 
     def _history(self, batch: Batch) -> Batch:

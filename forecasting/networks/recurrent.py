@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from forecasting.config import ModelConfig
 from forecasting.networks.cells import LayerNormLSTM
+from forecasting.networks.fast_gru import FastGRU
 
 State = tuple[Tensor, ...]
 States = tuple[State, ...]
@@ -67,7 +68,7 @@ def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = Fals
     """One layer of the named cell, batch first."""
     if cell == "layer_norm_lstm":
         return LayerNormLSTM(inputs, hidden)
-    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": nn.LSTM, "gru": FastGRU, "rnn": nn.RNN}
     return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
 
 

@@ -1,0 +1,142 @@
+"""A GRU layer that trains on the CPU in fewer passes over memory than ``nn.GRU``.
+
+PyTorch's own path records a dozen autograd nodes per time step and forms each step's share of the
+weights' gradient by itself. Here the backward pass is written out: the recurrence does only what
+must be done in order, and each weight's gradient is one large product over all steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# Rows of gates, steps times windows, that are read again before the cache has lost them.
+ROWS_IN_CACHE = 1024
+
+
+class FastGRU(nn.GRU):
+    """One ``nn.GRU`` layer, batch first: its parameters, its results to rounding, faster training.
+
+    Falls back to ``nn.GRU`` wherever that is the faster or the only way: on a GPU, without
+    gradients, under autocast, traced or exported, or in both directions.
+    """
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if not self._written_out(x):
+            fused: tuple[Tensor, Tensor] = super().forward(x, state)
+            return fused
+        start = x.new_zeros(x.shape[0], self.hidden_size) if state is None else state[0]
+        hidden: Tensor = _GRUFunction.apply(  # type: ignore[no-untyped-call]
+            x.transpose(0, 1).contiguous(),
+            start,
+            self.weight_ih_l0,
+            self.weight_hh_l0,
+            self.bias_ih_l0,
+            self.bias_hh_l0,
+        )
+        return hidden.transpose(0, 1), hidden[-1:]
+
+    def _written_out(self, x: Tensor) -> bool:
+        return (
+            x.device.type == "cpu"
+            and torch.is_grad_enabled()
+            and not self.bidirectional
+            and self.num_layers == 1
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+            and not torch.compiler.is_compiling()
+        )
+
+
+class _GRUFunction(torch.autograd.Function):
+    """``x`` [T, B, D] and the first state [B, H] to all hidden states [T, B, H].
+
+    Reset r, update z, candidate n = tanh(a + r * b), where a comes from the input and b from the
+    state; h' = n + z * (h - n). Four blocks of columns lie side by side as b, r, z, a: what the
+    state drives are the first three, what the input drives the last three, and either product
+    fills its own in one call.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor
+    ) -> Tensor:
+        steps, batch, _ = x.shape
+        size = w_h.shape[1]
+        gates = x.new_empty(steps, batch, 4 * size)
+        states = x.new_empty(steps + 1, batch, size)
+        states[0] = start
+        w_xt, w_ht = w_x.t(), w_h.roll(size, 0).t().contiguous()
+        bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :]])
+        along, chunk = states.unbind(0), _chunk(batch)
+        for begin in range(0, steps, chunk):
+            part = gates[begin : begin + chunk]
+            part[..., :size] = b_h[2 * size :]
+            flat = part.view(-1, 4 * size)
+            torch.addmm(bias, x[begin : begin + chunk].flatten(0, 1), w_xt, out=flat[:, size:])
+            for k, gate in enumerate(part.unbind(0), begin):
+                h, after = along[k], along[k + 1]
+                gate[:, : 3 * size].addmm_(h, w_ht)
+                gate[:, size : 3 * size].sigmoid_()
+                b, r, z, n = gate.chunk(4, dim=1)
+                n.addcmul_(r, b).tanh_()
+                torch.sub(h, n, out=after)
+                torch.addcmul(n, after, z, out=after)
+        ctx.save_for_backward(x, w_x, w_h, gates, states)
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, w_x, w_h, gates, states = ctx.saved_tensors
+        steps, batch, width = x.shape
+        size, chunk = w_h.shape[1], _chunk(batch)
+        w_hidden = w_h.roll(size, 0)
+        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        d_wx, d_wh = w_x.new_zeros(width, 3 * size), w_h.new_zeros(size, 3 * size)
+        d_bias = w_x.new_zeros(4 * size)
+        # The gates' gradients are used up chunk by chunk, while they are still in cache.
+        buffer = x.new_empty(min(chunk, steps), batch, 4 * size)
+        dh, kept, spare = (x.new_zeros(batch, size) for _ in range(3))
+        ends = range(steps, 0, -chunk)
+        for end in ends:
+            begin = max(end - chunk, 0)
+            part = buffer[: end - begin]
+            for k in range(end - 1, begin - 1, -1):
+                b, r, z, n = gates[k].chunk(4, dim=1)
+                now = part[k - begin]
+                d_b, d_r, d_z, d_a = now.chunk(4, dim=1)
+                dh.add_(grad[k])
+                torch.mul(dh, z, out=kept)
+                torch.sub(dh, kept, out=spare)
+                # da = dh (1 - z) (1 - n²)
+                torch.mul(spare, n, out=d_a)
+                torch.addcmul(spare, d_a, n, value=-1.0, out=d_a)
+                # dz = dh (h - n) z (1 - z), with dh z at hand
+                torch.sub(states[k], n, out=spare)
+                spare.mul_(kept)
+                torch.addcmul(spare, spare, z, value=-1.0, out=d_z)
+                # db = da r; dr = da b r (1 - r)
+                torch.mul(d_a, r, out=d_b)
+                torch.mul(d_b, b, out=spare)
+                torch.addcmul(spare, spare, r, value=-1.0, out=d_r)
+                torch.addmm(kept, now[:, : 3 * size], w_hidden, out=dh)
+            flat = part.view(-1, 4 * size)
+            of_input, of_state = flat[:, size:], flat[:, : 3 * size]
+            if d_x is not None:
+                torch.mm(of_input, w_x, out=d_x[begin:end].view(-1, width))
+            d_wx.addmm_(x[begin:end].flatten(0, 1).t(), of_input)
+            d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
+            d_bias += flat.sum(0)
+        d_bx, d_bh = d_bias[size:], d_bias[: 3 * size].roll(-size)
+        return d_x, dh, d_wx.t(), d_wh.roll(-size, 1).t(), d_bx, d_bh
+
+
+def _chunk(batch: int) -> int:
+    """Steps that are worked on while their gates stay in cache."""
+    return max(ROWS_IN_CACHE // batch, 1)
