@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from forecasting.errors import ConfigError, DataError
 from forecasting.panel import Panel
 from pipelines.config import ExperimentConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pipelines.ingestion.report import Report
 
 PUBLIC = "dataset:"  # a public data set by name instead of a table: dataset:m3_monthly
 
@@ -30,7 +30,7 @@ class Prepared:
 
     panel: Panel
     source: str
-    report: Any = None
+    report: Report | None = None
 
     @property
     def summary(self) -> str:
@@ -74,24 +74,8 @@ def _public(source: str, config: ExperimentConfig) -> Prepared:
 def _ingested(source: str, config: ExperimentConfig) -> Prepared:
     from pipelines.ingestion import ingest
 
-    result = ingest(config.data)
-    return Prepared(frame_panel(result.frame, result.static, config, result.freq), source, result)
-
-
-def frame_panel(
-    frame: pd.DataFrame, static: pd.DataFrame | None, config: ExperimentConfig, freq: str | None
-) -> Panel:
-    """A clean table as a panel, with the covariates the data section declares."""
-    covariates = config.data.covariates
-    categorical = [c.name for c in covariates if c.type == "categorical"]
-    return Panel.from_frame(
-        frame,
-        freq=config.freq or freq,
-        static=static,
-        past=config.data.role("past"),
-        future=config.data.role("future"),
-        categorical=categorical,
-    )
+    result = ingest(config.data, freq=config.freq)
+    return Prepared(result.panel(), source, result.report)
 
 
 def source_name(source: str) -> str:

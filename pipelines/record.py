@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -123,6 +124,11 @@ def dataset(run: Run, data: Prepared, digest: str) -> None:
         columns=columns,
     )
     run.json(panel_profile(panel, recent=panel.freq.season * 2), "data/profile.json")
+    if data.report is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            data.report.write_json(Path(scratch) / "ingestion.json")
+            data.report.write_html(Path(scratch) / "ingestion.html")
+            run.folder(Path(scratch), "data")
 
 
 def candidate(run: Run, trained: Trained) -> None:
@@ -132,6 +138,19 @@ def candidate(run: Run, trained: Trained) -> None:
     run.metrics({"train_seconds": trained.seconds})
     swing = {f"members_{k}": v for k, v in trained.facts.get("swing", {}).items()}
     run.metrics({k: v for k, v in swing.items() if isinstance(v, int | float)})
+
+
+def diagnosis(run: Run, trained: Trained, panel: Panel) -> None:
+    """How far back the network's signal reaches, and how its gates are used."""
+    from forecasting.diagnosis import plot_diagnosis
+    from forecasting.diagnostics import diagnose_bundle
+
+    if trained.config.model.bidirectional:
+        return  # each step of such a network sees both ways: there is no past side to look into
+    found = diagnose_bundle(trained.bundle, panel)
+    run.json(found.summary(), "diagnosis.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        run.file(plot_diagnosis(found, Path(scratch) / "diagnosis.png"))
 
 
 def evaluation(

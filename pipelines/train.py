@@ -213,6 +213,7 @@ def _train(
                     run=run, tracker=tracker, force=force, progress=progress,
                 )  # fmt: skip
                 run.tag(weights=record.bundle_weights(final.bundle))
+            record.diagnosis(runs[winner], final, data.panel)
         with clock("register"):
             profile = panel_profile(data.panel, recent=max(config.horizon, evaluation.season))
             version, decision, promoted = _register_and_judge(

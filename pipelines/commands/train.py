@@ -43,6 +43,7 @@ def train_command(
     `gatecast train sales.csv --horizon 12`
     """
     config = experiment(what, sets, horizon=horizon, name=name)
+    from pipelines.jobs import following, trained
     from pipelines.train import train
 
     with progress_bar() as progress:
@@ -52,6 +53,10 @@ def train_command(
         scores[[c for c in SHOWN if c in scores]],
         title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
     )
+    if following("train", config, trained(outcome)) == "forecast":
+        from pipelines.score import forecast
+
+        print(forecast(config, say=tell).line)
     state = "champion" if outcome.promoted else "challenger"
     if outcome.decision is None:
         print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")
