@@ -127,7 +127,7 @@ class StampFormat(Settings):
     """One way a time stamp is written.
 
     ``format`` is a strptime pattern (``%G-W%V`` too), or ``iso``, ``epoch_s``, ``epoch_ms``,
-    ``epoch_us``, ``epoch_ns``, ``excel``, ``year``, ``quarter`` or ``step``.
+    ``epoch_us``, ``epoch_ns``, ``excel``, ``year``, ``quarter``, ``week`` or ``step``.
     """
 
     format: str = Field(min_length=1)

@@ -15,6 +15,7 @@ import zstandard
 from forecasting.errors import DataError
 
 SAMPLE = 1 << 18
+FEW = 0.15
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -66,6 +67,10 @@ def detect_encoding(data: bytes, name: str) -> str:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         window = data[max(0, error.start - SAMPLE // 2) : error.start + SAMPLE // 2]
+        # Western texts have few letters beyond ASCII; too few to guess another code page from.
+        letters = sum(chr(b).isalpha() for b in window) or 1
+        if sum(b > 127 for b in window) < FEW * letters:
+            return "cp1252"
         best = charset_normalizer.from_bytes(window).best()
         guess = best.encoding if best else "cp1252"
         # Western code pages differ in a handful of signs; cp1252 holds all that are printed.

@@ -29,6 +29,7 @@ from pipelines.ingestion.values import SENTINELS
 
 Array = npt.NDArray[Any]
 BATCH = 1 << 17
+_STRAY = "^$|^\\s|\\s$|\\s\\s|[\\t\\n\\r\u00a0\u200b\u200e\u200f\ufeff\u00ad]"
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}
 
 
@@ -323,7 +324,7 @@ def _ids(scan: _Scan, config: DataConfig) -> Array:
     """The names, when each stands in one block and none needs mending."""
     texts = pa.concat_arrays(scan.names)
     longest = pc.max(pc.utf8_length(texts)).as_py() or 0
-    blank = pc.match_substring_regex(texts, "^$|^\\s|\\s$|\\s\\s|[\\t\\n\\r\u00a0]")
+    blank = pc.match_substring_regex(texts, _STRAY)
     if longest > config.ids.max_length or pc.any(blank).as_py():
         raise _NotCleanError
     ids = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)

@@ -294,7 +294,9 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
         raise ConfigError(
             f"levels names {len(names)} header lines, but the table has {len(raw.headers)}"
         )
-    parts = [pa.array([level[i] for i in at], pa.string()) for level in raw.headers]
+    levels = [_filled([level[i] for i in at]) for level in raw.headers[:-1]]
+    levels.append([raw.names[i] for i in at])
+    parts = [pa.array(level, pa.string()) for level in levels]
     ids = compose(parts, names, config.ids)
     stamps = _stamps(raw, config)
     stamps.index = np.tile(stamps.index if stamps.index is not None else np.arange(count), width)
@@ -313,6 +315,14 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
             covariate, np.tile(column.values, width), column.categories
         )
     return rows
+
+
+def _filled(level: list[str]) -> list[str]:
+    """A header line of joined cells: a blank means what stands to its left."""
+    out: list[str] = []
+    for name in level:
+        out.append(name or (out[-1] if out else ""))
+    return out
 
 
 def _per_series(raw: Raw, config: DataConfig) -> Rows:

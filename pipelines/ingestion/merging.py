@@ -33,6 +33,7 @@ class Merged:
             mine[group] = _added(mine[group], values[group])
         self._series(mine["series"], values["series"])
         self._findings(mine["findings"], values["findings"])
+        mine["totals"] += values["totals"]
         mine["worst"] = sorted(
             [*mine["worst"], *values["worst"]], key=lambda w: -sum(w["findings"].values())
         )[: self.limits.series]

@@ -17,6 +17,12 @@ from pipelines.ingestion.ledger import Ledger
 Array = npt.NDArray[Any]
 
 
+def trimmed(texts: pa.Array) -> pa.Array:
+    """Names without blanks around them, double blanks and signs that nobody sees."""
+    texts = pc.replace_substring_regex(texts, "[\u200b\u200e\u200f\ufeff\u00ad]", "")
+    return pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, "[\\s\u00a0]+", " "))
+
+
 def clean_names(ids: Array, codes: Array, row: Array, config: IdConfig) -> tuple[Array, Array]:
     """Names without stray blanks, equal names joined; codes follow. Blank names get code -1."""
     texts = pa.array(ids, pa.string())
@@ -30,7 +36,7 @@ def clean_names(ids: Array, codes: Array, row: Array, config: IdConfig) -> tuple
             f"more than ids.max_length = {config.max_length}; is the separator right?"
         )
     if config.trim:
-        texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, "[\\s\u00a0]+", " "))
+        texts = trimmed(texts)
     number, names = pd.factorize(np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object))
     names = np.asarray(names, dtype=object)
     if len(names) == len(ids) and not (names == "").any():

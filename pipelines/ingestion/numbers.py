@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
 _BLANKS = "[\\s\u00a0\u2009\u202f'’_]"
 _SAMPLE = 200_000
+_EXPONENT = r"([eE][+-]?\d+)?"
 EXACT = 2.0**53
 
 
@@ -116,7 +118,7 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     # Bookkeepers write a negative number in brackets, or with the sign behind.
     clean = pc.replace_substring_regex(clean, r"^\((.+)\)$", r"-\1")
     clean = pc.replace_substring_regex(clean, r"^([\d.]+)-$", r"-\1")
-    clean = pc.replace_substring_regex(clean, r"^[$€£¥]|[$€£¥]$", "")
+    clean = pc.replace_substring_regex(clean, r"^[$€£¥]|[$€£¥%]$", "")
     plain = pc.match_substring_regex(clean, _PLAIN)
     infinite = pc.match_substring_regex(clean, _INFINITE)
     number = pc.fill_null(pc.or_(plain, infinite), False)
@@ -144,6 +146,18 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     )
 
 
+def _points(
+    sample: pa.Array, csv: CsvConfig, facts: dict[str, str], count: Callable[[str], int]
+) -> tuple[str, str | None]:
+    """Points alone: a decimal mark, or in tables with semicolons perhaps one for thousands."""
+    grouped = count(r"^[+-]?[1-9]\d{0,2}\.\d{3}$")
+    whole = count(r"^[+-]?\d{1,3}$")
+    if csv.separator == ";" and grouped and whole and grouped + whole == len(sample):
+        facts["marks"] = f"thousands point: {grouped} values such as 1.234, none longer without"
+        return ",", "."
+    return ".", csv.thousands
+
+
 def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, str | None]:
     """The decimal mark and the thousands mark of a column, from how its numbers look."""
     if csv.decimal is not None:
@@ -160,8 +174,8 @@ def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, 
         if points:
             facts["marks"] = f"thousands point: {points} values such as 1.234.567"
             return ",", "."
-        return ".", csv.thousands
-    comma_decimal = count(rf"^[+-]?(\d|\.|{_BLANKS})*,(\d{{1,2}}|\d{{4,}})$") + count(
+        return _points(sample, csv, facts, count)
+    comma_decimal = count(rf"^[+-]?(\d|\.|{_BLANKS})*,(\d{{1,2}}|\d{{4,}}){_EXPONENT}$") + count(
         r"\.\d{3},\d+$"
     )
     comma_decimal += count(r"^[+-]?0,\d{3}$")

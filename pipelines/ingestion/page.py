@@ -140,6 +140,11 @@ def _series(values: dict[str, Any]) -> str:
             names = ", ".join(_text(i) for i in found["ids"][:_SHOWN])
             more = f" and {found['count'] - _SHOWN:,} more" if found["count"] > _SHOWN else ""
             parts.append(f"<p><b>{found['count']:,}</b> {words}: {names}{more}</p>")
+    if values["totals"] and series["out"] > 1:
+        names = ", ".join(_text(i) for i in values["totals"])
+        parts.append(
+            f"<p>By their names, sums of the others; ids.drop leaves them out: {names}</p>"
+        )
     if series["vanished"]:
         names = ", ".join(_text(i) for i in series["vanished"][:_SHOWN])
         parts.append(f"<p>Nothing is left of: {names}</p>")

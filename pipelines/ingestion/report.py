@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pipelines.ingestion.raw import shown
 
 Array = npt.NDArray[Any]
 VERSION = 1
+_TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
 WORDS = {
     "no_id": "rows without an id",
     "dropped_id": "rows of series left out",
@@ -145,6 +147,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
         "frequency": _frequency(clean, limits.series),
         "facts": clean.facts,
         "findings": findings,
+        "totals": [str(i) for i in clean.ids if _TOTAL.fullmatch(str(i))][: limits.series],
         "worst": _worst(clean, limits.series),
         "settings": config.model_dump(mode="json", exclude_unset=True),
     }  # fmt: skip
@@ -221,7 +224,12 @@ def _listed(clean: Clean, mask: Array, limit: int) -> dict[str, Any]:
 def _frequency(clean: Clean, limit: int) -> dict[str, Any]:
     steps = clean.steps
     if steps is None:
-        return {"alias": clean.freq.alias, "evidence": {"checked": "every step of every series"}}
+        count, number = len(clean.y) - len(clean.ids), f"{len(clean.ids):,}"
+        evidence = {
+            "inferred from": f"all {count:,} steps, in {number} of {number} series",
+            "series per step": {clean.freq.alias: len(clean.ids)},
+        }
+        return {"alias": clean.freq.alias, "evidence": evidence, "series": []}
     alike = (steps.alias == clean.freq.alias) | (steps.alias == "")
     other = np.flatnonzero(~alike | ((steps.share < 1) & (steps.alias != "")))
     other = other[np.argsort(steps.share[other], kind="stable")][:limit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -270,11 +271,18 @@ def _joined(tables: list[pa.Table], source: str) -> pa.Table:
 def _together(raws: list[Raw], paths: list[str]) -> Raw:
     """Several text files with the same header as one table."""
     first = raws[0]
-    for raw, path in zip(raws, paths, strict=True):
-        if raw.headers != first.headers:
+    for place, (raw, path) in enumerate(zip(raws, paths, strict=True)):
+        if raw.headers == first.headers:
+            continue
+        alike = len(raw.headers) == 1 and sorted(raw.names) == sorted(first.names)
+        if not alike or len(set(raw.names)) < len(raw.names):
             raise DataError(
                 f"{path} has another header than {paths[0]}: {raw.names[:8]}, {first.names[:8]}"
             )
+        # The same columns in another order.
+        order = [raw.names.index(n) for n in first.names]
+        moved = raw.table.select(order).rename_columns(first.table.column_names)
+        raws[place] = replace(raw, table=moved)
     columns = []
     for i in range(first.table.num_columns):
         parts = [raw.table.column(i) for raw in raws]

@@ -1,42 +1,36 @@
-"""Time stamps as people write them: formats are tried on the distinct values only."""
+"""A column of stamps of any type; integers may be steps, years, days or Unix time."""
 
 from __future__ import annotations
 
 import re
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
-from pipelines.ingestion.config import StampConfig, StampFormat
-from pipelines.ingestion.raw import shown
+from pipelines.ingestion.config import StampConfig
+from pipelines.ingestion.formats import (
+    DAY,
+    EPOCHS,
+    EXCEL_ORIGIN,
+    NAIVE,
+    UTC,
+    own_zone,
+    read_texts,
+)
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.raw import is_text
 
 Array = npt.NDArray[Any]
-NAT = np.iinfo(np.int64).min
-NAIVE, UTC = -1, 0
-DAY = 86_400_000_000
-_EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
-_EXCEL_ORIGIN = -25_569 * DAY
-_TIME = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y")
-_MONTH_FIRST = ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y")
-_OTHERS = (
-    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b %d, %Y",
-    "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%m/%Y",
-    "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
-)  # fmt: skip
-_ISO = (
-    r"^[+-]?\d{4}-\d{1,2}(?:-\d{1,2})?(?:[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?)?"
-    r"\s*(?:Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
-)
-_OFFSET = r"(?:Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
-_QUARTER = r"^(\d{4})[-\s/]?[Qq]([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
+EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
+SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
+_COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
+_YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
+_DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
 
 
 @dataclass
@@ -106,18 +100,34 @@ def read_stamps(column: pa.ChunkedArray | pa.Array, name: str, config: StampConf
         whole = pc.cast(column, pa.int64(), safe=False)
         same = pc.all(pc.equal(pc.cast(whole, pa.float64(), safe=False), column)).as_py()
         if same is False:
-            raise DataError(f"column {name}: numbers with fractions are no time stamps")
+            return _serials(column, config, name)
         return _integers(whole, config, name)
     if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode() if not pa.types.is_string(kind.value_type) else column
+        column = column if is_text(kind.value_type) else column.dictionary_decode()
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     texts = column.dictionary.cast(pa.string())
     index = column.indices
     index = np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
-    found = _texts(texts, config, name)
-    found.index, found.texts = index, texts
-    return found
+    return _from_texts(texts, index, config, name)
+
+
+def _from_texts(texts: pa.Array, index: Array, config: StampConfig, name: str) -> Stamps:
+    found = read_texts(texts, config, name)
+    return Stamps(found.values, found.zone, found.zones, index, found.integer, texts, found.facts)
+
+
+def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
+    """Spreadsheets count days since 1900, and the time of day as a fraction."""
+    values = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
+    known = ~np.isnan(values)
+    if not (known & (values >= SERIALS[0]) & (values < SERIALS[1]) == known).all():
+        raise DataError(f"column {name}: numbers with fractions are no time stamps")
+    zones: list[str] = []
+    zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
+    seconds = np.round(np.where(known, values, 0.0) * 86_400.0).astype(np.int64)
+    out = np.where(known, seconds * 1_000_000 + EXCEL_ORIGIN, NAT)
+    return Stamps(out, zone, zones, None, facts={"stamps": "days since 1900, as in spreadsheets"})
 
 
 def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
@@ -140,19 +150,8 @@ def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     zones: list[str] = []
     zone = UTC
     if not zoned:
-        zone = _own_zone(config.zone, zones)
+        zone = own_zone(config.zone, zones)
     return Stamps(values, np.broadcast_to(np.int8(zone), values.shape), zones, None, facts=facts)
-
-
-def _own_zone(zone: str | None, zones: list[str]) -> int:
-    """The number of a zone, noted in the list; `NAIVE` for none."""
-    if zone is None:
-        return NAIVE
-    if zone == "UTC":
-        return UTC
-    if zone not in zones:
-        zones.append(zone)
-    return zones.index(zone) + 1
 
 
 def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
@@ -164,265 +163,69 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     if config.formats:
         texts = pc.cast(column, pa.string()).dictionary_encode()
         index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
-        found = _texts(texts.dictionary, config, name)
-        found.index, found.texts = index, texts.dictionary
-        return found
-    low, high = (int(known.min()), int(known.max())) if len(known) else (0, 0)
-    years = re.search(r"year|jahr|ann[eé]e|a[nñ]o|anno", name, re.I)
-    kind = "step"
-    if (years and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
-        kind = "year"
-    elif low >= 17_000_101 and high <= 22_001_231 and _calendar_days(known[:1000]):
-        kind = "%Y%m%d"
-    elif low > 0:
-        kind = next(
-            (
-                k
-                for k, unit in _EPOCHS.items()
-                if low * unit >= 1e8 * 1e6 and high * unit < 1e10 * 1e6
-            ),
-            "step",
-        )
+        return _from_texts(texts.dictionary, index, config, name)
+    kind = _kind(known, name)
     facts = {"stamps": f"integers, read as {kind}"}
     zones: list[str] = []
-    naive = _own_zone(config.zone, zones)
-    zone = np.broadcast_to(np.int8(UTC if kind in _EPOCHS else naive), values.shape)
-    missing = values == NAT
+    naive = own_zone(config.zone, zones)
+    zone = np.broadcast_to(np.int8(UTC if kind.startswith("epoch") else naive), values.shape)
     if kind == "step":
         zone = np.broadcast_to(np.int8(NAIVE), values.shape)
         return Stamps(values, zone, [], None, integer=True, facts=facts)
+    missing = values == NAT
+    filled = np.where(missing, known[0], values) if null else values
     if kind == "year":
-        out = (values - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
-    elif kind == "%Y%m%d":
-        year, month, day = values // 10_000, values // 100 % 100, values % 100
-        months = (year - 1970) * 12 + month - 1
-        days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
-        out = days * DAY
-        last = (days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)) != months
-        missing = missing | last | (month < 1) | (month > 12)
+        out = (filled - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
+    elif kind == "excel":
+        out = filled * DAY + EXCEL_ORIGIN
+    elif kind in _COMPACT:
+        out, wrong = _calendar(filled, _COMPACT[kind])
+        missing = missing | wrong
+    elif kind == "epoch":
+        out = _any_epoch(filled)
     else:
-        unit = _EPOCHS[kind]
-        out = values * int(unit) if unit >= 1 else values // 1000
+        unit = EPOCHS[kind]
+        out = filled * int(unit) if unit >= 1 else filled // 1000
     return Stamps(np.where(missing, NAT, out), zone, zones, None, facts=facts)
 
 
-def _calendar_days(values: Array) -> bool:
-    month, day = values // 100 % 100, values % 100
-    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
+def _kind(known: Array, name: str) -> str:
+    """What integers mean, from their size and the column's name."""
+    if not len(known):
+        return "step"
+    low, high = int(known.min()), int(known.max())
+    if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
+        return "year"
+    if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
+        return "excel"
+    for kind, digits in _COMPACT.items():
+        reach = 10 ** (digits - 4)
+        if low >= 1700 * reach and high < 2201 * reach and not _calendar(known, digits)[1].any():
+            return kind
+    for kind, unit in EPOCHS.items():
+        if low * unit >= EPOCH_REACH[0] and high * unit < EPOCH_REACH[1]:
+            return kind
+    return "epoch" if low > 0 and (_any_epoch(known) != NAT).all() else "step"
 
 
-def _texts(texts: pa.Array, config: StampConfig, name: str) -> Stamps:
-    """Distinct texts as stamps."""
-    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
-    text, late = _end_of_day(text)
-    values = np.full(len(text), NAT)
-    zone = np.full(len(text), NAIVE, np.int8)
-    zones: list[str] = []
-    counts: dict[str, int] = {}
-    formats = config.formats or _propose(text, config, name, counts)
-    for form in formats:
-        left = np.flatnonzero(values == NAT)
-        if not len(left):
-            break
-        found, found_zone = _apply(text.iloc[left], form, config, zones)
-        read = found != NAT
-        values[left[read]], zone[left[read]] = found[read], found_zone[read]
-        label = form.format if not form.zone else f"{form.format} in {form.zone}"
-        counts[label] = counts.get(label, 0) + int(read.sum())
-    values = np.where(late & (values != NAT), values + DAY, values)
-    integer = bool(formats) and all(f.format == "step" for f in formats)
-    facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
-    if late.any():
-        facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
-    return Stamps(values, zone, zones, None, integer=integer, facts=facts)
-
-
-def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
-    late = text.str.contains(r"[T ]24:00(?::00)?(?![\d:])", regex=True).to_numpy(dtype=bool)
-    if late.any():
-        text = text.str.replace(r"([T ])24:00", r"\g<1>00:00", regex=True)
-    return text, late
-
-
-def _apply(
-    text: pd.Series, form: StampFormat, config: StampConfig, zones: list[str]
-) -> tuple[Array, Array]:
-    """What one format reads; `NAT` for the rest."""
-    own = _own_zone(form.zone or config.zone, zones)
-    name = form.format
-    zone = np.full(len(text), own, np.int8)
-    if name in _EPOCHS or name in ("excel", "step", "year"):
-        number = pd.to_numeric(
-            text.where(text.str.fullmatch(r"[+-]?\d{1,19}(\.\d*)?")), errors="coerce"
-        )
-        if name == "year":
-            number = number.where(text.str.fullmatch(r"\d{4}"))
-        known = number.notna().to_numpy()
-        filled = number.fillna(0).to_numpy()
-        if name == "excel":
-            out = (filled.astype(np.float64) * 86_400.0).round().astype(np.int64) * 1_000_000
-            out = out + _EXCEL_ORIGIN
-        elif name == "year":
-            out = (filled.astype(np.int64) - 1970).astype("datetime64[Y]")
-            out = out.astype("datetime64[us]").astype(np.int64)
-        elif name == "step":
-            out, zone = filled.astype(np.int64), np.full(len(text), NAIVE, np.int8)
-        else:
-            unit = _EPOCHS[name]
-            # An epoch of another unit would be a date far away: it is left to another format.
-            known = known & (np.abs(filled) * unit >= 1e14) & (np.abs(filled) * unit < 1e16)
-            filled = np.where(known, filled, 0)
-            out = (filled * unit).astype(np.int64) if unit < 1 or filled.dtype.kind == "f" else (
-                filled.astype(np.int64) * int(unit)
-            )  # fmt: skip
-            zone = np.full(len(text), UTC, np.int8)
-        return np.where(known, out, NAT), zone
-    if name == "iso":
-        return _iso(text, own)
-    if name == "quarter":
-        parts = text.str.extract(_QUARTER)
-        year = pd.to_numeric(parts[0].fillna(parts[3]), errors="coerce")
-        quarter = pd.to_numeric(parts[1].fillna(parts[2]), errors="coerce")
-        known = (year.notna() & quarter.notna()).to_numpy()
-        months = (year.fillna(1970).to_numpy(np.int64) - 1970) * 12
-        months = months + (quarter.fillna(1).to_numpy(np.int64) - 1) * 3
-        out = months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
-        return np.where(known, out, NAT), zone
-    pattern = name
-    if "%V" in pattern and "%u" not in pattern and "%a" not in pattern:
-        text, pattern = text + f"-{form.weekday}", pattern + "-%u"
-    parsed, instants = _strptime(text, pattern)
-    return parsed, np.where(instants, UTC, zone).astype(np.int8)
-
-
-def _strptime(text: pd.Series, pattern: str) -> tuple[Array, bool]:
-    offset = "%z" in pattern
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = pd.to_datetime(text, format=pattern, errors="coerce", utc=offset)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(f"stamps.formats: {pattern!r} is no usable format: {error}") from None
-    if offset:
-        found = found.dt.tz_localize(None)
-    return _micro(found), offset
-
-
-def _micro(found: pd.Series) -> Array:
-    values = found.to_numpy().astype("datetime64[us]").astype(np.int64)
-    return np.where(found.isna().to_numpy(), NAT, values)
-
-
-def _iso(text: pd.Series, own: int) -> tuple[Array, Array]:
-    fits = text.str.fullmatch(_ISO).to_numpy(dtype=bool)
-    text = text.str.replace(r"\s*(UTC|GMT|z)$", "Z", regex=True).str.replace(",", ".", regex=False)
-    instant = fits & text.str.contains(_OFFSET, regex=True).to_numpy(dtype=bool)
-    values = np.full(len(text), NAT)
-    for mask, utc in ((fits & ~instant, False), (instant, True)):
-        if mask.any():
-            found = pd.to_datetime(text[mask], format="ISO8601", errors="coerce", utc=utc)
-            values[mask] = _micro(found.dt.tz_localize(None) if utc else found)
-    return values, np.where(instant, UTC, own).astype(np.int8)
-
-
-def _propose(
-    text: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
-) -> tuple[StampFormat, ...]:
-    """The formats that read the distinct values, the most telling first."""
-    left = text[text != ""]
-    chosen: list[StampFormat] = []
-    total = max(len(left), 1)
-
-    def take(form: StampFormat, fits: Array) -> None:
-        nonlocal left
-        if fits.any():
-            chosen.append(form)
-            left = left[~fits]
-
-    take(StampFormat(format="iso"), left.str.fullmatch(_ISO).to_numpy(dtype=bool))
-    digits = left.str.fullmatch(r"\d{9,19}").to_numpy(dtype=bool)
-    if digits.any():
-        lengths = left[digits].str.len()
-        for form, low, high in (
-            ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
-        ):  # fmt: skip
-            if lengths.between(low, high).any():
-                fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool)
-                take(StampFormat(format=form), fits)
-    days = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
-    take(StampFormat(format="%Y%m%d"), days.to_numpy(dtype=bool))
-    take(StampFormat(format="quarter"), left.str.fullmatch(_QUARTER).to_numpy(dtype=bool))
-    weeks = left.str.fullmatch(r"\d{4}-[Ww]\d{2}").to_numpy(dtype=bool)
-    take(StampFormat(format="%G-W%V"), weeks)
-    years = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}").to_numpy(dtype=bool)
-    numbers = left.str.fullmatch(r"\d{1,8}").to_numpy(dtype=bool)
-    if years.sum() > 0.9 * max(len(left), 1):
-        take(StampFormat(format="year"), years)
-    elif len(left) and numbers.sum() > 0.9 * len(left):
-        take(StampFormat(format="step"), numbers)
-    if len(left):
-        for pattern, read in _patterns(left, config, name, counts):
-            take(pattern, read[left.index.to_numpy()])
-            if not len(left):
-                break
-    counts["unreadable"] = len(left) if len(left) < total else total
-    return tuple(chosen)
-
-
-def _patterns(
-    left: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
-) -> list[tuple[StampFormat, Array]]:
-    """strptime patterns that read some of the values; day or month first is settled by all."""
-    size = int(left.index.max()) + 1
-    first, month_first = _read_all(left, _DAY_FIRST), _read_all(left, _MONTH_FIRST)
-    day_count = sum(int(m.sum()) for m in first.values())
-    month_count = sum(int(m.sum()) for m in month_first.values())
-    day_first = config.day_first
-    if day_first is None and day_count and month_count:
-        if day_count == month_count:
-            # Each reading gives dates: the one on a more regular step is right.
-            day_step, month_step = _regularity(left, first), _regularity(left, month_first)
-            if abs(day_step - month_step) < 0.02:
-                raise DataError(
-                    f"column {name}: {shown(left.iloc[0])} may have the day or the month first; "
-                    "set stamps.day_first: true or false"
-                )
-            day_first = day_step > month_step
-            counts["day first" if day_first else "month first"] = 0
-        else:
-            day_first = day_count > month_count
-    elif day_first is None:
-        day_first = day_count > 0
-    found = list((first if day_first else month_first).items())
-    found += list(_read_all(left, _OTHERS).items())
-    out = []
-    for pattern, mask in sorted(found, key=lambda item: -int(item[1].sum())):
-        full = np.zeros(size, bool)
-        full[left.index.to_numpy()[mask]] = True
-        out.append((StampFormat(format=pattern), full))
+def _any_epoch(values: Array) -> Array:
+    """Unix time whose unit is told by each value's size; `NAT` for what is none."""
+    out = np.full(len(values), NAT)
+    for unit in EPOCHS.values():
+        fits = (values * float(unit) >= EPOCH_REACH[0]) & (values * float(unit) < EPOCH_REACH[1])
+        out[fits] = values[fits] * int(unit) if unit >= 1 else values[fits] // 1000
     return out
 
 
-def _read_all(left: pd.Series, dates: tuple[str, ...]) -> dict[str, Array]:
-    """Which values each pattern, with any time behind it, reads."""
-    sample = left.iloc[:: max(len(left) // 200, 1)]
-    found = {}
-    for date in dates:
-        for time in _TIME:
-            pattern = date + time
-            if (_strptime(sample, pattern)[0] != NAT).any():
-                mask = _strptime(left, pattern)[0] != NAT
-                found[pattern] = mask
-    return found
-
-
-def _regularity(left: pd.Series, readings: dict[str, Array]) -> float:
-    """Share of the most common step between sorted distinct dates."""
-    values = np.full(len(left), NAT)
-    for pattern in readings:
-        read = _strptime(left, pattern)[0]
-        values = np.where(values == NAT, read, values)
-    steps = np.diff(np.unique(values[values != NAT]))
-    if not len(steps):
-        return 0.0
-    return float(np.unique(steps, return_counts=True)[1].max() / len(steps))
+def _calendar(values: Array, digits: int) -> tuple[Array, Array]:
+    """Numbers such as 202401312359 as microseconds, and which of them are no dates."""
+    rest = 10 ** (digits - 8)
+    date, time = values // rest, values % rest * (1_000_000 // rest)
+    year, month, day = date // 10_000, date // 100 % 100, date % 100
+    hour, minute, second = time // 10_000, time // 100 % 100, time % 100
+    months = (year - 1970) * 12 + month - 1
+    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
+    held = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    wrong = (held != months) | (month < 1) | (month > 12) | (hour > 23)
+    wrong |= (minute > 59) | (second > 59)
+    return days * DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000, wrong

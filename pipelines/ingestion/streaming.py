@@ -24,6 +24,7 @@ from pipelines.ingestion.future import note_future
 from pipelines.ingestion.layout import encode
 from pipelines.ingestion.mapping import settle, wanted_columns
 from pipelines.ingestion.merging import Merged
+from pipelines.ingestion.naming import trimmed
 from pipelines.ingestion.output import (
     REPAIRS,
     STATIC,
@@ -165,8 +166,7 @@ def _homes(batch: pa.RecordBatch, config: DataConfig, pieces: int) -> Array:
     total = np.zeros(batch.num_rows, np.uint64)
     for name in config.id or ():
         texts, codes = encode(batch.column(name))
-        cleaned = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, "[\\s\u00a0]+", " "))
-        folded = pc.utf8_lower(pc.utf8_normalize(cleaned, form="NFKC"))
+        folded = pc.utf8_lower(pc.utf8_normalize(trimmed(texts), form="NFKC"))
         keys = np.asarray(pc.fill_null(folded, "").to_numpy(zero_copy_only=False), dtype=object)
         hashed = pd.util.hash_array(keys, categorize=False) if len(keys) else np.empty(0, np.uint64)
         total = total * np.uint64(31) + np.concatenate([hashed, [np.uint64(0)]])[codes]

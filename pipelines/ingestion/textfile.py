@@ -20,6 +20,8 @@ from pipelines.ingestion.encodings import SAMPLE, detect_encoding, looks_binary,
 from pipelines.ingestion.mapping import settle, text_columns, wanted_columns
 from pipelines.ingestion.raw import Raw, shown
 
+_GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
+
 
 def read_text(data: pa.Buffer, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
     """A text table as columns, and the config with the roles of its columns."""
@@ -93,9 +95,15 @@ def _read(
     config = settle(config, dialect.headers, sample)
     if config.layout == "rows":
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
-    table, malformed = parse(
-        body, dialect, names, text_columns(config, names), wanted_columns(config)
-    )
+    texts = text_columns(config, names)
+    if (
+        dialect.separator == ";"
+        and config.csv.decimal is None
+        and _GROUPED.search(_head_bytes(body))
+    ):
+        # 1.234 may be a number of thousands: its column decides, as text.
+        texts |= set(names)
+    table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     if malformed:
         first = malformed[0]
         if config.csv.malformed == "refuse" or len(malformed) > max(5, 0.05 * table.num_rows):
@@ -115,8 +123,12 @@ def _head(body: pa.Buffer) -> pa.Buffer:
     """The first lines, whole."""
     if len(body) <= SAMPLE:
         return body
-    end = body[:SAMPLE].to_pybytes().rfind(b"\n")
+    end = _head_bytes(body).rfind(b"\n")
     return body[: end + 1] if end > 0 else body
+
+
+def _head_bytes(body: pa.Buffer) -> bytes:
+    return bytes(body[: min(len(body), SAMPLE)])
 
 
 def _lines_end(data: bytes, lines: int) -> int:
