@@ -110,7 +110,7 @@ class Server:
         environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT), "PATH": path}
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            self.command, env=environment, cwd=ROOT, start_new_session=True,
+            self.command, env=environment, cwd=ROOT,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
