@@ -160,7 +160,7 @@ def _draw_gradients(axes: Any, diagnosis: Diagnosis) -> None:
     axes.set_xlabel(f"{_step_name(diagnosis)} back from the origin")
     axes.set_ylabel("gradient of the forecast, share of its peak")
     axes.set_title("Does the signal reach the past?")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower left", fontsize=8)
 
 
 def _draw_gates(axes: Any, diagnosis: Diagnosis) -> None:
