@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +38,10 @@ def log(tracker: Tracker, watch: Watch, source: str, page: Path) -> str:
         run.metrics({"series_changed": len({f.id for f in watch.series})})
         run.metrics({"series_silent": len(watch.silent)})
         for name in ("mase", "bias", "coverage"):
-            run.curve(f"time/{name}", watch.by_time[name].tail(STAMPS_LOGGED))
-            _steps(run, f"horizon/{name}", watch.by_step, name)
+            _curve(run, f"time/{name}", watch.by_time[name].tail(STAMPS_LOGGED))
+            _curve(run, f"horizon/{name}", watch.by_step[name], watch.by_step["step"])
         _over_time(run, watch)
+        run.flush()
         run.table(findings_table(watch), "tests.json")
         run.table(series_table(watch).head(SERIES_LISTED), "series_changed.json")
         worst = watch.by_series.sort_values("mase", ascending=False).head(SERIES_LISTED)
@@ -48,10 +51,12 @@ def log(tracker: Tracker, watch: Watch, source: str, page: Path) -> str:
         return run.id
 
 
-def _steps(run: Run, name: str, table: pd.DataFrame, column: str) -> None:
-    for step, value in zip(table["step"], table[column], strict=True):
+def _curve(
+    run: Run, name: str, values: Iterable[float], steps: Iterable[int] | None = None
+) -> None:
+    """A stepped metric, written with the others in one batch."""
+    for step, value in zip(steps if steps is not None else count(1), values, strict=False):
         run.epoch({name: float(value)}, int(step))
-    run.flush()
 
 
 def _over_time(run: Run, watch: Watch) -> None:
@@ -63,7 +68,7 @@ def _over_time(run: Run, watch: Watch) -> None:
         rows = watch.joined.rows
         curve = scores_by(rows[rows["step"] == step], "time").tail(STAMPS_LOGGED)
         for name in ("mase", "bias", "coverage"):
-            run.curve(f"time_step_{step}/{name}", curve[name])
+            _curve(run, f"time_step_{step}/{name}", curve[name])
 
 
 def findings_table(watch: Watch) -> pd.DataFrame:

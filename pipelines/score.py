@@ -130,9 +130,10 @@ def forecast(
         No such model, data that do not fit it, an output that cannot be written.
     """
     began = time.monotonic()
-    client = connect(config.tracking.uri)
-    registry = Registry(client)
     name, _, wanted = (model or config.name).partition("@")
+    output = out or config.forecast.output or default_output(name)
+    target = target_of(output, table or config.forecast.table)
+    registry = Registry(connect(config.tracking.uri))
     version = registry.version(name, wanted or None)
     predictor = load(registry, version)
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
@@ -140,8 +141,6 @@ def forecast(
         config = config.model_copy(update={"data": config.data.replace(source=data)})
     prepared = prepare(config)
     say(prepared.summary)
-    output = out or config.forecast.output or default_output(name)
-    target = target_of(output, table or config.forecast.table)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):
         panel = recode(prepared.panel, predictor.schema)

@@ -42,7 +42,8 @@ def monitor_command(
     Examples: `gatecast monitor configs/m3_monthly.yaml`,
     `gatecast monitor demand --forecasts sqlite:///forecasts.db --retrain`
     """
-    from pipelines.monitor import findings_table, monitor
+    from pipelines.monitor import monitor
+    from pipelines.monitor_log import findings_table
 
     if what.endswith(CONFIG_SUFFIXES):
         from pipelines.config import load_config
