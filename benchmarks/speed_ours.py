@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -306,7 +305,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", help="what to measure, as JSON")
     task = json.loads(parser.parse_args().task)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     torch.set_num_threads(task["threads"])
     data = dict(np.load(task["data"])) if "data" in task else {}
     answer(MEASURES[task["what"]](task, data) | {"versions": versions(*PACKAGES)})

@@ -64,7 +64,7 @@ def neural(task: dict[str, Any], steps: int, callbacks: list[Any]) -> Any:
         max_steps=steps,
         recurrent=False,
         enable_checkpointing=False,
-        accelerator="cpu",
+        accelerator=task.get("device", "cpu"),
         devices=1,
         callbacks=callbacks,
         random_seed=task.get("seed", 1),
@@ -87,8 +87,8 @@ def darts(task: dict[str, Any], steps: int, callbacks: list[Any]) -> Any:
         batch_size=task["batch"],
         n_epochs=1000,
         loss_fn=torch.nn.L1Loss(),
-        pl_trainer_kwargs={"accelerator": "cpu", "devices": 1, "max_steps": steps,
-                           "callbacks": callbacks, **TRAINER},
+        pl_trainer_kwargs={"accelerator": task.get("device", "cpu"), "devices": 1,
+                           "max_steps": steps, "callbacks": callbacks, **TRAINER},
     )  # fmt: skip
 
 
@@ -155,7 +155,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("task", help="what to measure, as JSON")
     task = json.loads(parser.parse_args().task)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    if task.get("device", "cpu") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     found = versions(*PACKAGES)
     if task["peer"] not in found:
         answer({"absent": task["peer"]})

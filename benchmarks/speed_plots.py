@@ -1,0 +1,92 @@
+"""Pictures and tables of docs/speed.md from the committed results; nothing is measured here.
+
+python benchmarks/speed_plots.py benchmarks/results/<machine>-<date>.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+COLOURS = {"gatecast": "#1b6ca8", "neuralforecast": "#d1495b", "darts": "#edae49",
+           "bare": "#6c757d", "bare, memory kept": "#adb5bd"}  # fmt: skip
+RATE = "windows_per_cpu_s"
+RATE_LABEL = "windows per second of CPU"
+
+
+def training(found: dict[str, Any], axes: plt.Axes) -> None:
+    """Bars of windows per second, a group per cell."""
+    names = [n for n in COLOURS if any(f"{c}/{n}" in found for c in ("lstm", "gru"))]
+    width = 0.8 / len(names)
+    for k, name in enumerate(names):
+        at = [c + (k - (len(names) - 1) / 2) * width for c in range(2)]
+        rates = [found.get(f"{c}/{name}", {}).get(RATE, 0.0) for c in ("lstm", "gru")]
+        bars = axes.bar(at, rates, width, label=name, color=COLOURS[name])
+        axes.bar_label(bars, fmt="%.0f", fontsize=7)
+    axes.set_xticks([0, 1], ["LSTM", "GRU"])
+    axes.set_ylabel(RATE_LABEL)
+    axes.set_title("Training, 2 × 128, 96 steps, batch 256")
+    axes.legend(fontsize=8)
+
+
+def by_hidden_size(found: dict[str, Any], axes: plt.Axes) -> None:
+    """Lines of windows per second over the hidden size."""
+    for name, colour in COLOURS.items():
+        points = sorted(
+            (int(key.partition("/")[0]), entry[RATE])
+            for key, entry in found.items()
+            if key.partition("/")[2] == name and RATE in entry
+        )
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", label=name, color=colour)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("hidden size")
+    axes.set_ylabel(RATE_LABEL)
+    axes.set_title("Training a GRU of two layers, batch 128")
+    axes.legend(fontsize=8)
+
+
+def by_series(found: dict[str, Any], axes: plt.Axes) -> None:
+    """Seconds over the number of series, the rows in all staying the same."""
+    counts = sorted(int(k) for k in found)
+    ready = [found[str(n)]["ready"]["cpu_s"] for n in counts]
+    draw = [1e3 * found[str(n)]["draw"]["cpu_s"] for n in counts]
+    axes.plot(counts, ready, marker="o", color="#1b6ca8", label="making windows ready, s")
+    axes.plot(counts, draw, marker="s", color="#d1495b", label="drawing a batch of 256, ms")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("series that ten million rows are spread over")
+    axes.set_ylabel("seconds, milliseconds of CPU")
+    axes.set_title("Cost as series grow")
+    axes.legend(fontsize=8)
+
+
+PICTURES = {"train": training, "sizes": by_hidden_size, "scale": by_series}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("results", type=Path)
+    found = json.loads(parser.parse_args().results.read_text("utf-8"))
+    for part, draw in PICTURES.items():
+        if part not in found:
+            continue
+        figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+        draw(found[part], axes)
+        axes.spines[["top", "right"]].set_visible(False)
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        figure.savefig(IMAGES / f"speed_{part}.png", dpi=130)
+        print(f"written to {IMAGES / f'speed_{part}.png'}")
+
+
+if __name__ == "__main__":
+    main()
