@@ -23,6 +23,7 @@ COMMANDS = (
     "forecast",
     "monitor",
     "tune",
+    "diagnose",
     "serve",
     "registry",
     "reproduce",

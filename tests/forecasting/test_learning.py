@@ -55,6 +55,7 @@ def error(cell: str, make: Any, *, updates: int, hidden: int) -> float:
             "steps": 40,
             "lags": (),
             "skip": False,
+            "blend": 0.0,
             "transform": "identity",
             "level": "mean",
             "spread": "mad",
