@@ -35,6 +35,7 @@ def main() -> None:
     """Run all cases, or one of them in a child."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--small", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", help="file to write the figures to")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -47,6 +48,8 @@ def main() -> None:
     print(f"{'case':<44}{'rows':>12}{'CPU s':>8}{'wall s':>8}{'M rows/s':>10}{'memory':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for name, case in _cases(folder, scale):
+            if arguments.only.lower() not in name.lower():
+                continue
             found = {"case": name, **_ask("make", case), **_ask(case["kind"], case)}
             figures["cases"].append(found)
             _show(found)

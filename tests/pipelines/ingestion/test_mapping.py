@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
 from forecasting.errors import DataError
-from pipelines.ingestion import IngestResult, MappingError
+from pipelines.ingestion import DataConfig, IngestResult, MappingError
 
 Mend = Callable[..., IngestResult]
 
@@ -93,3 +95,15 @@ def test_a_column_that_stands_twice_is_refused(mend: Mend) -> None:
     text = "unique_id,ds,y,y\n" + "".join(f"a,2024-01-{d:02d},{d},{d}\n" for d in range(1, 9))
     with pytest.raises(DataError, match="columns 3, 4"):
         mend(text, id="unique_id", ds="ds", y="y")
+
+
+def test_the_config_in_the_docs_is_one(root: Path) -> None:
+    text = (root / "docs" / "ingestion.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    config = DataConfig.parse(yaml.safe_load(example)["data"])
+    assert config.ids.template
+    # Every code in the table is one that is used.
+    codes = set(re.findall(r"^\| (`[a-z_`, ]+`) \|", text, re.M))
+    sources = "".join(p.read_text() for p in (root / "pipelines" / "ingestion").glob("*.py"))
+    for code in re.findall(r"[a-z_]+", " ".join(codes)):
+        assert f'"{code}"' in sources, code
