@@ -205,7 +205,8 @@ class Application:
         if kind == JSON:
             content = body_object(body.decode_json(sent))
             loaded = self._loaded(read_model_name(content))
-            return loaded, read_json(content, loaded.spec)
+            plain = b"true" not in sent and b"false" not in sent
+            return loaded, read_json(content, loaded.spec, no_booleans=plain)
         table, options = arrow.open_table(sent, self.settings.max_content)
         loaded = self._loaded(read_model_name(options))
         return loaded, arrow.read_arrow(table, options, loaded.spec)

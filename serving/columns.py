@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from itertools import chain
 from types import NoneType
@@ -19,14 +20,29 @@ Place = Callable[[int], tuple[str | int, ...]]
 
 
 def numbers(
-    lists: Sequence[list[Any]], path: Place, faults: Faults, *, single: bool = False
+    lists: Sequence[list[Any]],
+    path: Place,
+    faults: Faults,
+    *,
+    single: bool = False,
+    no_booleans: bool = False,
 ) -> Array:
     """Numbers and nulls of all lists, one after the other, as float64 with NaN for null.
 
     Parameters
     ----------
     path : where list i stands in the request. single : each list stands for a single value.
+    no_booleans : the whole request has none; Python would take them for numbers.
     """
+    if no_booleans:
+        out = array("d")
+        try:
+            for values in lists:
+                out.fromlist(values)
+            return np.frombuffer(out) if out else np.zeros(0)
+        except (TypeError, OverflowError):
+            # A null, or something that is no number.
+            pass
     flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
     if NUMBERS.issuperset(map(type, flat)):
         return np.array(flat, dtype=np.float64)

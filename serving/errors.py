@@ -97,6 +97,11 @@ class Faults:
             self.omitted += 1
 
     @property
+    def count(self) -> int:
+        """Faults so far, listed or not."""
+        return len(self.found) + self.omitted
+
+    @property
     def full(self) -> bool:
         """Whether further faults would only be counted."""
         return len(self.found) >= MAX_FAULTS
@@ -107,8 +112,7 @@ class Faults:
             return
         first = self.found[0]
         where = place(first.path)
-        count = len(self.found) + self.omitted
-        more = f" (and {count - 1} more)" if count > 1 else ""
+        more = f" (and {self.count - 1} more)" if self.count > 1 else ""
         detail = f"{where}: {first.detail}{more}" if where else f"{first.detail}{more}"
         raise RequestError(422, "invalid_request", detail, self.found, self.omitted)
 

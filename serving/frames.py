@@ -8,11 +8,14 @@ known-future covariates.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from forecasting.errors import DataError
 from forecasting.inference import Engine
-from serving.api import DEFAULT_LEVELS
+from serving.api import DEFAULT_LEVELS, MAX_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,19 +36,7 @@ def forecast_frame(
     ------
     DataError : naming the column, series or parameter.
     """
-    params = dict(params or {})
-    unknown = [name for name in params if name not in PARAMETERS]
-    if unknown:
-        raise DataError(f"unknown parameter {unknown[0]!r}; there are: {', '.join(PARAMETERS[:3])}")
-    horizon, quantiles = params.get("horizon"), params.get("quantiles")
-    extend = params.get("extend", False)
-    if horizon is not None and (isinstance(horizon, bool) or int(horizon) != horizon):
-        raise DataError(f"horizon = {horizon!r} must be a whole number")
-    if not isinstance(extend, bool):
-        raise DataError(f"extend = {extend!r} must be true or false")
-    levels = DEFAULT_LEVELS if quantiles is None else tuple(quantiles)
-    if any(isinstance(q, bool) or not isinstance(q, int | float) for q in levels):
-        raise DataError("quantiles must be a list of numbers between 0 and 1")
+    horizon, levels, extend = read_parameters(params or {})
     known = {"unique_id", "ds", "y", *(c.name for c in engine.schema.covariates)}
     stray = [str(name) for name in frame.columns if name not in known]
     if stray:
@@ -55,10 +46,35 @@ def forecast_frame(
     return engine.predict(
         frame,
         static=_static(engine, frame),
-        horizon=None if horizon is None else int(horizon),
+        horizon=horizon,
         quantiles=levels,
         extend=extend,
     )
+
+
+def read_parameters(params: Mapping[str, Any]) -> tuple[int | None, tuple[float, ...], bool]:
+    """Horizon, levels and extend; `DataError` names the one that is wrong."""
+    unknown = [name for name in params if name not in PARAMETERS]
+    if unknown:
+        raise DataError(f"unknown parameter {unknown[0]!r}; there are: {', '.join(PARAMETERS[:3])}")
+    horizon, quantiles = params.get("horizon"), params.get("quantiles")
+    if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, Integral)):
+        raise DataError(f"horizon = {_shown(horizon)} must be a whole number")
+    extend = params.get("extend")
+    if extend is not None and not isinstance(extend, bool | np.bool_):
+        raise DataError(f"extend = {_shown(extend)} must be true or false")
+    levels = DEFAULT_LEVELS if quantiles is None else quantiles
+    if not isinstance(levels, list | tuple | np.ndarray) or not 0 < len(levels) <= MAX_LEVELS:
+        raise DataError(f"quantiles must be a list of 1 to {MAX_LEVELS} numbers between 0 and 1")
+    for level in levels:
+        if isinstance(level, bool) or not isinstance(level, Real) or not 0 < float(level) < 1:
+            raise DataError(f"quantiles: {_shown(level)} is no number between 0 and 1")
+    steps = None if horizon is None else int(horizon)
+    return steps, tuple(float(level) for level in levels), bool(extend)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _static(engine: Engine, frame: pd.DataFrame) -> pd.DataFrame | None:

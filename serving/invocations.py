@@ -9,8 +9,9 @@ import numpy as np
 import orjson
 
 from forecasting.errors import DataError
+from serving.api import Options, check_size
 from serving.errors import RequestError, show
-from serving.frames import forecast_frame
+from serving.frames import forecast_frame, read_parameters
 from serving.models import Loaded
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
     try:
         frame = _frame(content[given[0]], given[0], loaded)
+        _check_size(frame, params or {}, loaded)
         result = forecast_frame(loaded.predictor, frame, params)
     except DataError as error:
         raise RequestError(422, "invalid_request", str(error)) from None
@@ -53,6 +55,17 @@ def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
         },
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
+
+
+def _check_size(frame: pd.DataFrame, params: Mapping[str, Any], loaded: Loaded) -> None:
+    """The limits of `/v1/forecast`."""
+    horizon, levels, extend = read_parameters(params)
+    most = max(loaded.spec.limits.horizon, loaded.spec.horizon)
+    if horizon is not None and horizon > most:
+        raise DataError(f"horizon = {horizon} is beyond {most}, this service's limit")
+    options = Options(horizon or loaded.spec.horizon, levels, extend)
+    count = frame["unique_id"].nunique() if "unique_id" in frame.columns else 0
+    check_size(count, options, loaded.spec)
 
 
 def _frame(layout: Any, name: str, loaded: Loaded) -> pd.DataFrame:

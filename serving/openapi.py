@@ -86,7 +86,10 @@ def document(
                         "required": True,
                         "content": {JSON: {"schema": {"type": "object"}}},
                     },
-                    "responses": {"200": {"description": "predictions"}, **_problems(400, 422)},
+                    "responses": {
+                        "200": {"description": "predictions"},
+                        **_problems(400, 408, 413, 415, 422, 431, 503),
+                    },
                 }
             },
             "/livez": {"get": _get("The process answers")},

@@ -26,19 +26,21 @@ from serving.errors import Faults, show
 FLAT_KEYS = OPTION_KEYS | {"y", "sizes", "start", "ids", "past", "future", "static"}
 
 
-def read_flat(body: Mapping[str, Any], spec: Spec) -> Query:
+def read_flat(body: Mapping[str, Any], spec: Spec, *, no_booleans: bool = False) -> Query:
     """Check a decoded body in the flat form; see `serving.read_json.read_json`."""
     faults = Faults()
     refuse_unknown(body, FLAT_KEYS, (), faults)
     options = read_options(body, spec, faults)
-    for key in ("y", "sizes"):
-        is_list(body.get(key), (key,), faults)
-    faults.stop()
+    lists = [is_list(body.get(key), (key,), faults) for key in ("y", "sizes")]
+    if not all(lists):
+        faults.stop()
+    before = faults.count
     sizes = _sizes(body["sizes"], len(body["y"]), faults)
-    faults.stop()
+    if faults.count > before:
+        faults.stop()
     count = len(sizes)
     check_size(count, options, spec)
-    y = numbers([body["y"]], lambda _: ("y",), faults)
+    y = numbers([body["y"]], lambda _: ("y",), faults, no_booleans=no_booleans)
     ids = _ids(body.get("ids"), count, faults)
     given: Any = body.get("start")
     shared = type(given) is not list
@@ -114,13 +116,15 @@ def _note_static(query: Query, covariate: Covariate) -> None:
 
 
 def _sizes(given: list[Any], rows: int, faults: Faults) -> Array:
+    fits = bool(given)
     if not given:
         faults.add(("sizes",), "empty", "holds no series")
     for i, size in enumerate(given):
         if type(size) is not int or not 0 <= size <= rows:
             detail = f"must be a whole number from 0 to {rows}, the length of y, not {show(size)}"
             faults.add(("sizes", i), "wrong_type", detail)
-    if faults:
+            fits = False
+    if not fits:
         return np.zeros(0, np.int64)
     sizes = np.array(given, np.int64)
     if int(sizes.sum()) != rows:

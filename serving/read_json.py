@@ -32,8 +32,12 @@ ROLES = ("past", "future", "static")
 MAX_ID = 1024
 
 
-def read_json(body: Mapping[str, Any], spec: Spec) -> Query:
+def read_json(body: Mapping[str, Any], spec: Spec, *, no_booleans: bool = False) -> Query:
     """Check a decoded body and bring it into arrays.
+
+    Parameters
+    ----------
+    no_booleans : there is no true or false anywhere in it, which saves a look at each value.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def read_json(body: Mapping[str, Any], spec: Spec) -> Query:
     """
     faults = Faults()
     if "series" not in body and ("y" in body or "sizes" in body):
-        return read_flat(body, spec)
+        return read_flat(body, spec, no_booleans=no_booleans)
     refuse_unknown(body, READABLE_KEYS, (), faults)
     options = read_options(body, spec, faults)
     series: Any = body.get("series")
@@ -52,7 +56,7 @@ def read_json(body: Mapping[str, Any], spec: Spec) -> Query:
         faults.add(("series",), "empty", "holds no series")
         faults.stop()
     check_size(len(series), options, spec)
-    return _Reader(spec, options, series, faults).read()
+    return _Reader(spec, options, series, faults, no_booleans).read()
 
 
 @dataclass
@@ -61,15 +65,19 @@ class _Reader:
     options: Options
     series: Sequence[Any]
     faults: Faults
+    no_booleans: bool
     problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
     notes: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def read(self) -> Query:
+        # A wrong horizon does not hide wrong values; only what has no shape cannot be read on.
+        before = self.faults.count
         ids = self._shapes()
-        self.faults.stop()
+        if self.faults.count > before:
+            self.faults.stop()
         series, schema = self.series, self.spec.schema
         values = [s["y"] for s in series]
-        y = numbers(values, lambda i: ("series", i, "y"), self.faults)
+        y = numbers(values, lambda i: ("series", i, "y"), self.faults, no_booleans=self.no_booleans)
         start, zone = stamps.read_starts(
             [s.get("start") for s in series],
             self.spec.freq,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -59,7 +60,7 @@ def _exporter(settings: ServingSettings) -> Any:
     if settings.traces == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        return ConsoleSpanExporter()
+        return ConsoleSpanExporter(out=sys.stdout)
     return import_module(f"{EXPORTER}.trace_exporter").OTLPSpanExporter()
 
 

@@ -347,3 +347,18 @@ def test_integer_starts_are_steps() -> None:
     stamps.read_starts(["5", 2**60, None, True], freq, None, lambda i: ("s", i), faults)
     codes = ["wrong_type", "out_of_range", "missing", "wrong_type"]
     assert [f.code for f in faults.found] == codes
+
+
+def test_booleans_are_no_numbers_wherever_else_they_stand(call: Caller) -> None:
+    for value in (True, False):
+        body = {"series": [{"id": "a", "start": "2020-01-01", "y": [1.0, value, 3.0]}]}
+        (error,) = call.post(body).json()["errors"]
+        assert (error["pointer"], error["code"]) == ("/series/0/y/1", "wrong_type")
+        flat = {"y": [1.0, value], "sizes": [2], "start": "2020-01-01"}
+        assert call.post(flat).json()["errors"][0]["pointer"] == "/y/1"
+
+
+def test_numbers_at_the_ends_of_a_double_are_read(call: Caller) -> None:
+    for y in ([2**63 - 1, -(2**62)], [5e-324, 1.7e308], [10**30, 1]):
+        answer = call.post({"series": [{"id": "a", "start": "2020-01-01", "y": y}]})
+        assert answer.status_code in (200, 400, 422)

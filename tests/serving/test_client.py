@@ -1,0 +1,142 @@
+"""The Python client: tables in and out, patience, and errors that can be acted on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.errors import DataError
+from forecasting.inference import Predictor
+from serving import client as module
+from serving.app import Application
+from serving.client import Client, ServiceError
+from tests.serving.conftest import KEY, sales, stores
+
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+class Bridge(httpx.BaseTransport):
+    """Leads a client to the application without a socket, after some prepared answers."""
+
+    def __init__(self, app: Application, *before: httpx.Response | Exception) -> None:
+        self.inner, self.before = httpx.ASGITransport(app=app), list(before)  # type: ignore[arg-type]
+        self.count = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.count += 1
+        if self.before:
+            first = self.before.pop(0)
+            if isinstance(first, Exception):
+                raise first
+            return first
+
+        async def send() -> httpx.Response:
+            answer = await self.inner.handle_async_request(
+                httpx.Request(request.method, request.url, headers=request.headers,
+                              content=request.read())
+            )  # fmt: skip
+            return httpx.Response(
+                answer.status_code, headers=answer.headers, content=await answer.aread()
+            )
+
+        return asyncio.run(send())
+
+
+@pytest.fixture
+def client(app: Application) -> Iterator[Client]:
+    with Client("http://test", api_key=KEY, transport=Bridge(app)) as made:
+        yield made
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the client waited, without waiting."""
+    found: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", found.append)
+    return found
+
+
+def test_a_table_gives_the_table_of_the_library(client: Client, monthly: Predictor) -> None:
+    frame = sales()[["unique_id", "ds", "y"]]
+    found = client.forecast(frame, quantiles=[0.2, 0.5], horizon=4)
+    expected = monthly.predict(frame, quantiles=[0.2, 0.5], horizon=4)
+    assert list(found.columns) == list(expected.columns)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+
+
+def test_covariates_go_along(client: Client, retail: Predictor) -> None:
+    frame = sales()
+    cut = frame.groupby("unique_id").cumcount() >= 68
+    future = frame[cut][["unique_id", "ds", "promo"]]
+    history = frame[~cut]
+    found = client.forecasts(history, future=future, static=stores(), model="retail")
+    expected = retail.predict(history, future=future, static=stores())
+    np.testing.assert_allclose(found.frame["q0.5"], expected["q0.5"], **TOLERANCE)
+    assert (found.errors, found.notes) == ([], [])
+    assert found.model["name"] == "retail"
+
+
+def test_zones_come_back(client: Client, power: Predictor) -> None:
+    stamps = pd.date_range("2026-03-28", periods=60, freq="h", tz="Europe/Madrid")
+    frame = pd.DataFrame({"unique_id": "m", "ds": stamps, "y": np.arange(60.0)})
+    found = client.forecast(frame, model="power")
+    expected = power.predict(frame)
+    assert list(found["ds"]) == list(expected["ds"])
+    np.testing.assert_allclose(found["mean"], expected["mean"], **TOLERANCE)
+
+
+def test_a_refused_series_is_an_error_or_stands_beside_the_others(client: Client) -> None:
+    frame = sales(2)[["unique_id", "ds", "y"]]
+    frame.loc[frame["unique_id"] == "store-1", "y"] = np.nan
+    with pytest.raises(DataError, match="1 series cannot be forecast; first: series 'store-1'"):
+        client.forecast(frame)
+    found = client.forecasts(frame)
+    assert set(found.frame["unique_id"]) == {"store-0"}
+    assert found.errors[0]["code"] == "no_observations"
+
+
+def test_a_refusal_carries_its_code_and_places(client: Client) -> None:
+    frame = sales(1)[["unique_id", "ds", "y"]]
+    with pytest.raises(ServiceError, match="beyond 6") as caught:
+        client.forecast(frame, horizon=9)
+    assert (caught.value.status, caught.value.code) == (422, "invalid_request")
+    assert caught.value.errors[0]["pointer"] == "/horizon"
+    assert caught.value.request_id
+    assert len(client.forecast(frame, horizon=9, extend=True)) == 9
+    with pytest.raises(ServiceError, match="no model") as caught:
+        client.model("nope")
+    assert caught.value.code == "unknown_model"
+
+
+def test_it_tries_again_as_late_as_it_is_asked(app: Application, naps: list[float]) -> None:
+    busy = httpx.Response(503, headers={"retry-after": "7"}, json={"code": "too_busy"})
+    lost = httpx.ConnectError("refused")
+    bridge = Bridge(app, busy, lost, httpx.Response(502))
+    assert len(Client("http://test", transport=bridge).models()) == 3
+    assert bridge.count == 4
+    assert naps[0] == 7.0
+    assert all(0 < nap < 1 for nap in naps[1:])
+
+
+def test_it_gives_up_and_says_why(app: Application, naps: list[float]) -> None:
+    away = [httpx.ConnectError("refused") for _ in range(3)]
+    with pytest.raises(ServiceError, match="no answer from http://test"):
+        Client("http://test", retries=2, transport=Bridge(app, *away)).models()
+    full = [httpx.Response(503, json={"detail": "busy", "code": "too_busy"}) for _ in range(2)]
+    with pytest.raises(ServiceError, match="503: busy"):
+        Client("http://test", retries=1, transport=Bridge(app, *full)).models()
+    broken = Bridge(app, httpx.Response(500, text="oops"))
+    with pytest.raises(ServiceError, match="500: oops"):
+        Client("http://test", transport=broken).models()
+    assert broken.count == 1
+
+
+def test_a_refresh_uses_the_key(client: Client, app: Application) -> None:
+    assert client.refresh("monthly")["swapped"] is False
+    with pytest.raises(ServiceError, match="401"):
+        Client("http://test", transport=Bridge(app)).refresh("monthly")
