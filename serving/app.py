@@ -19,6 +19,7 @@ from serving.body import ARROW, JSON, GoneError
 from serving.engine import SMALL, Batcher
 from serving.errors import PROBLEM_TYPE, RequestError, show
 from serving.invocations import invoke
+from serving.memory import MUCH, Memory
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.models import Keeper, Loaded, Models
 from serving.read_json import body_object, read_json
@@ -72,6 +73,7 @@ class Application:
         self.metrics = Metrics()
         self.models = Models(settings, self.metrics)
         self.batcher = Batcher(self.metrics, together=settings.batching)
+        self.memory = Memory()
         self.under_way = 0
         self.routes: dict[str, dict[str, Handler]] = {
             "/v1/forecast": {"POST": self.forecast},
@@ -153,6 +155,8 @@ class Application:
         wanted = _accepted(call.headers, kind)
         sent = await body.read_body(call.receive, call.headers, self.settings)
         self.metrics.stage["read"].observe(perf_counter() - began)
+        if len(sent) > MUCH:
+            self.memory.release_soon()
         if len(sent) > LARGE_BODY or "content-encoding" in call.headers:
             return await self.batcher.aside(lambda: self._forecast_large(call, sent, kind, wanted))
         began = perf_counter()

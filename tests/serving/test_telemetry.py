@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from forecasting.errors import ConfigError
-from serving import tracing
+from serving import memory, tracing
 from serving.app import Application
 from serving.settings import ServingSettings
 from tests.serving.conftest import Caller
@@ -151,3 +151,25 @@ def test_a_fault_in_a_batch_is_paid_by_its_own_request(
         names = ["a", "bad", "c", "d"]
         answers = call.together([{"series": [series(name)]} for name in names])
         assert [answer.status_code for answer in answers] == [200, 500, 200, 200]
+
+
+def test_memory_is_released_once_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(memory, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(memory, "release", lambda: calls.append(1))
+
+    async def burst() -> None:
+        keeper = memory.Memory()
+        for _ in range(5):
+            keeper.release_soon()
+        await asyncio.sleep(0.1)
+        assert len(calls) == 1
+        keeper.release_soon()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(burst())
+    assert len(calls) == 2
+
+
+def test_releasing_memory_harms_nobody() -> None:
+    memory.release()
