@@ -74,8 +74,7 @@ def assemble(
     batch["centre"], batch["unit"] = centre.astype(np.float32), unit.astype(np.float32)
     first = panel.lengths - rows
     if config.model.calendar and calendar_names(panel.freq):
-        stamps = panel.freq.stamps(panel.start, first, rows + horizon)
-        batch["time"] = calendar_features(stamps, panel.freq, panel.tz)
+        batch["time"] = _calendar(panel, first, rows + horizon)
     if config.model.cycle:
         at_start = phase(panel.start, panel.freq, config.model.cycle, panel.tz)
         batch["phase"] = (at_start + first) % config.model.cycle
@@ -95,6 +94,20 @@ def assemble(
     if panel.schema.static:
         batch["static"], batch["static_mask"] = standardise(panel.static, panel.schema.static)
     return batch, centre, unit
+
+
+def _calendar(panel: Panel, first: Array, length: int) -> Array:
+    """[N, length, C] calendar features from step ``first`` [N] of each series on.
+
+    Series that end together share their stamps: the features of each such set are made once.
+    """
+    if len(panel) == 1:
+        stamps = panel.freq.stamps(panel.start, first, length)
+        return calendar_features(stamps, panel.freq, panel.tz)
+    spans = np.stack([panel.start.astype(np.int64), first], axis=1)
+    _, chosen, of_series = np.unique(spans, axis=0, return_index=True, return_inverse=True)
+    stamps = panel.freq.stamps(panel.start[chosen], first[chosen], length)
+    return np.asarray(calendar_features(stamps, panel.freq, panel.tz)[of_series.reshape(-1)])
 
 
 def _blank_codes(block: Array, covariates: tuple[Covariate, ...]) -> None:

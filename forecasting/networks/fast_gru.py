@@ -71,8 +71,11 @@ class _GRUFunction(torch.autograd.Function):
         gates = x.new_empty(steps, batch, 4 * size)
         states = x.new_empty(steps + 1, batch, size)
         states[0] = start
-        w_xt, w_ht = w_x.t(), w_h.roll(size, 0).t().contiguous()
-        bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], b_x[2 * size :]])
+        w_ht = w_h.roll(size, 0).t().contiguous()
+        # tanh(v) = 2 sigmoid(2 v) - 1 takes a third of the time: a comes doubled.
+        w_xt = torch.cat([w_x[: 2 * size], 2.0 * w_x[2 * size :]]).t()
+        bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], 2.0 * b_x[2 * size :]])
+        minus_one = x.new_tensor(-1.0)
         along, chunk = states.unbind(0), _chunk(batch)
         for begin in range(0, steps, chunk):
             part = gates[begin : begin + chunk]
@@ -84,7 +87,8 @@ class _GRUFunction(torch.autograd.Function):
                 gate[:, : 3 * size].addmm_(h, w_ht)
                 gate[:, size : 3 * size].sigmoid_()
                 b, r, z, n = gate.chunk(4, dim=1)
-                n.addcmul_(r, b).tanh_()
+                n.addcmul_(r, b, value=2.0).sigmoid_()
+                torch.add(minus_one, n, alpha=2.0, out=n)
                 torch.sub(h, n, out=after)
                 torch.addcmul(n, after, z, out=after)
         ctx.save_for_backward(x, w_x, w_h, gates, states)
