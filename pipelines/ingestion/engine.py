@@ -13,19 +13,14 @@ from forecasting.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.clock import Clock, set_clock
 from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.duplicates import drop_duplicates
 from pipelines.ingestion.flags import raise_flags
+from pipelines.ingestion.grids import fill_gaps, to_grid
 from pipelines.ingestion.layout import Column, Rows, to_rows
 from pipelines.ingestion.ledger import NAT, Ledger
 from pipelines.ingestion.naming import clean_names, dropped_names, fold, join_twins, note_names
 from pipelines.ingestion.raw import Raw, shown
-from pipelines.ingestion.repairs import (
-    drop_duplicates,
-    fill_gaps,
-    sort_rows,
-    spread_and_fill,
-    to_grid,
-    trim_blanks,
-)
+from pipelines.ingestion.repairs import sort_rows, spread_and_fill, trim_blanks
 from pipelines.ingestion.statics import static_columns
 from pipelines.ingestion.steps import Steps, find_steps, refuse_others
 from pipelines.ingestion.table import Table

@@ -124,10 +124,6 @@ class Ledger:
         for entry in self.entries.values():
             entry.series = [lookup[s] for s in entry.series]
 
-    def total(self, action: Action) -> int:
-        """Rows removed or inserted in all."""
-        return sum(e.count for e in self.entries.values() if e.action == action)
-
     def counts(self, action: Action) -> dict[str, int]:
         """Rows per code."""
         return {e.code: e.count for e in self.entries.values() if e.action == action}

@@ -108,3 +108,23 @@ def medians(values: Array, codes: Array, count: int) -> Array:
     """Median per series of values without NaN, sorted by series; NaN for a series without any."""
     offsets = bounds(codes, count)
     return middles(sort_segments(values, offsets), offsets)
+
+
+def aggregate(values: Array, offsets: Array, how: str) -> Array:
+    """Sum, mean, extreme, first or last of the values that are there; NaN for none."""
+    seen = ~np.isnan(values)
+    if how in ("first", "last"):
+        index = np.arange(len(values))
+        if how == "first":
+            at = reduce(np.minimum, np.where(seen, index, len(values)), offsets, len(values))
+        else:
+            at = reduce(np.maximum, np.where(seen, index, -1), offsets, -1)
+        inside = (at >= 0) & (at < len(values))
+        return np.where(inside, values[np.where(inside, at, 0)], np.nan)
+    if how in ("min", "max"):
+        return reduce(np.fmin if how == "min" else np.fmax, values, offsets, np.nan)
+    count = reduce(np.add, seen.astype(np.float64), offsets, 0.0)
+    total = reduce(np.add, np.where(seen, values, 0.0), offsets, 0.0)
+    if how == "mean":
+        total = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return np.where(count > 0, total, np.nan)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,18 @@ def _in_pieces(
 
 
 def _memory() -> int:
-    """Bytes that are free to use."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return 4 << 30
+    """Bytes that may be used."""
+    found = [4 << 30]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = [next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))]
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        # A container may be allowed less than the machine has.
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        held = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
+        found.append(limit - int(held["anon"]))
+    return max(min(found), 1 << 20)
 
 
 def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
