@@ -32,6 +32,7 @@ HOST = "127.0.0.1"
 PORTS = range(4200, 4300)  # Prefect's own first, so that its command line finds the server
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
+SHARED_SECONDS = 5.0  # a busy server is asked again for so long
 POLL_SECONDS = 0.2
 LONGEST_PAUSE = 60.0  # between restarts of a process that keeps dying
 LARGEST_LOG = 5_000_000  # bytes; the older half of the log is one file further
@@ -96,7 +97,10 @@ def ensure() -> Address:
     """
     shared = shared_server()
     if shared is not None:
-        if not healthy(shared):
+        deadline = time.monotonic() + SHARED_SECONDS
+        while not healthy(shared) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        if time.monotonic() >= deadline:
             raise GatecastError(
                 f"no Prefect server answers at {shared.url}: start it, set "
                 "PREFECT_API_AUTH_STRING if it asks for a password, or unset PREFECT_API_URL to "

@@ -103,13 +103,12 @@ def add(
     schedule = _schedule(cron, every, zone)
     local = pool is None
     with connected(), _client() as client:
-        from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+        from prefect.client.schemas.actions import DeploymentScheduleCreate
         from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 
         pool = pool or POOL
         _need_pool(client, pool, make=local)
         flow_id = client.create_flow_from_name(job)
-        known = _find(client, config.name, job)
         clock = DeploymentScheduleCreate(schedule=schedule, active=True)
         where = str(Path(path).resolve()) if local else str(path)
         common: dict[str, Any] = {
@@ -126,10 +125,7 @@ def add(
             "paused": False,
             "entrypoint": f"pipelines.flows.{job}",
         }
-        if known is None:
-            client.create_deployment(flow_id=flow_id, name=config.name, **common)
-        else:
-            client.update_deployment(known.id, DeploymentUpdate(**common))
+        client.create_deployment(flow_id=flow_id, name=config.name, **common)
         made = _find(client, config.name, job)
         assert made is not None
         return _scheduled(client, made)

@@ -279,6 +279,11 @@ class TestOnAServer:
         assert "(Etc/UTC)  paused" in gatecast("schedule", str(path), "--pause")
         assert "(Etc/UTC)  paused" in gatecast("schedule", "--list")
         assert "(Etc/UTC)  next" in gatecast("schedule", "paused", "--resume")
+        # Scheduled again it is replaced, and what was planned for the old hour with it.
+        gatecast("schedule", str(path), "--pause")
+        again = gatecast("schedule", str(path), "--cron", "30 4 * * 1", "--tz", "Europe/Paris")
+        assert "30 4 * * 1 (Europe/Paris)  next" in again
+        assert "0 3 * * *" not in gatecast("schedule", "--list")
 
     def test_a_run_by_hand_ends_within_its_time_and_tells_of_it(
         self, gatecast: Gatecast, write: Callable[..., Path], scheduled: Callable[..., str],
