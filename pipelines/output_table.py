@@ -53,8 +53,10 @@ class SqlTarget:
                 for name, kind in kinds.items()
             )
             keys = ", ".join(map(quoted, KEY))
+            # The key is the longer part of a row: SQLite need not hold it twice.
+            once = "" if self._postgres else " WITHOUT ROWID"
             connection.exec_driver_sql(
-                f"CREATE TABLE IF NOT EXISTS {self._full} ({columns}, PRIMARY KEY ({keys}))"
+                f"CREATE TABLE IF NOT EXISTS {self._full} ({columns}, PRIMARY KEY ({keys})){once}"
             )
             found = self.sa.inspect(connection).get_columns(self.table, schema=self.schema)
             there = {c["name"]: c["type"] for c in found}
