@@ -138,7 +138,7 @@ class Engine:
         wanted = transforms.inverse(wanted, transform)
         if self.config.model.head == "negative_binomial":
             originals, wanted = np.maximum(originals, 0.0), np.maximum(wanted, 0.0)
-        return Forecast(
+        found = Forecast(
             ids=panel.ids,
             start=panel.freq.shift(panel.start, panel.lengths),
             freq=panel.freq,
@@ -148,6 +148,8 @@ class Engine:
             levels=tuple(quantiles),
             problems=problems,
         )
+        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
+        return found if finite.all() else _without(found, np.flatnonzero(~finite))
 
     def predict(
         self,
@@ -375,6 +377,28 @@ def _onnx_runner(path: Path, threads: int) -> Runner:
         return params, level, scale
 
     return run
+
+
+def _without(forecast: Forecast, lost: Array) -> Forecast:
+    """The forecast without the series that values beyond float's range made unforecastable."""
+    beyond = [
+        SeriesProblem(
+            str(forecast.ids[i]),
+            "not_finite",
+            "its forecast is no finite number; look for extreme values in y or in its covariates",
+            {"column": "y"},
+        )
+        for i in lost
+    ]
+    kept = np.setdiff1d(np.arange(len(forecast.ids)), lost)
+    return replace(
+        forecast,
+        ids=forecast.ids[kept],
+        start=forecast.start[kept],
+        mean=forecast.mean[kept],
+        quantiles=forecast.quantiles[kept],
+        problems=[*forecast.problems, *beyond],
+    )
 
 
 def _appended(panel: Panel, values: Array) -> Panel:

@@ -188,6 +188,31 @@ def test_negative_values_are_a_problem_for_a_model_of_counts() -> None:
     assert np.isfinite(forecast.quantiles).all()
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_values_beyond_what_floats_hold_are_a_problem_of_their_series_alone(
+    plain: Forecaster, tmp_path: Path
+) -> None:
+    plain.save(tmp_path)
+    panel = make_panel([9, 12])
+    y = panel.y.copy()
+    y[:9] = 1.7e308 * (-1.0) ** np.arange(9)
+    for engine in (plain, Predictor.load(tmp_path)):
+        forecast = engine.predict_panel(with_y(panel, y), quantiles=LEVELS)
+        assert [(p.id, p.code) for p in forecast.problems] == [("s0", "not_finite")]
+        assert list(forecast.ids) == ["s1"]
+        np.testing.assert_allclose(forecast.quantiles, quantiles(engine, panel)[1:], rtol=1e-5)
+        assert len(forecast.to_frame()) == forecast.mean.size
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("mix", ["none", "all"])
+def test_series_of_any_size_are_forecast_in_their_own_units(size: float, mix: str) -> None:
+    forecaster = untrained(settings(), MIXES[mix])
+    panel = make_panel([9, 12], schema=MIXES[mix])
+    far = quantiles(forecaster, with_y(panel, size * panel.y)) / size
+    np.testing.assert_allclose(far, quantiles(forecaster, panel), rtol=1e-4, atol=1e-4)
+
+
 def test_values_outside_the_domain_of_logs_count_as_missing() -> None:
     forecaster = untrained(settings(model={"transform": "log", "spread": "none"}))
     panel = make_panel([9], positive=True)
