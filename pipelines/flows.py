@@ -15,9 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig, ScheduleConfig, load_config
@@ -29,11 +28,9 @@ from pipelines.schedule import SKIPPED
 def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
     """One run of a job: load its config, do it with retries, tell who wants to know."""
     log = get_run_logger()
-    newer = _newer_run()
-    if newer is not None:
-        line = f"a later run was due at {newer:%Y-%m-%d %H:%M %Z}; it does the work of this one"
-        log.info(line)
-        return Completed(name=SKIPPED, message=line)
+    missed = _take_over()
+    if missed:
+        log.info(f"catching up: {missed} more were due, and this run does their work")
     name, settings = path, ScheduleConfig()
     done: list[JobResult] = []
     try:
@@ -86,47 +83,25 @@ def _worth_another_try(_task: Any, _run: Any, state: State[Any]) -> bool:
     return True
 
 
-def _newer_run() -> datetime.datetime | None:
-    """When a later scheduled run of this deployment was due, if that was before this one was
-    taken up: after an outage several runs are late, and only the last has anything to do. (One
-    that became due since is not looked at: its turn comes, and where starting takes longer than
-    the schedule's period every run would leave the work to the next.)"""
+def _take_over() -> int:
+    """Cancel what else of this deployment is due by now, since this run does its work too: after
+    an outage, or a run longer than the schedule's period, one run catches up and not all."""
     this = _this_run()
     if this is None or this.deployment_id is None or not this.auto_scheduled:
-        return None
-    due = _due(this)
+        return 0
+    now = datetime.datetime.now(datetime.UTC)
+    due = {
+        "deployment_id": {"any_": [str(this.deployment_id)]},
+        "expected_start_time": {"before_": now.isoformat()},
+        "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
+    }
     with get_client(sync_client=True) as client:
-        states = client.read_flow_run_states(this.id)
-        taken_up = max(
-            (s.timestamp for s in states if s.type is StateType.PENDING and s.timestamp),
-            default=datetime.datetime.now(datetime.UTC),
-        )
-        found = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(
-                {
-                    "deployment_id": {"any_": [str(this.deployment_id)]},
-                    "expected_start_time": {"after_": str(due), "before_": str(taken_up)},
-                    "state": {"type": {"any_": [str(t.value) for t in _AT_WORK_OR_DONE]}},
-                }
-            ),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=5,
-        )
-    later = [_due(run) for run in found if run.auto_scheduled and _due(run) > due]
-    return max(later, default=None)
-
-
-_AT_WORK_OR_DONE = (
-    StateType.SCHEDULED,
-    StateType.PENDING,
-    StateType.RUNNING,
-    StateType.COMPLETED,
-)
-
-
-def _due(run: FlowRun) -> datetime.datetime:
-    when = run.expected_start_time
-    return when if when is not None else datetime.datetime.min.replace(tzinfo=datetime.UTC)
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(due), limit=200)
+        others = [run for run in found if run.auto_scheduled and run.id != this.id]
+        for run in others:
+            message = f"run {this.name}, which began at {now:%Y-%m-%d %H:%M %Z}, does its work"
+            client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=message))
+    return len(others)
 
 
 def _this_run() -> FlowRun | None:

@@ -256,14 +256,14 @@ class TestOnAServer:
         self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
         scheduled: Callable[..., str], notices: tuple[str, list[dict[str, Any]]],
     ) -> None:  # fmt: skip
-        said = scheduled(write("nightly"), "--every", "15s", "--tz", "Europe/Paris")
-        assert "every 15s (Europe/Paris)" in said
+        said = scheduled(write("nightly"), "--every", "30s", "--tz", "Europe/Paris")
+        assert "every 30s (Europe/Paris)" in said
         notice = until(lambda: next((n for n in notices[1] if n["model"] == "nightly"), None))
         assert notice["event"] == "promoted"
         assert "nightly: champion 1" in gatecast("history", "nightly")
         # The next runs find nothing new, and say so; none of them registers anything.
         listed = until(lambda: "Unchanged" in (text := gatecast("schedule", "--list")) and text)
-        assert "nightly  train  every 15s" in listed
+        assert "nightly  train  every 30s" in listed
         assert "nightly: champion 1\n" in gatecast("history", "nightly")
         log = gatecast("schedule", "nightly", "--logs")
         assert "training gru" in log
