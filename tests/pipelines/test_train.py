@@ -19,7 +19,7 @@ from pipelines.record import bundle_weights
 from pipelines.registry import CHALLENGER, CHAMPION, HASH_TAG, JUDGED_TAG, PREVIOUS, Registry
 from pipelines.train import Outcome, backtest_only, open_tracker, train
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 Make = Callable[..., ExperimentConfig]
 
