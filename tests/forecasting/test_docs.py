@@ -1,0 +1,84 @@
+"""docs/models.md and docs/gates.md say what is there: tests, settings, and code that runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.config import ModelConfig, TrainingConfig
+from tests.forecasting.samples import seasonal_frame
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = (ROOT / "docs" / "models.md").read_text()
+GATES = (ROOT / "docs" / "gates.md").read_text()
+NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS)))
+
+
+def blocks(page: str) -> str:
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page, re.M | re.S))
+
+
+@pytest.mark.parametrize(("test", "file"), NAMED, ids=[test for test, _ in NAMED])
+def test_a_named_test_exists(test: str, file: str) -> None:
+    assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.M)
+
+
+def test_each_of_the_twelve_parts_names_a_test() -> None:
+    rows = re.findall(r"^\| (\d+) \|.*\|$", MODELS, re.M)
+    assert rows == [str(n) for n in range(1, 13)]
+    assert all("[test_" in line for line in re.findall(r"^\| \d+ \|.*$", MODELS, re.M))
+
+
+def test_every_setting_named_is_one() -> None:
+    found = re.findall(r"`(model|training)\.(\w+)`", MODELS + GATES)
+    assert found
+    fields = {"model": ModelConfig.model_fields, "training": TrainingConfig.model_fields}
+    assert [f"{part}.{key}" for part, key in found if key not in fields[part]] == []
+
+
+def test_the_page_on_gates_names_tests_that_exist() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for test in re.findall(r"`(test_\w+)`", GATES):
+        assert f"def {test}(" in source
+
+
+def test_the_code_of_both_pages_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forecasting import Forecaster
+
+    monkeypatch.chdir(tmp_path)
+    fit = Forecaster.fit
+
+    def quickly(df: pd.DataFrame, *, config: dict[str, Any], **given: Any) -> Forecaster:
+        # Everything as the page says, only short.
+        model = {**config["model"], "hidden_size": 8}
+        training = {**config["training"], "max_steps": 5, "threads": 1}
+        return fit(df, config={"model": model, "training": training}, **given)
+
+    monkeypatch.setattr(Forecaster, "fit", quickly)
+    whole = seasonal_frame(series=3, rows=80)
+    late = whole["ds"] >= whole["ds"].max() - pd.Timedelta(days=2)
+    names: dict[str, Any] = {"df": whole[~late], "new_rows": whole[late]}
+    exec(blocks(MODELS), names)
+    assert len(names["first"]) == 3
+    assert {"min", "median", "max"} <= set(names["forecaster"].swing)
+    assert names["forecast"]["ds"].min() > whole["ds"].max()
+    torch_way = names["same"].predict(names["df"])
+    np.testing.assert_allclose(
+        torch_way["q0.5"].to_numpy(), names["served"]["q0.5"].to_numpy(), rtol=1e-4
+    )
+    # The second page reads along with an LSTM of the plainest decoder.
+    forecaster = quickly(
+        names["df"], horizon=4, config={"model": {"cell": "lstm"}, "training": {"members": 1}}
+    )
+    forecaster.save("demand/")
+    inputs = np.zeros((2, 5, forecaster.networks[0].encoder.layers[0].input_size))
+    gates: dict[str, Any] = {"df": names["df"], "x": inputs}
+    exec(blocks(GATES), gates)
+    assert gates["trace"].forget.shape == (2, 5, 8)
