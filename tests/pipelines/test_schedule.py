@@ -265,8 +265,7 @@ class TestOnAServer:
         listed = until(lambda: "Unchanged" in (text := gatecast("schedule", "--list")) and text)
         assert "nightly  train  every 30s" in listed
         assert "nightly: champion 1\n" in gatecast("history", "nightly")
-        log = gatecast("schedule", "nightly", "--logs")
-        assert "training gru" in log
+        until(lambda: "training gru" in gatecast("schedule", "nightly", "--logs"))
         private = place / ".gatecast" / "prefect"
         assert private.stat().st_mode & 0o077 == 0
         assert not list((private).glob("storage/*")), "Prefect stored a pickled result"
