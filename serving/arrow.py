@@ -44,6 +44,8 @@ def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
 
     try:
         with pa.ipc.open_stream(body) as reader:
+            # Names and types that are no text would be met only where they are used.
+            _ = reader.schema.names, [str(kind) for kind in reader.schema.types]
             batches, size = [], 0
             for batch in reader:
                 # Offsets that point outside their buffers would be read as they are.

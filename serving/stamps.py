@@ -101,7 +101,7 @@ def write_stamps(stamps: Array, freq: Frequency, zone: str | None) -> Any:
     whole = bool((local == local.astype("datetime64[s]")).all())
     text = np.datetime_as_string(local, unit="s" if whole else "us")
     minutes, inverse = np.unique(offset.astype(np.int64), return_inverse=True)
-    suffix = np.array([_offset_text(int(m)) for m in minutes])
+    suffix = np.array([_offset_text(int(m)) for m in minutes], dtype=np.str_)
     return np.char.add(text, suffix[inverse]).reshape(stamps.shape).tolist()
 
 

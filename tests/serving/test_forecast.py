@@ -303,3 +303,10 @@ def test_the_median_is_the_librarys(call: Caller, monthly: Predictor) -> None:
     found = call.post(body).json()["forecasts"][0]
     expected = monthly.predict(frame)
     np.testing.assert_allclose(found["quantiles"]["0.5"], expected["q0.5"], **TOLERANCE)
+
+
+def test_an_answer_without_a_forecast_keeps_its_form_with_a_zone(call: Caller) -> None:
+    asked = {"id": "m", "start": "2026-03-28T00:00:00Z", "y": [None]}
+    body = call.post({"model": "power", "series": [asked]}).json()
+    assert body["forecasts"] == []
+    assert body["errors"][0]["code"] == "no_observations"
