@@ -55,10 +55,14 @@ def set_clock(
             f"some stamps have a zone (row {row[aware]}) and some have none (row {row[naive]}); "
             "set stamps.zone to the zone of those without"
         )
-    tz = config.stamps.zone or (zones[0] if zones else None)
+    tz = config.stamps.zone or stamps.tz or (zones[0] if zones else None)
     if kinds <= {NAIVE}:
         ledger.facts["zone"] = "none: stamps are wall clock; a skipped hour appears as a gap"
         return Clock(values, None, False, _daily(values, config))
+    days = _days_as_written(values, stamps, config) if tz is None else None
+    if days is not None:
+        ledger.facts["zone"] = "none: stamps are midnights by the offset written beside them"
+        return Clock(days, None, False, True)
     tz = tz or "UTC"
     zone = stamps.row_zones()
     local = values if kinds == {UTC} else np.where(zone == UTC, NAT, values)
@@ -78,6 +82,14 @@ def set_clock(
             dropped.append(_localise(out, mask, name, codes, row, config, ledger))
     ledger.facts.setdefault("zone", f"{tz}; stamps are kept in UTC")
     return Clock(out, tz, False, False, np.concatenate(dropped))
+
+
+def _days_as_written(values: Array, stamps: Stamps, config: DataConfig) -> Array | None:
+    """Wall clock of instants that are midnights where they were written, whatever the season."""
+    if stamps.offsets is None or stamps.index is None or not stamps.offsets.any():
+        return None
+    local = np.where(values == NAT, NAT, values + stamps.offsets[stamps.index])
+    return local if (local[local != NAT] % DAY == 0).all() and _daily(local, config) else None
 
 
 def _wall(values: Array, tz: str) -> Array:

@@ -48,13 +48,14 @@ class Texts:
 
     Attributes
     ----------
-    values, zone, zones : as in `stamps.Stamps`.
+    values, zone, zones, offsets : as in `stamps.Stamps`.
     """
 
     values: Array
     zone: Array
     zones: list[str]
     integer: bool
+    offsets: Array | None
     facts: dict[str, Any]
 
 
@@ -92,7 +93,8 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
     if late.any():
         facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
-    return Texts(values, zone, zones, integer, facts)
+    offsets = _written_offsets(text) if (zone == UTC).any() else None
+    return Texts(values, zone, zones, integer, offsets, facts)
 
 
 def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
@@ -188,6 +190,16 @@ def _iso(text: pd.Series, own: int) -> tuple[Array, Array]:
             found = pd.to_datetime(text[mask], format="ISO8601", errors="coerce", utc=utc)
             values[mask] = _micro(found.dt.tz_localize(None) if utc else found)
     return values, np.where(instant, UTC, own).astype(np.int8)
+
+
+def _written_offsets(text: pd.Series) -> Array | None:
+    """Microseconds ahead of UTC behind each time of day; None when there are none."""
+    parts = text.str.extract(r":\d{2}(?:[.,]\d+)?\s*([+-])(\d{2}):?(\d{2})?$")
+    if parts[0].isna().all():
+        return None
+    minutes = parts[1].fillna("0").astype(int) * 60 + parts[2].fillna("0").astype(int)
+    sign = np.where(parts[0] == "-", -1, 1)
+    return np.asarray(sign * minutes.to_numpy() * 60_000_000)
 
 
 def _propose(

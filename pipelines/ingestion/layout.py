@@ -393,5 +393,7 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
             f"layout = rows: the column {wrong!r} is no time stamp; name it as id or as a static "
             "covariate, or give its format in stamps.formats"
         )
-    return Stamps(rows, found.row_zones(), found.zones, None, found.integer, pa.array(names),
-                  found.facts)  # fmt: skip
+    return Stamps(
+        rows, found.row_zones(), found.zones, None, found.integer, pa.array(names),
+        facts=found.facts,
+    )  # fmt: skip

@@ -44,6 +44,8 @@ class Stamps:
     index : [T] which distinct value each row has, -1 for none; None when every row has its own.
     integer : plain steps.
     texts : [K] as they were written, where they were text.
+    tz : the zone that the column's type names.
+    offsets : [K] microseconds ahead of UTC, as written beside instants; None when none was.
     facts : what was found out, for the report.
     """
 
@@ -53,6 +55,8 @@ class Stamps:
     index: Array | None
     integer: bool = False
     texts: pa.Array | None = None
+    tz: str | None = None
+    offsets: Array | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     def rows(self) -> Array:
@@ -114,7 +118,10 @@ def read_stamps(column: pa.ChunkedArray | pa.Array, name: str, config: StampConf
 
 def _from_texts(texts: pa.Array, index: Array, config: StampConfig, name: str) -> Stamps:
     found = read_texts(texts, config, name)
-    return Stamps(found.values, found.zone, found.zones, index, found.integer, texts, found.facts)
+    return Stamps(
+        found.values, found.zone, found.zones, index, found.integer, texts,
+        offsets=found.offsets, facts=found.facts,
+    )  # fmt: skip
 
 
 def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
@@ -131,7 +138,8 @@ def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
 
 
 def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
-    zoned = column.type.tz is not None
+    tz = column.type.tz
+    zoned = tz is not None
     facts = {"stamps": f"typed, {'with' if zoned else 'without'} a zone"}
     if column.type.unit == "ns":
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
@@ -151,7 +159,8 @@ def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     zone = UTC
     if not zoned:
         zone = own_zone(config.zone, zones)
-    return Stamps(values, np.broadcast_to(np.int8(zone), values.shape), zones, None, facts=facts)
+    wide = np.broadcast_to(np.int8(zone), values.shape)
+    return Stamps(values, wide, zones, None, tz=tz, facts=facts)
 
 
 def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:

@@ -96,6 +96,11 @@ def _read(
     if config.layout == "rows":
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
     texts = text_columns(config, names)
+    own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
+    zoned = (i for i, n in enumerate(names) if n.strip() in own)
+    if any(getattr(sample.column(i).type, "tz", None) is not None for i in zoned):
+        # The offset written beside an instant says where its day begins.
+        texts |= own
     if (
         dialect.separator == ";"
         and config.csv.decimal is None

@@ -202,3 +202,20 @@ def test_the_doubled_hour_of_a_source_with_the_latest_rows_first(mend: Mend) -> 
     raw = pd.DataFrame({"unique_id": "a", "ds": local, "y": np.arange(len(utc)) + 1.0})
     result = mend(raw[::-1].to_csv(index=False), stamps={"zone": "Europe/Berlin"})
     np.testing.assert_array_equal(result.frame["y"], raw["y"])
+
+
+@pytest.mark.parametrize("freq", ["D", "W-SUN", "MS"])
+def test_days_by_their_offset_or_zone_through_a_change_of_the_clock(freq: str, mend: Mend) -> None:
+    ds = pd.date_range("2023-01-01", periods=300, freq=freq, tz="America/New_York")
+    raw = pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.arange(300) % 7 + 1.0})
+    typed = mend(raw)
+    assert typed.freq == freq
+    assert not typed.report.repaired
+    assert (pd.DatetimeIndex(typed.frame["ds"]) == ds).all()
+    written = raw.assign(ds=[d.isoformat() for d in ds]).to_csv(index=False)
+    plain = mend(written)
+    assert plain.freq == freq
+    assert not plain.report.repaired
+    assert (pd.DatetimeIndex(plain.frame["ds"]) == ds.tz_localize(None)).all()
+    zoned = mend(written, stamps={"zone": "America/New_York"})
+    assert (pd.DatetimeIndex(zoned.frame["ds"]) == ds).all()
