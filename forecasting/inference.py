@@ -32,6 +32,9 @@ Array = npt.NDArray[Any]
 # A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
 Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
 
+# Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
+EXPONENTIAL = ("log", "log1p", "asinh")
+ENOUGH_TO_BOUND = 8
 # Series per run: large enough to fill the cores, small enough to stay in cache.
 CHUNK = 1024
 
@@ -308,6 +311,8 @@ class Engine:
         if self.correction is not None:
             values = rearrange(values + self.correction)
         values = values * scale[:, None, None] + level[:, None, None]
+        if self.config.model.transform in EXPONENTIAL:
+            values = _bounded(values, batch["y"], batch["mask"])
         return values * unit[:, None, None] + centre[:, None, None], scale * unit
 
     def _towards_theta(
@@ -399,6 +404,18 @@ def _without(forecast: Forecast, lost: Array) -> Forecast:
         quantiles=forecast.quantiles[kept],
         problems=[*forecast.problems, *beyond],
     )
+
+
+def _bounded(values: Array, y: Array, mask: Array) -> Array:
+    """Quantiles [N, H, Q] at most a whole range beyond what the window [N, R] has shown.
+
+    In logs a restless series' far quantiles would otherwise be thousands of times its values.
+    """
+    seen = mask > 0
+    low = np.where(seen, y, np.inf).min(axis=1)
+    high = np.where(seen, y, -np.inf).max(axis=1)
+    span = np.where((seen.sum(axis=1) >= ENOUGH_TO_BOUND) & (high > low), high - low, np.inf)
+    return np.clip(values, (low - span)[:, None, None], (high + span)[:, None, None])
 
 
 def _appended(panel: Panel, values: Array) -> Panel:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from forecasting import Forecaster
 from forecasting.errors import ConfigError
-from forecasting.inference import Predictor
+from forecasting.inference import Predictor, _bounded
 from forecasting.panel import Panel
 from forecasting.smoothing import ALPHAS, DRIFT, theta
 from forecasting.training import fit
@@ -78,8 +79,6 @@ def blended(panel: Panel, blend: float) -> Forecaster:
 
 
 def positive(lengths: list[int]) -> Panel:
-    from dataclasses import replace
-
     panel = make_panel(lengths, missing=0.05)
     return replace(panel, y=np.abs(panel.y) + 5.0)
 
@@ -107,8 +106,6 @@ def test_a_blend_is_served_alike_by_torch_onnx_and_a_state(tmp_path: Path) -> No
 
 def test_validation_takes_theta_where_it_is_exact_and_leaves_it_where_it_misleads() -> None:
     steps = np.arange(60.0)
-    from dataclasses import replace
-
     panel = make_panel([60] * 15)
     line = replace(panel, y=np.tile(1000.0 + 3.0 * steps, 15))
     open_settings = settings(training={"validation": "holdout", "max_steps": 1}, season=1)
@@ -123,3 +120,13 @@ def test_validation_takes_theta_where_it_is_exact_and_leaves_it_where_it_mislead
 def test_counts_cannot_be_blended() -> None:
     with pytest.raises(ConfigError, match=r"model\.blend = 0\.5"):
         settings(model={"head": "negative_binomial", "blend": 0.5})
+
+
+def test_far_quantiles_in_logs_stay_within_a_range_of_what_was_seen() -> None:
+    y = np.array([[0.0] * 2 + [1.0, 3.0, 2.0, 1.5, 2.5, 1.0, 3.0, 2.0], [1.0] * 10])
+    mask = np.ones_like(y)
+    mask[0, :2] = 0.0
+    wild = np.array([-50.0, 2.0, 50.0])[None, None].repeat(2, 0)
+    bounded = _bounded(wild, y, mask)
+    np.testing.assert_allclose(bounded[0, 0], [-1.0, 2.0, 5.0])
+    np.testing.assert_allclose(bounded[1, 0], wild[1, 0], err_msg="no range, no bound")
