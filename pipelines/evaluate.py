@@ -17,6 +17,7 @@ from forecasting.backtest import Backtest, backtest
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.gate import Judged
+from pipelines.recode import recode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,10 @@ def evaluate(
     horizon, levels = config.horizon, settings.levels
 
     def network(predictor: Predictor) -> Callable[[Panel], Forecast]:
-        return lambda known: predictor.predict_panel(known, horizon=horizon, quantiles=levels)
+        # Codes and standardisation are the model's own, as they are when it serves.
+        return lambda known: predictor.predict_panel(
+            recode(known, predictor.schema), horizon=horizon, quantiles=levels
+        )
 
     models = {name: network(predictor) for name, predictor in predictors.items()}
     if champion is not None:
@@ -194,7 +198,7 @@ def _baseline(
 
 def _latency(predictor: Predictor, panel: Panel, horizon: int) -> float:
     """Median milliseconds of a forecast of one series."""
-    one = panel.truncate(horizon, horizon).select(np.arange(1))
+    one = recode(panel.truncate(horizon, horizon).select(np.arange(1)), predictor.schema)
     seconds = []
     for _ in range(LATENCY_CALLS):
         began = time.perf_counter()

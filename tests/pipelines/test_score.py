@@ -15,13 +15,15 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from forecasting.config import Schema
 from forecasting.errors import DataError, GatecastError
 from forecasting.example import example_panel
 from forecasting.inference import Predictor
 from forecasting.panel import Panel
 from pipelines import score
 from pipelines.cli import build
-from pipelines.config import ExperimentConfig
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.evaluate import evaluate
 from pipelines.outputs import FileTarget, Job, target_of
 from pipelines.prepare import prepare
 from pipelines.recode import recode
@@ -298,6 +300,30 @@ def test_a_panel_with_new_categories_is_read_in_the_models_codes(predictor: Pred
     np.testing.assert_allclose(
         got.quantiles, predictor.predict_panel(meant, quantiles=LEVELS).quantiles
     )
+
+
+def test_the_backtest_reads_data_in_the_models_codes_too(predictor: Predictor) -> None:
+    panel = example_panel(predictor, 4, rows=40)
+    covariates = [
+        c.replace(categories=("0-new", *c.categories)) if c.type == "categorical"
+        else c.replace(mean=c.mean + 5.0, std=2.0 * c.std)
+        for c in panel.schema.covariates
+    ]  # fmt: skip
+    frame = panel.to_frame()
+    static = pd.DataFrame({"unique_id": panel.ids, "size": 3.0, "region": "n"})
+    own = Schema(covariates=tuple(covariates))
+    config = build_config(
+        {"name": "b", "data": {"source": "x"}, "horizon": 3, "backtest": {"windows": 2}}
+    )
+    scores = [
+        evaluate(
+            Panel.from_frame(frame, static=static, schema=schema, freq="D"),
+            {"m": predictor},
+            config,
+        ).scores_of("m")
+        for schema in (own, predictor.schema)
+    ]
+    assert scores[0] == pytest.approx(scores[1])
 
 
 def test_a_covariate_the_data_lack_is_named(predictor: Predictor) -> None:

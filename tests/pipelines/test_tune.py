@@ -164,7 +164,8 @@ def test_trials_that_are_behind_are_pruned(
     class Anywhere(optuna.samplers.RandomSampler):
         """The real sampler soon asks for nothing that is behind."""
 
-        def __init__(self, seed: int, n_startup_trials: int) -> None:
+        def __init__(self, seed: int | None = None, n_startup_trials: int = 0) -> None:
+            del n_startup_trials
             super().__init__(seed=seed)
 
     monkeypatch.setattr(optuna.samplers, "TPESampler", Anywhere)
