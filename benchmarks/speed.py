@@ -82,7 +82,7 @@ def accuracy_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
             task | {"peer": "neuralforecast", "steps": 300, "save": save},
         )
         yield f"neuralforecast/{cell}/score", False, task | {"forecast": save}
-    yield "gatecast", False, common | {"what": "accuracy", "seeds": 5, "lengths": [10, 20, 40, 80]}
+    yield "gatecast", False, common | {"what": "accuracy", "seeds": 5, "lengths": [5, 10, 20, 40]}
 
 
 def predict_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:

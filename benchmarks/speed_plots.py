@@ -34,7 +34,7 @@ def training(found: dict[str, Any], axes: plt.Axes) -> None:
     axes.set_xticks([0, 1], ["LSTM", "GRU"])
     axes.set_ylabel(RATE_LABEL)
     axes.set_title("Training, 2 × 128, 96 steps, batch 256")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(names))
 
 
 def by_hidden_size(found: dict[str, Any], axes: plt.Axes) -> None:
