@@ -32,6 +32,7 @@ HOST = "127.0.0.1"
 PORTS = range(4200, 4300)  # Prefect's own first, so that its command line finds the server
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
+TAKE_UP_ATTEMPTS, TAKE_UP_PAUSE = 5, 3.0
 SHARED_SECONDS = 5.0  # a busy server is asked again for so long
 POLL_SECONDS = 0.2
 LONGEST_PAUSE = 60.0  # between restarts of a process that keeps dying
@@ -267,16 +268,21 @@ class _Supervisor:
     def _take_up(self, address: Address) -> None:
         """Put what an outage cut off back into the queue."""
         code = "from pipelines.schedule import take_up; take_up()"
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ | environment(address),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        said = (result.stdout if result.returncode == 0 else result.stderr).strip()
-        if said:
-            _log(said)
+        for _ in range(TAKE_UP_ATTEMPTS):
+            result = subprocess.run(
+                [sys.executable, "-c", code],
+                env=os.environ | environment(address),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if result.stdout.strip():
+                _log(result.stdout.strip())
+            if result.returncode == 0 or self.stopping:
+                return
+            # A server that has just begun, with what an outage left to tidy, may answer 500.
+            self._sleep(TAKE_UP_PAUSE)
+        _log(f"what the outage cut off was not queued again: {_last_line(result.stderr)}")
 
     def _start_server(self) -> Address:
         port = _free_port()
@@ -426,6 +432,10 @@ def _free_port() -> int:
                 continue
             return int(probe.getsockname()[1])
     raise GatecastError(f"no free port on {HOST}")
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def _tail(log: Path) -> str:
