@@ -373,7 +373,14 @@ def write_mlmodel(folder: Path, bundle: Path, *, run_id: str, example: pd.DataFr
 def signature(manifest: Mapping[str, Any]) -> Any:
     """Columns a caller sends and gets, read from a bundle's manifest."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import (
+        ColSpec,
+        DataType,
+        ParamSchema,
+        ParamSpec,
+        Schema,
+        TensorSpec,
+    )
 
     steps = str(manifest.get("freq", "")).endswith("step")
     stamp = DataType.long if steps else DataType.datetime
@@ -390,7 +397,15 @@ def signature(manifest: Mapping[str, Any]) -> Any:
         ColSpec(stamp, "ds"),
     ]
     answers += [ColSpec(DataType.double, n) for n in ("mean", "q0.1", "q0.5", "q0.9")]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema(answers))
+    # Without them MLflow drops what a caller asks for.
+    params = ParamSchema(
+        [
+            ParamSpec("horizon", DataType.long, int(manifest["horizon"])),
+            ParamSpec("quantiles", DataType.double, [0.1, 0.5, 0.9], shape=(-1,)),
+            ParamSpec("extend", DataType.boolean, False),
+        ]
+    )
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(answers), params=params)
 
 
 def _user() -> str:

@@ -88,13 +88,15 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
         ids,
         codes,
         _stamps(raw, config),
-        _numbers(raw.column(y_name, "y"), y_name, config.values, csv),
+        _numbers(raw.column(y_name, "data.y"), y_name, config.values, csv),
         np.arange(1, count + 1) if raw.row is None else raw.row,
     )
     unit = config.values.unit
     if unit is not None:
         rows.unit_factor = _factors(raw.column(unit.column, "values.unit.column"), unit.scale)
     for covariate in config.covariates:
+        if config.static and covariate.role == "static" and covariate.source not in raw.names:
+            continue  # it stands in the table of static covariates
         column = raw.column(covariate.source, f"covariates.{covariate.name}")
         rows.columns[covariate.name] = read_covariate(column, covariate, csv)
         own = covariate.unit

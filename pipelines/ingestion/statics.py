@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
-from pipelines.ingestion.config import CovariateConfig, DataConfig
+from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
 from pipelines.ingestion.layout import Column, read_covariate
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.sources import read
@@ -27,7 +27,7 @@ def static_columns(
     out: dict[str, Column] = {}
     for name in [n for n, c in table.columns.items() if c.config.role == "static"]:
         out[name] = _first_known(table, offsets, name, ledger)
-    for name, column in _own_table(config, table.ids, ledger).items():
+    for name, column in _own_table(config, table.ids, ledger, set(out)).items():
         if name in out:
             raise DataError(f"static covariate {name!r} is in the table and in static.source")
         out[name] = column
@@ -52,7 +52,9 @@ def _first_known(table: Table, offsets: Array, name: str, ledger: Ledger) -> Col
     return replace(column, values=picked.astype(values.dtype))
 
 
-def _own_table(config: DataConfig, ids: Array, ledger: Ledger) -> dict[str, Column]:
+def _own_table(
+    config: DataConfig, ids: Array, ledger: Ledger, there: set[str]
+) -> dict[str, Column]:
     static = config.static
     if static is None:
         return {}
@@ -76,10 +78,24 @@ def _own_table(config: DataConfig, ids: Array, ledger: Ledger) -> dict[str, Colu
         series=np.flatnonzero(~found), repair=False,
     )  # fmt: skip
     out = {}
-    for name in static.columns or [n for n in raw.names if n != static.id]:
-        column = raw.column(name, "static.columns")
-        whole = read_covariate(column, CovariateConfig(name=name, role="static"), config.csv)
+    for covariate in _declared(config, static, raw.names, there):
+        column = raw.column(covariate.source, f"covariates.{covariate.name}")
+        whole = read_covariate(column, covariate, config.csv)
         blank = -1 if whole.categories is not None else np.nan
         values = np.where(source >= 0, whole.values[source], blank)
-        out[name] = Column(whole.config, values.astype(whole.values.dtype), whole.categories)
+        out[covariate.name] = Column(
+            whole.config, values.astype(whole.values.dtype), whole.categories
+        )
     return out
+
+
+def _declared(
+    config: DataConfig, static: StaticConfig, names: list[str], there: set[str]
+) -> list[CovariateConfig]:
+    """The columns of the own table: as `covariates` declares them, or as they stand."""
+    declared = {
+        c.source: c for c in config.covariates if c.role == "static" and c.name not in there
+    }
+    wanted = static.columns or [n for n in names if n != static.id]
+    wanted = [*wanted, *(n for n in declared if n not in wanted)]
+    return [declared.get(n) or CovariateConfig(name=n, role="static") for n in wanted]

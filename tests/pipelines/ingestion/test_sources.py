@@ -192,3 +192,27 @@ def test_several_id_columns_and_static_covariates(mend: Mend, tmp_path: Path) ->
     codes = [f["code"] for f in result.report.to_dict()["findings"]]
     assert codes == ["no_static"]
     assert len(result.panel().schema.static) == 2
+
+
+def test_a_static_covariate_may_be_declared_and_stand_in_the_static_table(tmp_path: Path) -> None:
+    stamps = pd.date_range("2026-01-01", periods=5)
+    sales = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": stamps, "y": 1.0 + np.arange(5)}) for name in "ab"
+    )
+    sales.to_parquet(tmp_path / "sales.parquet", index=False)
+    shops = pd.DataFrame({"unique_id": ["b", "a"], "region": [2, 1], "size": [20.0, 10.0]})
+    shops.to_parquet(tmp_path / "shops.parquet", index=False)
+    config = DataConfig.parse(
+        {
+            "source": str(tmp_path / "sales.parquet"),
+            "static": {"source": str(tmp_path / "shops.parquet")},
+            "covariates": [{"name": "region", "role": "static", "type": "categorical"}],
+        }
+    )
+    found = ingest(config).static
+    assert found is not None
+    assert list(found["region"]) == ["1", "2"]
+    assert list(found["size"]) == [10.0, 20.0]
+    missing = config.replace(covariates=({"name": "colour", "role": "static"},))
+    with pytest.raises(DataError, match="colour"):
+        ingest(missing)
