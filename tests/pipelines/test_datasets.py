@@ -167,7 +167,7 @@ def test_rounds_with_many_origins_equal_one_origin_at_a_time(
 @needs_data
 @pytest.mark.parametrize("name", ["m1_yearly", "vic_elec", "etth1"])
 def test_inside_the_history_no_row_of_the_test_part_is_left(name: str) -> None:
-    task = load(name)[0]
+    task = load(name, root=DATA)[0]
     within = inside(task)
     test = int(task.origins[0])
     assert (within.full.lengths == task.full.lengths - test).all()
