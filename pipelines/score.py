@@ -30,14 +30,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from mlflow.entities.model_registry import ModelVersion
 
-    from forecasting.inference import Forecast, Predictor
+    from forecasting.inference import Predictor
     from forecasting.panel import Panel
 
 Array = npt.NDArray[Any]
 Say = Callable[[str], None]
 
 CHUNK = 2048  # series forecast and written at once
-NOT_FINITE = "not_finite"
 
 
 def _silent(_: str) -> None:
@@ -224,31 +223,9 @@ def _one(
 ) -> tuple[pa.Table, list[SeriesProblem]]:
     part = panel.select(index)
     found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
-    found, problems = _finite_only(found)
     # One step back from the first forecast stamp is the last row of the series.
     cutoffs = found.freq.shift(found.start, -1)
-    return table_of(found, cutoffs, job), problems
-
-
-def _finite_only(found: Forecast) -> tuple[Forecast, list[SeriesProblem]]:
-    """Without the series for which the network gave something that is no number."""
-    from dataclasses import replace
-
-    good = np.isfinite(found.quantiles).all(axis=(1, 2)) & np.isfinite(found.mean).all(axis=1)
-    if good.all():
-        return found, found.problems
-    bad = [
-        SeriesProblem(str(i), NOT_FINITE, "the forecast is not finite; look at its values", {})
-        for i in found.ids[~good]
-    ]
-    kept = replace(
-        found,
-        ids=found.ids[good],
-        start=found.start[good],
-        mean=found.mean[good],
-        quantiles=found.quantiles[good],
-    )
-    return kept, found.problems + bad
+    return table_of(found, cutoffs, job), found.problems
 
 
 def _job(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
