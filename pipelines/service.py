@@ -23,7 +23,7 @@ from pipelines.state import home
 from pipelines.tracking import connect, default_uri
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 40.0  # the service takes up to 30 to finish the requests under way
 POLL_SECONDS = 0.05
 
 
