@@ -18,11 +18,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed, State
 
-from forecasting.errors import ConfigError, GatecastError
-from pipelines.config import ExperimentConfig, ScheduleConfig, load_config
+from forecasting.errors import ConfigError
+from pipelines.config import ExperimentConfig, load_config
 from pipelines.jobs import JOBS, JobResult, following
-from pipelines.notify import Notice, notify
+from pipelines.notify import Notice
 from pipelines.schedule import SKIPPED
+from pipelines.telling import Teller
 
 
 def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
@@ -31,24 +32,21 @@ def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
     missed = _take_over()
     if missed:
         log.info(f"catching up: {missed} more were due, and this run does their work")
-    name, settings = path, ScheduleConfig()
+    teller = Teller(path, log.warning, flow_run=_run_name())
     done: list[JobResult] = []
     try:
-        config = load_config(path, overrides)
-        name, settings = config.name, config.schedule
+        config = teller.by(load_config(path, overrides))
         step: str | None = job
         while step is not None:
             trigger = f"schedule, run {_run_name()}"
             result = _task(step, config)(config, trigger=trigger, say=log.info)
             log.info(f"{result.state}: {result.line}")
-            _tell(result.notice(name), settings, log.warning)
+            teller.ended(result)
             done.append(result)
             step = following(step, config, result)
     except Exception as error:
-        notice = failure(name, error, _run_name(), settings)
-        _tell(notice, settings, log.warning)
         # Returned, not raised: a raised error would be pickled into Prefect's storage.
-        return Failed(message=_lines(done, notice.line))
+        return Failed(message=_lines(done, teller.failed(error).line))
     return Completed(name=done[0].state, message=_lines(done))
 
 
@@ -114,34 +112,16 @@ def _run_name() -> str:
     return this.name if this is not None else "without a server"
 
 
-def failure(name: str, error: Exception, run: str, settings: ScheduleConfig) -> Notice:
-    """The notice of a run that ended with an error."""
-    said = (str(error).strip().splitlines() or ["no message"])[0][:500]
-    if isinstance(error, TimeoutError):
-        line = f"it ran longer than schedule.timeout, {settings.timeout:g} s"
-    elif isinstance(error, GatecastError):
-        line = said
-    else:
-        line = f"{type(error).__name__}: {said}"
-    return Notice(("failed",), name, f"the run failed: {line}", {"flow_run": run})
-
-
-def _tell(notice: Notice, settings: ScheduleConfig, complain: Callable[[str], None]) -> None:
-    for problem in notify(notice, settings):
-        complain(problem)
-
-
 def _on_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Called by the worker when the process of a run died and could not speak for itself."""
-    path, settings = str(flow_run.parameters.get("config", "unknown")), ScheduleConfig()
-    name = path
+    path = str(flow_run.parameters.get("config", "unknown"))
+    teller = Teller(path, print)
     try:
-        config = load_config(path, flow_run.parameters.get("overrides") or [])
-        name, settings = config.name, config.schedule
+        teller.by(load_config(path, flow_run.parameters.get("overrides") or []))
     except Exception as error:
         print(f"the config of the crashed run {flow_run.name} cannot be read: {error}")
     line = f"the run's process died: {state.message or 'no message'}"
-    _tell(Notice(("failed",), name, line, {"flow_run": str(flow_run.id)}), settings, print)
+    teller.tell(Notice(("failed",), teller.name, line, {"flow_run": str(flow_run.id)}))
 
 
 @flow(name="train", on_crashed=[_on_crash], persist_result=False)

@@ -13,6 +13,8 @@ from pipelines.config import ExperimentConfig
 from pipelines.notify import Event, Notice
 
 if TYPE_CHECKING:
+    from pipelines.monitor import Watch
+    from pipelines.score import Written
     from pipelines.train import Outcome
 
 Say = Callable[[str], None]
@@ -84,8 +86,15 @@ def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResu
     """Every series through the champion, into the config's output."""
     from pipelines.score import forecast
 
-    written = forecast(config, say=say)
+    return forecasted(forecast(config, say=say), config)
+
+
+def forecasted(written: Written, config: ExperimentConfig) -> JobResult:
+    """What a batch of forecasts came to; too few of them is a failure to tell of."""
     facts = {"version": written.version, "target": written.target, "rows": written.rows}
+    if written.refused > config.gate.max_refused:
+        line = f"{written.line}; gate.max_refused allows {100 * config.gate.max_refused:g} %"
+        return JobResult("Incomplete", line, ("failed",), facts)
     return JobResult("Forecast", written.line, (), facts)
 
 
@@ -96,7 +105,11 @@ def monitor_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResul
     """Past forecasts against what happened; training, where it is asked for, follows."""
     from pipelines.monitor import monitor
 
-    watch = monitor(config, retrain=False, say=say)
+    return watched(monitor(config, say=say))
+
+
+def watched(watch: Watch) -> JobResult:
+    """What a look at past forecasts came to."""
     state = VERDICTS[watch.verdict]
     facts = {"version": watch.version, "run_id": watch.run_id, "page": watch.facts()["page"]}
     events: tuple[Event, ...] = () if state == "Fine" else ("drift",)

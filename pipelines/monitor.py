@@ -35,7 +35,6 @@ from pipelines.state import home
 
 if TYPE_CHECKING:
     from forecasting.panel import Panel
-    from pipelines.train import Outcome
 
 Array = npt.NDArray[Any]
 Say = Callable[[str], None]
@@ -60,8 +59,6 @@ class Watch:
         Single series that changed, and those that stopped getting values.
     by_time, by_step, by_series
         ``rows, mase, bias, coverage`` of the forecasts judged, by stamp, horizon step, series.
-    retrained
-        The outcome of the training it triggered.
     """
 
     model: str
@@ -83,7 +80,6 @@ class Watch:
     panel: Panel
     page: Path | None = None
     run_id: str | None = None
-    retrained: Outcome | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -113,7 +109,6 @@ def monitor(
     *,
     forecasts: str | None = None,
     page: Path | None = None,
-    retrain: bool | None = None,
     track: bool = True,
     say: Say = _silent,
 ) -> Watch:
@@ -126,8 +121,6 @@ def monitor(
         model's folder below ``.gatecast``.
     page
         Where the HTML page goes; default: ``.gatecast/monitor/NAME.html``.
-    retrain
-        Start the training pipeline on the verdict ``retrain``; default: ``monitor.retrain``.
     track
         Whether the check is logged to MLflow.
 
@@ -166,11 +159,6 @@ def monitor(
     if track:
         changed["run_id"] = log(tracker, watch, masked(data.source), target)
     say(f"the page: {target}")
-    if watch.verdict == "retrain" and (config.monitor.retrain if retrain is None else retrain):
-        from pipelines.train import train
-
-        say("training")
-        changed["retrained"] = train(config, trigger="monitor", say=say)
     return Watch(**{**watch.__dict__, **changed})
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from pipelines.config import ExperimentConfig
+    from pipelines.jobs import JobResult
+    from pipelines.telling import Teller
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -27,6 +29,35 @@ WhatArgument = typer.Argument(..., metavar="CONFIG|TABLE", help="A YAML config, 
 SetOption = typer.Option(None, "--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 HorizonOption = typer.Option(None, "--horizon", help="Steps to forecast; needed with a table.")
 NameOption = typer.Option(None, "--name", help="Name of the model; default: the table's.")
+
+NotifyOption = typer.Option(
+    True,
+    "--notify/--no-notify",
+    help="Tell schedule.webhook and schedule.smtp of failure, refusal and drift.",
+)
+
+
+def teller_of(what: str, notify: bool) -> Teller:
+    """Tells how this command ended; what cannot be sent is a line on stderr."""
+    from pipelines.telling import Teller
+
+    return Teller(what, lambda problem: tell(f"gatecast: {problem}"), send=notify)
+
+
+def follow(
+    job: str, config: ExperimentConfig, result: JobResult, teller: Teller
+) -> list[JobResult]:
+    """Tell of a job's result, and do what follows from it as the scheduler would."""
+    from pipelines.jobs import JOBS, following
+
+    done = [result]
+    teller.ended(result)
+    while (step := following(job, config, done[-1])) is not None:
+        done.append(JOBS[step](config, trigger=f"after {job}", say=tell))
+        tell(done[-1].line)
+        teller.ended(done[-1])
+        job = step
+    return done
 
 
 def experiment(

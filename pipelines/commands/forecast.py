@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.commands.common import CONFIG_SUFFIXES, SetOption, tell
+from pipelines.commands.common import CONFIG_SUFFIXES, NotifyOption, SetOption, tell, teller_of
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -41,6 +41,7 @@ def forecast_command(
     problems: Path | None = typer.Option(
         None, "--problems", help="Also write the series that could not be forecast: .csv/.parquet"
     ),
+    notify: bool = NotifyOption,
 ) -> None:
     """Forecast every series of a table with the champion; run again after a crash, it goes on.
 
@@ -50,15 +51,21 @@ def forecast_command(
     `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`
     """
     from pipelines.config import load_config
+    from pipelines.jobs import forecasted
     from pipelines.score import forecast
 
-    if what.endswith(CONFIG_SUFFIXES):
-        config = load_config(what, sets or ())
-    else:
-        config = model_config(what, sets, needs_source=data is None)
-        model = model or what
-    written = forecast(config, model=model, data=data, out=out, table=table, say=tell)
-    _report(written, problems)
+    teller = teller_of(what, notify)
+    with teller.watching():
+        if what.endswith(CONFIG_SUFFIXES):
+            config = load_config(what, sets or ())
+        else:
+            config = model_config(what, sets, needs_source=data is None)
+            model = model or what
+        written = forecast(
+            teller.by(config), model=model, data=data, out=out, table=table, say=tell
+        )
+        _report(written, problems)
+        teller.ended(forecasted(written, config))
     print(written.line)
     if written.refused > config.gate.max_refused:
         tell(

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.commands.common import CONFIG_SUFFIXES, SetOption, print_table, tell
+from pipelines.commands.common import (
+    CONFIG_SUFFIXES,
+    NotifyOption,
+    SetOption,
+    follow,
+    print_table,
+    tell,
+    teller_of,
+)
 from pipelines.gate import EXIT_REFUSED
+
+if TYPE_CHECKING:
+    from pipelines.config import ExperimentConfig
+    from pipelines.monitor import Watch
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +47,7 @@ def monitor_command(
         help="Train when the verdict says so; default: monitor.retrain.",
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the verdict as JSON."),
+    notify: bool = NotifyOption,
 ) -> None:
     """Hold past forecasts against what happened: "fine", "look at these series" or "retrain".
 
@@ -42,31 +56,42 @@ def monitor_command(
     Examples: `gatecast monitor configs/m3_monthly.yaml`,
     `gatecast monitor demand --forecasts sqlite:///forecasts.db --retrain`
     """
+    from pipelines.jobs import watched
     from pipelines.monitor import monitor
-    from pipelines.monitor_log import findings_table
 
+    teller = teller_of(what, notify)
+    with teller.watching():
+        config = teller.by(_experiment(what, sets))
+        if retrain is not None:
+            wanted = config.monitor.replace(retrain=retrain)
+            config = config.model_copy(update={"monitor": wanted})
+        watch = monitor(config, forecasts=forecasts, page=page, say=tell)
+        _show(watch, as_json)
+        results = follow("monitor", config, watched(watch), teller)
+    if any(result.state == "Refused" for result in results):
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _experiment(what: str, sets: list[str] | None) -> ExperimentConfig:
     if what.endswith(CONFIG_SUFFIXES):
         from pipelines.config import load_config
 
-        config = load_config(what, sets or ())
-    else:
-        from pipelines.commands.forecast import model_config
+        return load_config(what, sets or ())
+    from pipelines.commands.forecast import model_config
 
-        config = model_config(what, sets)
-    watch = monitor(config, forecasts=forecasts, page=page, retrain=retrain, say=tell)
+    return model_config(what, sets)
+
+
+def _show(watch: Watch, as_json: bool) -> None:
+    from pipelines.monitor_log import findings_table
+
     if as_json:
         print(json.dumps(watch.facts(), ensure_ascii=False))
-    else:
-        table = findings_table(watch)
-        if len(table):
-            print_table(table.set_index("test"))
-        for note in watch.notes:
-            print(note)
-        print(watch.line)
-        print(f"page: {watch.page}")
-    outcome = watch.retrained
-    if outcome is not None:
-        state = "champion" if outcome.promoted else "challenger"
-        tell(f"trained version {outcome.version}: {state}")
-        if outcome.decision is not None and not outcome.decision.promote:
-            raise typer.Exit(EXIT_REFUSED)
+        return
+    table = findings_table(watch)
+    if len(table):
+        print_table(table.set_index("test"))
+    for note in watch.notes:
+        print(note)
+    print(watch.line)
+    print(f"page: {watch.page}")

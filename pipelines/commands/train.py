@@ -9,12 +9,15 @@ import typer
 from pipelines.commands.common import (
     HorizonOption,
     NameOption,
+    NotifyOption,
     SetOption,
     WhatArgument,
     experiment,
+    follow,
     print_table,
     progress_bar,
     tell,
+    teller_of,
 )
 from pipelines.gate import EXIT_REFUSED
 
@@ -35,6 +38,7 @@ def train_command(
     promote: bool = typer.Option(
         True, "--promote/--no-promote", help="Let the gate make the winner champion."
     ),
+    notify: bool = NotifyOption,
 ) -> None:
     """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
 
@@ -42,21 +46,20 @@ def train_command(
     `gatecast train configs/m3_monthly.yaml --set training.max_steps=300`,
     `gatecast train sales.csv --horizon 12`
     """
-    config = experiment(what, sets, horizon=horizon, name=name)
-    from pipelines.jobs import following, trained
+    from pipelines.jobs import trained
     from pipelines.train import train
 
-    with progress_bar() as progress:
-        outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
-    scores = outcome.evaluation.scores
-    print_table(
-        scores[[c for c in SHOWN if c in scores]],
-        title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
-    )
-    if following("train", config, trained(outcome)) == "forecast":
-        from pipelines.score import forecast
-
-        print(forecast(config, say=tell).line)
+    teller = teller_of(what, notify)
+    with teller.watching():
+        config = teller.by(experiment(what, sets, horizon=horizon, name=name))
+        with progress_bar() as progress:
+            outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
+        scores = outcome.evaluation.scores
+        print_table(
+            scores[[c for c in SHOWN if c in scores]],
+            title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
+        )
+        follow("train", config, trained(outcome), teller)
     state = "champion" if outcome.promoted else "challenger"
     if outcome.decision is None:
         print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")

@@ -14,6 +14,9 @@ from pipelines.config import ExperimentConfig, build_config, merge
 from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import connect
 from pipelines.train import Outcome, train
+from tests.pipelines.sinks import hook, mailbox
+
+__all__ = ["hook", "mailbox"]
 
 SERIES, HORIZON, SEASON = 24, 6, 12
 QUICK = {"max_steps": 40, "batch_size": 16, "validation": "none", "threads": 1}

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import pipelines.train
 from forecasting.errors import DataError
 from forecasting.panel import Panel
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.files import write_table
+from pipelines.gate import EXIT_REFUSED
+from pipelines.jobs import JOBS, JobResult
 from pipelines.monitor import Watch, check
 from pipelines.monitor_page import page
 from pipelines.past import join, read_forecasts, widest
@@ -282,11 +282,11 @@ def test_the_command_logs_its_verdict_and_retrains_when_told(
     path.write_text(json.dumps({**values, "horizon": HORIZON}))
     trained: list[str] = []
 
-    def train(config: ExperimentConfig, *, trigger: str, say: Any) -> Any:
-        trained.append(f"{config.name} by {trigger}")
-        return SimpleNamespace(version=1, promoted=True, decision=None)
+    def train(config: ExperimentConfig, *, trigger: str, say: Any) -> JobResult:
+        trained.append(f"{config.name} {trigger}")
+        return JobResult("Refused", "version 2 was refused", ("refused",))
 
-    monkeypatch.setattr(pipelines.train, "train", train)
+    monkeypatch.setitem(JOBS, "train", train)
     arguments = ["monitor", str(path), "--forecasts", str(tmp_path / "past"), "--json"]
     run = CliRunner().invoke(build(), arguments)
     assert run.exit_code == 0, run.output
@@ -302,5 +302,7 @@ def test_the_command_logs_its_verdict_and_retrains_when_told(
         "tests.json",
         "watched.html",
     }
-    assert CliRunner().invoke(build(), [*arguments, "--retrain"]).exit_code == 0
-    assert trained == ["watched by monitor"]
+    run = CliRunner().invoke(build(), [*arguments, "--retrain"])
+    assert run.exit_code == EXIT_REFUSED
+    assert json.loads(run.stdout)["verdict"] == "retrain"
+    assert trained == ["watched after monitor"]
