@@ -19,10 +19,10 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed, State
 
 from forecasting.errors import ConfigError
+from pipelines.catch_up import SKIPPED
 from pipelines.config import ExperimentConfig, load_config
 from pipelines.jobs import JOBS, JobResult, following
 from pipelines.notify import Notice
-from pipelines.schedule import SKIPPED
 from pipelines.telling import Teller
 
 

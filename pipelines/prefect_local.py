@@ -1,9 +1,8 @@
-"""Prefect on this machine: its server on SQLite and one worker, kept running for the user.
+"""Prefect on this machine: where its server answers, and how it is started and stopped.
 
-`python -m pipelines.prefect_local` is the supervisor that `gatecast schedule` starts in the
-background. It only starts the two processes and starts them again when they die; what runs when
-is Prefect's business. The server listens on the loopback address and asks for a password that is
-made once and kept readable by the owner only: whoever can write to a scheduler can run code.
+The server listens on the loopback address and asks for a password that is made once and kept
+readable by the owner only: whoever can write to a scheduler can run code. `prefect_supervisor` is
+the process that keeps server and worker running.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,22 +20,19 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
-from pipelines.state import HOME_VARIABLE, home, quiet
+from pipelines.state import HOME_VARIABLE, home
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 POOL = "gatecast"
-HOST = "127.0.0.1"
-PORTS = range(4200, 4300)  # Prefect's own first, so that its command line finds the server
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
-TAKE_UP_ATTEMPTS, TAKE_UP_PAUSE = 5, 3.0
 SHARED_SECONDS = 5.0  # a busy server is asked again for so long
 POLL_SECONDS = 0.2
-LONGEST_PAUSE = 60.0  # between restarts of a process that keeps dying
-LARGEST_LOG = 5_000_000  # bytes; the older half of the log is one file further
-LIMIT_VARIABLE = "GATECAST_SCHEDULE_LIMIT"
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def running() -> Address | None:
     """The local server, when it answers."""
     try:
         known = json.loads((folder() / "server.json").read_text())
-        address = Address(known["url"], _password())
+        address = Address(known["url"], password())
     except (OSError, ValueError, KeyError):
         return None
     return address if healthy(address) else None
@@ -111,11 +106,11 @@ def ensure() -> Address:
     found = running()
     if found is not None and supervised():
         return found
-    _need_prefect()
+    need_prefect()
     log = folder() / "supervisor.log"
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.prefect_local"],
+            [sys.executable, "-m", "pipelines.prefect_supervisor"],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -175,177 +170,6 @@ def environment(address: Address) -> dict[str, str]:
     return values
 
 
-def supervise(*, limit: int = 1) -> int:
-    """Keep server and worker running until SIGTERM or SIGINT; the exit status.
-
-    With ``PREFECT_API_URL`` set only the worker is run, against that server.
-
-    Parameters
-    ----------
-    limit
-        Runs at a time.
-    """
-    from filelock import FileLock, Timeout
-
-    quiet()
-    _need_prefect()
-    lock = FileLock(folder() / "supervisor.lock")
-    try:
-        # A moment's patience: whoever asks `supervised` holds the lock for a blink.
-        lock.acquire(timeout=1)
-    except Timeout:
-        print("a scheduler is already running here")
-        return 0
-    try:
-        _write_private(folder() / "supervisor.pid", str(os.getpid()))
-        return _Supervisor(limit).run()
-    finally:
-        lock.release()
-
-
-class _Supervisor:
-    """The two processes, and when each may be started again."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.stopping = False
-        self.server: subprocess.Popen[bytes] | None = None
-        self.worker: subprocess.Popen[bytes] | None = None
-
-    def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
-        pause = 1.0
-        _end_orphans()
-        try:
-            while not self._asked_to_stop():
-                began = time.monotonic()
-                if self._up():
-                    self._watch()
-                if self._asked_to_stop():
-                    break
-                self._end()
-                lasted = time.monotonic() - began
-                pause = 1.0 if lasted > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
-                _log(f"starting again in {pause:.0f} s")
-                self._sleep(pause)
-        finally:
-            self._end()
-        return 0
-
-    def _asked_to_stop(self) -> bool:
-        return self.stopping
-
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopping = True
-
-    def _sleep(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self.stopping and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-
-    def _up(self) -> bool:
-        """Start server and worker; whether the server answered in time."""
-        address = shared_server() or self._start_server()
-        deadline = time.monotonic() + READY_SECONDS
-        while not healthy(address):
-            dead = self.server is not None and self.server.poll() is not None
-            if self.stopping or dead or time.monotonic() > deadline:
-                _log("the server did not start; see server.log")
-                return False
-            time.sleep(POLL_SECONDS)
-        if self.server is not None:
-            _write_private(folder() / "server.json", json.dumps({"url": address.url}))
-            self._take_up(address)
-        self.worker = self._start(
-            "worker",
-            ["worker", "start", "--pool", POOL, "--type", "process", "--limit", str(self.limit)],
-            {"PREFECT_WORKER_QUERY_SECONDS": "5", **environment(address)},
-        )
-        _log(f"ready: {address.ui}")
-        return True
-
-    def _take_up(self, address: Address) -> None:
-        """Put what an outage cut off back into the queue."""
-        code = "from pipelines.schedule import take_up; take_up()"
-        for _ in range(TAKE_UP_ATTEMPTS):
-            result = subprocess.run(
-                [sys.executable, "-c", code],
-                env=os.environ | environment(address),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if result.stdout.strip():
-                _log(result.stdout.strip())
-            if result.returncode == 0 or self.stopping:
-                return
-            # A server that has just begun, with what an outage left to tidy, may answer 500.
-            self._sleep(TAKE_UP_PAUSE)
-        _log(f"what the outage cut off was not queued again: {_last_line(result.stderr)}")
-
-    def _start_server(self) -> Address:
-        port = _free_port()
-        address = Address(f"http://{HOST}:{port}/api", _password())
-        settings = {
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder()}/prefect.db",
-            "PREFECT_SERVER_API_AUTH_STRING": address.auth or "",
-            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": address.ui,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-            # Kept on disk, or a restart of the server would cut off the run under way.
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-                "prefect.server.concurrency.lease_storage.filesystem"
-            ),
-        }
-        kept = {k: os.environ.get(k, v) for k, v in settings.items()} | environment(address)
-        self.server = self._start(
-            "server", ["server", "start", "--host", HOST, "--port", str(port)], kept
-        )
-        return address
-
-    def _start(
-        self, name: str, arguments: list[str], settings: dict[str, str]
-    ) -> subprocess.Popen[bytes]:
-        log = folder() / f"{name}.log"
-        if log.exists() and log.stat().st_size > LARGEST_LOG:
-            log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as sink:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-                env=os.environ | {HOME_VARIABLE: str(home())} | settings,
-            )
-        _write_private(folder() / f"{name}.pid", str(process.pid))
-        return process
-
-    def _watch(self) -> None:
-        """Until one of the processes has ended, or the end is asked for."""
-        while not self.stopping:
-            for name, process in (("server", self.server), ("worker", self.worker)):
-                if process is not None and process.poll() is not None:
-                    _log(f"the {name} ended with status {process.returncode}")
-                    return
-            time.sleep(POLL_SECONDS)
-
-    def _end(self) -> None:
-        """The worker first, so that it can still tell the server how its runs ended."""
-        for process in (self.worker, self.server):
-            if process is None or process.poll() is not None:
-                continue
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        self.worker = self.server = None
-
-
 @contextlib.contextmanager
 def connected(address: Address | None = None) -> Iterator[Address]:
     """Point this process's Prefect client at `address`; by default at `ensure`'s server."""
@@ -363,20 +187,11 @@ def connected(address: Address | None = None) -> Iterator[Address]:
         yield address
 
 
-def _end_orphans() -> None:
-    """End server and worker of a supervisor that was killed; two servers must not share a file."""
-    for name in ("worker", "server"):
-        try:
-            pid = int((folder() / f"{name}.pid").read_text())
-        except (OSError, ValueError):
-            continue
-        if alive(pid, f"prefect\0{name}\0start"):
-            _log(f"ending the {name} of an earlier scheduler, process {pid}")
-            _signal(pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOP_SECONDS
-            while alive(pid) and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
-            _signal(pid, signal.SIGKILL)
+def client_of() -> SyncPrefectClient:
+    """A client of the server that `connected`, or the environment, names."""
+    from prefect.client.orchestration import get_client
+
+    return get_client(sync_client=True)
 
 
 def alive(pid: int, command: str = "") -> bool:
@@ -387,12 +202,7 @@ def alive(pid: int, command: str = "") -> bool:
         return False
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _need_prefect() -> None:
+def need_prefect() -> None:
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:
@@ -402,14 +212,14 @@ def _need_prefect() -> None:
         )
 
 
-def _password() -> str:
+def password() -> str:
     path = folder() / "auth"
     if not path.exists():
-        _write_private(path, f"gatecast:{secrets.token_urlsafe(24)}")
+        write_private(path, f"gatecast:{secrets.token_urlsafe(24)}")
     return path.read_text().strip()
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as sink:
@@ -417,35 +227,6 @@ def _write_private(path: Path, text: str) -> None:
     scratch.replace(path)
 
 
-def _free_port() -> int:
-    """The port used last, if it is free, so that the address of the UI stays; else the next."""
-    first = []
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        known = json.loads((folder() / "server.json").read_text())
-        first = [int(known["url"].split(":")[2].split("/")[0])]
-    for port in (*first, *PORTS, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise GatecastError(f"no free port on {HOST}")
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
-
-
 def _tail(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return " | ".join(lines[-3:]) or "nothing"
-
-
-def _log(text: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%S%z"), text, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(supervise(limit=int(os.environ.get(LIMIT_VARIABLE, "1"))))

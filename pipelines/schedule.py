@@ -7,8 +7,6 @@ By default the server and its worker are this machine's own (see `prefect_local`
 from __future__ import annotations
 
 import datetime
-import os
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from forecasting.errors import ConfigError, GatecastError
+from pipelines.catch_up import SKIPPED, TAG
+from pipelines.clock import machine_zone, schedule_of, upcoming, words
 from pipelines.config import load_config
 from pipelines.notify import check_addresses
-from pipelines.prefect_local import POOL, alive, connected
+from pipelines.prefect_local import POOL, client_of, connected
 from pipelines.state import HOME_VARIABLE, home
 
 if TYPE_CHECKING:
@@ -29,13 +29,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
-TAG, SKIPPED = "gatecast", "Skipped"
 JOB_NAMES = ("train", "forecast", "monitor")
-SHORTEST_SECONDS = 5.0
-SHOWN_NEXT = 3
 SECRET_KEYS = ("schedule.webhook", "schedule.smtp")
 RUNNING, ENDED = ("RUNNING",), ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -100,9 +96,9 @@ def add(
     config = load_config(path, overrides)
     check_addresses(config.schedule)
     zone = timezone or machine_zone()
-    schedule = _schedule(cron, every, zone)
+    schedule = schedule_of(cron, every, zone)
     local = pool is None
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         from prefect.client.schemas.actions import DeploymentScheduleCreate
         from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 
@@ -135,7 +131,7 @@ def listing() -> list[Scheduled]:
     """Everything Gatecast has on this server's clock."""
     from prefect.client.schemas.filters import DeploymentFilter
 
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
         found = client.read_deployments(deployment_filter=wanted)
         return sorted(
@@ -155,14 +151,14 @@ def resume(target: str, job: str = "train") -> Scheduled:
 
 def run_now(target: str, job: str = "train") -> str:
     """Start a run beside the schedule; its name."""
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         found = _need(client, target, job)
         return client.create_flow_run_from_deployment(found.id, tags=[TAG, "by hand"]).name
 
 
 def remove(target: str, job: str = "train") -> None:
     """Take a job off the clock; its past runs stay to be read."""
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         client.delete_deployment(_need(client, target, job).id)
 
 
@@ -174,7 +170,7 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
     from prefect.client.schemas.filters import LogFilter
     from prefect.client.schemas.sorting import LogSort
 
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         found = _need(client, target, job)
         run = _latest(client, found.id, *RUNNING, *ENDED)
         if run is None:
@@ -195,142 +191,6 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
 def _short(message: str) -> str:
     lines = message.strip().splitlines() or [""]
     return lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
-
-
-def take_up() -> None:
-    """After an outage: queue what it cut off, and leave one run to catch up for each job.
-
-    Called before the worker starts. A run that dies a second time stays crashed, so that one that
-    brings the machine down does not do so for ever.
-    """
-    with _client() as client:
-        _queue_again(client)
-        _one_catch_up(client)
-
-
-def _queue_again(client: SyncPrefectClient) -> None:
-    from prefect.states import Crashed, Scheduled, State
-
-    message = "its process was gone after an outage"
-    for run in _runs(client, {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}):
-        pid = run.infrastructure_pid or ""
-        if pid.isdigit() and alive(int(pid), "prefect"):
-            continue
-        again = run.run_count <= 1 and run.state_name != "Cancelling"
-        state: State[Any] = Scheduled(message=message) if again else Crashed(message=message)
-        client.set_flow_run_state(run.id, state, force=True)
-        print(f"run {run.name}: {message}; {'queued again' if again else 'left as crashed'}")
-
-
-def _one_catch_up(client: SyncPrefectClient) -> None:
-    """Of the runs of a job that are due, keep the last."""
-    from prefect.states import Cancelled
-
-    now = datetime.datetime.now(datetime.UTC)
-    late: dict[UUID | None, list[tuple[datetime.datetime, FlowRun]]] = {}
-    for run in _runs(client, {"type": {"any_": ["SCHEDULED"]}}, before=now):
-        if run.auto_scheduled and run.expected_start_time is not None:
-            late.setdefault(run.deployment_id, []).append((run.expected_start_time, run))
-    for found in late.values():
-        newest = max(when for when, _ in found)
-        for when, run in found:
-            if when < newest:
-                line = f"the run due at {newest:%Y-%m-%d %H:%M %Z} does the work of this one"
-                client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=line))
-        if len(found) > 1:
-            print(f"{len(found)} runs were missed; the last of them catches up")
-
-
-def _runs(
-    client: SyncPrefectClient, state: dict[str, Any], before: datetime.datetime | None = None
-) -> list[FlowRun]:
-    """Every run of Gatecast's in one of some states, and due before a time."""
-    from prefect.client.schemas.filters import FlowRunFilter
-
-    wanted: dict[str, Any] = {"state": state, "tags": {"all_": [TAG]}}
-    if before is not None:
-        wanted["expected_start_time"] = {"before_": before.isoformat()}
-    found: list[FlowRun] = []
-    while True:
-        page = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(found)
-        )
-        found += page
-        if len(page) < 200:
-            return found
-
-
-def machine_zone() -> str:
-    """The zone of this machine: ``TZ``, else ``/etc/localtime``, else UTC."""
-    candidates = [os.environ.get("TZ", "").removeprefix(":")]
-    target = os.path.realpath("/etc/localtime")
-    if "zoneinfo/" in target:
-        candidates.append(target.split("zoneinfo/", 1)[1])
-    for name in candidates:
-        if name and _is_zone(name):
-            return name
-    return "UTC"
-
-
-def upcoming(
-    schedule: Any, count: int = SHOWN_NEXT, start: datetime.datetime | None = None
-) -> list[datetime.datetime]:
-    """The next times of a schedule, as its server computes them."""
-    import asyncio
-
-    from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule
-
-    kind = CronSchedule if hasattr(schedule, "cron") else IntervalSchedule
-    same = kind.model_validate(schedule.model_dump())
-    return list(asyncio.run(same.get_dates(count, start)))
-
-
-def _schedule(cron: str | None, every: str | None, zone: str) -> Any:
-    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-
-    if (cron is None) == (every is None):
-        raise ConfigError("give either --cron '0 3 * * *' or --every 6h")
-    if not _is_zone(zone):
-        raise ConfigError(f"--tz {zone!r}: no such time zone; use a name such as Europe/Paris")
-    if every is not None:
-        return IntervalSchedule(interval=_interval(every), timezone=zone)
-    assert cron is not None
-    if len(cron.split()) != 5:
-        raise ConfigError(
-            f"--cron {cron!r}: five fields are needed, minute hour day month weekday: '0 3 * * *'"
-        )
-    try:
-        schedule = CronSchedule(cron=cron, timezone=zone)
-        upcoming(schedule, 1)
-    except Exception as error:
-        said = str(error).strip().splitlines()
-        reason = said[-1].split("[type=")[0].strip() if said else type(error).__name__
-        raise ConfigError(f"--cron {cron!r}: {reason.removeprefix('Value error, ')}") from None
-    return schedule
-
-
-def _interval(text: str) -> datetime.timedelta:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    if match is None:
-        raise ConfigError(f"--every {text!r}: write a number and a unit, such as 30m, 6h or 1d")
-    seconds = float(match[1]) * UNITS[match[2]]
-    if seconds < SHORTEST_SECONDS:
-        raise ConfigError(f"--every {text!r}: the shortest interval is {SHORTEST_SECONDS:g}s")
-    return datetime.timedelta(seconds=seconds)
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except Exception:
-        return False
-    return True
-
-
-def _client() -> SyncPrefectClient:
-    from prefect.client.orchestration import get_client
-
-    return get_client(sync_client=True)
 
 
 def _local_variables() -> dict[str, Any]:
@@ -380,7 +240,7 @@ def _need(client: SyncPrefectClient, target: str, job: str) -> DeploymentRespons
 
 
 def _set_paused(target: str, job: str, paused: bool) -> Scheduled:
-    with connected(), _client() as client:
+    with connected(), client_of() as client:
         found = _need(client, target, job)
         change = client.pause_deployment if paused else client.resume_deployment
         change(found.id)
@@ -403,16 +263,6 @@ def _latest(client: SyncPrefectClient, deployment: UUID, *types: str) -> FlowRun
     return found[0] if found else None
 
 
-def _said(clock: Any) -> str:
-    """A schedule in words."""
-    interval = getattr(clock, "interval", None)
-    if interval is None:
-        return getattr(clock, "cron", None) or "never"
-    seconds = interval.total_seconds()
-    unit = next(u for u in reversed(UNITS) if seconds % UNITS[u] == 0 or u == "s")
-    return f"every {seconds / UNITS[unit]:g}{unit}"
-
-
 def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Scheduled:
     job = str(found.entrypoint).rpartition(".")[2]
     clock = found.schedules[0].schedule if found.schedules else None
@@ -423,7 +273,7 @@ def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Schedule
         model=found.name,
         job=job,
         config=str((found.parameters or {}).get("config", "")),
-        when=_said(clock),
+        when=words(clock),
         timezone=zone,
         paused=bool(found.paused),
         pool=found.work_pool_name or "",

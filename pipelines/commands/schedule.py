@@ -60,10 +60,12 @@ def schedule_command(
     if not asked:
         raise ConfigError("say when: --cron '0 3 * * *' or --every 6h; or --list, --pause, ...")
     from pipelines import prefect_local
-    from pipelines import schedule as clock
+    from pipelines import schedule as plan
 
     if serve:
-        raise typer.Exit(prefect_local.supervise(limit=limit))
+        from pipelines.prefect_supervisor import supervise
+
+        raise typer.Exit(supervise(limit=limit))
     if stop:
         print("the scheduler is stopped" if prefect_local.stop() else "no scheduler was running")
         return
@@ -73,20 +75,19 @@ def schedule_command(
     if target is None:
         raise ConfigError(f"{asked[0]} needs a config or the name of a model")
     if pause or resume:
-        _show((clock.pause if pause else clock.resume)(target, job))
+        _show((plan.pause if pause else plan.resume)(target, job))
     elif run_now:
         print(
-            f"run {clock.run_now(target, job)} is queued; "
-            f"its log: gatecast schedule {target} --logs"
+            f"run {plan.run_now(target, job)} is queued; its log: gatecast schedule {target} --logs"
         )
     elif remove:
-        clock.remove(target, job)
+        plan.remove(target, job)
         print(f"{target} is no longer scheduled")
     elif logs:
-        title, lines = clock.logs(target, job)
+        title, lines = plan.logs(target, job)
         print("\n".join([title, *lines]))
     else:
-        made = clock.add(
+        made = plan.add(
             target, cron=cron, every=every, timezone=timezone, job=job, overrides=sets or (),
             pool=pool, variables=_pairs(variables or []),
         )  # fmt: skip
@@ -102,9 +103,9 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 def _list() -> None:
-    from pipelines import schedule as clock
+    from pipelines import schedule as plan
 
-    found = clock.listing()
+    found = plan.listing()
     for one in found:
         _show(one)
     if not found:

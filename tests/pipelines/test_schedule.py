@@ -22,18 +22,19 @@ import pytest
 import yaml
 
 from forecasting.errors import ConfigError, GatecastError
+from pipelines.clock import interval_of, machine_zone, schedule_of, upcoming
 from pipelines.config import ExperimentConfig, ForecastConfig, MonitorConfig, build_config
 from pipelines.gate import Check, Decision
 from pipelines.jobs import JobResult, following, trained
 from pipelines.prefect_local import alive
-from pipelines.schedule import _interval, _schedule, add, machine_zone, upcoming
+from pipelines.schedule import add
 from pipelines.state import HOME_VARIABLE
 
 PARIS = ZoneInfo("Europe/Paris")
 
 
 def fires(cron: str, zone: str, start: datetime.datetime, count: int) -> list[datetime.datetime]:
-    times = upcoming(_schedule(cron, None, zone), count, start)
+    times = upcoming(schedule_of(cron, None, zone), count, start)
     return [when.astimezone(ZoneInfo(zone)) for when in times]
 
 
@@ -77,10 +78,10 @@ def test_what_could_never_run_is_refused_at_once(
     assert "pw@" not in str(caught.value)
 
 
-def test_intervals_are_read_with_their_unit() -> None:
-    assert _interval("90s").total_seconds() == 90
-    assert _interval("6h").total_seconds() == 6 * 3600
-    assert _interval("1.5d").total_seconds() == 36 * 3600
+def testinterval_ofs_are_read_with_their_unit() -> None:
+    assert interval_of("90s").total_seconds() == 90
+    assert interval_of("6h").total_seconds() == 6 * 3600
+    assert interval_of("1.5d").total_seconds() == 36 * 3600
 
 
 def test_the_machines_zone_is_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ def test_the_machines_zone_is_a_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_prefect_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
-    from pipelines.prefect_local import supervise
+    from pipelines.prefect_supervisor import supervise
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(GatecastError, match="let cron run `gatecast train"):
