@@ -24,7 +24,7 @@ from pipelines.profile import panel_digest
 from pipelines.recode import recode
 from pipelines.registry import HASH_TAG, Registry
 from pipelines.state import home, locked
-from pipelines.tracking import Tracker, brief, connect
+from pipelines.tracking import Tracker, brief, connect, default_uri
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -298,11 +298,9 @@ def registered_config(name: str, *, uri: str | None = None) -> ExperimentConfig:
             ) from error
         values = read_yaml(Path(path))
     config = build_config(values, origin=f"config of {name}")
-    return (
-        config.model_copy(update={"tracking": config.tracking.replace(uri=uri)})
-        if uri
-        else (config)
-    )
+    # The run hides the password of its store; this client has it.
+    where = config.tracking.replace(uri=uri or default_uri())
+    return config.model_copy(update={"tracking": where})
 
 
 def needs_password(config: ExperimentConfig) -> bool:

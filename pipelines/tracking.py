@@ -34,11 +34,18 @@ SYSTEM_METRICS_SECONDS = 5.0
 # Which of its two faces the UI shows: that of trained models, not that of prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 PROCESS_TAG = "gatecast.process"
+POSTGRES = ("postgres", "postgresql")
 
 
 def default_uri() -> str:
     """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}")
+
+
+def store_uri(uri: str) -> str:
+    """A store's URI with PostgreSQL's driver in it, where it names none: the one we install."""
+    scheme, mark, rest = uri.partition("://")
+    return f"postgresql+psycopg://{rest}" if mark and scheme in POSTGRES else uri
 
 
 def connect(uri: str | None = None) -> MlflowClient:
@@ -50,7 +57,7 @@ def connect(uri: str | None = None) -> MlflowClient:
         When the store cannot be reached or is no MLflow store.
     """
     quiet()
-    uri = uri or default_uri()
+    uri = store_uri(uri or default_uri())
     if "://" not in uri or uri.startswith("file:"):
         raise GatecastError(
             f"tracking.uri {uri!r} is not usable: give sqlite:///path/mlflow.db, "
@@ -173,7 +180,7 @@ class Tracker:
             Root folder or URI of a new experiment's artifacts. Default for a local database:
             ``.gatecast/artifacts``; for a server: what the server says.
         """
-        uri = uri or default_uri()
+        uri = store_uri(uri or default_uri())
         client = connect(uri)
         try:
             found = client.get_experiment_by_name(experiment)

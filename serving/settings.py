@@ -6,6 +6,7 @@ Every field is the variable ``GATECAST_<FIELD>`` in capitals: ``GATECAST_POLL_SE
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -128,7 +129,9 @@ class ServingSettings(BaseModel):
     @property
     def store(self) -> str:
         """URI of the MLflow store."""
-        return self.tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
+        uri = self.tracking_uri or f"sqlite:///{(self.home / 'mlflow.db').absolute()}"
+        # Where a URL names no driver, the one that Gatecast installs.
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", uri)
 
     @property
     def cache(self) -> Path:
