@@ -247,6 +247,11 @@ class LossConfig(Settings):
 class TrainingConfig(Settings):
     """How the network is trained. ``None`` means chosen from the data."""
 
+    start: Literal["none", "shipped", "tuned"] | None = Field(
+        None,
+        description="networks of small panels begin from nothing, are those that come with the "
+        "package, or these trained on; None: by rule, and by validation inside the history",
+    )
     max_steps: Positive | None = Field(None, description="optimiser steps per member")
     batch_size: Positive | None = Field(None, description="windows per step")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from forecasting import starting
 from forecasting.assemble import Array
 from forecasting.calendar import calendar_names
-from forecasting.config import ForecasterConfig, LossConfig
-from forecasting.errors import DataError
+from forecasting.config import ForecasterConfig, LossConfig, ModelConfig, TrainingConfig
+from forecasting.errors import ConfigError, DataError
 from forecasting.panel import Panel
 from forecasting.transforms import condition
 
@@ -31,6 +32,12 @@ LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
+# The networks that come with the package, by the season they know; panels of at most so many
+# series and rows may begin from them.
+STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly", 52: "weekly"}
+START_SERIES, START_ROWS = 200, 100_000
+# How they are trained on: steps and their rate.
+TUNED_STEPS, TUNED_RATE = 150, 5e-4
 # Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
 # loss of all quantiles.
 MEDIAN, SHARES = 0.5, 3.0
@@ -95,8 +102,91 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "batch_size": config.training.batch_size
             or int(np.clip(len(panel), 16, 64)),
             "epoch_steps": config.training.epoch_steps or 50,
+            "start": "none",
         },
     )  # fmt: skip
+
+
+def started(
+    asked: ForecasterConfig, config: ForecasterConfig, panel: Panel
+) -> ForecasterConfig | None:
+    """The settings of a panel that may begin from pretrained networks; None for one that may not.
+
+    Small panels may, without covariates, with the season and at most the horizon of a start, where
+    the user left the network and the length of its training to the rules. ``training.start`` is
+    None in them where validation decides what becomes of the start.
+
+    Parameters
+    ----------
+    asked : the user's settings; config : the same resolved.
+
+    Raises
+    ------
+    ConfigError : ``training.start`` asks for a start that there is none of.
+    """
+    wanted = asked.training.start
+    if wanted == "none":
+        return None
+    name = STARTS.get(asked.season or panel.freq.season)
+    known = starting.available().get(name or "")
+    why = _unfit(asked, panel, known)
+    if why is None and wanted is None and (
+        len(panel) > START_SERIES or panel.rows > START_ROWS
+    ):  # fmt: skip
+        why = "the panel is large"
+    if why is not None or known is None or name is None:
+        if wanted is None:
+            return None
+        raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
+    transform, rate = config.model.transform, asked.training.learning_rate
+    cells = starting.cells(name)
+    members = max(config.training.members, len(cells))
+    return config.replace(
+        season=known.season,
+        model={
+            **known.model.model_dump(),
+            "transform": transform,
+            "blend": BLEND if asked.model.blend is None else asked.model.blend,
+        },
+        training={
+            "start": wanted,
+            "loss": {**known.training.loss.model_dump(),
+                     "smape": known.training.loss.smape if transform == "log" else 0.0},
+            "cell_mix": cells,
+            "members": members,
+            "max_steps": asked.training.max_steps or TUNED_STEPS,
+            "learning_rate": TUNED_RATE if rate == TrainingConfig().learning_rate else rate,
+        },
+    )  # fmt: skip
+
+
+def _open(asked: ForecasterConfig) -> bool:
+    """Whether a user left network and training to the rules."""
+    free = ("start", "seed", "members", "threads", "validation", "validation_windows", "precision")
+    training = asked.training.model_dump(exclude=set(free))
+    return _network(asked) == ModelConfig() and training == TrainingConfig().model_dump(
+        exclude=set(free)
+    )
+
+
+def _network(config: ForecasterConfig) -> ModelConfig:
+    """What decides a network's shape and training, of the settings of a model."""
+    return config.model.replace(blend=None, transform=None)
+
+
+def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None) -> str | None:
+    """Why a panel cannot begin from a start; None where it can."""
+    if known is None:
+        return f"no start knows the season {asked.season or panel.freq.season}"
+    if panel.schema.covariates:
+        return "a start reads no covariates"
+    if asked.horizon > known.horizon:
+        return f"horizon = {asked.horizon} is beyond the start's {known.horizon}"
+    if asked.training.start is None and not _open(asked):
+        return "the network or its training is set"
+    if _network(asked) not in (ModelConfig(), _network(known)):
+        return "the network's settings are not the start's"
+    return None
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:

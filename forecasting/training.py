@@ -18,11 +18,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from forecasting import transforms
+from forecasting import starting, transforms
 from forecasting.allocation import kept_memory
 from forecasting.calibration import conformal_correction
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.defaults import resolve
+from forecasting.defaults import STARTS, resolve, started
 from forecasting.errors import DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.geometry import Geometry
@@ -92,10 +92,13 @@ def fit(
     """
     where = pick_device(device)
     open_blend = config.model.blend is None and config.model.head != "negative_binomial"
-    config = resolve(config, panel)
+    asked, config = config, resolve(config, panel)
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
+    start = started(asked, config, panel)
     with _threads(config):
+        if start is not None:
+            return _fit_started(panel, config, start, callbacks, on_epoch, where, open_blend)
         return _fit(panel, config, callbacks, on_epoch, where, open_blend)
 
 
@@ -130,9 +133,12 @@ def refit(
         known = replace(panel, schema=judged.schema)
         swing, correction = _judge(judged.networks, known, config, list(backs))
         panel = replace(panel, schema=fitted_schema(panel))
-        networks, _ = _train_members(
-            panel, config, callbacks, record, where, steps=steps, phase="final"
-        )
+        networks = judged.networks
+        if config.training.start != "shipped":
+            networks, _ = _train_members(
+                panel, config, callbacks, record, where, steps=steps, phase="final",
+                begin=_beginning(config),
+            )  # fmt: skip
     return Forecaster(
         config=config,
         schema=panel.schema,
@@ -182,6 +188,92 @@ def _fit(
     open_blend: bool,
 ) -> Forecaster:
     history, record = _recorder(on_epoch)
+    return _fit_recorded(panel, config, callbacks, history, record, where, open_blend)
+
+
+def _fit_started(
+    panel: Panel,
+    config: ForecasterConfig,
+    start: ForecasterConfig,
+    callbacks: Sequence[pl.Callback],
+    on_epoch: OnEpoch | None,
+    where: torch.device,
+    open_blend: bool,
+) -> Forecaster:
+    """The pretrained start as it is, tuned, or none: what held-back origins say.
+
+    ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
+    """
+    from forecasting.starting.choice import best, held_back, judged
+
+    history, record = _recorder(on_epoch)
+    shipped = _beginning(start)
+    only = start.training.start
+    held = held_back(panel, start)
+    if not held:
+        start = start.replace(training={"start": only or "shipped"})
+        networks = shipped
+        if only == "tuned":
+            networks, _ = _train_members(
+                panel, start, callbacks, record, where, phase="final", begin=shipped
+            )
+        return Forecaster(config=start, schema=panel.schema, networks=networks, history=history)
+    past = panel.truncate(held)
+    backs = list(range(held, config.horizon - 1, -config.horizon))
+    found = []
+    if only != "tuned":
+        found.append(judged("shipped", shipped, panel, start, backs, open_blend=open_blend))
+    if only != "shipped":
+        networks, _ = _train_members(
+            past, start, callbacks, record, where, phase="validation", begin=shipped
+        )
+        found.append(judged("tuned", networks, panel, start, backs, open_blend=open_blend))
+    if only is None and _held_back(panel, config) >= held:
+        networks, _ = _train_members(past, config, callbacks, record, where, phase="validation")
+        found.append(judged("none", networks, panel, config, backs, open_blend=open_blend))
+    chosen = best(found)
+    scores = {f"start_{each.name}": each.mase for each in found}
+    if chosen.name == "none":
+        forecaster = _fit_recorded(
+            panel, chosen.config, callbacks, history, record, where, False,
+            known=chosen.networks,
+        )  # fmt: skip
+        forecaster.swing = {**forecaster.swing, **scores}
+        return forecaster
+    swing, correction = _judge(chosen.networks, panel, chosen.config, backs)
+    networks = chosen.networks
+    if chosen.name == "tuned" and config.training.validation == "refit":
+        networks, _ = _train_members(
+            panel, chosen.config, callbacks, record, where, phase="final", begin=shipped
+        )
+    return Forecaster(
+        config=chosen.config,
+        schema=panel.schema,
+        networks=networks,
+        correction=correction,
+        history=history,
+        swing={**swing, **scores},
+    )
+
+
+def _beginning(config: ForecasterConfig) -> list[ForecastNetwork]:
+    """The pretrained networks that settings begin from; none where they train from nothing."""
+    if config.training.start == "none":
+        return []
+    return starting.weights(STARTS[config.season or 1], config)
+
+
+def _fit_recorded(
+    panel: Panel,
+    config: ForecasterConfig,
+    callbacks: Sequence[pl.Callback],
+    history: list[dict[str, Any]],
+    record: OnEpoch,
+    where: torch.device,
+    open_blend: bool,
+    known: list[ForecastNetwork] | None = None,
+) -> Forecaster:
+    """Train from nothing; ``known`` are networks already trained without what is held back."""
     held = _held_back(panel, config)
     swing: dict[str, float] = {}
     correction = None
@@ -191,9 +283,9 @@ def _fit(
         # Covariates are standardised by what was known at the cutoff, like all else.
         panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
         past = panel.truncate(held)
-        networks, best_steps = _train_members(
+        networks, best_steps = (known, None) if known else _train_members(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
-        )
+        )  # fmt: skip
         backs = list(range(held, config.horizon - 1, -config.horizon))
         if open_blend and len(backs) * len(panel) >= ENOUGH_TO_BLEND:
             config = _blended(networks, panel, config, backs)
@@ -294,10 +386,12 @@ def _train_members(
     watched: Panel | None = None,
     held: int = 0,
     first: int = 0,
+    begin: Sequence[ForecastNetwork] = (),
 ) -> tuple[list[ForecastNetwork], int | None]:
     """Every member's averaged network, and the median of their best numbers of steps.
 
-    ``first`` is the number of the first: seed, loss and cell go by it.
+    ``first`` is the number of the first: seed, loss and cell go by it, and the one of ``begin``
+    that it is trained on from.
     """
     windows = Windows(panel, config, device)
     watch = None
@@ -312,7 +406,7 @@ def _train_members(
             try:
                 network, stopped = _train_one(
                     windows, member_config, panel.schema, member, callbacks, record, device, phase,
-                    watch,
+                    watch, begin[member % len(begin)] if begin else None,
                 )  # fmt: skip
                 break
             except (RuntimeError, MemoryError) as error:
@@ -372,6 +466,7 @@ def _train_one(
     device: torch.device,
     phase: str,
     watch: list[Batch] | None,
+    begin: ForecastNetwork | None,
 ) -> tuple[ForecastNetwork, int]:
     settings = config.training
     total, epoch = settings.max_steps or 1, settings.epoch_steps or 50
@@ -379,6 +474,9 @@ def _train_one(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         module = ForecastModule(config, schema, windows.calendar)
+        if begin is not None:
+            for network in (module.network, module.averaged):
+                network.load_state_dict(begin.state_dict())
         stream = WindowStream(windows, settings.batch_size or 64, epoch, settings.seed)
         epochs = _Epochs(
             windows, member, phase, total, settings.batch_size or 64, record, watch is not None
@@ -572,7 +670,7 @@ def _judge(
         }
     correction = None
     if config.calibrate:
-        correction = conformal_correction(np.concatenate(errors), levels)
+        correction = conformal_correction(errors, levels)
     return swing, correction
 
 

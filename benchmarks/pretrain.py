@@ -1,0 +1,253 @@
+"""The networks that small panels start from: pretrained on the histories of M1 and M4.
+
+GATECAST_DATA=../data python -m benchmarks.pretrain
+GATECAST_DATA=../data python -m benchmarks.pretrain monthly --held 1 --out runs/starting-held
+
+Reads the training parts of the sets in `SOURCES` and nothing else; no test part is opened for
+training. ``--held 1`` leaves out one more horizon of every history: by such networks settings are
+chosen, since those that are shipped have seen the rows that scores inside M1 and M4 are taken on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from forecasting import starting
+from forecasting.bundle import sha256
+from forecasting.calendar import Frequency
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.defaults import MEDIAN, SHARES
+from forecasting.errors import GatecastError
+from forecasting.panel import Panel
+from forecasting.training import fit
+from pipelines.datasets import load, registry
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+# Weeks per month and per quarter, and what else is made of longer series, by kind: (from, rows).
+WEEKS_PER_MONTH = 365.25 / 84.0
+SOURCES = {
+    "yearly": ("m4_yearly_sample", "m1_yearly"),
+    "quarterly": ("m4_quarterly_sample", "m1_quarterly"),
+    "monthly": ("m4_monthly_sample", "m1_monthly"),
+    "weekly": ("m4_weekly",),
+    "hourly": ("m4_hourly",),
+}
+AGGREGATED = {
+    "yearly": (("monthly", 12.0), ("quarterly", 4.0)),
+    "quarterly": (("monthly", 3.0), ("weekly", 3.0 * WEEKS_PER_MONTH)),
+    "monthly": (("weekly", WEEKS_PER_MONTH),),
+    "weekly": (),
+    "hourly": (),
+}
+# Shares of the series shown that are aggregated, mixed of two or three, and cut out of longer ones.
+SHOWN, SHARE_AGGREGATED, SHARE_MIXED, SHARE_CUT = 12_000, 0.3, 0.25, 0.2
+# A share of all is shown as it is, not in logs: levels that stand still are read so.
+SHARE_PLAIN = 0.15
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one start is built and trained: season, horizon in steps; the rest as in the settings."""
+
+    season: int
+    horizon: int
+    model: dict[str, Any]
+    steps: int = 1500
+    shortest: int = 6
+
+
+PLANS = {
+    "yearly": Plan(1, 10, {"segment": 1, "window": 8, "scale_window": 8, "steps": 24}, read=40),
+    "quarterly": Plan(4, 12, {"segment": 1, "window": 8, "scale_window": 8, "steps": 40}, read=80),
+    "monthly": Plan(
+        12, 24, {"segment": 3, "window": 24, "scale_window": 24, "steps": 24}, read=64, shortest=18
+    ),
+    "weekly": Plan(
+        52, 26, {"segment": 13, "window": 104, "scale_window": 104, "steps": 8}, read=16,
+        steps=1500, shortest=30,
+    ),
+    "hourly": Plan(
+        24, 48, {"segment": 24, "window": 168, "scale_window": 168, "steps": 14}, read=14,
+        steps=1500, shortest=48,
+    ),
+}  # fmt: skip
+
+
+def histories(kind: str, held: int) -> list[Array]:
+    """Training parts of a kind's own sets, without the last ``held`` horizons of each."""
+    found = []
+    for name in SOURCES[kind]:
+        (task,) = load(name)
+        panel = task.train.truncate(held * task.horizon)
+        found += [part for part in np.split(panel.y, panel.offsets[1:-1]) if len(part) > 2]
+    return found
+
+
+def aggregated(y: Array, rows: float, phase: int) -> Array:
+    """Means over spans of ``rows``, whole ones only, the last ending ``phase`` rows before y's."""
+    y = y[: len(y) - phase]
+    count = int(len(y) // rows)
+    ends = len(y) - np.round(np.arange(count, -1, -1) * rows).astype(np.int64)
+    total = np.concatenate([[0.0], np.cumsum(y)])
+    return np.asarray(np.diff(total[ends]) / np.diff(ends))
+
+
+def mixed(parts: list[Array], weights: Array) -> Array:
+    """A weighted mean of standardised logs, with the weighted mean of their spreads."""
+    rows = min(len(p) for p in parts)
+    logs = np.stack([np.log(p[-rows:]) for p in parts])
+    centre = logs.mean(axis=1, keepdims=True)
+    spread = np.abs(logs - centre).mean(axis=1, keepdims=True)
+    shape = (logs - centre) / np.where(spread > 0, spread, 1.0)
+    return np.asarray(np.exp(weights @ shape * float(weights @ spread[:, 0])))
+
+
+def corpus(kind: str, held: int, seed: int) -> tuple[Panel, dict[str, int]]:
+    """The panel a start is trained on, and how many series of each sort are in it."""
+    plan, draw = PLANS[kind], np.random.default_rng(seed)
+    real = [y for y in histories(kind, held) if y.min() > 0]
+    made = []
+    for source, rows in AGGREGATED[kind]:
+        for y in histories(source, held):
+            phases = range(0, int(rows), max(int(rows) // 4, 1))
+            made += [aggregated(y, rows, p) for p in phases]
+            if rows == int(rows):
+                # What is read off at the end of a quarter, as interest rates are.
+                made += [y[::-1][p :: int(rows)][::-1] for p in phases]
+    made = [y for y in made if len(y) > plan.shortest and y.min() > 0]
+    counts = {
+        "aggregated": int(SHOWN * SHARE_AGGREGATED) if made else 0,
+        "mixed": int(SHOWN * SHARE_MIXED),
+        "cut": int(SHOWN * SHARE_CUT),
+    }
+    counts["whole"] = SHOWN - sum(counts.values())
+    pool = real + made
+    shown = [real[i] for i in draw.permutation(np.resize(np.arange(len(real)), counts["whole"]))]
+    shown += [made[i] for i in draw.integers(len(made) or 1, size=counts["aggregated"])]
+    long = [y for y in pool if len(y) > plan.shortest]
+    for _ in range(counts["mixed"]):
+        some = [long[i] for i in draw.integers(len(long), size=int(draw.integers(2, 4)))]
+        shown.append(mixed(some, draw.dirichlet(np.full(len(some), 1.5))))
+    for _ in range(counts["cut"]):
+        y = long[int(draw.integers(len(long)))]
+        length = int(draw.integers(plan.shortest, len(y) + 1))
+        length = min(length, 12 * plan.shortest)
+        begin = int(draw.integers(len(y) - length + 1))
+        shown.append(y[begin : begin + length])
+    plain = draw.random(len(shown)) < SHARE_PLAIN
+    # Read in logs, the exponential of a series is the series itself.
+    shown = [np.exp(y / np.abs(y).mean()) if p and y.max() < 50 * y.mean() else y / y.mean()
+             for y, p in zip(shown, plain, strict=True)]  # fmt: skip
+    return _panel(shown), {**counts, "histories": len(real), "rows": sum(map(len, real))}
+
+
+def _panel(series: list[Array]) -> Panel:
+    lengths = np.array([len(y) for y in series])
+    total = int(lengths.sum())
+    return Panel(
+        ids=np.arange(len(series)).astype(str).astype(object),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        y=np.concatenate(series),
+        start=np.ones(len(series), np.int64),
+        freq=Frequency.parse("step"),
+        tz=None,
+        schema=Schema(),
+        past=np.empty((total, 0)),
+        future=np.empty((total, 0)),
+        horizon=None,
+        static=np.empty((len(series), 0)),
+    )
+
+
+def settings(kind: str, members: int, steps: int | None, seed: int) -> ForecasterConfig:
+    """The whole configuration of a start, nothing left open."""
+    plan = PLANS[kind]
+    return ForecasterConfig(horizon=plan.horizon, freq="step", season=plan.season).replace(
+        model={
+            "hidden_size": 64, "layers": 2, "dropout": 0.1, "lags": (), "calendar": False,
+            "cycle": 0, "transform": "log", "level": "mean", "spread": "mad", "blend": 0.0,
+            **plan.model,
+        },
+        training={
+            "max_steps": steps or plan.steps, "batch_size": 64, "epoch_steps": 250, "seed": seed,
+            "loss": {"pinball": 1.0, "mae": MEDIAN, "smape": SHARES}, "members": members,
+            "cell_mix": ("gru", "lstm"), "validation": "none", "threads": 1, "ema": 0.995,
+        },
+        calibrate=False,
+    )  # fmt: skip
+
+
+def pretrain(
+    kind: str, out: Path, *, held: int, members: int, steps: int | None, seed: int
+) -> None:
+    """Train one start and write its weights and its entry of the card."""
+    began = time.perf_counter()
+    panel, counts = corpus(kind, held, seed)
+    config = settings(kind, members, steps, seed)
+    print(f"{kind}: {counts}", flush=True)
+
+    def say(row: dict[str, Any]) -> None:
+        where = f"{kind}, member {row['member'] + 1}, step {row['step']} of {row['of']}"
+        seconds = time.perf_counter() - began
+        print(f"{where}: {row['train_loss']:.4f}, {seconds:.0f} s", flush=True)
+
+    networks = fit(panel, config, on_epoch=say, device="cpu").networks
+    out.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{m}.{name}": value.detach().half().contiguous()
+        for m, network in enumerate(networks)
+        for name, value in network.state_dict().items()
+    }
+    save_file(tensors, out / f"{kind}.safetensors")
+    card = json.loads((out / starting.CARD).read_text()) if (out / starting.CARD).is_file() else {}
+    card.setdefault("starts", {})[kind] = {
+        "sha256": sha256(out / f"{kind}.safetensors"),
+        "config": config.replace(model={"steps": PLANS[kind].read}).model_dump(mode="json"),
+        "cells": [n.config.model.cell for n in networks],
+        "data": {
+            name: {"files": {f: d for f, d in registry()[name].files.items() if "test" not in f},
+                   "cut off": f"the official test part and {held} horizons before it"}
+            for name in SOURCES[kind]
+        },
+        "aggregated from": [source for source, _ in AGGREGATED[kind]],
+        "shown": counts,
+        "seed": seed,
+        "held": held,
+    }  # fmt: skip
+    (out / starting.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    print(f"{kind}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(PLANS)}")
+    parser.add_argument("--out", type=Path, default=starting.FOLDER)
+    parser.add_argument("--held", type=int, default=0, help="horizons left out before the test")
+    parser.add_argument("--members", type=int, default=2)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    try:
+        for kind in options.kinds or PLANS:
+            pretrain(
+                kind, options.out, held=options.held, members=options.members,
+                steps=options.steps, seed=options.seed,
+            )  # fmt: skip
+    except GatecastError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Whether a small panel is forecast by a pretrained start, by a tuned one, or from nothing.
+
+Each is judged on origins held back from all of them, at every share of the Theta forecast. Where
+nothing can be held back the start forecasts as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecasting import transforms
+from forecasting.config import ForecasterConfig
+from forecasting.forecaster import Forecaster
+from forecasting.metrics import mase_scale
+from forecasting.panel import Panel
+
+if TYPE_CHECKING:
+    from forecasting.networks import ForecastNetwork
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Shares of the Theta forecast that validation chooses from.
+BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+# What is simpler is kept unless another is better by so many standard errors of the difference.
+SURE = 1.0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One way to forecast a panel, scored at held-back origins.
+
+    Attributes
+    ----------
+    name : ``shipped``, ``tuned`` or ``none``. config : its settings, the blend chosen.
+    errors : [F] of each forecast, mean over its steps, relative to a common unit; NaN unknown.
+    mase : mean absolute scaled error.
+    """
+
+    name: str
+    config: ForecasterConfig
+    networks: list[ForecastNetwork]
+    errors: Array
+    mase: float
+
+
+def held_back(panel: Panel, config: ForecasterConfig) -> int:
+    """Rows at the end of each history to judge on; 0 where a season before them is too much."""
+    settings = config.training
+    if settings.validation == "none":
+        return 0
+    least = max(config.season or 1, 4)
+    for windows in range(settings.validation_windows, 0, -1):
+        held = windows * config.horizon
+        if (panel.lengths >= held + least).mean() >= 0.5:
+            return held
+    return 0
+
+
+def judged(
+    name: str,
+    networks: list[ForecastNetwork],
+    panel: Panel,
+    config: ForecasterConfig,
+    backs: Sequence[int],
+    *,
+    open_blend: bool,
+) -> Judged:
+    """Score networks trained on rows up to the earliest of ``backs``, at the best blend.
+
+    The share of Theta is moved halfway from the rule's to what the origins ask for: they are few.
+    """
+    from forecasting.training import actuals
+
+    rule = config.model.blend or 0.0
+    ends: list[tuple[Array, Array, Array, Array]] = []
+    transform = config.model.transform or "identity"
+    middle = len(config.model.quantile_levels) // 2
+    for back in backs:
+        known = panel.truncate(back, config.horizon)
+        medians = []
+        for blend in (0.0, 1.0):
+            settings = config.replace(model={"blend": blend})
+            engine = Forecaster(config=settings, schema=panel.schema, networks=networks)
+            medians.append(engine.scaled_quantiles(known)[0][..., middle])
+        actual = actuals(panel, back, config.horizon)
+        ends.append((medians[0], medians[1], actual, _unit(known, config.season or 1)))
+
+    def errors(blend: float) -> tuple[Array, Array]:
+        scaled, share = [], []
+        for alone, theta, actual, unit in ends:
+            point = transforms.inverse((1.0 - blend) * alone + blend * theta, transform)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                error = np.abs(actual - point)
+                scaled.append(_row_means(error / unit[:, None]))
+                share.append(_row_means(2.0 * error / (np.abs(actual) + np.abs(point))))
+        return np.concatenate(scaled), np.concatenate(share)
+
+    chosen = rule
+    if open_blend:
+        found = [errors(b) for b in BLENDS]
+        first = [max(float(np.nanmean(e)), 1e-12) for e in found[0]]
+        total = [sum(float(np.nanmean(e)) / f for e, f in zip(pair, first, strict=True))
+                 for pair in found]  # fmt: skip
+        chosen = round((BLENDS[int(np.argmin(total))] + rule) / 2.0, 3)
+    scaled, share = errors(chosen)
+    return Judged(
+        name=name,
+        config=config.replace(model={"blend": chosen}, training={"start": name}),
+        networks=networks,
+        errors=np.stack([scaled, share]),
+        mase=float(np.nanmean(scaled)),
+    )
+
+
+def best(candidates: Sequence[Judged]) -> Judged:
+    """The first, unless a later one is better by `SURE` standard errors of the difference."""
+    kept = candidates[0]
+    for other in candidates[1:]:
+        unit = np.maximum(np.nanmean(kept.errors, axis=1, keepdims=True), 1e-12)
+        gain = ((kept.errors - other.errors) / unit).mean(axis=0)
+        gain = gain[np.isfinite(gain)]
+        if len(gain) and gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+            kept = other
+    return kept
+
+
+def _unit(known: Panel, season: int) -> Array:
+    """[n] seasonal differences' mean, plain ones' where a history holds no season twice."""
+    unit = mase_scale(known.y, known.offsets, season)
+    if season > 1:
+        unit = np.where(np.isfinite(unit), unit, mase_scale(known.y, known.offsets, 1))
+    return np.asarray(unit)
+
+
+def _row_means(values: Array) -> Array:
+    """[n] means of what is finite; NaN where nothing is."""
+    fine = np.isfinite(values)
+    count = fine.sum(axis=1)
+    total = np.where(fine, values, 0.0).sum(axis=1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
