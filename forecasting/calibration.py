@@ -4,10 +4,15 @@ For every horizon step and level the forecast is moved by the empirical quantile
 errors, in units of the spread at the origin, pooled over series. So it holds for series never
 seen, as far as their errors are like those of the others. Source: Romano, Patterson & Candès
 (2019), "Conformalized Quantile Regression", one side at a time.
+
+Series share the weather of one origin: a thousand errors of one week are no thousand witnesses.
+So where errors of several origins are known, the correction is taken in the share that would have
+helped at each origin, had it been learned from the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +23,46 @@ Array = npt.NDArray[Any]
 # Errors per horizon step under which the steps are pooled, and under which nothing is corrected.
 ENOUGH_PER_STEP = 200
 ENOUGH = 24
+# Shares of the correction to choose from.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def conformal_correction(errors: Array, levels: tuple[float, ...]) -> Array | None:
-    """Correction [H, Q] from scaled errors ``(y - quantile) / spread`` [n, H, Q], NaN = unknown.
+def conformal_correction(blocks: Sequence[Array], levels: tuple[float, ...]) -> Array | None:
+    """Correction [H, Q] from scaled errors ``(y - quantile) / spread`` at past origins.
 
-    The median is left alone. With few origins neighbouring steps are pooled and the correction
+    The median is left alone. With few errors neighbouring steps are pooled and the correction
     shrunk; with fewer than `ENOUGH` errors there is none.
+
+    Parameters
+    ----------
+    blocks : for each origin the errors [n, H, Q] of its series, NaN = unknown.
+    levels : the Q levels of the quantiles.
     """
+    whole = correction_of(np.concatenate(list(blocks)), levels)
+    if whole is None or len(blocks) < 2:
+        return whole
+    return helpful_share(blocks, levels) * whole
+
+
+def helpful_share(blocks: Sequence[Array], levels: tuple[float, ...]) -> float:
+    """The share of `SHARES` with the least pinball loss at origins it was not learned from."""
+    losses = np.zeros(len(SHARES))
+    tau = np.array(levels)
+    for held, block in enumerate(blocks):
+        others = np.concatenate([b for k, b in enumerate(blocks) if k != held])
+        correction = correction_of(others, levels)
+        if correction is None:
+            continue
+        known = block[np.isfinite(block[..., 0])]
+        moved = np.broadcast_to(correction, block.shape)[np.isfinite(block[..., 0])]
+        for k, share in enumerate(SHARES):
+            error = known - share * moved
+            losses[k] += float(np.maximum(tau * error, (tau - 1.0) * error).sum())
+    return SHARES[int(losses.argmin())] if losses.any() else 1.0
+
+
+def correction_of(errors: Array, levels: tuple[float, ...]) -> Array | None:
+    """The whole correction [H, Q] that errors [n, H, Q] ask for, origins told apart or not."""
     known = np.isfinite(errors[..., 0])
     if int(known.sum()) < ENOUGH:
         return None
