@@ -41,6 +41,8 @@ TUNED_STEPS, TUNED_RATE = 150, 5e-4
 # Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
 # loss of all quantiles.
 MEDIAN, SHARES = 0.5, 3.0
+# Horizons held back to judge by: so many, and in histories that spare them more, up to a share.
+LEAST_WINDOWS, MOST_WINDOWS, WINDOWS_SHARE = 2, 8, 8
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
 
@@ -102,6 +104,8 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "batch_size": config.training.batch_size
             or int(np.clip(len(panel), 16, 64)),
             "epoch_steps": config.training.epoch_steps or 50,
+            "validation_windows": config.training.validation_windows
+            or int(np.clip(typical // (WINDOWS_SHARE * horizon), LEAST_WINDOWS, MOST_WINDOWS)),
             "start": "none",
         },
     )  # fmt: skip

@@ -53,7 +53,7 @@ def held_back(panel: Panel, config: ForecasterConfig) -> int:
     if settings.validation == "none":
         return 0
     least = max(config.season or 1, 4)
-    for windows in range(settings.validation_windows, 0, -1):
+    for windows in range(settings.validation_windows or 1, 0, -1):
         held = windows * config.horizon
         if (panel.lengths >= held + least).mean() >= 0.5:
             return held
