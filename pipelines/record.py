@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.config import masked
 from pipelines.profile import panel_profile
+from pipelines.tracking import AWAY_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +74,8 @@ class EpochLog:
     def __init__(self, run: Run | None, tracker: Tracker | None, *, refits: bool = False) -> None:
         self.run, self.tracker, self.refits = run, tracker, refits
         self._members: dict[tuple[str, int], Run] = {}
+        self._early: dict[tuple[str, int], list[tuple[dict[str, float], int]]] = {}
+        self._away_until = 0.0
         self._stack = ExitStack()
 
     def __enter__(self) -> EpochLog:
@@ -95,15 +99,26 @@ class EpochLog:
             prefix = "validation_phase/" if self.refits and phase == "validation" else ""
             self.run.epoch({f"{prefix}{k}": v for k, v in values.items()}, step)
         key = (phase, member)
-        if key not in self._members:
-            self._members[key] = self._stack.enter_context(
-                self.tracker.run(
-                    f"member {member + 1}, {phase}",
-                    parent=self.run,
-                    tags={"kind": "member", "member": member, "phase": phase},
-                )
-            )
-        self._members[key].epoch(values, step)
+        rows = self._early.setdefault(key, [])
+        rows.append((values, step))
+        if key in self._members or self._opened(key, self.run, self.tracker):
+            for one in rows:
+                self._members[key].epoch(*one)
+            rows.clear()
+
+    def _opened(self, key: tuple[str, int], parent: Run, tracker: Tracker) -> bool:
+        """Open a member's run; a store that is away costs no training, the rows wait."""
+        if time.monotonic() < self._away_until:
+            return False
+        phase, member = key
+        tags = {"kind": "member", "member": member, "phase": phase}
+        opening = tracker.run(f"member {member + 1}, {phase}", parent=parent, tags=tags)
+        try:
+            self._members[key] = self._stack.enter_context(opening)
+        except Exception:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            return False
+        return True
 
 
 def dataset(run: Run, data: Prepared, digest: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FLUSH_SECONDS = 3.0  # between writes of epoch metrics: live in the UI, and far under 3 % of time
+AWAY_SECONDS = 60.0  # before a store that failed during training is asked again
 METRICS_PER_BATCH = 1000  # MLflow's limit
 PARAMS_PER_BATCH = 100  # MLflow's limit
 PARAM_LENGTH = 6000  # MLflow's limit
@@ -217,7 +218,10 @@ class Tracker:
         all_tags.setdefault(PROCESS_TAG, process_tag())
         if parent is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
-        made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+        try:
+            made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+        except Exception as error:
+            raise self._told(error) from error
         run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
         system = self._system_monitor(run.id) if monitor and self.system_metrics else None
         began = time.monotonic()
@@ -233,11 +237,25 @@ class Tracker:
                 run.flush()
                 run.tag(error=f"{type(error).__name__}: {brief(error)}")
                 self.client.set_terminated(run.id, status)
+            if (told := self._told(error)) is not error:
+                raise told from error
             raise
         finally:
             if system is not None:
                 with contextlib.suppress(Exception):
                     system.finish()
+
+    def _told(self, error: BaseException) -> BaseException:
+        """An error of the store in one clear line; any other as it is."""
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+
+        if not isinstance(error, MlflowException | RequestException):
+            return error
+        return GatecastError(
+            f"the MLflow store {_public(self.uri)} failed during the run: {brief(error)}; "
+            "finished stages are kept: run it again once the store answers"
+        )
 
     def _system_monitor(self, run_id: str) -> Any:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -293,6 +311,7 @@ class Run:
         self.seconds_logging = 0.0
         self._waiting: list[Any] = []
         self._flushed = time.monotonic()
+        self._away = False
 
     @contextmanager
     def _clocked(self) -> Iterator[None]:
@@ -335,11 +354,17 @@ class Run:
         self.flush()
 
     def epoch(self, values: Mapping[str, float], step: int) -> None:
-        """Keep the numbers of one epoch; they are written every few seconds."""
+        """Keep the numbers of one epoch; they are written every few seconds.
+
+        A store that fails meanwhile costs no training: the numbers wait, and whatever is logged
+        after it tells the error.
+        """
         self._gather(values, step)
-        due = time.monotonic() - self._flushed > FLUSH_SECONDS
-        if due or len(self._waiting) >= METRICS_PER_BATCH:
-            self.flush()
+        pause = AWAY_SECONDS if self._away else FLUSH_SECONDS
+        many = len(self._waiting) >= METRICS_PER_BATCH and not self._away
+        if many or time.monotonic() - self._flushed > pause:
+            with contextlib.suppress(Exception):
+                self.flush()
 
     def curve(self, name: str, values: Iterable[float], first: int = 1) -> None:
         """Log a stepped metric, such as the error by horizon with step = horizon step."""
@@ -359,11 +384,15 @@ class Run:
 
     def flush(self) -> None:
         """Write the gathered metrics."""
-        waiting, self._waiting = self._waiting, []
-        with self._clocked():
-            for first in range(0, len(waiting), METRICS_PER_BATCH):
-                self.client.log_batch(self.id, metrics=waiting[first : first + METRICS_PER_BATCH])
-        self._flushed = time.monotonic()
+        self._away = True
+        try:
+            with self._clocked():
+                while self._waiting:
+                    self.client.log_batch(self.id, metrics=self._waiting[:METRICS_PER_BATCH])
+                    del self._waiting[:METRICS_PER_BATCH]
+            self._away = False
+        finally:
+            self._flushed = time.monotonic()
 
     def figure(self, figure: Figure, path: str) -> None:
         with self._clocked():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
 from forecasting.bundle import verify
-from forecasting.errors import DataError
+from forecasting.errors import DataError, GatecastError
 from forecasting.forecaster import Forecaster
 from pipelines.candidates import fit_candidate, origins, split
 from pipelines.config import ExperimentConfig
@@ -145,6 +148,33 @@ def test_a_run_that_dies_registers_nothing_and_harms_no_later_run(
     assert runs
     assert {run.info.status for run in runs} == {"FAILED"}
     assert train(config).version == 1
+
+
+def test_a_store_that_goes_away_during_training_costs_no_training(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment(
+        "away", candidates={"gru": {"model": {"cell": "gru"}}}, backtest={"windows": 1}
+    )
+    asked: list[str] = []
+
+    def away(self: Any, *_: Any, **__: Any) -> Any:
+        asked.append("")
+        raise MlflowException("API request to http://mlflow:5000 failed: Connection refused")
+
+    def leave(what: str, share: float) -> None:
+        for name in ("log_batch", "create_run", "set_terminated", "log_artifact", "set_tag"):
+            monkeypatch.setattr(MlflowClient, name, away)
+
+    monkeypatch.setattr("pipelines.tracking.FLUSH_SECONDS", 0.0)
+    with pytest.raises(GatecastError, match=r"failed during the run: .*refused; finished stages"):
+        train(config, progress=leave)
+    # A store that is away takes seconds to fail: it is not asked at every step.
+    assert len(asked) < 20
+    monkeypatch.undo()
+    said: list[str] = []
+    assert train(config, say=said.append).version == 1
+    assert "  gru: nothing changed, kept from an earlier run (--force redoes it)" in said
 
 
 def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
