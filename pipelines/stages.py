@@ -6,10 +6,12 @@ leaves nothing behind and the next run starts it again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 from pipelines.state import home
 
 KEPT_PER_STAGE = 6  # newest results kept of each stage of an experiment
+ABANDONED_SECONDS = 2 * 86_400  # a scratch folder this old is of a process that was killed
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,7 @@ def _prune(root: Path, name: str) -> None:
     found = sorted(root.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in found[KEPT_PER_STAGE:]:
         shutil.rmtree(old, ignore_errors=True)
+    for scratch in root.glob(f".{name}-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - scratch.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(scratch)
