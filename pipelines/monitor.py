@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.errors import DataError
 from pipelines.config import ExperimentConfig, masked
 from pipelines.drift import (
     MOST_BLOCKS,
@@ -132,6 +133,8 @@ def monitor(
     from pipelines.monitor_page import write_page
     from pipelines.train import open_tracker
 
+    if forecasts is not None and "://" not in forecasts and not Path(forecasts).exists():
+        raise DataError(f"--forecasts {forecasts}: there is no such file or folder")
     tracker = open_tracker(config)
     data = prepare(config)
     say(data.summary)

@@ -21,7 +21,7 @@ from pipelines.config import ExperimentConfig, build_config
 from pipelines.files import write_table
 from pipelines.gate import EXIT_REFUSED
 from pipelines.jobs import JOBS, JobResult
-from pipelines.monitor import Watch, check
+from pipelines.monitor import Watch, check, monitor
 from pipelines.monitor_page import page
 from pipelines.past import join, read_forecasts, widest
 from pipelines.profile import panel_digest
@@ -306,3 +306,18 @@ def test_the_command_logs_its_verdict_and_retrains_when_told(
     assert run.exit_code == EXIT_REFUSED
     assert json.loads(run.stdout)["verdict"] == "retrain"
     assert trained == ["watched after monitor"]
+
+
+def test_forecasts_that_are_named_and_not_there_are_no_reason_to_say_fine(
+    calm: tuple[Panel, pd.DataFrame], tmp_path: Path, state: Path
+) -> None:
+    calm[0].to_frame().to_parquet(tmp_path / "data.parquet", index=False)
+    settings = config().model_dump(mode="json", exclude_unset=True)
+    named = build_config({**settings, "data": {"source": str(tmp_path / "data.parquet")}})
+    with pytest.raises(DataError, match=r"--forecasts .*typo\.parquet: there is no such file"):
+        monitor(named, forecasts=str(tmp_path / "typo.parquet"), track=False)
+    (tmp_path / "none yet").mkdir()
+    watch = monitor(
+        named, forecasts=str(tmp_path / "none yet"), page=tmp_path / "page.html", track=False
+    )
+    assert "no forecast has come true yet" in watch.notes[0]
