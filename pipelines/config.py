@@ -249,6 +249,21 @@ class ExperimentConfig(Settings):
 
 
 HIDDEN = "***"
+# What pydantic says of a few kinds of mistake, in words for who writes a config file.
+PLAINER = {
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_short": "text of at least {min_length} characters",
+    "model_type": "a group of keys",
+    "model_attributes_type": "a group of keys",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+}
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 _TOKEN = re.compile(r"([?&;](?:password|pwd|token|secret|sig|signature|[\w-]*key)=)[^&;\s]*", re.I)
 
@@ -367,6 +382,9 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         location = [part for part in problem["loc"] if not _is_tag(part)]
         path = ".".join([prefix, *map(str, location)] if prefix else map(str, location))
         message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        message = PLAINER.get(problem["type"], "{message}").format(
+            message=message, **problem.get("ctx", {})
+        )
         if problem["type"] == "extra_forbidden":
             allowed = _keys_at(model, location[:-1])
             close = difflib.get_close_matches(str(location[-1]), allowed, n=1, cutoff=0.6)
