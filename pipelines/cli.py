@@ -69,7 +69,7 @@ def main() -> None:
     except TrainingError as error:
         sys.exit(_fail(str(error), FAILED))
     except GatecastError as error:
-        sys.exit(_fail(str(error), BAD_INPUT))
+        sys.exit(_fail(str(error), getattr(error, "exit_code", BAD_INPUT)))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_fail("interrupted", INTERRUPTED))
     except BrokenPipeError:

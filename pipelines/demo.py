@@ -24,6 +24,7 @@ from forecasting import baselines, metrics
 from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.candidates import Progress, no_progress
 from pipelines.config import load_config
+from pipelines.gate import RefusedError
 from pipelines.service import (
     command,
     free_port,
@@ -105,7 +106,7 @@ def demo(
         )
     if outcome.version is None or not outcome.promoted:
         reason = outcome.decision.reason if outcome.decision else "nothing was registered"
-        raise GatecastError(f"the gate did not let the demo's model into production: {reason}")
+        raise RefusedError(f"the gate did not let the demo's model into production: {reason}")
     with ExitStack() as stack:
         began = time.monotonic()
         port = port if port_given else pick_port("127.0.0.1", port)

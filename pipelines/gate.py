@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.bootstrap import paired_bootstrap
+from forecasting.errors import GatecastError
 from pipelines.config import GateConfig
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ Array = npt.NDArray[Any]
 
 EXIT_REFUSED = 3
 SMALLEST_SEGMENT = 5  # units; the mean of fewer says nothing about a segment
+
+
+class RefusedError(GatecastError):
+    """A model was not let into production, and without it the command cannot go on."""
+
+    exit_code = EXIT_REFUSED
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
+from pipelines.config import masked
 from pipelines.state import locked
 from pipelines.tracking import brief
 
@@ -149,7 +150,13 @@ class Registry:
         """
         if not self._exists(name):
             known = [m.name for m in self.client.search_registered_models(max_results=50)]
-            there = f"there are: {', '.join(known)}" if known else "train one with `gatecast train`"
+            store = masked(str(self.client.tracking_uri))
+            there = (
+                f"there are: {', '.join(known)}"
+                if known
+                else f"{store} holds none: train one with `gatecast train`, or go to the folder "
+                "where one was trained"
+            )
             raise GatecastError(f"no registered model {name!r}; {there}")
         wanted = CHAMPION if wanted is None else str(wanted)
         found = None

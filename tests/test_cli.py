@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import typer
 
 from pipelines import cli
+from pipelines.gate import EXIT_REFUSED, RefusedError
 from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import connect
 
@@ -101,6 +103,26 @@ def test_without_a_command_the_help_is_shown(gatecast: Run) -> None:
     assert "Commands" in result.out + result.err
 
 
+def test_a_refused_demo_ends_as_every_refusal_does(
+    gatecast: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def refused(*_: object, **__: object) -> Iterator[None]:
+        raise RefusedError("the gate did not let the demo's model into production")
+        yield
+
+    monkeypatch.setattr("pipelines.demo.demo", refused)
+    result = gatecast("demo --exit")
+    assert result.code == EXIT_REFUSED
+    assert result.err.startswith("gatecast: the gate did not let")
+
+
+def test_in_a_folder_without_models_the_empty_store_is_named(gatecast: Run, folder: Path) -> None:
+    result = gatecast("history x")
+    assert result.code == BAD_INPUT
+    assert str(folder / ".gatecast" / "mlflow.db") in result.err
+
+
 def test_the_version_is_told(gatecast: Run) -> None:
     assert re.fullmatch(r"gatecast \d+\.\d+\.\d+\S*\n", gatecast("--version").out)
 
@@ -124,12 +146,12 @@ MISTAKES = {
     "a table with words for numbers": ("train words.csv --horizon 1", ["many"]),
     "a table that is not what it says": (
         "train not.parquet --horizon 3",
-        ["no column holds time stamps", "data.ds"],
+        ["not.parquet is no Parquet file", "data.format: csv"],
     ),
     "a table without a horizon": ("train good.csv", ["--horizon"]),
     "a horizon of nothing": ("train good.csv --horizon 0", ["horizon", "0"]),
     "an unknown key": ("train unknown-key.yaml", ["horizont", "did you mean 'horizon'"]),
-    "a wrong type": ("train wrong-type.yaml", ["horizon", "twelve", "integer"]),
+    "a wrong type": ("train wrong-type.yaml", ["horizon", "twelve", "whole number"]),
     "a key that is missing": ("train no-name.yaml", ["name", "required"]),
     "YAML that is none": ("train broken.yaml", ["broken.yaml", "line"]),
     "YAML that is a list": ("train list.yaml", ["list.yaml", "keys and values"]),

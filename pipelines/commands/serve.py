@@ -45,6 +45,6 @@ def ui_command(
 
     if not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
-    print(f"MLflow on http://{host}:{port} (Ctrl-C stops it)", flush=True)
     arguments = ui_command_line(host, port)
+    print(f"MLflow on http://{host}:{port} (Ctrl-C stops it)", flush=True)
     os.execv(arguments[0], arguments)
