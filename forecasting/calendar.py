@@ -222,7 +222,7 @@ def infer_frequency(ds: Array, offsets: Array) -> Frequency:
     values, counts = np.unique(np.diff(ds)[inside].astype(np.int64), return_counts=True)
     step = int(values[counts.argmax()])
     day = _MICROSECONDS["D"]
-    if 28 * day <= step <= 366 * day and step % day == 0:
+    if step % day == 0 and (28 * day <= step <= 366 * day or step > 366 * day and _same_days(ds)):
         return _month_frequency(ds, values, counts)
     if step == day:
         weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
@@ -232,6 +232,14 @@ def infer_frequency(ds: Array, offsets: Array) -> Frequency:
         weekday = int((ds[0].astype("datetime64[D]").astype(np.int64) + 3) % 7)
         return Frequency("time", step, _WEEKDAYS[weekday])
     return Frequency("time", max(step, 1))
+
+
+def _same_days(ds: Array) -> bool:
+    """Whether all stamps lie on one day of the month, or each on its month's last."""
+    days, month = ds.astype("datetime64[D]"), ds.astype("datetime64[M]")
+    since = (days - month.astype("datetime64[D]")).astype(np.int64)
+    left = ((month + 1).astype("datetime64[D]") - days).astype(np.int64)
+    return bool((since == since[0]).all() or (left == 1).all())
 
 
 def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:

@@ -95,6 +95,13 @@ def test_the_frequency_is_told_from_stamps(alias: str) -> None:
     assert found.same_step(Frequency.parse(alias))
 
 
+@pytest.mark.parametrize("alias", ["18MS", "2YE-DEC", "5YS-JAN", "10YS-JUL", "400D"])
+def test_steps_of_more_than_a_year_are_told(alias: str) -> None:
+    stamps = pd.date_range("1900-01-01", periods=14, freq=alias)
+    found = infer_frequency(stamps.to_numpy("datetime64[us]"), np.array([0, 14]))
+    assert list(pd.date_range(stamps[0], periods=14, freq=found.alias)) == list(stamps)
+
+
 @pytest.mark.parametrize("alias", ANCHORS)
 def test_the_anchor_is_told_as_pandas_names_it(alias: str) -> None:
     stamps = pd.date_range("2020-01-01", periods=12, freq=alias)
