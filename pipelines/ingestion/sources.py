@@ -74,7 +74,8 @@ def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
                 raise DataError(f"no file matches {source}")
             return _kind(found, filesystem, config), found, filesystem
         if not filesystem.exists(path):
-            raise DataError(f"{source} does not exist")
+            aside = "" if "://" in source or Path(source).is_absolute() else f" in {Path.cwd()}"
+            raise DataError(f"{source} does not exist{aside}")
         if filesystem.isdir(path):
             return _folder(path, filesystem, source, config)
     except DataError:
@@ -120,6 +121,12 @@ def _kind(paths: list[str], filesystem: Any, config: DataConfig) -> str:
         return "arrow"
     if head[:4] == b"PK\x03\x04":
         raise DataError(f"{paths[0]} is an archive or a spreadsheet; export its table as CSV")
+    for kind, ends in (("Parquet", PARQUET), ("Arrow", ARROW)):
+        if paths[0].lower().endswith(ends):
+            raise DataError(
+                f"{paths[0]} is no {kind} file, as its name says, for it begins with {head!r}; if "
+                "it is a text table, set data.format: csv"
+            )
     return "csv"
 
 
