@@ -222,7 +222,7 @@ def infer_frequency(ds: Array, offsets: Array) -> Frequency:
     values, counts = np.unique(np.diff(ds)[inside].astype(np.int64), return_counts=True)
     step = int(values[counts.argmax()])
     day = _MICROSECONDS["D"]
-    if step % day == 0 and (28 * day <= step <= 366 * day or step > 366 * day and _same_days(ds)):
+    if step % day == 0 and (28 * day <= step <= 366 * day or (step > 366 * day and _same_days(ds))):
         return _month_frequency(ds, values, counts)
     if step == day:
         weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
@@ -250,7 +250,7 @@ def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:
     size = {11: 12, 13: 12}.get(size, size)
     month = ds.astype("datetime64[M]")
     last_day = ((month + 1).astype("datetime64[D]") - 1) == ds.astype("datetime64[D]")
-    name = _MONTHS[int(month[0].astype(np.int64)) % 12] if size in (3, 12) else ""
+    name = _MONTHS[int(month[0].astype(np.int64)) % 12] if size % 3 == 0 else ""
     return Frequency("month", size, name, bool(last_day.all()))
 
 
