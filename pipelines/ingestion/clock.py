@@ -11,11 +11,13 @@ import pandas as pd
 
 from forecasting.calendar import Frequency, wall_clock
 from forecasting.errors import DataError
+from pipelines.ingestion.axis import keeps_wall_clock
 from pipelines.ingestion.config import DataConfig, StampConfig
 from pipelines.ingestion.ledger import NAT, Ledger
 from pipelines.ingestion.stamps import DAY, NAIVE, UTC, Stamps
 
 Array = npt.NDArray[Any]
+UTC_NAME = "UTC"
 
 
 @dataclass
@@ -59,21 +61,27 @@ def set_clock(
     if kinds <= {NAIVE}:
         ledger.facts["zone"] = "none: stamps are wall clock; a skipped hour appears as a gap"
         return Clock(values, None, False, _daily(values, config))
-    days = _days_as_written(values, stamps, config) if tz is None else None
-    if days is not None:
+    written = _as_written(values, stamps) if tz is None else None
+    if written is not None and _midnights(written) and _daily(written, config):
         ledger.facts["zone"] = "none: stamps are midnights by the offset written beside them"
-        return Clock(days, None, False, True)
-    tz = tz or "UTC"
+        return Clock(written, None, False, True)
     zone = stamps.row_zones()
-    local = values if kinds == {UTC} else np.where(zone == UTC, NAT, values)
-    if kinds == {UTC}:
-        wall = _wall(values, tz)
-        if _daily(wall, config):
-            ledger.facts["zone"] = f"{tz}: days of its wall clock"
-            return Clock(wall, tz, False, True)
-    elif UTC not in kinds and len(kinds) == 1 and _daily(local, config):
-        ledger.facts["zone"] = f"{tz}: days of its wall clock"
-        return Clock(values, tz, False, True)
+    wall = None
+    if len(kinds) == 1:  # else some rows are instants, or zones differ: no one wall clock
+        wall = _wall(values, tz or UTC_NAME) if kinds == {UTC} else values
+    if wall is not None and _daily(wall, config):
+        ledger.facts["zone"] = f"{tz or UTC_NAME}: days of its wall clock"
+        return Clock(wall, tz or UTC_NAME, False, True)
+    wall = wall if written is None else written
+    if wall is not None and keeps_wall_clock(
+        wall, codes, config, lambda: values if kinds == {UTC} else _instants(values, str(tz))
+    ):
+        ledger.facts["zone"] = (
+            f"none: steps of some hours keep the wall clock of {tz or 'the offsets'} through "
+            "daylight saving, so it is the axis; stamps.axis: clock makes sure of it"
+        )
+        return Clock(wall, None, False, False)
+    tz = tz or UTC_NAME
     out = values.copy()
     dropped = [np.empty(0, np.int64)]
     for number, name in enumerate(stamps.zones, start=1):
@@ -84,12 +92,23 @@ def set_clock(
     return Clock(out, tz, False, False, np.concatenate(dropped))
 
 
-def _days_as_written(values: Array, stamps: Stamps, config: DataConfig) -> Array | None:
-    """Wall clock of instants that are midnights where they were written, whatever the season."""
+def _as_written(values: Array, stamps: Stamps) -> Array | None:
+    """Wall clock of instants by the offsets written beside them; None when none was."""
     if stamps.offsets is None or stamps.index is None or not stamps.offsets.any():
         return None
-    local = np.where(values == NAT, NAT, values + stamps.offsets[stamps.index])
-    return local if (local[local != NAT] % DAY == 0).all() and _daily(local, config) else None
+    return np.where(values == NAT, NAT, values + stamps.offsets[stamps.index])
+
+
+def _midnights(values: Array) -> bool:
+    return bool((values[values != NAT] % DAY == 0).all())
+
+
+def _instants(values: Array, tz: str) -> Array:
+    """Wall clock of a zone as UTC, of doubled times the first."""
+    out = np.full(len(values), NAT)
+    known = values != NAT
+    out[known] = _to_utc(pd.DatetimeIndex(values[known].astype("datetime64[us]")), tz, True)
+    return out
 
 
 def _wall(values: Array, tz: str) -> Array:
@@ -106,7 +125,7 @@ def _daily(values: Array, config: DataConfig) -> bool:
     head = values[:1000]
     if (head[head != NAT] % DAY != 0).any():
         return False
-    return bool((values[values != NAT] % DAY == 0).all())
+    return _midnights(values)
 
 
 def _check_range(values: Array, stamps: Stamps, row: Array, config: StampConfig) -> None:

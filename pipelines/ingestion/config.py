@@ -142,6 +142,9 @@ class StampConfig(Settings):
     day_first: bool | None = Field(None, description="01/02 is the first of February")
     zone: str | None = Field(None, description="zone of stamps without an offset, Europe/Berlin")
     label: Literal["start", "end"] = Field("start", description="end: a stamp ends its interval")
+    axis: Literal["auto", "clock", "time"] = Field(
+        "auto", description="what a step of some hours keeps to: the wall clock, or passed time"
+    )
     ambiguous: Literal["order", "first", "second", "refuse"] = Field(
         "order", description="the doubled hour in autumn; order: as the rows stand in the source"
     )

@@ -224,7 +224,11 @@ def _one(table: pa.Table, config: DataConfig) -> IngestResult:
 def _follow(config: DataConfig, piece: IngestResult) -> DataConfig:
     """What the first piece found out, for the others to keep."""
     if config.freq is None and len(piece.clean.ids):
-        config = config.replace(freq=piece.freq)
+        # A step of some hours keeps to one axis in all pieces, whatever zone the stamps have.
+        axis = config.stamps.axis
+        if axis == "auto":
+            axis = "time" if piece.clean.tz is not None else "clock"
+        config = config.replace(freq=piece.freq, stamps={"axis": axis})
     return config
 
 

@@ -219,3 +219,49 @@ def test_days_by_their_offset_or_zone_through_a_change_of_the_clock(freq: str, m
     assert (pd.DatetimeIndex(plain.frame["ds"]) == ds.tz_localize(None)).all()
     zoned = mend(written, stamps={"zone": "America/New_York"})
     assert (pd.DatetimeIndex(zoned.frame["ds"]) == ds).all()
+
+
+@pytest.mark.parametrize("step", ["3h", "4h", "6h", "12h"])
+@pytest.mark.parametrize("month", ["2024-03-25", "2024-10-20"])
+@pytest.mark.parametrize("written", ["zone", "offset", "type"])
+def test_steps_of_some_hours_that_keep_the_wall_clock_stay_on_it(
+    step: str, month: str, written: str, mend: Mend
+) -> None:
+    ds = pd.date_range(month, periods=240 // int(step[:-1]), freq=step)
+    aware = ds.tz_localize("Europe/Berlin", ambiguous=True, nonexistent="shift_forward")
+    raw = pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.arange(len(ds)) % 7 + 1.0})
+    settings: dict[str, Any] = {}
+    if written == "zone":
+        settings["stamps"] = {"zone": "Europe/Berlin"}
+    elif written == "offset":
+        raw["ds"] = [stamp.isoformat() for stamp in aware]
+    else:
+        raw["ds"] = aware
+    result = mend(raw if written == "type" else raw.to_csv(index=False), **settings)
+    assert result.freq == step
+    assert result.clean.tz is None
+    assert "stamps.axis" in result.report.to_dict()["facts"]["zone"]
+    assert not result.report.to_dict()["findings"]
+    np.testing.assert_array_equal(pd.DatetimeIndex(result.frame["ds"]), ds)
+    np.testing.assert_array_equal(result.frame["y"], raw["y"])
+
+
+@pytest.mark.parametrize("step", ["2h", "4h", "12h"])
+@pytest.mark.parametrize("month", ["2024-03-25", "2024-10-20"])
+def test_steps_of_some_hours_that_keep_the_time_stay_in_utc(
+    step: str, month: str, mend: Mend
+) -> None:
+    ds = pd.date_range(month, periods=240 // int(step[:-1]), freq=step, tz="UTC")
+    local = ds.tz_convert("Europe/Berlin").tz_localize(None)
+    raw = pd.DataFrame({"unique_id": "a", "ds": local, "y": np.arange(len(ds)) % 7 + 1.0})
+    result = mend(raw.to_csv(index=False), stamps={"zone": "Europe/Berlin"})
+    assert result.clean.tz == "Europe/Berlin"
+    assert (pd.DatetimeIndex(result.frame["ds"]).tz_convert("UTC") == ds).all()
+
+
+def test_the_axis_can_be_chosen(mend: Mend) -> None:
+    ds = pd.date_range("2024-01-01", periods=40, freq="6h")  # no change of the clock to tell by
+    raw = pd.DataFrame({"unique_id": "a", "ds": ds, "y": np.arange(40) % 7 + 1.0}).to_csv()
+    zone = {"zone": "Europe/Berlin"}
+    assert mend(raw, stamps=zone).clean.tz == "Europe/Berlin"
+    assert mend(raw, stamps={**zone, "axis": "clock"}).clean.tz is None
