@@ -1,4 +1,7 @@
-"""MLflow's scoring protocol: its three JSON layouts in, its predictions out."""
+"""MLflow's scoring protocol: its JSON layouts in, its predictions out.
+
+A table of the usual kind goes straight to the engine; any other through a data frame.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from serving.api import Options, check_size
 from serving.errors import RequestError, show
 from serving.frames import forecast_frame, read_parameters
 from serving.models import Loaded
+from serving.plain_rows import read_plain, write_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,42 +40,56 @@ def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
     if params is not None and type(params) is not dict:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
     try:
-        frame = _frame(content[given[0]], given[0], loaded)
-        _check_size(frame, params or {}, loaded)
-        result = forecast_frame(loaded.predictor, frame, params)
+        predictions = _predictions(content[given[0]], given[0], params or {}, loaded)
     except DataError as error:
         raise RequestError(422, "invalid_request", str(error)) from None
-    stamps = result.pop("ds")
-    if loaded.spec.freq.integer:
-        result["ds"] = stamps
-    else:
-        result["ds"] = [stamp.isoformat() for stamp in stamps]
-    columns = ["unique_id", "ds", *(c for c in result.columns if c not in ("unique_id", "ds"))]
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
     return orjson.dumps(
-        {
-            "predictions": result[columns].to_dict("records"),
-            "model": loaded.origin.public(),
-        },
+        {"predictions": predictions, "model": loaded.origin.public()},
         option=orjson.OPT_SERIALIZE_NUMPY,
     )
 
 
-def _check_size(frame: pd.DataFrame, params: Mapping[str, Any], loaded: Loaded) -> None:
-    """The limits of `/v1/forecast`."""
+def _predictions(
+    layout: Any, name: str, params: Mapping[str, Any], loaded: Loaded
+) -> list[dict[str, Any]]:
+    columns = _split(layout) if name == "dataframe_split" else _records_or_columns(layout, name)
+    options = _options(params, loaded)
+    query = read_plain(columns, options, loaded.spec)
+    if query is not None:
+        check_size(len(query.ids), options, loaded.spec)
+        found = loaded.predictor.predict_panel(
+            query.panel(loaded.spec),
+            horizon=options.horizon,
+            quantiles=options.levels,
+            extend=options.extend,
+        )
+        rows = write_plain(query, found)
+        if rows is not None:
+            return rows
+    frame = _frame(columns, name, loaded)
+    count = frame["unique_id"].nunique() if "unique_id" in frame.columns else 0
+    check_size(count, options, loaded.spec)
+    result = forecast_frame(loaded.predictor, frame, params)
+    stamps = result.pop("ds")
+    integer = loaded.spec.freq.integer
+    result["ds"] = stamps if integer else [stamp.isoformat() for stamp in stamps]
+    ordered = ["unique_id", "ds", *(c for c in result.columns if c not in ("unique_id", "ds"))]
+    return [dict(zip(ordered, row, strict=True)) for row in result[ordered].to_numpy(object)]
+
+
+def _options(params: Mapping[str, Any], loaded: Loaded) -> Options:
+    """What is asked, within the limits of `/v1/forecast`."""
     horizon, levels, extend = read_parameters(params)
     most = max(loaded.spec.limits.horizon, loaded.spec.horizon)
     if horizon is not None and horizon > most:
         raise DataError(f"horizon = {horizon} is beyond {most}, this service's limit")
-    options = Options(horizon or loaded.spec.horizon, levels, extend)
-    count = frame["unique_id"].nunique() if "unique_id" in frame.columns else 0
-    check_size(count, options, loaded.spec)
+    return Options(loaded.spec.horizon if horizon is None else horizon, levels, extend)
 
 
-def _frame(layout: Any, name: str, loaded: Loaded) -> pd.DataFrame:
+def _frame(columns: dict[str, list[Any]], name: str, loaded: Loaded) -> pd.DataFrame:
     import pandas as pd
 
-    columns = _split(layout) if name == "dataframe_split" else _records_or_columns(layout, name)
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise DataError(f"{name}: the columns have different lengths")
@@ -92,7 +110,8 @@ def _stamps(values: list[Any]) -> Any:
     import pandas as pd
 
     for row, value in enumerate(values):
-        if type(value) is not str:
+        # pandas takes words for stamps, such as "today".
+        if type(value) is not str or value[:1].isalpha():
             raise DataError(f"ds, row {row}: must be an ISO 8601 stamp, not {show(value)}")
     try:
         return pd.to_datetime(pd.Series(values), format="ISO8601")
