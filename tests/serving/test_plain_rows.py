@@ -50,6 +50,7 @@ PLAIN: dict[str, Callable[[Columns], Any]] = {
     "as it is": lambda columns: None,
     "a missing value": put("y", 5, None),
     "whole numbers": each("y", lambda value: None if value is None else round(value)),
+    "series in another order": reorder(lambda n: [*range(n // 2, n), *range(n // 2)]),
     "dates only": each("ds", lambda value: value[:10]),
     "a space between": each("ds", lambda value: value.replace("T", " ")),
 }
