@@ -232,10 +232,13 @@ class ExperimentConfig(Settings):
 
     def digest(self) -> str:
         """SHA-256 (16 digits) of what decides the model; not of where it is kept."""
-        kept = self.model_dump(
+        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the model."""
+        return self.model_dump(
             mode="json", exclude={"tracking", "schedule", "monitor", "forecast", "tune"}
         )
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     def public(self) -> dict[str, Any]:
         """The values given, without what only its owner may read: passwords and webhooks."""

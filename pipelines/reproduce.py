@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.candidates import Progress, fit_candidate, fit_final, no_progress, split
-from pipelines.config import HIDDEN, ExperimentConfig, build_config
+from pipelines.config import HIDDEN, ExperimentConfig, build_config, hide
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest, panel_profile
 from pipelines.record import bundle_weights
 from pipelines.state import home, locked
-from pipelines.tracking import brief, connect, git_commit, hardware, versions
+from pipelines.tracking import (
+    PARAM_LENGTH,
+    brief,
+    connect,
+    flatten,
+    git_commit,
+    hardware,
+    versions,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from forecasting.panel import Panel
 
 UNKNOWN = "not recorded"
+UNSET = "not set"
 DECISIVE = ("config", "data")
 
 
@@ -136,6 +145,8 @@ def reproduce(
     ]
     if not findings[1].same:
         findings[1:2] = [findings[1], *_what_moved(client, pipeline, panel)]
+    if not findings[0].same:
+        findings[0:1] = [findings[0], *_what_was_set(pipeline, config)]
     if any(not f.same for f in findings if f.what in DECISIVE):
         return Reproduction(run_id, name, tuple(findings), trained=False)
     finals = _children(client, candidate, "final")
@@ -243,6 +254,22 @@ def _text(client: MlflowClient, run: Run, path: str) -> str | None:
         return None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _what_was_set(pipeline: Run, config: ExperimentConfig) -> list[Finding]:
+    """Settings that differ; a newer Gatecast may have some that the run did not know."""
+    then = pipeline.data.params
+    if not then:
+        return []
+    now = {
+        key: str(value)[:PARAM_LENGTH]
+        for key, value in flatten(hide(config.deciding())).items()
+        if value is not None
+    }
+    groups = {key.partition(".")[0] for key in config.deciding()}
+    keys = sorted(now.keys() | {key for key in then if key.partition(".")[0] in groups})
+    pairs = [Finding(f"config: {k}", then.get(k, UNSET), now.get(k, UNSET)) for k in keys]
+    return [pair for pair in pairs if not pair.same]
 
 
 def _what_moved(client: MlflowClient, pipeline: Run, panel: Panel) -> list[Finding]:

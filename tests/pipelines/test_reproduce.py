@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -73,7 +74,24 @@ def test_another_config_is_named(done: Outcome, config: ExperimentConfig) -> Non
     values["training"]["seed"] = 7
     found = reproduce(done.run_id, config=build_config(values))
     assert not found.same
-    assert [f.what for f in found.findings if not f.same] == ["config"]
+    differing = [f for f in found.findings if not f.same]
+    assert [f.what for f in differing] == ["config", "config: training.seed"]
+    assert (differing[1].then, differing[1].now) == ("0", "7")
+    assert "config: training.seed: then 0, now 7" in found.verdict
+
+
+def test_settings_that_a_run_did_not_know_are_named(
+    done: Outcome, config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = ExperimentConfig.deciding
+
+    def newer(self: ExperimentConfig) -> dict[str, Any]:
+        values = kept(self)
+        return {**values, "training": {**values["training"], "brand_new": 1}}
+
+    monkeypatch.setattr(ExperimentConfig, "deciding", newer)
+    found = reproduce(done.run_id)
+    assert "config: training.brand_new: then not set, now 1" in found.verdict
 
 
 def test_runs_that_cannot_be_repeated_say_why(done: Outcome, config: ExperimentConfig) -> None:
