@@ -26,11 +26,14 @@ class Prepared:
         The ingestion's report of every repair; None for a public data set.
     source
         What was read, for the lineage.
+    left_out
+        Series that are too short to train on and are not in the panel.
     """
 
     panel: Panel
     source: str
     report: Report | None = None
+    left_out: int = 0
 
     @property
     def summary(self) -> str:
@@ -39,11 +42,18 @@ class Prepared:
         return (
             f"{len(self.panel):,} series, {self.panel.rows:,} rows "
             f"({int(lengths.min())} to {int(lengths.max())} each), freq {self.panel.freq.alias}"
+            + (f"; {self.left_out:,} too short to train on left out" if self.left_out else "")
         )
 
 
-def prepare(config: ExperimentConfig) -> Prepared:
+def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared:
     """Read, clean and check the data of an experiment.
+
+    Parameters
+    ----------
+    every_series
+        Also those without the ``data.flags.min_rows`` values that training asks for: they can
+        be forecast, but nothing is learnt from them.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def prepare(config: ExperimentConfig) -> Prepared:
     if not source:
         raise ConfigError("data.source: required, but not given; name a file, folder or URL")
     read = _public if source.startswith(PUBLIC) else _ingested
-    prepared = read(source, config)
+    prepared = read(source, config, every_series)
     panel = prepared.panel
     if config.history is not None:
         panel = panel.tail(config.history)
@@ -63,7 +73,7 @@ def prepare(config: ExperimentConfig) -> Prepared:
     return replace(prepared, panel=panel)
 
 
-def _public(source: str, config: ExperimentConfig) -> Prepared:
+def _public(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
     from pipelines.datasets import load
 
     tasks = load(source.removeprefix(PUBLIC))
@@ -71,11 +81,19 @@ def _public(source: str, config: ExperimentConfig) -> Prepared:
     return Prepared(fitting[0].train, source)
 
 
-def _ingested(source: str, config: ExperimentConfig) -> Prepared:
+def _ingested(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
     from pipelines.ingestion import ingest
 
     result = ingest(config.data, freq=config.freq)
-    return Prepared(result.panel(), source, result.report)
+    panel, trainable = result.panel(), result.trainable
+    if every_series or trainable.all():
+        return Prepared(panel, source, result.report)
+    if not trainable.any():
+        raise DataError(
+            f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
+            f"{result.config.flags.min_rows} values that training asks for"
+        )
+    return Prepared(panel.select(trainable), source, result.report, int((~trainable).sum()))
 
 
 def source_name(source: str) -> str:

@@ -138,7 +138,7 @@ def forecast(
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.replace(source=data)})
-    prepared = prepare(config)
+    prepared = prepare(config, every_series=True)
     say(prepared.summary)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):

@@ -76,6 +76,16 @@ class IngestResult:
         """The panel to train on; made from the arrays, the frame is not built."""
         return to_panel(self.clean)
 
+    @property
+    def trainable(self) -> Array:
+        """[N] whether a series has the ``flags.min_rows`` values that training asks for."""
+        look_at_values(self.clean, self.config)
+        flags = self.clean.series_flags or {}
+        out = np.ones(len(self.clean.ids), bool)
+        for name in ("too_short", "no_values"):
+            out &= ~flags.get(name, ~out)
+        return out
+
 
 def look_at_values(clean: Clean, config: DataConfig) -> None:
     """Raise the flags of a table that came in by the fast way, which changes nothing in it."""
