@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Collection
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -67,6 +68,11 @@ def read_database(
         raise DataError(f"{masked(source)}: the driver {error.name} is not installed") from None
     except Exception as error:
         raise DataError(f"{masked(source)} is no database URL: {_reason(error)}") from None
+    path = engine.url.database
+    named = path and not path.startswith(("file:", ":memory:"))
+    if engine.dialect.name == "sqlite" and named and not Path(str(path)).is_file():
+        # SQLite would make an empty database of a misspelt path.
+        raise DataError(f"{masked(source)}: the database file {path} does not exist")
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
             statement: Any

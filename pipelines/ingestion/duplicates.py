@@ -18,6 +18,9 @@ from pipelines.ingestion.table import Table
 Array = npt.NDArray[Any]
 
 
+FEW = 5  # conflicts that no share is made of
+
+
 def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
     """One row per series and stamp."""
     twice = (table.codes[1:] == table.codes[:-1]) & (table.ds[1:] == table.ds[:-1])
@@ -48,7 +51,7 @@ def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
     if policy.conflicting == "refuse" and conflict.any():
         at = int(rows[~head & conflict[group]][0])
         raise DataError(_twice(table, at, int(conflict.sum()), "different"))
-    if differing > max(policy.max_share * len(table), 20):
+    if differing > max(policy.max_share * len(table), FEW):
         at = int(rows[~head & clash_y[group]][0])
         raise DataError(
             _twice(table, at, differing, "different")

@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
 _BLANKS = "[\\s\u00a0\u2009\u202f'’_]"
+_SIGN = "(?:[$€£¥]|EUR|USD|GBP|CHF|JPY)"
 _SAMPLE = 200_000
 _EXPONENT = r"([eE][+-]?\d+)?"
 EXACT = 2.0**53
@@ -107,6 +108,9 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     null = pc.is_null(text)
     clean = pc.if_else(pc.or_(coded, null), pa.scalar(None, pa.large_string()), text)
     facts: dict[str, str] = {}
+    # Money and per cent: the sign is not part of how the number is written.
+    clean = pc.replace_substring_regex(clean, rf"^([+-]?){_SIGN}{_BLANKS}*", r"\1")
+    clean = pc.replace_substring_regex(clean, rf"{_BLANKS}*(?:{_SIGN}|%)$", "")
     decimal, thousands = _marks(clean, csv, facts)
     clean = pc.replace_substring(clean, "−", "-")
     if thousands != "":
@@ -118,7 +122,6 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     # Bookkeepers write a negative number in brackets, or with the sign behind.
     clean = pc.replace_substring_regex(clean, r"^\((.+)\)$", r"-\1")
     clean = pc.replace_substring_regex(clean, r"^([\d.]+)-$", r"-\1")
-    clean = pc.replace_substring_regex(clean, r"^[$€£¥]|[$€£¥%]$", "")
     plain = pc.match_substring_regex(clean, _PLAIN)
     infinite = pc.match_substring_regex(clean, _INFINITE)
     number = pc.fill_null(pc.or_(plain, infinite), False)

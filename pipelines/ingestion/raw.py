@@ -43,6 +43,10 @@ class Raw:
             # Blanks around a header's names are nobody's intention.
             found = [i for i, n in enumerate(self.names) if n.strip() == name.strip()]
         if not found:
+            # Above cells that are joined downwards, only the first header line has the name.
+            upper = (line for line in self.headers[:-1] if name.strip() in line)
+            found = [i for i, n in enumerate(next(upper, [])) if n.strip() == name.strip()]
+        if not found:
             names = self.facts.get("all columns", self.names)
             there = ", ".join(repr(n) for n in names[:20])
             more = f" and {len(names) - 20} more" if len(names) > 20 else ""

@@ -166,6 +166,9 @@ def summarise(values: dict[str, Any]) -> str:
             what = (DONE[finding["action"]], WORDS.get(finding["code"], finding["code"]))
             done[what] = done.get(what, 0) + finding["count"]
     parts = [f"{count:,} {what} {verb}" for (verb, what), count in done.items()]
+    malformed = rows.get("lines_left_out", {}).get("malformed line", 0)
+    if malformed:
+        parts.append(f"{malformed:,} lines with another number of cells left out")
     short = values["series"]["too_short"]["count"] + values["series"]["no_values"]["count"]
     if short:
         parts.append(f"{short:,} series too short to train on")

@@ -111,7 +111,7 @@ def _read(
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     if malformed:
         first = malformed[0]
-        if config.csv.malformed == "refuse" or len(malformed) > max(5, 0.05 * table.num_rows):
+        if config.csv.malformed == "refuse" or len(malformed) > _few(table.num_rows):
             raise DataError(
                 f"{name}: {len(malformed)} lines do not have the header's {len(names)} cells; the "
                 f"first has {first.actual_columns}: {shown(first.text)}; is the separator "
@@ -122,6 +122,11 @@ def _read(
     if not table.num_rows:
         raise DataError(f"{name} has a header but no rows")
     return Raw(table, dialect.headers, facts, removed), config
+
+
+def _few(rows: int) -> float:
+    """Lines with a wrong number of cells that a table of so many rows may lose."""
+    return max(0.05 * rows, min(5, 0.2 * rows), 1)
 
 
 def _head(body: pa.Buffer) -> pa.Buffer:

@@ -199,7 +199,50 @@ def test_quarter_hours_through_both_changes_of_the_clock(mend: Mend) -> None:
 def test_four_hours_of_local_time_keep_their_step(mend: Mend) -> None:
     local = pd.date_range("2024-03-01", "2024-05-01", freq="4h")
     raw = pd.DataFrame({"ds": local, "y": np.arange(len(local)) % 6 + 1.0})
-    with pytest.raises(DataError, match=r"4h|resample"):
-        mend(raw, stamps={"zone": "Europe/Berlin"})
-    # Without a zone the wall clock itself is the axis.
-    assert len(mend(raw).frame) == len(local)
+    for settings in ({"stamps": {"zone": "Europe/Berlin"}}, {}):
+        result = mend(raw, **settings)
+        assert result.freq == "4h"
+        np.testing.assert_array_equal(pd.DatetimeIndex(result.frame["ds"]), local)
+
+
+@pytest.mark.parametrize(
+    "form", ["{} %", "{}%", "{} €", "€ {}", "{} EUR", "-$ {}", "{}\u00a0€"], ids=str
+)
+def test_money_and_per_cent_are_numbers(form: str, mend: Mend) -> None:
+    rows = [f"a;2024-01-{i + 1:02};{form.format(f'1.23{i},50')}" for i in range(9)]
+    y = mend("unique_id;ds;y\n" + "\n".join(rows)).frame["y"].to_numpy()
+    np.testing.assert_allclose(np.abs(y), 1230.5 + np.arange(9))
+    assert (y < 0).all() == form.startswith("-")
+
+
+def test_the_stamps_name_may_stand_in_an_upper_header_line(mend: Mend) -> None:
+    days = [f"{i + 1:02}.01.24;{i},5;{i};{i + 1},5;7" for i in range(9)]
+    text = "\n".join(["Zeit;Nord;;Süd;", ";Strom;Gas;Strom;Gas", ";MWh;m3;MWh;m3", *days])
+    result = mend(text, layout="wide", ds="Zeit", csv={"header_lines": 3})
+    frame = result.frame.set_index(["unique_id", "ds"])["y"]
+    assert len(frame) == 36
+    assert frame[("Süd/Strom/MWh", "2024-01-03")] == 3.5
+
+
+def test_a_small_table_without_its_id_column_is_refused(mend: Mend) -> None:
+    days = pd.date_range("2024-01-01", periods=10)
+    raw = pd.DataFrame({"ds": [*days, *days], "y": np.arange(20.0)})
+    with pytest.raises(DataError, match="is a column of the id forgotten"):
+        mend(raw)
+
+
+def test_lines_with_too_many_cells_are_told_and_many_of_them_refused(mend: Mend) -> None:
+    def text(wrong: int) -> str:
+        rows = [f"a,2024-01-{i + 1:02},{i}{',x' * (i < wrong)}" for i in range(10)]
+        return "unique_id,ds,y\n" + "\n".join(rows)
+
+    assert "1 lines with another number of cells left out" in mend(text(1)).report.summary
+    with pytest.raises(DataError, match="4 lines do not have the header's 3 cells"):
+        mend(text(4))
+
+
+def test_a_misspelt_sqlite_path_makes_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "absent.db"
+    with pytest.raises(DataError, match=r"absent\.db does not exist"):
+        ingest(DataConfig(source=f"sqlite:///{path}", table="sales"))
+    assert not path.exists()
