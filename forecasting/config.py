@@ -282,9 +282,7 @@ class TrainingConfig(Settings):
         "then train again on everything (refit; a single judged member forecasts along where it "
         "has read nearly all) or keep what was trained (holdout)",
     )
-    validation_windows: Positive | None = Field(
-        None, description="horizons per series held back"
-    )
+    validation_windows: Positive | None = Field(None, description="horizons per series held back")
     patience: Positive | None = Field(None, description="epochs without gain before stopping")
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"

@@ -35,9 +35,10 @@ BLEND, DROPOUT = 0.4, 0.1
 # The networks that come with the package, by the season they know; panels of at most so many
 # series and rows may begin from them.
 STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly", 52: "weekly"}
-START_SERIES, START_ROWS = 200, 100_000
-# How they are trained on: steps and their rate.
-TUNED_STEPS, TUNED_RATE = 150, 5e-4
+START_SERIES, START_ROWS = 250, 100_000
+# How they are trained on, from so many rows on: optimiser steps, their rate, the share of the way
+# from the start that is kept, and the recurrent steps read at most.
+TUNED_ROWS, TUNED_STEPS, TUNED_RATE, TUNED_SHARE, TUNED_READ = 2_000, 150, 5e-4, 0.5, 20
 # Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
 # loss of all quantiles.
 MEDIAN, SHARES = 0.5, 3.0
@@ -116,9 +117,9 @@ def started(
 ) -> ForecasterConfig | None:
     """The settings of a panel that may begin from pretrained networks; None for one that may not.
 
-    Small panels may, without covariates, with the season and at most the horizon of a start, where
-    the user left the network and the length of its training to the rules. ``training.start`` is
-    None in them where validation decides what becomes of the start.
+    Small panels may, without covariates known ahead, with the season and at most the horizon of a
+    start, where the user left the network and the length of its training to the rules.
+    ``training.start`` is None in them where validation decides what becomes of the start.
 
     Parameters
     ----------
@@ -182,8 +183,8 @@ def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None
     """Why a panel cannot begin from a start; None where it can."""
     if known is None:
         return f"no start knows the season {asked.season or panel.freq.season}"
-    if panel.schema.covariates:
-        return "a start reads no covariates"
+    if panel.schema.future:
+        return "a start reads no covariates known ahead"
     if asked.horizon > known.horizon:
         return f"horizon = {asked.horizon} is beyond the start's {known.horizon}"
     if asked.training.start is None and not _open(asked):

@@ -32,7 +32,8 @@ class Forecaster(Engine):
     ----------
     networks : one per member, on the CPU unless moved with `to`.
     history : one row per epoch of training. swing : min, median and max score of the members on
-        held-back origins (MASE), and the ensemble's.
+        held-back origins (MASE), and the ensemble's; where a pretrained start was among the
+        choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
     """
 
     def __init__(
@@ -199,6 +200,7 @@ class Forecaster(Engine):
                     "quantile_levels": list(self.config.model.quantile_levels),
                     "covariates": self.schema.model_dump(mode="json")["covariates"],
                     "members": {"count": len(self.networks), **self.swing},
+                    "start": self.config.training.start,
                     "metrics": dict(metrics or {}),
                     "golden": golden(self),
                     **dict(extra or {}),

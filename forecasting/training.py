@@ -22,7 +22,7 @@ from forecasting import starting, transforms
 from forecasting.allocation import kept_memory
 from forecasting.calibration import conformal_correction
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.defaults import STARTS, resolve, started
+from forecasting.defaults import STARTS, TUNED_READ, TUNED_ROWS, TUNED_SHARE, resolve, started
 from forecasting.errors import DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.geometry import Geometry
@@ -136,8 +136,8 @@ def refit(
         networks = judged.networks
         if config.training.start != "shipped":
             networks, _ = _train_members(
-                panel, config, callbacks, record, where, steps=steps, phase="final",
-                begin=_beginning(config),
+                panel, _shorter(config), callbacks, record, where, steps=steps, phase="final",
+                begin=_beginning(config, panel.schema),
             )  # fmt: skip
     return Forecaster(
         config=config,
@@ -207,28 +207,31 @@ def _fit_started(
     from forecasting.starting.choice import best, held_back, judged
 
     history, record = _recorder(on_epoch)
-    shipped = _beginning(start)
     only = start.training.start
-    held = held_back(panel, start)
+    own = _held_back(panel, config)
+    held = own or held_back(panel, start)
     if not held:
         start = start.replace(training={"start": only or "shipped"})
-        networks = shipped
+        panel = replace(panel, schema=fitted_schema(panel))
+        networks = shipped = _beginning(start, panel.schema)
         if only == "tuned":
             networks, _ = _train_members(
-                panel, start, callbacks, record, where, phase="final", begin=shipped
+                panel, _shorter(start), callbacks, record, where, phase="final", begin=shipped
             )
         return Forecaster(config=start, schema=panel.schema, networks=networks, history=history)
+    panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
     past = panel.truncate(held)
     backs = list(range(held, config.horizon - 1, -config.horizon))
+    shipped = _beginning(start, panel.schema)
     found = []
     if only != "tuned":
         found.append(judged("shipped", shipped, panel, start, backs, open_blend=open_blend))
-    if only != "shipped":
+    if only == "tuned" or (only is None and past.rows >= TUNED_ROWS):
         networks, _ = _train_members(
-            past, start, callbacks, record, where, phase="validation", begin=shipped
+            past, _shorter(start), callbacks, record, where, phase="validation", begin=shipped
         )
         found.append(judged("tuned", networks, panel, start, backs, open_blend=open_blend))
-    if only is None and _held_back(panel, config) >= held:
+    if only is None and own:
         networks, _ = _train_members(past, config, callbacks, record, where, phase="validation")
         found.append(judged("none", networks, panel, config, backs, open_blend=open_blend))
     chosen = best(found)
@@ -236,15 +239,16 @@ def _fit_started(
     if chosen.name == "none":
         forecaster = _fit_recorded(
             panel, chosen.config, callbacks, history, record, where, False,
-            known=chosen.networks,
+            trained=chosen.networks,
         )  # fmt: skip
         forecaster.swing = {**forecaster.swing, **scores}
         return forecaster
     swing, correction = _judge(chosen.networks, panel, chosen.config, backs)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
+        panel = replace(panel, schema=fitted_schema(panel))
         networks, _ = _train_members(
-            panel, chosen.config, callbacks, record, where, phase="final", begin=shipped
+            panel, _shorter(chosen.config), callbacks, record, where, phase="final", begin=shipped
         )
     return Forecaster(
         config=chosen.config,
@@ -256,11 +260,18 @@ def _fit_started(
     )
 
 
-def _beginning(config: ForecasterConfig) -> list[ForecastNetwork]:
+def _shorter(config: ForecasterConfig) -> ForecasterConfig:
+    """To train on from a start: it reads further when it forecasts than there it needs to."""
+    if config.training.start == "none":
+        return config
+    return config.replace(model={"steps": min(config.model.steps or 1, TUNED_READ)})
+
+
+def _beginning(config: ForecasterConfig, schema: Schema) -> list[ForecastNetwork]:
     """The pretrained networks that settings begin from; none where they train from nothing."""
     if config.training.start == "none":
         return []
-    return starting.weights(STARTS[config.season or 1], config)
+    return starting.weights(STARTS[config.season or 1], config, schema)
 
 
 def _fit_recorded(
@@ -271,9 +282,9 @@ def _fit_recorded(
     record: OnEpoch,
     where: torch.device,
     open_blend: bool,
-    known: list[ForecastNetwork] | None = None,
+    trained: list[ForecastNetwork] | None = None,
 ) -> Forecaster:
-    """Train from nothing; ``known`` are networks already trained without what is held back."""
+    """Train from nothing; ``trained`` are networks made without what is held back."""
     held = _held_back(panel, config)
     swing: dict[str, float] = {}
     correction = None
@@ -283,7 +294,7 @@ def _fit_recorded(
         # Covariates are standardised by what was known at the cutoff, like all else.
         panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
         past = panel.truncate(held)
-        networks, best_steps = (known, None) if known else _train_members(
+        networks, best_steps = (trained, None) if trained else _train_members(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
         )  # fmt: skip
         backs = list(range(held, config.horizon - 1, -config.horizon))
@@ -363,7 +374,7 @@ def _held_back(panel: Panel, config: ForecasterConfig) -> int:
     known = ~np.isnan(panel.y)
     first = panel.lengths.copy()
     np.minimum.at(first, panel.series[known], position[known])
-    for windows in range(settings.validation_windows, 0, -1):
+    for windows in range(settings.validation_windows or 1, 0, -1):
         held = windows * config.horizon
         # What is left must still hold a window and a horizon to learn from, for most series.
         enough = panel.lengths - first >= held + config.horizon + (config.model.window or 1)
@@ -490,9 +501,20 @@ def _train_one(
                 DataLoader(_Batches(watch), batch_size=None, num_workers=0) if watch else None,
             )
     network = epochs.best_network(module)
+    if begin is not None:
+        _return(network, begin, TUNED_SHARE)
     network.to("cpu").eval().requires_grad_(False)
     _forget_unseen(network, windows, schema)
     return network, epochs.best_step or total
+
+
+@torch.no_grad()
+def _return(network: ForecastNetwork, begin: ForecastNetwork, share: float) -> None:
+    """Keep a share of the way that weights have gone from a start: what few series teach is noise,
+    and half of it costs half as much (Wortsman et al. 2022, "Robust fine-tuning").
+    """
+    for own, first in zip(network.parameters(), begin.parameters(), strict=True):
+        own.lerp_(first.to(own.device), 1.0 - share)
 
 
 def _trainer(

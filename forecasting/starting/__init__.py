@@ -32,21 +32,25 @@ def available() -> dict[str, ForecasterConfig]:
     return {name: _config(name, entry) for name, entry in _card().items()}
 
 
-def weights(name: str, config: ForecasterConfig) -> list[ForecastNetwork]:
-    """The members of a start, cut to a horizon.
+def weights(
+    name: str, config: ForecasterConfig, schema: Schema | None = None
+) -> list[ForecastNetwork]:
+    """The members of a start, cut to a horizon and open to covariates.
 
     The direct head and the linear skip have one row per step ahead, which nothing else shares:
-    those of the first steps are the network of the shorter horizon.
+    those of the first steps are the network of the shorter horizon. What static and past
+    covariates add to the inputs has weights of zero: they count once something was learned.
 
     Parameters
     ----------
     config : resolved; the start's own but for what leaves the weights' shapes alone, and a horizon
-        of at most its own.
+        of at most its own. schema : the covariates, none of them known ahead; None for none.
 
     Raises
     ------
     BundleError : weights that are missing, altered, or do not fit the settings.
     """
+    import torch
     from safetensors.torch import load_file
 
     from forecasting.networks import ForecastNetwork
@@ -71,7 +75,17 @@ def weights(name: str, config: ForecasterConfig) -> list[ForecastNetwork]:
             ("skip.bias", config.horizon),
         ):
             state[key] = state[key][:count].contiguous()
-        network = ForecastNetwork(config.replace(model={"cell": cell}), Schema(), 0)
+        # A fork keeps the caller's random state out of the covariates' embeddings.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed + m)
+            member = config.replace(model={"cell": cell})
+            network = ForecastNetwork(member, schema or Schema(), 0)
+        own = network.state_dict()
+        for key in ("embedding.weight", "decoder.context.weight"):
+            wider = torch.zeros_like(own[key])
+            wider[:, : state[key].shape[1]] = state[key]
+            state[key] = wider
+        state = {**{k: v for k, v in own.items() if k.startswith(("static.", "past."))}, **state}
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
