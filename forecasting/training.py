@@ -30,6 +30,7 @@ from forecasting.metrics import mase_scale
 from forecasting.module import ForecastModule
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
+from forecasting.starting.choice import BLENDS, best, held_back, judged
 from forecasting.windows import Batch, Windows, WindowStream
 
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -39,9 +40,8 @@ NAMED_SERIES = 10
 KEPT_SHARE = 0.125
 # Series whose held-back origins are scored after every epoch, when training may stop early.
 WATCHED_SERIES = 512
-# Shares of the Theta forecast that validation chooses from, and forecasts it needs to choose.
+# Forecasts that validation needs to choose a share of the Theta forecast.
 ENOUGH_TO_BLEND = 30
-BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 class LossError(TrainingError):
@@ -204,8 +204,6 @@ def _fit_started(
 
     ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
     """
-    from forecasting.starting.choice import best, held_back, judged
-
     history, record = _recorder(on_epoch)
     only = start.training.start
     own = _held_back(panel, config)
