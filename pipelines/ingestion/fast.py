@@ -21,7 +21,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueConfig
 from pipelines.ingestion.engine import Clean
 from pipelines.ingestion.ledger import Ledger
-from pipelines.ingestion.naming import fold
+from pipelines.ingestion.naming import fold_text
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.stamps import DAY
 from pipelines.ingestion.steps import common_alias, find_steps
@@ -29,6 +29,7 @@ from pipelines.ingestion.values import SENTINELS
 
 Array = npt.NDArray[Any]
 BATCH = 1 << 17
+FREQUENCY_ROWS = 1 << 14  # rows whose steps are looked at; all others must keep the same
 _STRAY = "^$|^\\s|\\s$|\\s\\s|[\\t\\n\\r\u00a0\u200b\u200e\u200f\ufeff\u00ad]"
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}
 
@@ -222,6 +223,7 @@ def _frequency(ds: Array, heads: Array, config: DataConfig, integer: bool) -> Fr
     """The step of the first batch; all later ones must keep it."""
     if config.freq is not None:
         return Frequency.parse(config.freq)
+    ds, heads = ds[:FREQUENCY_ROWS], heads[heads < FREQUENCY_ROWS]
     codes = np.zeros(len(ds), np.int32)
     codes[heads[heads > 0]] = 1
     codes = np.cumsum(codes, dtype=np.int32)
@@ -323,14 +325,22 @@ def _finish(
 def _ids(scan: _Scan, config: DataConfig) -> Array:
     """The names, when each stands in one block and none needs mending."""
     texts = pa.concat_arrays(scan.names)
-    longest = pc.max(pc.utf8_length(texts)).as_py() or 0
-    blank = pc.match_substring_regex(texts, _STRAY)
-    if longest > config.ids.max_length or pc.any(blank).as_py():
+    lengths = pc.min_max(pc.utf8_length(texts)).as_py()
+    if lengths["min"] == 0 or lengths["max"] > config.ids.max_length:
         raise _NotCleanError
-    ids = np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-    if int(fold(ids).max()) + 1 != len(ids):
+    if not _visible(texts) and pc.any(pc.match_substring_regex(texts, _STRAY)).as_py():
         raise _NotCleanError
-    return ids
+    folded = fold_text(texts)
+    rising = pc.all(pc.less(folded.slice(0, len(folded) - 1), folded.slice(1))).as_py()
+    if not rising and pc.count_distinct(folded).as_py() != len(folded):
+        raise _NotCleanError
+    return np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def _visible(texts: pa.Array) -> bool:
+    """Whether all signs are plain visible ones, none a blank: told by their bytes, quickly."""
+    signs = np.frombuffer(texts.buffers()[2], np.uint8)
+    return bool(signs.min() > ord(" ") and signs.max() < 0x7F)
 
 
 def _check_limits(start: Array, sizes: Array, freq: Frequency, config: DataConfig) -> None:

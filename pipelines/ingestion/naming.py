@@ -75,10 +75,13 @@ def dropped_names(names: Array, config: IdConfig) -> Array:
 
 def fold(names: Array) -> Array:
     """[K] one number for all names that differ in case or Unicode form only."""
-    texts = pa.array(names, pa.large_string())
+    return np.asarray(fold_text(pa.array(names, pa.large_string())).dictionary_encode().indices)
+
+
+def fold_text(texts: pa.Array) -> pa.Array:
+    """[K] the names as they are alike for all that differ in case or Unicode form only."""
     ascii_only = pc.all(pc.string_is_ascii(texts)).as_py()
-    folded = texts if ascii_only else pc.utf8_normalize(texts, form="NFKC")
-    return np.asarray(pc.utf8_lower(folded).dictionary_encode().indices)
+    return pc.utf8_lower(texts if ascii_only else pc.utf8_normalize(texts, form="NFKC"))
 
 
 def join_twins(
