@@ -16,19 +16,12 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.candidates import Progress, fit_candidate, fit_final, no_progress, split
 from pipelines.config import HIDDEN, ExperimentConfig, build_config, hide
+from pipelines.lineage import git_commit, hardware, versions
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest, panel_profile
 from pipelines.record import bundle_weights
 from pipelines.state import home, locked
-from pipelines.tracking import (
-    PARAM_LENGTH,
-    brief,
-    connect,
-    flatten,
-    git_commit,
-    hardware,
-    versions,
-)
+from pipelines.tracking import PARAM_LENGTH, brief, connect, flatten
 
 if TYPE_CHECKING:
     import pandas as pd

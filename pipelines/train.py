@@ -29,11 +29,12 @@ from pipelines.candidates import (
 from pipelines.config import ExperimentConfig, hide
 from pipelines.evaluate import Evaluation, evaluate, judge, load_predictor
 from pipelines.gate import Decision, Judged, decide
+from pipelines.lineage import git_commit, hardware, versions
 from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest, panel_profile, shift
 from pipelines.registry import CHAMPION, Registry
 from pipelines.state import home, locked
-from pipelines.tracking import Run, Tracker, connect, git_commit, hardware, process_tag, versions
+from pipelines.tracking import Run, Tracker, connect, process_tag
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
