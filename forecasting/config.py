@@ -257,7 +257,7 @@ class TrainingConfig(Settings):
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0)
     schedule: Literal["cosine", "one_cycle", "constant"] = "one_cycle"
     warmup: float = Field(0.1, ge=0.0, lt=1.0, description="share of the steps")
-    weight_decay: float = Field(1e-4, ge=0.0)
+    weight_decay: float | None = Field(None, ge=0.0, description="None: chosen from the data")
     clip_norm: float | None = Field(1.0, gt=0.0)
     clip_value: float | None = Field(None, gt=0.0)
     ema: float = Field(0.99, ge=0.0, lt=1.0, description="decay of the averaged weights; 0: off")
@@ -287,7 +287,9 @@ class TrainingConfig(Settings):
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"
     threads: Positive | None = Field(None, description="CPU threads; None: every core")
-    noise: float = Field(0.0, ge=0.0, description="std of noise on scaled inputs in training")
+    noise: float | None = Field(
+        None, ge=0.0, description="std of noise on scaled inputs in training; None: chosen"
+    )
     unseen: float = Field(
         0.02,
         ge=0.0,

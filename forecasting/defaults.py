@@ -29,6 +29,9 @@ SEGMENTS_PER_SEASON = 4
 # From so many rows on a history holds its seasons many times over: the window widens to several
 # of the longest, and the linear path through it does most of the work.
 LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
+# There the noise is large and the same in every window: weights and inputs are held against it,
+# and the squared error has a say in the loss. Elsewhere:
+LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
@@ -100,11 +103,15 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "blend": _blend(config, panel, short) if model.blend is None else model.blend,
         },
         training={
-            "loss": _loss(config, transform),
+            "loss": _loss(config, transform, long),
             "max_steps": config.training.max_steps or _steps_of_training(panel, long),
             "batch_size": config.training.batch_size
             or int(np.clip(len(panel), 16, 64)),
             "epoch_steps": config.training.epoch_steps or 50,
+            "weight_decay": (LONG_DECAY if long else DECAY)
+            if config.training.weight_decay is None else config.training.weight_decay,
+            "noise": (LONG_NOISE if long else 0.0)
+            if config.training.noise is None else config.training.noise,
             "validation_windows": config.training.validation_windows
             or int(np.clip(typical // (WINDOWS_SHARE * horizon), LEAST_WINDOWS, MOST_WINDOWS)),
             "start": "none",
@@ -220,12 +227,13 @@ def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
     return BLEND if short and not alone else 0.0
 
 
-def _loss(config: ForecasterConfig, transform: str) -> dict[str, Any]:
+def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any]:
     """The median is what is scored most: it gets terms of its own, shares too where logs do."""
     loss = config.training.loss
     if config.model.head != "quantiles" or loss != LossConfig():
         return loss.model_dump() | {"mae": loss.mae or 0.0}
-    return loss.model_dump() | {"mae": MEDIAN, "smape": SHARES if transform == "log" else 0.0}
+    shares = SHARES if transform == "log" else 0.0
+    return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}
 
 
 def _dropout(short: bool, long: bool) -> float:

@@ -85,7 +85,7 @@ class ForecastModule(pl.LightningModule):
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": settings.weight_decay},
+                {"params": matrices, "weight_decay": settings.weight_decay or 0.0},
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,

@@ -55,10 +55,13 @@ def test_the_code_of_both_pages_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     fit = Forecaster.fit
 
-    def quickly(df: pd.DataFrame, *, config: dict[str, Any], **given: Any) -> Forecaster:
+    def quickly(
+        df: pd.DataFrame, *, config: dict[str, Any] | None = None, **given: Any
+    ) -> Forecaster:
         # Everything as the page says, only short.
-        model = {**config["model"], "hidden_size": 8}
-        training = {**config["training"], "max_steps": 5, "threads": 1}
+        asked = config or {}
+        model = {**asked.get("model", {}), "hidden_size": 8}
+        training = {**asked.get("training", {}), "max_steps": 5, "threads": 1}
         return fit(df, config={"model": model, "training": training}, **given)
 
     monkeypatch.setattr(Forecaster, "fit", quickly)

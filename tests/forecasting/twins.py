@@ -88,7 +88,7 @@ def slow_training(
     averaged = copy.deepcopy(network)
     optimizer = torch.optim.AdamW(
         [
-            {"params": [p], "weight_decay": settings.weight_decay if p.ndim > 1 else 0.0}
+            {"params": [p], "weight_decay": (settings.weight_decay or 0.0) if p.ndim > 1 else 0.0}
             for p in network.parameters()
         ],
         lr=settings.learning_rate,
