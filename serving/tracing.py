@@ -19,7 +19,7 @@ def check(settings: ServingSettings) -> None:
     if settings.traces == "otlp" and not _installed(EXPORTER):
         raise ConfigError(
             "GATECAST_TRACES = otlp (or OTEL_EXPORTER_OTLP_ENDPOINT) needs a package that is not "
-            "installed: pip install opentelemetry-exporter-otlp-proto-http"
+            "installed: pip install 'gatecast[traces]'"
         )
 
 
