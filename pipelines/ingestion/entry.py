@@ -12,6 +12,7 @@ from pipelines.ingestion.engine import clean
 from pipelines.ingestion.fast import (
     clean_parquet,
     clean_raw,
+    clean_stream,
     clean_table,
     dictionary_columns,
     may_be_fast,
@@ -20,7 +21,7 @@ from pipelines.ingestion.future import note_future
 from pipelines.ingestion.mapping import settle
 from pipelines.ingestion.report import Report
 from pipelines.ingestion.result import IngestResult
-from pipelines.ingestion.sources import SAMPLE_ROWS, Source, parquet_file, read
+from pipelines.ingestion.sources import SAMPLE_ROWS, Source, open_text, parquet_file, read
 
 
 def ingest(
@@ -81,6 +82,10 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
             texts = dictionary_columns(file.schema_arrow, config)
             again = parquet_file(source, config, texts)
             found = clean_parquet(again, config) if again is not None else None
+    elif (text := open_text(source, config)) is not None:
+        config = text.config
+        if may_be_fast(config):
+            found = clean_stream(text.batches, config, text.facts)
     return IngestResult(found, config) if found is not None else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,21 @@ def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
     return _clean(batches, table.num_rows, names, config, {"kind": "table in memory"})
 
 
+def clean_stream(
+    batches: Iterator[pa.RecordBatch], config: DataConfig, facts: dict[str, Any]
+) -> Clean | None:
+    """The clean table of blocks of text; None when it has to go the long way."""
+    try:
+        first = next(batches, None)
+        names = _columns(first.schema, config) if first is not None else None
+        if first is None or names is None:
+            return None
+        chosen = (batch.select(names) for batch in chain([first], batches))
+        return _clean(chosen, None, names, config, facts)
+    except pa.ArrowInvalid:  # a cell of another type, a line of another length
+        return None
+
+
 def clean_raw(raw: Raw, config: DataConfig) -> Clean | None:
     """The clean table of what a source handed over; None when it has to go the long way."""
     table = raw.table.rename_columns([n.strip() for n in raw.names])
@@ -139,10 +155,10 @@ class _Scan:
 
 
 def _clean(
-    batches: Iterator[pa.RecordBatch], rows: int, names: list[str], config: DataConfig,
+    batches: Iterator[pa.RecordBatch], rows: int | None, names: list[str], config: DataConfig,
     facts: dict[str, Any],
 ) -> Clean | None:  # fmt: skip
-    scan = _Scan(np.empty(rows), config)
+    scan = _Scan(np.empty(0 if rows is None else rows), config)
     integer, tz = False, None
     try:
         for batch in batches:
@@ -151,6 +167,8 @@ def _clean(
             kind = batch.column(1).type
             integer, tz = pa.types.is_integer(kind), getattr(kind, "tz", None)
             _take(scan, batch, integer)
+        if rows is None:
+            scan.y = scan.y[: scan.row].copy()
         return _finish(scan, config, names, integer, tz, facts)
     except _NotCleanError:
         return None
@@ -178,6 +196,8 @@ def _take(scan: _Scan, batch: pa.RecordBatch, integer: bool) -> None:
         scan.position += count
     scan.last = key[count - 1].as_py()
     scan.stamp = int(ds[-1])
+    if scan.row + count > len(scan.y):  # the number of rows is not known beforehand
+        scan.y = np.concatenate([scan.y[: scan.row], np.empty(max(count, scan.row // 2))])
     out = scan.y[scan.row : scan.row + count]
     _values(batch.column(2), out)
     scan.row += count

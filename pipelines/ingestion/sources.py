@@ -20,7 +20,7 @@ from pipelines.ingestion.databases import is_database, masked, read_database
 from pipelines.ingestion.encodings import decompress, is_packed
 from pipelines.ingestion.mapping import settle, wanted_columns
 from pipelines.ingestion.raw import Raw, is_text
-from pipelines.ingestion.textfile import read_text
+from pipelines.ingestion.textfile import Stream, read_text, text_stream
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
@@ -167,6 +167,19 @@ def parquet_file(
         return pq.ParquetFile(file, read_dictionary=list(dictionary))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def open_text(source: Source, config: DataConfig) -> Stream | None:
+    """The source as one text table to be read in blocks; None when it is something else."""
+    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+        return None
+    kind, paths, filesystem = locate(str(source), config)
+    if kind != "csv" or len(paths) != 1:
+        return None
+    path = paths[0]
+    data = _text_buffer(filesystem, path)
+    mapped = _is_local(filesystem) and len(data) == Path(path).stat().st_size
+    return text_stream(data, path if mapped else None, path, config)
 
 
 def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:

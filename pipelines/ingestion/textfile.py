@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from forecasting.errors import DataError
-from pipelines.ingestion.cells import parse
+from pipelines.ingestion.cells import parse, stream
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.dialect import Dialect, find_dialect, split_line
 from pipelines.ingestion.encodings import SAMPLE, detect_encoding, looks_binary, to_utf8
 from pipelines.ingestion.mapping import settle, text_columns, wanted_columns
 from pipelines.ingestion.raw import Raw, shown
 
+SAMPLE_LINES = 1000
 _GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A text table in blocks, the config with the roles of its columns, and what is known of it."""
+
+    batches: Iterator[pa.RecordBatch]
+    config: DataConfig
+    facts: dict[str, Any]
 
 
 def read_text(data: pa.Buffer, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
@@ -84,30 +96,10 @@ def _read(
     config: DataConfig,
 ) -> tuple[Raw, DataConfig]:
     names = dialect.headers[-1]
-    facts: dict[str, Any] = {
-        "kind": "text table",
-        "encoding": encoding,
-        "separator": dialect.separator,
-        "header lines": len(dialect.headers) if config.csv.header_lines else 0,
-        "all columns": names,
-    }
-    sample, _ = parse(_head(body), dialect, names, (), None)
-    config = settle(config, dialect.headers, sample)
+    config, texts = _roles(dialect, body, config)
+    facts = _facts(dialect, encoding, config)
     if config.layout == "rows":
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
-    texts = text_columns(config, names)
-    own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
-    zoned = (i for i, n in enumerate(names) if n.strip() in own)
-    if any(getattr(sample.column(i).type, "tz", None) is not None for i in zoned):
-        # The offset written beside an instant says where its day begins.
-        texts |= own
-    if (
-        dialect.separator == ";"
-        and config.csv.decimal is None
-        and _GROUPED.search(_head_bytes(body))
-    ):
-        # 1.234 may be a number of thousands: its column decides, as text.
-        texts |= set(names)
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     if malformed:
         first = malformed[0]
@@ -124,13 +116,68 @@ def _read(
     return Raw(table, dialect.headers, facts, removed), config
 
 
+def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any]:
+    return {
+        "kind": "text table",
+        "encoding": encoding,
+        "separator": dialect.separator,
+        "header lines": len(dialect.headers) if config.csv.header_lines else 0,
+        "all columns": dialect.headers[-1],
+    }
+
+
+def _roles(dialect: Dialect, body: pa.Buffer, config: DataConfig) -> tuple[DataConfig, set[str]]:
+    """The config with the roles of the columns, and the columns that stay text."""
+    names = dialect.headers[-1]
+    sample, _ = parse(_head(body), dialect, names, (), None)
+    config = settle(config, dialect.headers, sample)
+    texts = set(text_columns(config, names))
+    own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
+    zoned = (i for i, n in enumerate(names) if n.strip() in own)
+    if any(getattr(sample.column(i).type, "tz", None) is not None for i in zoned):
+        # The offset written beside an instant says where its day begins.
+        texts |= own
+    if (
+        dialect.separator == ";"
+        and config.csv.decimal is None
+        and _GROUPED.search(_head_bytes(body))
+    ):
+        # 1.234 may be a number of thousands: its column decides, as text.
+        texts |= set(names)
+    return config, texts
+
+
+def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig) -> Stream | None:
+    """A plain text table to be read block by block; None when it needs more care.
+
+    Parameters
+    ----------
+    path : the local file that the bytes are, to be read again without holding it in memory.
+    """
+    plain = _as_it_is(data, name, config)
+    if plain is None or len(plain[0].headers) != 1:
+        return None
+    dialect, body = plain
+    config, texts = _roles(dialect, body, config)
+    file = pa.BufferReader(body) if path is None else pa.OSFile(path)
+    if path is not None:
+        file.seek(len(data) - len(body))
+    names = dialect.headers[-1]
+    batches = stream(file, dialect, names, texts, wanted_columns(config))
+    return Stream(batches, config, _facts(dialect, "utf-8", config))
+
+
 def _few(rows: int) -> float:
     """Lines with a wrong number of cells that a table of so many rows may lose."""
     return max(0.05 * rows, min(5, 0.2 * rows), 1)
 
 
 def _head(body: pa.Buffer) -> pa.Buffer:
-    """The first lines, whole."""
+    """The first lines, whole: enough of them to tell the columns' roles."""
+    few = body[: min(len(body), SAMPLE // 8)]
+    end = few.to_pybytes().rfind(b"\n") + 1
+    if end and few[:end].to_pybytes().count(b"\n") >= SAMPLE_LINES:
+        return few[:end]
     if len(body) <= SAMPLE:
         return body
     end = _head_bytes(body).rfind(b"\n")
