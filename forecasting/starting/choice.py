@@ -73,7 +73,7 @@ def judged(
 
     The share of Theta is moved halfway from the rule's to what the origins ask for: they are few.
     """
-    from forecasting.training import actuals
+    from forecasting.judging import actuals
 
     rule = config.model.blend or 0.0
     ends: list[tuple[Array, Array, Array, Array]] = []

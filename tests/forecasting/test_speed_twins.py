@@ -17,9 +17,10 @@ from torch import Tensor, nn
 import forecasting.module
 from forecasting import allocation, windows
 from forecasting.config import Schema
+from forecasting.members import LossError, out_of_memory
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.recurrent import make_cell
-from forecasting.training import LossError, fit, out_of_memory
+from forecasting.training import fit
 from forecasting.windows import Windows
 from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, with_y
 from tests.forecasting.twins import slow_training

@@ -184,11 +184,11 @@ def test_early_stopping_keeps_the_best_weights_and_refits_for_as_long() -> None:
 
 
 def test_short_series_are_watched_at_their_held_back_origins() -> None:
-    from forecasting.training import _watched_windows
+    from forecasting.members import watched_windows
 
     config = _validated(patience=1)
     panel = make_panel([16, 60])
-    batches = _watched_windows(panel, config, torch.device("cpu"), 6)
+    batches = watched_windows(panel, config, torch.device("cpu"), 6)
     assert len(batches) == 2
     for batch, back in zip(batches, (6, 3), strict=True):
         assert batch["valid"].sum(1).tolist() == [1.0, 1.0]
