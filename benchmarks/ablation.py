@@ -1,6 +1,6 @@
 """What each choice is worth: one at a time undone, scored inside the histories.
 
-GATECAST_DATA=../data python benchmarks/ablation.py m1_monthly m4_monthly_sample
+GATECAST_DATA=../data python benchmarks/ablation.py m1_monthly m3_monthly
 python benchmarks/ablation.py m1_monthly --report docs/accuracy.md
 """
 

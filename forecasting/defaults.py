@@ -37,7 +37,7 @@ LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
 BLEND, DROPOUT = 0.4, 0.1
 # The networks that come with the package, by the season they know; panels of at most so many
 # series and rows may begin from them.
-STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly", 52: "weekly"}
+STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly"}
 START_SERIES, START_ROWS = 250, 100_000
 # How they are trained on, from so many rows on: optimiser steps, their rate, the share of the way
 # from the start that is kept, and the recurrent steps read at most.
