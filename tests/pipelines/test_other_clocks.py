@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
 import yaml
 
 from pipelines import cli
-from pipelines.clock import schedule_of
+from pipelines.clock import schedule_of, upcoming
 from pipelines.config import ExperimentConfig
 from pipelines.train import Outcome
 
@@ -23,6 +24,7 @@ PAGE = (ROOT / "docs" / "pipelines.md").read_text()
 CRONJOB: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "cronjob.yaml").read_text())
 POD = CRONJOB["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+(MOUNTED,) = [m["mountPath"] for m in CONTAINER["volumeMounts"] if m["name"] == "configs"]
 CRON_BLOCK = re.findall(r"```cron\n(.*?)```", PAGE, re.DOTALL)[0]
 (CRON_LINE,) = [line for line in CRON_BLOCK.splitlines() if not line.startswith("#")]
 CRON_COMMAND = CRON_LINE.split(None, 5)[5]
@@ -49,7 +51,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def call(place: Path, line: str, folder: Path, state: Path) -> subprocess.CompletedProcess[str]:
-    line = line.replace("/srv/forecasts", str(place)).replace("/work/", f"{place}/")
+    line = line.replace("/srv/forecasts", str(place)).replace(MOUNTED, str(place / "configs"))
     path = f"{place / '.venv' / 'bin'}:{BARE['PATH']}"
     environment = {**BARE, "HOME": str(place), "PATH": path, "GATECAST_HOME": str(state)}
     return subprocess.run(
@@ -59,8 +61,13 @@ def call(place: Path, line: str, folder: Path, state: Path) -> subprocess.Comple
 
 
 def test_the_times_are_times() -> None:
-    schedule_of(" ".join(CRON_LINE.split()[:5]), None, "Etc/UTC")
-    schedule_of(CRONJOB["spec"]["schedule"], None, CRONJOB["spec"]["timeZone"])
+    spec = CRONJOB["spec"]
+    for cron, zone in (
+        (" ".join(CRON_LINE.split()[:5]), "Etc/UTC"),
+        (spec["schedule"], spec["timeZone"]),
+    ):
+        (when,) = upcoming(schedule_of(cron, None, zone), 1)
+        assert when.astimezone(ZoneInfo(zone)).hour == 3
 
 
 def test_kubernetes_overlaps_nothing_and_keeps_the_state() -> None:

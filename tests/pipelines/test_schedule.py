@@ -78,7 +78,7 @@ def test_what_could_never_run_is_refused_at_once(
     assert "pw@" not in str(caught.value)
 
 
-def testinterval_ofs_are_read_with_their_unit() -> None:
+def test_intervals_are_read_with_their_unit() -> None:
     assert interval_of("90s").total_seconds() == 90
     assert interval_of("6h").total_seconds() == 6 * 3600
     assert interval_of("1.5d").total_seconds() == 36 * 3600
