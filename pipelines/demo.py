@@ -112,9 +112,8 @@ def demo(
         port = port if port_given else pick_port("127.0.0.1", port)
         url = f"http://127.0.0.1:{port}"
         say(f"starting the service on {url}")
-        stack.enter_context(
-            running(command([config.name], port=port), f"{url}/readyz", name="service")
-        )
+        service = command([config.name], host="127.0.0.1", port=port)
+        stack.enter_context(running(service, f"{url}/readyz", name="service"))
         say("posting every series to /v1/forecast")
         answer = _post(url, _body(task.train, config.name, config.horizon))
         served = time.monotonic() - began

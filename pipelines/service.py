@@ -30,15 +30,16 @@ POLL_SECONDS = 0.05
 def command(
     models: Sequence[str],
     *,
-    host: str = "127.0.0.1",
-    port: int = 3000,
-    workers: int = 1,
-    alias: str = "champion",
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    alias: str | None = None,
 ) -> list[str]:
-    """Command line of the forecast service."""
+    """Command line of the forecast service; what is None is left to its variables."""
     named = [part for model in models for part in ("--model", model)]
-    place = ["--host", host, "--port", str(port), "--workers", str(workers)]
-    return [sys.executable, "-m", "serving", *named, *place, "--alias", alias]
+    given = {"--host": host, "--port": port, "--workers": workers, "--alias": alias}
+    chosen = [str(p) for option, v in given.items() if v is not None for p in (option, v)]
+    return [sys.executable, "-m", "serving", *named, *chosen]
 
 
 def ui_command_line(host: str, port: int) -> list[str]:

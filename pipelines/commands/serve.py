@@ -17,12 +17,20 @@ def register(app: typer.Typer) -> None:
 
 def serve_command(
     model: list[str] = typer.Option(..., "--model", help="Registered model; repeatable."),
-    host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
-    port: int = typer.Option(3000, "--port", help="Port to listen on; 0 takes a free one."),
-    workers: int = typer.Option(1, "--workers", min=1, help="Processes."),
-    alias: str = typer.Option("champion", "--alias", help="Alias that is followed."),
+    host: str | None = typer.Option(
+        None, "--host", help="Address to listen on; default: 127.0.0.1."
+    ),
+    port: int | None = typer.Option(
+        None, "--port", help="Port to listen on, 0 takes a free one; default: 3000."
+    ),
+    workers: int | None = typer.Option(None, "--workers", min=1, help="Processes; default: 1."),
+    alias: str | None = typer.Option(
+        None, "--alias", help="Alias that is followed; default: champion."
+    ),
 ) -> None:
     """Answer forecasts over HTTP from a registered model, following its champion.
+
+    What is left out is read from GATECAST_HOST, GATECAST_PORT and their like.
 
     Example: `gatecast serve --model m3-monthly --port 3000`
     """

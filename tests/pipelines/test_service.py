@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forecasting.errors import GatecastError
-from pipelines.service import STOP_SECONDS, free_port, pick_port, running
+from pipelines.service import STOP_SECONDS, command, free_port, pick_port, running
 from serving.__main__ import GRACE_SECONDS
 
 SLOW_TO_STOP = """
@@ -25,8 +25,8 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bi
 def test_a_service_that_finishes_its_requests_is_waited_for(state: Path) -> None:
     assert STOP_SECONDS > GRACE_SECONDS
     port = pick_port("127.0.0.1", 0)
-    command = [sys.executable, "-c", SLOW_TO_STOP, str(port)]
-    with running(command, f"http://127.0.0.1:{port}/", name="patient") as process:
+    line = [sys.executable, "-c", SLOW_TO_STOP, str(port)]
+    with running(line, f"http://127.0.0.1:{port}/", name="patient") as process:
         assert process.poll() is None
         assert not free_port("127.0.0.1", port)
         assert pick_port("127.0.0.1", port) != port
@@ -36,9 +36,14 @@ def test_a_service_that_finishes_its_requests_is_waited_for(state: Path) -> None
 
 
 def test_one_that_dies_at_its_start_is_told_with_its_last_line(state: Path) -> None:
-    command = [sys.executable, "-c", "raise SystemExit('no model is champion')"]
+    line = [sys.executable, "-c", "raise SystemExit('no model is champion')"]
     with (
         pytest.raises(GatecastError, match=r"no model is champion \(log: .*dead\.log\)"),
-        running(command, "http://127.0.0.1:1/", name="dead"),
+        running(line, "http://127.0.0.1:1/", name="dead"),
     ):
         raise AssertionError("it is not up")
+
+
+def test_what_is_left_out_on_the_command_line_is_left_to_the_services_variables() -> None:
+    assert command(["a", "b"])[1:] == ["-m", "serving", "--model", "a", "--model", "b"]
+    assert command(["a"], port=0, workers=2)[5:] == ["--port", "0", "--workers", "2"]
