@@ -87,7 +87,7 @@ class TrackingConfig(Settings):
 
 
 class ForecastConfig(Settings):
-    """The batch forecast written after a promotion, and by `gatecast forecast`."""
+    """The batch forecast written by `gatecast forecast`, and after training if there is an output."""
 
     output: str | None = Field(None, description=".parquet or .csv file, or a database URL")
     table: str = "forecasts"
