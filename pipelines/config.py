@@ -87,7 +87,7 @@ class TrackingConfig(Settings):
 
 
 class ForecastConfig(Settings):
-    """The batch forecast written by `gatecast forecast`, and after training if there is an output."""
+    """The batch forecast of `gatecast forecast`, and after training where an output is set."""
 
     output: str | None = Field(None, description=".parquet or .csv file, or a database URL")
     table: str = "forecasts"
