@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from forecasting.errors import ConfigError
@@ -172,4 +173,9 @@ def test_memory_is_released_once_after_a_burst(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_releasing_memory_harms_nobody() -> None:
+    kept = pa.array(range(100_000))
+    pool = pa.default_memory_pool()
+    held = pool.bytes_allocated()
     memory.release()
+    assert pool.bytes_allocated() == held
+    assert kept.sum().as_py() == 99_999 * 50_000
