@@ -4,7 +4,7 @@
 
 FROM python:3.11.14-slim-bookworm AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG EXTRAS=demo,postgres,schedule,tune
+ARG EXTRAS=demo,postgres,schedule,traces,tune
 WORKDIR /src
 RUN python -m venv /opt/gatecast
 ENV PATH=/opt/gatecast/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -238,6 +238,7 @@ def settings(kind: str, members: int, steps: int | None, seed: int) -> Forecaste
             "max_steps": steps or plan.steps, "batch_size": 64, "epoch_steps": 250, "seed": seed,
             "loss": {"pinball": 1.0, "mae": MEDIAN, "smape": SHARES}, "members": members,
             "cell_mix": ("gru", "lstm"), "validation": "none", "threads": 1, "ema": 0.995,
+            "weight_decay": 1e-4, "noise": 0.0,
         },
         calibrate=False,
     )  # fmt: skip
