@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name, raising=False)
         patch.setenv(HOME_VARIABLE, str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def same_chance() -> None:
+    """The same draws in every run, whatever ran before; what needs no torch does not load it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
