@@ -221,7 +221,7 @@ def report(found: Found, spent: Mapping[str, Mapping[str, float]]) -> str:
     for stage in STAGES:
         lines.append(f"| {stage} | {' | '.join(f'{s[stage]:.3f}' for s in spent.values())} |")
     sums = [f"{sum(s.values()):.3f}" for s in spent.values()]
-    lines.append(f"| **a caller waits** | {' | '.join(sums)} |")
+    lines.append(f"| **together** | {' | '.join(sums)} |")
     packages = ("bentoml", "mlflow", "onnxruntime", "uvicorn", "numpy")
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in packages)
     lines += ["", f"{machine()}; Python {platform.python_version()}, {versions}."]
