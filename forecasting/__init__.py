@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from forecasting.backtest import Backtest, backtest
     from forecasting.config import ForecasterConfig
+    from forecasting.forecast import Forecast
     from forecasting.forecaster import Forecaster
-    from forecasting.inference import Forecast, Predictor
+    from forecasting.inference import Predictor
     from forecasting.panel import Panel
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
 
 _HOMES = {
     "Backtest": "backtest",
-    "Forecast": "inference",
+    "Forecast": "forecast",
     "Forecaster": "forecaster",
     "ForecasterConfig": "config",
     "Panel": "panel",

@@ -16,7 +16,7 @@ import pandas as pd
 from forecasting import metrics
 from forecasting.distributions import Interpolation
 from forecasting.errors import DataError
-from forecasting.inference import Array, Forecast
+from forecasting.forecast import Array, Forecast
 from forecasting.panel import Panel, public_stamps
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)

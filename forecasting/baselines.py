@@ -23,7 +23,7 @@ from forecasting.errors import DataError, SeriesProblem
 from forecasting.panel import Panel
 
 if TYPE_CHECKING:
-    from forecasting.inference import Forecast
+    from forecasting.forecast import Forecast
 
 Array = npt.NDArray[Any]
 Float = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class Reference:
 
     def of(self, panel: Panel, levels: Sequence[float]) -> Forecast:
         """As the `Forecast` of a panel; series without a forecast become problems."""
-        from forecasting.inference import Forecast
+        from forecasting.forecast import Forecast
 
         known = np.isfinite(self.mean).all(axis=1)
         problems = [

@@ -7,7 +7,7 @@ it torch. Both are stateless per call and safe under any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ from forecasting.calendar import Frequency
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.distributions import Interpolation, mean_weights, quantiles_of, rearrange
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.forecast import Forecast
 from forecasting.geometry import Geometry
-from forecasting.panel import Panel, public_stamps
+from forecasting.panel import Panel
 from forecasting.smoothing import theta
 
 if TYPE_CHECKING:
@@ -35,51 +36,10 @@ Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
 # Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
 EXPONENTIAL = ("log", "log1p", "asinh")
 ENOUGH_TO_BOUND = 8
+# Said of a series whose values are beyond float's range.
+BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
 # Series per run: large enough to fill the cores, small enough to stay in cache.
 CHUNK = 1024
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """Forecasts of N series over h steps.
-
-    Attributes
-    ----------
-    ids : [N]. start : [N] stamp of the first forecast step. freq, tz : of the panel.
-    mean : [N, h] float64, mean of the predictive distribution.
-    quantiles : [N, h, Q] float64, rising along Q. levels : the Q levels.
-    problems : series that could not be forecast; they are not among ``ids``.
-    unseen : per series id, the static or categorical columns whose value training never saw.
-    """
-
-    ids: Array
-    start: Array
-    freq: Frequency
-    tz: str | None
-    mean: Array
-    quantiles: Array
-    levels: tuple[float, ...]
-    problems: list[SeriesProblem] = field(default_factory=list)
-
-    def stamps(self) -> Array:
-        """[N, h] stamps of the forecast steps."""
-        return self.freq.stamps(self.start, 0, self.mean.shape[1])
-
-    def to_frame(self) -> pd.DataFrame:
-        """Long table ``unique_id, ds, mean, q<level>…``, one row per series and step."""
-        import pandas as pd
-
-        steps = self.mean.shape[1]
-        frame = pd.DataFrame(
-            {
-                "unique_id": np.repeat(self.ids, steps),
-                "ds": public_stamps(self.stamps().ravel(), self),
-                "mean": self.mean.ravel(),
-            }
-        )
-        for k, level in enumerate(self.levels):
-            frame[f"q{level:g}"] = self.quantiles[:, :, k].ravel()
-        return frame
 
 
 class Engine:
@@ -152,7 +112,9 @@ class Engine:
             problems=problems,
         )
         finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
-        return found if finite.all() else _without(found, np.flatnonzero(~finite))
+        if finite.all():
+            return found
+        return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
 
     def predict(
         self,
@@ -382,28 +344,6 @@ def _onnx_runner(path: Path, threads: int) -> Runner:
         return params, level, scale
 
     return run
-
-
-def _without(forecast: Forecast, lost: Array) -> Forecast:
-    """The forecast without the series that values beyond float's range made unforecastable."""
-    beyond = [
-        SeriesProblem(
-            str(forecast.ids[i]),
-            "not_finite",
-            "its forecast is no finite number; look for extreme values in y or in its covariates",
-            {"column": "y"},
-        )
-        for i in lost
-    ]
-    kept = np.setdiff1d(np.arange(len(forecast.ids)), lost)
-    return replace(
-        forecast,
-        ids=forecast.ids[kept],
-        start=forecast.start[kept],
-        mean=forecast.mean[kept],
-        quantiles=forecast.quantiles[kept],
-        problems=[*forecast.problems, *beyond],
-    )
 
 
 def _bounded(values: Array, y: Array, mask: Array) -> Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,10 +16,30 @@ from forecasting.geometry import Geometry
 from forecasting.metrics import mase_scale
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
-from forecasting.starting.choice import BLENDS
 
-# Shares of the Theta forecast are chosen from so many forecasts on.
+# Shares of the Theta forecast that validation chooses from, from so many forecasts on.
+BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 ENOUGH_TO_BLEND = 30
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """What networks forecast from a held-back origin, and what came.
+
+    Attributes
+    ----------
+    known : the n series up to the origin. actual : [n, H], NaN where unknown.
+    alone, theta : [n, H] medians of the networks and of Theta, in transformed units.
+    """
+
+    known: Panel
+    actual: np.ndarray
+    alone: np.ndarray
+    theta: np.ndarray
+
+    def point(self, share: float, transform: str) -> np.ndarray:
+        """[n, H] medians with a share of Theta, in the panel's units."""
+        return transforms.inverse((1.0 - share) * self.alone + share * self.theta, transform)
 
 
 def validation_rows(panel: Panel, config: ForecasterConfig) -> int:
@@ -46,35 +68,34 @@ def judge(
     networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
 ) -> tuple[dict[str, float], np.ndarray | None]:
     """Swing of the members' scores (MASE of the median) and the conformal correction."""
-    levels = config.model.quantile_levels
-    scores = np.zeros(len(networks) + 1)
-    errors = []
-    for index, group in enumerate([*([n] for n in networks), networks]):
+    levels, transform = config.model.quantile_levels, config.model.transform or "identity"
+    # A network alone is the whole ensemble.
+    groups = [[n] for n in networks] if len(networks) > 1 else []
+    scores, errors = [], []
+    for group in [*groups, networks]:
         engine = Forecaster(config=config, schema=panel.schema, networks=group)
         found = []
         for back in backs:
             known = panel.truncate(back, config.horizon)
             values, spread = engine.scaled_quantiles(known)
             actual = actuals(panel, back, config.horizon)
-            t = transforms.forward(actual, config.model.transform or "identity")
-            if index == len(networks):
+            if group is networks:
+                t = transforms.forward(actual, transform)
                 scaled_errors = (t[..., None] - values) / spread[:, None, None]
                 errors.append(np.where(_has_spread(known, config), scaled_errors, np.nan))
-            point = transforms.inverse(
-                values[..., len(levels) // 2], config.model.transform or "identity"
-            )
+            point = transforms.inverse(values[..., len(levels) // 2], transform)
             scale = mase_scale(known.y, known.offsets, config.season or 1)
             with np.errstate(invalid="ignore", divide="ignore"):
                 scaled = np.abs(actual - point) / scale[:, None]
             found.append(scaled[np.isfinite(scaled)])
-        scores[index] = float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan
-    members, swing = scores[:-1], {}
+        scores.append(float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan)
+    members, swing = scores[: len(networks)], {}
     if np.isfinite(scores).all():
         swing = {
             "min": float(np.min(members)),
             "median": float(np.median(members)),
             "max": float(np.max(members)),
-            "ensemble": float(scores[-1]),
+            "ensemble": scores[-1],
         }
     correction = None
     if config.calibrate:
@@ -91,32 +112,45 @@ def blended(
     Scored by MASE and, where every value is positive, by sMAPE too, each relative to no blend.
     """
     transform = config.model.transform or "identity"
-    middle = len(config.model.quantile_levels) // 2
-    weights = np.array(BLENDS)
-    scaled = np.zeros((len(backs), len(weights)))
-    relative = np.zeros((len(backs), len(weights)))
+    scaled = np.zeros((len(backs), len(BLENDS)))
+    relative = np.zeros((len(backs), len(BLENDS)))
     positive = bool(np.nanmin(panel.y) > 0.0)
-    for index, back in enumerate(backs):
-        known = panel.truncate(back, config.horizon)
-        actual = actuals(panel, back, config.horizon)
-        scale = mase_scale(known.y, known.offsets, config.season or 1)
-        ends = []
-        for blend in (0.0, 1.0):
-            settings = config.replace(model={"blend": blend})
-            engine = Forecaster(config=settings, schema=panel.schema, networks=networks)
-            ends.append(engine.scaled_quantiles(known)[0][..., middle])
-        for j, weight in enumerate(weights):
-            point = transforms.inverse((1.0 - weight) * ends[0] + weight * ends[1], transform)
+    for index, held in enumerate(held_back_forecasts(networks, panel, config, backs)):
+        scale = mase_scale(held.known.y, held.known.offsets, config.season or 1)
+        for j, share in enumerate(BLENDS):
+            point = held.point(share, transform)
             with np.errstate(invalid="ignore", divide="ignore"):
-                error = np.abs(actual - point) / scale[:, None]
-                share = np.abs(actual - point) / (np.abs(actual) + np.abs(point))
+                off = np.abs(held.actual - point)
+                error = off / scale[:, None]
+                ratio = off / (np.abs(held.actual) + np.abs(point))
             scaled[index, j] = error[np.isfinite(error)].mean() if np.isfinite(error).any() else 0.0
-            relative[index, j] = np.nanmean(share) if positive else 0.0
+            relative[index, j] = np.nanmean(ratio) if positive else 0.0
     total = scaled.mean(0) / max(scaled.mean(0)[0], 1e-12)
     if positive:
         total = total + relative.mean(0) / max(relative.mean(0)[0], 1e-12)
-    asked = float(weights[total.argmin()])
-    return config.replace(model={"blend": round((asked + (config.model.blend or 0.0)) / 2.0, 3)})
+    return config.replace(model={"blend": halfway(config, BLENDS[int(total.argmin())])})
+
+
+def halfway(config: ForecasterConfig, asked: float) -> float:
+    """The share of Theta between the rule's and what held-back origins ask for: they are few."""
+    return round((asked + (config.model.blend or 0.0)) / 2.0, 3)
+
+
+def held_back_forecasts(
+    networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: Sequence[int]
+) -> list[HeldBack]:
+    """Forecasts from each origin, so many rows before the series' ends, without and by Theta."""
+    middle = len(config.model.quantile_levels) // 2
+    found = []
+    for back in backs:
+        known = panel.truncate(back, config.horizon)
+        medians = []
+        for share in (0.0, 1.0):
+            settings = config.replace(model={"blend": share})
+            engine = Forecaster(config=settings, schema=panel.schema, networks=networks)
+            medians.append(engine.scaled_quantiles(known)[0][..., middle])
+        found.append(HeldBack(known, actuals(panel, back, config.horizon), *medians))
+    return found
 
 
 def _has_spread(known: Panel, config: ForecasterConfig) -> np.ndarray:

@@ -19,7 +19,7 @@ from forecasting.errors import GatecastError
 from forecasting.panel import Panel
 
 if TYPE_CHECKING:
-    from forecasting.inference import Forecast
+    from forecasting.forecast import Forecast
 
 Array = npt.NDArray[Any]
 

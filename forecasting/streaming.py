@@ -34,8 +34,9 @@ from torch import Tensor
 
 from forecasting.assemble import assemble, takes_unit
 from forecasting.errors import ConfigError, DataError
+from forecasting.forecast import Forecast
 from forecasting.geometry import Geometry
-from forecasting.inference import Array, Engine, Forecast
+from forecasting.inference import Array, Engine
 from forecasting.networks.decoders import StateDecoder
 from forecasting.networks.forecaster import Batch, ForecastNetwork, Output
 from forecasting.networks.recurrent import States

@@ -59,14 +59,19 @@ def fit(
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     start = started(asked, config, panel)
+    history, record = _recorder(on_epoch)
     with _threads(config):
-        if start is not None:
-            return _fit_started(panel, config, start, callbacks, on_epoch, where, open_blend)
-        return _fit(panel, config, callbacks, on_epoch, where, open_blend)
+        if start is None:
+            return _fit_from_nothing(
+                panel, config, callbacks, history, record, where, open_blend=open_blend
+            )
+        return _fit_started(
+            panel, config, start, callbacks, history, record, where, open_blend=open_blend
+        )
 
 
 def refit(
-    judged: Forecaster,
+    trained: Forecaster,
     panel: Panel,
     *,
     backs: Sequence[int],
@@ -79,24 +84,24 @@ def refit(
 
     Parameters
     ----------
-    judged : trained on the panel's rows up to the earliest of the origins in `backs`.
+    trained : on the panel's rows up to the earliest of the origins in `backs`.
     backs : origins it has not seen beyond, as rows before each series' end. Its errors there
         give the swing of the members and the correction of the quantiles.
     steps : training steps of each member; default: what the settings say.
 
     Returns
     -------
-    Forecaster : with the settings of `judged`, and weights that know every row.
+    Forecaster : with the settings of `trained`, and weights that know every row.
     """
     where = pick_device(device)
-    config = judged.config
+    config = trained.config
     history, record = _recorder(on_epoch)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     with _threads(config):
-        known = replace(panel, schema=judged.schema)
-        swing, correction = judge(judged.networks, known, config, list(backs))
+        known = replace(panel, schema=trained.schema)
+        swing, correction = judge(trained.networks, known, config, list(backs))
         panel = replace(panel, schema=fitted_schema(panel))
-        networks = judged.networks
+        networks = trained.networks
         if config.training.start != "shipped":
             networks, _ = train_members(
                 panel, _shorter(config), callbacks, record, where, steps=steps, phase="final",
@@ -142,32 +147,21 @@ def _recorder(on_epoch: OnEpoch | None) -> tuple[list[dict[str, Any]], OnEpoch]:
     return history, record
 
 
-def _fit(
-    panel: Panel,
-    config: ForecasterConfig,
-    callbacks: Sequence[pl.Callback],
-    on_epoch: OnEpoch | None,
-    where: torch.device,
-    open_blend: bool,
-) -> Forecaster:
-    history, record = _recorder(on_epoch)
-    return _fit_recorded(panel, config, callbacks, history, record, where, open_blend)
-
-
 def _fit_started(
     panel: Panel,
     config: ForecasterConfig,
     start: ForecasterConfig,
     callbacks: Sequence[pl.Callback],
-    on_epoch: OnEpoch | None,
+    history: list[dict[str, Any]],
+    record: OnEpoch,
     where: torch.device,
+    *,
     open_blend: bool,
 ) -> Forecaster:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
     ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
     """
-    history, record = _recorder(on_epoch)
     only = start.training.start
     own = validation_rows(panel, config)
     held = own or held_back(panel, start)
@@ -198,9 +192,9 @@ def _fit_started(
     chosen = best(found)
     scores = {f"start_{each.name}": each.mase for each in found}
     if chosen.name == "none":
-        forecaster = _fit_recorded(
-            panel, chosen.config, callbacks, history, record, where, False,
-            trained=chosen.networks,
+        forecaster = _fit_from_nothing(
+            panel, chosen.config, callbacks, history, record, where,
+            open_blend=False, trained=chosen.networks,
         )  # fmt: skip
         forecaster.swing = {**forecaster.swing, **scores}
         return forecaster
@@ -235,13 +229,14 @@ def _beginning(config: ForecasterConfig, schema: Schema) -> list[ForecastNetwork
     return starting.weights(STARTS[config.season or 1], config, schema)
 
 
-def _fit_recorded(
+def _fit_from_nothing(
     panel: Panel,
     config: ForecasterConfig,
     callbacks: Sequence[pl.Callback],
     history: list[dict[str, Any]],
     record: OnEpoch,
     where: torch.device,
+    *,
     open_blend: bool,
     trained: list[ForecastNetwork] | None = None,
 ) -> Forecaster:
@@ -263,13 +258,13 @@ def _fit_recorded(
             config = blended(networks, panel, config, backs)
         swing, correction = judge(networks, panel, config, backs)
     if not held or config.training.validation == "refit":
-        judged, known = networks, panel.schema
+        first_networks, known = networks, panel.schema
         panel = replace(panel, schema=fitted_schema(panel))
         # A single network's forecasts swing with its start. Where little was held back from the
         # judged one, it forecasts along: an ensemble of two at no more training.
         share = held / max(float(np.median(panel.lengths)), 1.0)
         alone = config.training.members == 1 and known == panel.schema
-        kept = judged if alone and share <= KEPT_SHARE else []
+        kept = first_networks if alone and share <= KEPT_SHARE else []
         networks, _ = train_members(
             panel, config, callbacks, record, where, steps=best_steps, phase="final",
             first=len(kept),

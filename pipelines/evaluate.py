@@ -22,7 +22,8 @@ from pipelines.recode import recode
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.inference import Forecast, Predictor
+    from forecasting.forecast import Forecast
+    from forecasting.inference import Predictor
     from forecasting.panel import Panel
 
 Array = npt.NDArray[Any]

@@ -18,7 +18,7 @@ import pandas as pd
 from forecasting.baselines import fill_missing
 from forecasting.calendar import wall_clock
 from forecasting.errors import GatecastError
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 
 Array = npt.NDArray[Any]

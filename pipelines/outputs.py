@@ -30,7 +30,7 @@ from pipelines.ingestion.databases import is_database
 from pipelines.state import home
 
 if TYPE_CHECKING:
-    from forecasting.inference import Forecast
+    from forecasting.forecast import Forecast
 
 KEY = ("model", "version", "unique_id", "cutoff", "step")
 FIXED = ("model", "version", "run_id", "unique_id", "cutoff", "step", "ds", "mean")

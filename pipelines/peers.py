@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting import baselines, statistical
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from pipelines.datasets import Task
 from pipelines.profile import panel_digest

@@ -17,7 +17,7 @@ from forecasting import metrics
 from forecasting.baselines import naive_arrays
 from forecasting.bootstrap import paired_bootstrap
 from forecasting.errors import DataError
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from pipelines.datasets import Task
 

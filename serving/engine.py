@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.inference import Engine, Forecast
+from forecasting.forecast import Forecast
+from forecasting.inference import Engine
 from serving.answers import Answer, Origin
 from serving.api import Query, Spec
 from serving.errors import RequestError

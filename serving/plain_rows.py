@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from forecasting.calendar import Frequency
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from serving.api import Array, Options, Query, Spec
 from serving.columns import NUMBERS
 from serving.stamps import FIRST_YEAR, LAST_YEAR, MAX_STEP

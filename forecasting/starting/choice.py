@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from forecasting import transforms
 from forecasting.config import ForecasterConfig
-from forecasting.forecaster import Forecaster
+from forecasting.judging import BLENDS, halfway, held_back_forecasts
 from forecasting.metrics import mase_scale
+from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
-
-if TYPE_CHECKING:
-    from forecasting.networks import ForecastNetwork
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Shares of the Theta forecast that validation chooses from.
-BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 # What is simpler is kept unless another is better by so many standard errors of the difference.
 SURE = 1.0
 
@@ -69,43 +64,28 @@ def judged(
     *,
     open_blend: bool,
 ) -> Judged:
-    """Score networks trained on rows up to the earliest of ``backs``, at the best blend.
-
-    The share of Theta is moved halfway from the rule's to what the origins ask for: they are few.
-    """
-    from forecasting.judging import actuals
-
-    rule = config.model.blend or 0.0
-    ends: list[tuple[Array, Array, Array, Array]] = []
+    """Score networks trained on rows up to the earliest of ``backs``, at the best blend."""
     transform = config.model.transform or "identity"
-    middle = len(config.model.quantile_levels) // 2
-    for back in backs:
-        known = panel.truncate(back, config.horizon)
-        medians = []
-        for blend in (0.0, 1.0):
-            settings = config.replace(model={"blend": blend})
-            engine = Forecaster(config=settings, schema=panel.schema, networks=networks)
-            medians.append(engine.scaled_quantiles(known)[0][..., middle])
-        actual = actuals(panel, back, config.horizon)
-        ends.append((medians[0], medians[1], actual, _unit(known, config.season or 1)))
+    held = held_back_forecasts(networks, panel, config, backs)
+    units = [_unit(each.known, config.season or 1)[:, None] for each in held]
 
     def errors(blend: float) -> tuple[Array, Array]:
         scaled, share = [], []
-        for alone, theta, actual, unit in ends:
-            point = transforms.inverse((1.0 - blend) * alone + blend * theta, transform)
+        for each, unit in zip(held, units, strict=True):
+            point = each.point(blend, transform)
             with np.errstate(invalid="ignore", divide="ignore"):
-                error = np.abs(actual - point)
-                scaled.append(_row_means(error / unit[:, None]))
-                share.append(_row_means(2.0 * error / (np.abs(actual) + np.abs(point))))
+                error = np.abs(each.actual - point)
+                scaled.append(_row_means(error / unit))
+                share.append(_row_means(2.0 * error / (np.abs(each.actual) + np.abs(point))))
         return np.concatenate(scaled), np.concatenate(share)
 
-    chosen = rule
+    chosen = config.model.blend or 0.0
     if open_blend:
         found = [errors(b) for b in BLENDS]
         first = [max(float(np.nanmean(e)), 1e-12) for e in found[0]]
         total = [sum(float(np.nanmean(e)) / f for e, f in zip(pair, first, strict=True))
                  for pair in found]  # fmt: skip
-        chosen = round((BLENDS[int(np.argmin(total))] + rule) / 2.0, 3)
+        chosen = halfway(config, BLENDS[int(np.argmin(total))])
     scaled, share = errors(chosen)
     return Judged(
         name=name,

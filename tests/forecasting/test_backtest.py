@@ -11,7 +11,7 @@ import pytest
 from forecasting.backtest import Backtest, backtest
 from forecasting.baselines import seasonal_naive
 from forecasting.errors import DataError
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from forecasting.training import fit
 from tests.forecasting.samples import LEVELS, MIXES, make_panel, settings, untrained, with_y

@@ -11,7 +11,7 @@ import pytest
 from forecasting import metrics
 from forecasting.baselines import naive, naive_arrays, seasonal_naive
 from forecasting.errors import DataError, GatecastError, SeriesProblem
-from forecasting.inference import Forecast
+from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from pipelines import benchmark, peers
 from pipelines.benchmark import Report, Row, averaged, configuration, run
