@@ -115,14 +115,17 @@ class Schema(Settings):
 
     @property
     def past(self) -> tuple[Covariate, ...]:
+        """Known up to now only: the columns of ``Panel.past``."""
         return self.role("past")
 
     @property
     def future(self) -> tuple[Covariate, ...]:
+        """Known ahead: the columns of ``Panel.future``."""
         return self.role("future")
 
     @property
     def static(self) -> tuple[Covariate, ...]:
+        """One value per series: the columns of ``Panel.static``."""
         return self.role("static")
 
 

@@ -36,6 +36,7 @@ class LoopCell(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """``x`` [B, T, D] to hidden states [B, T, H] and the final state, [1, B, H] each."""
         if state is None:
             zeros = x.new_zeros(x.shape[0], self.hidden_size)
             now: State = (zeros,) * self.state_size
@@ -54,6 +55,7 @@ class LoopLSTM(LoopCell):
     gates, state_size = 4, 2
 
     def step(self, x: Tensor, state: State) -> State:
+        """``x`` [B, D] and (h, c), [B, H] each, to the next (h, c)."""
         h, c = state
         drive = x @ self.weight_ih_l0.T + self.bias_ih_l0 + h @ self.weight_hh_l0.T
         i, f, g, o = (drive + self.bias_hh_l0).chunk(4, dim=-1)
@@ -67,6 +69,7 @@ class LoopGRU(LoopCell):
     gates, state_size = 3, 1
 
     def step(self, x: Tensor, state: State) -> State:
+        """``x`` [B, D] and (h,), [B, H], to the next (h,)."""
         (h,) = state
         xr, xz, xn = (x @ self.weight_ih_l0.T + self.bias_ih_l0).chunk(3, dim=-1)
         hr, hz, hn = (h @ self.weight_hh_l0.T + self.bias_hh_l0).chunk(3, dim=-1)
@@ -89,9 +92,11 @@ class LayerNormLSTM(LoopLSTM):
         self.norm_cell = nn.LayerNorm(hidden_size)
 
     def step(self, x: Tensor, state: State) -> State:
+        """``x`` [B, D] and (h, c), [B, H] each, to the next (h, c)."""
         return _layer_norm_step(self._drive(x), state[0], state[1], self._weights())
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """As `LoopCell.forward`, the loop scripted where it is traced."""
         zeros = x.new_zeros(x.shape[0], self.hidden_size)
         h, c = (zeros, zeros) if state is None else (state[0][0], state[1][0])
         hidden, h, c = _layer_norm_loop(self._drive(x), h, c, self._weights())

@@ -34,6 +34,7 @@ class DirectDecoder(nn.Module):
         _start_small(self.out)
 
     def forward(self, hidden: Tensor, ahead: Tensor | None) -> Tensor:
+        """``hidden`` [B, O, D], ``ahead`` [B, O, H, F] or None, to raw numbers [B, O, H, raw]."""
         context = self.context(hidden)
         if self.ahead is None or ahead is None:
             flat = self.out(nn.functional.gelu(context))
@@ -66,6 +67,7 @@ class StateDecoder(nn.Module):
     def forward(
         self, states: States, ahead: Tensor | None, context: Tensor | None, batch: int
     ) -> Tensor:
+        """The encoder's ``states``, ``ahead`` [B, H, F], ``context`` [B, C], to [B, H, raw]."""
         token = self.position.expand(batch, -1, -1)
         parts = [ahead] if ahead is not None else []
         if context is not None:

@@ -27,6 +27,7 @@ class FastGRU(nn.GRU):
     def forward(  # type: ignore[override]
         self, x: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
+        """``x`` [B, T, D], ``state`` [1, B, H] or None, to [B, T, H] and the last [1, B, H]."""
         if not self._written_out(x):
             fused: tuple[Tensor, Tensor] = super().forward(x, state)
             return fused

@@ -56,6 +56,7 @@ class CovariateEncoder(nn.Module):
                 self.size += embedding_size
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        """``values`` and ``mask`` (1 where known), both [..., n], to features [..., ``size``]."""
         parts = []
         for j, covariate in enumerate(self.covariates):
             column = values[..., j]

@@ -38,6 +38,7 @@ class Head(nn.Module):
         }[config.head]
 
     def forward(self, raw: Tensor, skip: Tensor) -> Tensor:
+        """``raw`` [..., raw] and ``skip`` [...] to parameters [..., D], as the table above says."""
         if self.kind == "quantiles":
             return self._quantiles(raw, skip)
         if self.kind == "student_t":

@@ -48,6 +48,7 @@ class RecurrentStack(nn.Module):
             initialise(layer, config)
 
     def forward(self, x: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+        """``x`` [B, T, D] to the top layer's hidden states [B, T, H], and every layer's last."""
         final: list[State] = []
         for depth, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             fused_lstm = isinstance(layer, nn.LSTM)
