@@ -271,6 +271,11 @@ class TrainingConfig(Settings):
     cell_mix: tuple[Cell, ...] = Field(
         (), description="cells the members take in turn; empty: all take `model.cell`"
     )
+    linear_mix: tuple[Literal["trained", "solved"], ...] | None = Field(
+        None,
+        description="how the members' linear paths come about, in turn: trained with the rest, or "
+        "solved by least squares first and left so; None: chosen from the data",
+    )
     origins: Literal["all", "last"] = Field(
         "all", description="loss at every origin of a window, or at its last one only"
     )

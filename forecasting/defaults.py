@@ -32,6 +32,8 @@ LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
 # There the noise is large and the same in every window: weights and inputs are held against it,
 # and the squared error has a say in the loss. Elsewhere:
 LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
+# Their linear path is trained in one member and solved by least squares in the next.
+LONG_MIX = ("trained", "solved")
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
@@ -104,6 +106,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
         },
         training={
             "loss": _loss(config, transform, long),
+            **_linear_mix(config, long),
             "max_steps": config.training.max_steps or _steps_of_training(panel, long),
             "batch_size": config.training.batch_size
             or int(np.clip(len(panel), 16, 64)),
@@ -234,6 +237,14 @@ def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any
         return loss.model_dump() | {"mae": loss.mae or 0.0}
     shares = SHARES if transform == "log" else 0.0
     return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}
+
+
+def _linear_mix(config: ForecasterConfig, long: bool) -> dict[str, Any]:
+    """Long histories hold enough to solve the linear path; half of the members have it solved."""
+    if config.training.linear_mix is not None or not long or not config.model.skip:
+        return {"linear_mix": config.training.linear_mix or ()}
+    members = max(config.training.members, len(LONG_MIX))
+    return {"linear_mix": LONG_MIX, "members": members}
 
 
 def _dropout(short: bool, long: bool) -> float:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import TUNED_SHARE
 from forecasting.errors import TrainingError
+from forecasting.linear import solve_linear_path
 from forecasting.module import ForecastModule
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
@@ -123,10 +124,12 @@ def _member_config(config: ForecasterConfig, member: int, steps: int | None) -> 
     )
     cell = settings.cell_mix[member % len(settings.cell_mix)] if settings.cell_mix else (
         config.model.cell)  # fmt: skip
+    mix = settings.linear_mix or ("trained",)
     return config.replace(
         model={"cell": cell},
         training={
             "loss": loss.model_dump(),
+            "linear_mix": mix[member % len(mix) :][:1],
             "seed": settings.seed + member,
             "max_steps": steps or settings.max_steps,
         },
@@ -154,6 +157,9 @@ def _train_one(
         if begin is not None:
             for network in (module.network, module.averaged):
                 network.load_state_dict(begin.state_dict())
+        elif settings.linear_mix == ("solved",):
+            solve_linear_path(module.network, windows, settings.seed)
+            module.averaged.load_state_dict(module.network.state_dict())
         stream = WindowStream(windows, settings.batch_size or 64, epoch, settings.seed)
         epochs = _Epochs(
             windows, member, phase, total, settings.batch_size or 64, record, watch is not None

@@ -1,0 +1,64 @@
+"""The linear path from window to horizon, solved in one go instead of trained."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from forecasting.losses import SPREAD_SHARE
+from forecasting.networks import ForecastNetwork
+from forecasting.windows import Windows, WindowStream
+
+# Origins that the sums are taken over, windows gathered at once, the ridge, a share of the mean
+# square of the inputs, and origins needed per input.
+ORIGINS, WINDOWS_AT_ONCE, RIDGE, ENOUGH = 20_000, 64, 0.01, 4
+
+
+@torch.no_grad()
+def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> bool:
+    """Set ``network.skip`` to the ridge regression of the horizon on the window, and freeze it.
+
+    The recurrent part then learns what no linear forecast gives. Inputs and targets are scaled by
+    what each origin knew, and weigh as in the training loss. Origins with holes in their horizon
+    are left out.
+
+    Parameters
+    ----------
+    windows : those the network will be trained on. seed : of their draw.
+
+    Returns
+    -------
+    Whether it was done: False where there are too few whole origins, and the path is as it was.
+    """
+    if network.skip is None:
+        return False
+    geometry = network.geometry
+    steps, inputs = network.skip.weight.shape
+    gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64, device=windows.device)
+    cross = torch.zeros(inputs + 1, steps, dtype=torch.float64, device=windows.device)
+    seen = 0
+    batches = math.ceil(ORIGINS / (WINDOWS_AT_ONCE * geometry.steps))
+    for batch in WindowStream(windows, WINDOWS_AT_ONCE, batches, seed):
+        rows = geometry.rows
+        history = {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
+        _, shown, scale = network.features(history)
+        ends = torch.arange(shown.shape[1], device=shown.device) * geometry.segment
+        ahead = ends[:, None] + geometry.reach + torch.arange(steps, device=shown.device)
+        whole = batch["mask"][:, ahead].all(dim=-1) & (batch["valid"][:, : shown.shape[1]] > 0)
+        target = ((batch["y"][:, ahead] - scale.level) / scale.spread)[whole].double()
+        floor = SPREAD_SHARE * batch["loss_unit"][:, None, None]
+        weight = (scale.spread / torch.maximum(scale.spread, floor))[whole].double()
+        x = torch.cat([shown[whole].double(), torch.ones_like(weight)], dim=1)
+        gram += (weight * x).T @ x
+        cross += (weight * x).T @ target
+        seen += len(x)
+    # The same origin may have been drawn more than once.
+    if min(seen, int(windows.length.sum())) < ENOUGH * inputs:
+        return False
+    gram += RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device)
+    solved = torch.linalg.solve(gram, cross).float()
+    network.skip.weight.copy_(solved[:-1].T)
+    network.skip.bias.copy_(solved[-1])
+    network.skip.requires_grad_(False)
+    return True

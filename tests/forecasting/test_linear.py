@@ -1,0 +1,116 @@
+"""The solved linear path: the ridge regression of what follows on what was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting import linear
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.defaults import LONG_HISTORY, resolve
+from forecasting.networks import ForecastNetwork
+from forecasting.panel import Panel
+from forecasting.training import fit
+from forecasting.windows import Windows, WindowStream
+from tests.forecasting.samples import make_panel, settings, with_y
+
+CPU = torch.device("cpu")
+
+
+def _solved(panel: Panel, config: ForecasterConfig) -> tuple[ForecastNetwork, bool]:
+    windows = Windows(panel, config, CPU)
+    network = ForecastNetwork(config, Schema(), windows.calendar)
+    return network, linear.solve_linear_path(network, windows, seed=0)
+
+
+@pytest.mark.parametrize(
+    "model", [{}, {"spread": "none"}, {"level": "last"}, {"segment": 2, "lags": (6,)}]
+)
+def test_it_is_the_ridge_regression_over_cut_out_windows(
+    model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "ORIGINS", 800)
+    panel, config = make_panel([120, 90], missing=0.02), settings(model=model)
+    network, done = _solved(panel, config)
+    assert done
+    assert network.skip is not None
+    windows, geometry = Windows(panel, config, CPU), network.geometry
+    batches = -(-800 // (linear.WINDOWS_AT_ONCE * geometry.steps))
+    x, target, weight = [], [], []
+    for batch in WindowStream(windows, linear.WINDOWS_AT_ONCE, batches, 0):
+        history = {k: v[:, : geometry.rows] if k in ("y", "mask") else v for k, v in batch.items()}
+        _, shown, scale = network.features(history)
+        for row in range(len(shown)):
+            for step in range(geometry.steps):
+                end = geometry.reach + step * geometry.segment
+                ahead = slice(end, end + geometry.horizon)
+                if not batch["mask"][row, ahead].all() or not batch["valid"][row, step]:
+                    continue
+                level, spread = float(scale.level[row, step, 0]), float(scale.spread[row, step, 0])
+                x.append([*shown[row, step].tolist(), 1.0])
+                target.append(((batch["y"][row, ahead] - level) / spread).tolist())
+                weight.append(spread / max(spread, 0.2 * float(batch["loss_unit"][row])))
+    inputs, wanted, root = np.array(x), np.array(target), np.sqrt(weight)[:, None]
+    penalty = linear.RIDGE * np.square(root * inputs).sum() / inputs.shape[1]
+    stacked = np.vstack([root * inputs, np.sqrt(penalty) * np.eye(inputs.shape[1])])
+    zeros = np.zeros((inputs.shape[1], wanted.shape[1]))
+    expected = np.linalg.lstsq(stacked, np.vstack([root * wanted, zeros]), rcond=None)[0]
+    np.testing.assert_allclose(network.skip.weight.numpy().T, expected[:-1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(network.skip.bias.numpy(), expected[-1], rtol=1e-3, atol=1e-4)
+
+
+def test_training_leaves_it_as_it_was_solved() -> None:
+    panel = make_panel([120, 90])
+    config = settings(training={"linear_mix": ("solved",), "max_steps": 6, "weight_decay": 0.1})
+    solved, done = _solved(panel, config)
+    assert done
+    trained = fit(panel, config, device="cpu").networks[0]
+    assert solved.skip is not None
+    assert trained.skip is not None
+    torch.testing.assert_close(trained.skip.weight, solved.skip.weight)
+    torch.testing.assert_close(trained.skip.bias, solved.skip.bias)
+
+
+def test_members_take_their_linear_paths_in_turn() -> None:
+    panel = make_panel([120, 90])
+    config = settings(training={"linear_mix": ("trained", "solved"), "members": 2})
+    both = fit(panel, config, device="cpu").networks
+    alone = fit(panel, settings(training={"members": 1}), device="cpu").networks[0]
+    again = fit(
+        panel, settings(training={"linear_mix": ("solved",), "seed": 1}), device="cpu"
+    ).networks[0]
+    for found, expected in zip(both, (alone, again), strict=True):
+        for value, wanted in zip(
+            found.state_dict().values(), expected.state_dict().values(), strict=True
+        ):
+            torch.testing.assert_close(value, wanted)
+
+
+@pytest.mark.parametrize("holes", ["short", "every second value"])
+def test_too_few_whole_horizons_leave_the_path_to_training(holes: str) -> None:
+    panel = make_panel([9, 8])
+    if holes != "short":
+        panel = make_panel([120, 90])
+        panel = with_y(panel, np.where(np.arange(panel.rows) % 2, panel.y, np.nan))
+    config = settings()
+    network, done = _solved(panel, config)
+    fresh = ForecastNetwork(config, Schema(), Windows(panel, config, CPU).calendar)
+    assert not done
+    assert network.skip is not None
+    assert fresh.skip is not None
+    assert network.skip.weight.requires_grad
+    torch.testing.assert_close(network.skip.weight, fresh.skip.weight)
+
+
+def test_long_histories_have_it_solved_in_every_second_member() -> None:
+    long, short = make_panel([LONG_HISTORY] * 2, freq="h"), make_panel([400] * 2, freq="h")
+    asked = ForecasterConfig(horizon=24)
+    chosen = resolve(asked, long).training
+    assert (chosen.members, chosen.linear_mix) == (2, ("trained", "solved"))
+    assert resolve(asked, short).training.linear_mix == ()
+    assert resolve(asked.replace(model={"skip": False}), long).training.members == 1
+    own = asked.replace(training={"linear_mix": ("solved",)})
+    assert resolve(own, long).training.linear_mix == ("solved",)
