@@ -98,6 +98,7 @@ def run(
     within: bool = False,
     cache: Path | None = CACHE,
     device: str = "auto",
+    jobs: int | None = None,
     on_row: Callable[[Row], None] | None = None,
     say: Say = lambda _: None,
 ) -> Report:
@@ -111,6 +112,7 @@ def run(
     root : the data folder; None takes ``$GATECAST_DATA``.
     within : score inside the histories instead (`pipelines.datasets.inside`), to choose settings.
     cache : where peers' scores are kept; None computes them anew.
+    jobs : processes of the statistical peers; None: one per core.
     on_row : called with each row as it is ready. say : called with one line per step.
 
     Raises
@@ -121,6 +123,7 @@ def run(
         if model not in MODELS:
             raise DataError(f"no model is called {model!r}; known: {', '.join(MODELS)}")
     rows: list[Row] = []
+    jobs = jobs or cores()
 
     def record(row: Row) -> None:
         rows.append(row)
@@ -131,7 +134,9 @@ def run(
         tasks = [inside(t) if within else t for t in load(name, root=root)]
         of_set: list[Row] = []
         for task in tasks:
-            for row in _run_task(task, models, peer_names, settings or {}, cache, device, say):
+            for row in _run_task(
+                task, models, peer_names, settings or {}, cache, device, jobs, say
+            ):
                 of_set.append(row)
                 record(row)
         if len(tasks) > 1:
@@ -208,6 +213,7 @@ def _run_task(
     settings: Mapping[str, Any],
     cache: Path | None,
     device: str,
+    jobs: int,
     say: Say,
 ) -> list[Row]:
     asked = [p for p in peers.peers_of(task) if peer_names is None or p in peer_names]
@@ -219,7 +225,7 @@ def _run_task(
             say(f"{task.name}: {peer} is left out, its package is not installed")
             continue
         say(f"{task.name}: {peer}")
-        result = peers.peer_scores(task, peer, cache=cache, jobs=cores())
+        result = peers.peer_scores(task, peer, cache=cache, jobs=jobs)
         tables[peer] = result.scores
         same = len(result.scores) == len(tables[peers.NAIVE2])
         scores = summary(result.scores, tables[peers.NAIVE2] if same else None)

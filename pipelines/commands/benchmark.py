@@ -27,6 +27,9 @@ def benchmark(
     fresh: bool = typer.Option(False, "--fresh", help="Score the peers anew."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     report: Path = typer.Option(None, help="Write all results so far into this page."),
+    jobs: int = typer.Option(
+        0, min=0, help="Sets scored at once, each on one thread; default: one per core."
+    ),
 ) -> None:
     """Score the forecasters on public data, beside peers of the same run and published figures.
 
@@ -39,7 +42,8 @@ def benchmark(
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from forecasting.errors import ConfigError, GatecastError
-    from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, run
+    from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, cores, run
+    from pipelines.benchmark_jobs import run_apart
     from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
     from pipelines.config import override
     from pipelines.datasets import expand, registry
@@ -47,24 +51,41 @@ def benchmark(
     console = Console()
     if not sets and report is None:
         raise ConfigError(f"name one or more sets, or all: {', '.join(registry())}")
-    if sets:
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task("reading the data", total=None)
+    names = expand(sets or [])
+    at_once = min(jobs or cores(), len(names))
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("reading the data", total=None)
+        if at_once > 1:
+            left = dict.fromkeys(names)
+
+            def finished(name: str, printed: str) -> None:
+                del left[name]
+                progress.update(task, description=f"to be scored: {', '.join(left)}")
+                print(printed.rstrip(), flush=True)
+
+            progress.update(task, description=f"to be scored: {', '.join(left)}")
+            given = ["--models", models, "--device", device, "--set", "training.threads=1"]
+            given += [] if peers is None else ["--peers", peers]
+            given += [part for change in changes or () for part in ("--set", change)]
+            given += [flag for flag, on in (("--inside", inside), ("--fresh", fresh)) if on]
+            run_apart(names, given, at_once, finished)
+        elif names:
             result = run(
-                expand(sets),
+                names,
                 models=[m.strip() for m in models.split(",") if m.strip()] or tuple(MODELS),
                 peer_names=None if peers is None else [p.strip() for p in peers.split(",")],
                 settings=override({}, changes or ()),
                 within=inside,
                 cache=None if fresh else CACHE,
                 device=device,
+                jobs=jobs or None,
                 say=lambda line: progress.update(task, description=line),
             )
-        for table in terminal_tables(result):
-            console.print(table)
-        console.print(f"{result.machine}; {result.versions}", style="dim")
-        console.print(f"written to {result.save(RESULTS)}")
+            for table in terminal_tables(result):
+                console.print(table)
+            console.print(f"{result.machine}; {result.versions}", style="dim")
+            console.print(f"written to {result.save(RESULTS)}")
     if report is not None:
         found = [Report.read(path) for path in sorted(RESULTS.glob("*.json"))]
         if not found:

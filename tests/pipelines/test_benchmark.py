@@ -15,6 +15,7 @@ from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from pipelines import benchmark, peers
 from pipelines.benchmark import Report, Row, averaged, configuration, run
+from pipelines.benchmark_jobs import run_apart
 from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
 from pipelines.datasets import PublicSet, Task
 from pipelines.task_scores import LEVELS, difference, score_task, summary
@@ -244,3 +245,20 @@ def test_when_a_package_is_absent_then_the_peer_is_left_out(
 
     with pytest.raises(GatecastError, match=r"gatecast\[benchmark\]"):
         fit_lightgbm(make_task(future=True).train, 6, 12)
+
+
+def test_sets_apart_are_each_scored_and_a_failed_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: dict[str, str] = {}
+    quick = ["training.max_steps=2", "training.validation=none", "model.hidden_size=4"]
+    options = ["--models", "GRU", "--peers", "Naive2", "--inside"]
+    options += [part for setting in quick for part in ("--set", setting)]
+    with pytest.raises(GatecastError, match=r"1 of 2 sets failed; no_such_set: .*no data set"):
+        run_apart(["m3_monthly", "no_such_set"], options, 2, said.__setitem__)
+    assert set(said) == {"m3_monthly", "no_such_set"}
+    (path,) = (tmp_path / benchmark.RESULTS).glob("*.json")
+    (ours,) = (row for row in Report.read(path).rows if row.kind == "ours")
+    assert ours.task == "m3_monthly, inside the history"
+    assert ours.config["training"]["max_steps"] == 2
