@@ -274,7 +274,7 @@ class TrainingConfig(Settings):
     linear_mix: tuple[Literal["trained", "solved"], ...] | None = Field(
         None,
         description="how the members' linear paths come about, in turn: trained with the rest, or "
-        "solved by least squares first and left so; None: chosen from the data",
+        "solved by ridge regression as all there is to the median; None: chosen from the data",
     )
     origins: Literal["all", "last"] = Field(
         "all", description="loss at every origin of a window, or at its last one only"

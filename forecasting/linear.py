@@ -1,4 +1,4 @@
-"""The linear path from window to horizon, solved in one go instead of trained."""
+"""Members whose median is linear in the window: solved in one go, only the spread is trained."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from forecasting.windows import Windows, WindowStream
 
 # Origins that the sums are taken over, windows gathered at once, the ridge, a share of the mean
 # square of the inputs, and origins needed per input.
-ORIGINS, WINDOWS_AT_ONCE, RIDGE, ENOUGH = 20_000, 64, 0.01, 4
+ORIGINS, WINDOWS_AT_ONCE, RIDGE, ENOUGH = 20_000, 64, 1.0, 4
 
 
 @torch.no_grad()
 def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> bool:
-    """Set ``network.skip`` to the ridge regression of the horizon on the window, and freeze it.
+    """Set ``network.skip`` to the ridge regression of the horizon on the window, and keep it so.
 
-    The recurrent part then learns what no linear forecast gives. Inputs and targets are scaled by
-    what each origin knew, and weigh as in the training loss. Origins with holes in their horizon
-    are left out.
+    The recurrent part is left the spread about it: its share of the median is nothing, and stays
+    so in training. Inputs and targets are scaled by what each origin knew, and weigh as in the
+    training loss. Origins with holes in their horizon are left out.
 
     Parameters
     ----------
@@ -33,6 +33,7 @@ def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> 
     """
     if network.skip is None:
         return False
+    network.to(windows.device)
     geometry = network.geometry
     steps, inputs = network.skip.weight.shape
     gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64, device=windows.device)
@@ -61,4 +62,15 @@ def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> 
     network.skip.weight.copy_(solved[:-1].T)
     network.skip.bias.copy_(solved[-1])
     network.skip.requires_grad_(False)
+    _silence(network)
     return True
+
+
+def _silence(network: ForecastNetwork) -> None:
+    """The decoder's numbers for the median, or the location, are 0 and get no gradient."""
+    out, numbers = network.decoder.out, network.head.size
+    at = numbers // 2 if network.head.kind == "quantiles" else 0
+    heard = (torch.arange(out.out_features, device=out.weight.device) % numbers != at).float()
+    for parameter, kept in ((out.weight, heard[:, None]), (out.bias, heard)):
+        parameter.mul_(kept)
+        parameter.register_hook(kept.mul)  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ the test part is looked at once, to score.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -22,6 +23,7 @@ import pandas as pd
 
 from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
+from forecasting.panel import Panel
 from pipelines import peers
 from pipelines.datasets import PublicSet, Task, inside, load
 from pipelines.task_scores import LEVELS, difference, score_task, summary
@@ -251,6 +253,19 @@ def configuration(task: Task, model: str, settings: Mapping[str, Any]) -> Foreca
     return config.replace(**settings).replace(**MODELS[model])
 
 
+def known_to(task: Task, config: ForecasterConfig) -> tuple[Panel, ForecasterConfig]:
+    """What a model is given, and its settings: a set's validation part is what is held back.
+
+    As the protocol of such sets has it, weights learn from the training part alone, and the
+    validation part decides what is left to decide.
+    """
+    if not task.validation:
+        return task.train, config
+    windows = math.ceil(task.validation / task.horizon)
+    known = task.full.truncate(int(task.origins[0]))
+    return known, config.replace(training={"validation": "holdout", "validation_windows": windows})
+
+
 def _train_and_score(
     task: Task,
     model: str,
@@ -261,7 +276,7 @@ def _train_and_score(
     from forecasting.training import fit
 
     began = time.perf_counter()
-    forecaster = fit(task.train, config, device=device)
+    forecaster = fit(*known_to(task, config), device=device)
     table = score_task(
         task,
         lambda panel: forecaster.predict_panel(panel, quantiles=LEVELS),

@@ -90,6 +90,11 @@ class Task:
         return self.full.truncate(self.train_back)
 
     @property
+    def validation(self) -> int:
+        """Rows between what a model may learn from and the first origin: to choose by; or 0."""
+        return self.train_back - int(self.origins[0])
+
+    @property
     def history(self) -> Panel:
         """What is known at the first origin, with the covariates known ahead."""
         return self.full.truncate(int(self.origins[0]), self.horizon)

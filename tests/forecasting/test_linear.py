@@ -15,14 +15,14 @@ from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
 from forecasting.training import fit
 from forecasting.windows import Windows, WindowStream
-from tests.forecasting.samples import make_panel, settings, with_y
+from tests.forecasting.samples import MIXES, make_panel, settings, with_y
 
 CPU = torch.device("cpu")
 
 
 def _solved(panel: Panel, config: ForecasterConfig) -> tuple[ForecastNetwork, bool]:
     windows = Windows(panel, config, CPU)
-    network = ForecastNetwork(config, Schema(), windows.calendar)
+    network = ForecastNetwork(config, panel.schema, windows.calendar)
     return network, linear.solve_linear_path(network, windows, seed=0)
 
 
@@ -62,9 +62,17 @@ def test_it_is_the_ridge_regression_over_cut_out_windows(
     np.testing.assert_allclose(network.skip.bias.numpy(), expected[-1], rtol=1e-3, atol=1e-4)
 
 
-def test_training_leaves_it_as_it_was_solved() -> None:
-    panel = make_panel([120, 90])
-    config = settings(training={"linear_mix": ("solved",), "max_steps": 6, "weight_decay": 0.1})
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "point"])
+@pytest.mark.parametrize(("decoder", "mix"), [("direct", "none"), ("direct", "future"),
+                                              ("encoder_decoder", "none")])  # fmt: skip
+def test_training_leaves_the_solved_median_and_learns_the_spread(
+    head: str, decoder: str, mix: str
+) -> None:
+    panel = make_panel([120, 90], schema=MIXES[mix])
+    config = settings(
+        model={"head": head, "decoder": decoder},
+        training={"linear_mix": ("solved",), "max_steps": 6, "weight_decay": 0.1},
+    )
     solved, done = _solved(panel, config)
     assert done
     trained = fit(panel, config, device="cpu").networks[0]
@@ -72,6 +80,23 @@ def test_training_leaves_it_as_it_was_solved() -> None:
     assert trained.skip is not None
     torch.testing.assert_close(trained.skip.weight, solved.skip.weight)
     torch.testing.assert_close(trained.skip.bias, solved.skip.bias)
+    windows = Windows(panel, config, CPU)
+    batch = windows.gather(torch.tensor([0, 1]), torch.tensor([60, 70]))
+    rows = trained.geometry.rows
+    batch = {k: v[:, :rows] if k in ("y", "mask") else v for k, v in batch.items()}
+    found = trained(batch)
+    median = found.params[..., trained.head.size // 2 if head == "quantiles" else 0]
+    _, shown, _ = trained.features(batch)
+    linear_alone = trained.skip(shown[:, -1:])
+    if trained.skip_ahead is not None:
+        ahead = trained.horizon_features(batch, found.origins, config.horizon)
+        linear_alone = linear_alone + trained.skip_ahead(ahead)[..., 0]
+    torch.testing.assert_close(median, linear_alone)
+    if head != "point":
+        moved = trained.state_dict()["encoder.layers.0.weight_hh_l0"]
+        torch.manual_seed(0)
+        fresh = ForecastNetwork(config, panel.schema, windows.calendar)
+        assert not torch.allclose(moved, fresh.state_dict()["encoder.layers.0.weight_hh_l0"])
 
 
 def test_members_take_their_linear_paths_in_turn() -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from forecasting import metrics
 from forecasting.baselines import naive, naive_arrays, seasonal_naive
+from forecasting.defaults import resolve
 from forecasting.errors import DataError, GatecastError, SeriesProblem
 from forecasting.forecast import Forecast
+from forecasting.judging import validation_rows
 from forecasting.panel import Panel
 from pipelines import benchmark, peers
-from pipelines.benchmark import Report, Row, averaged, configuration, run
+from pipelines.benchmark import Report, Row, averaged, configuration, known_to, run
 from pipelines.benchmark_jobs import run_apart
 from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
 from pipelines.datasets import PublicSet, Task
@@ -262,3 +264,15 @@ def test_sets_apart_are_each_scored_and_a_failed_one_is_named(
     (ours,) = (row for row in Report.read(path).rows if row.kind == "ours")
     assert ours.task == "m3_monthly, inside the history"
     assert ours.config["training"]["max_steps"] == 2
+
+
+def test_weights_learn_from_the_training_part_alone_and_validation_is_held_back() -> None:
+    task = make_task()
+    assert known_to(task, configuration(task, "GRU", {}))[0].rows == task.train.rows
+    apart = replace(task, train_back=6 + 15)
+    panel, config = known_to(apart, configuration(task, "GRU", {}))
+    assert config.training.validation == "holdout"
+    held = (config.training.validation_windows or 0) * task.horizon
+    np.testing.assert_array_equal(panel.lengths, task.full.lengths - 6)
+    assert held >= apart.validation == 15
+    assert validation_rows(panel, resolve(config, panel)) >= 15
