@@ -32,8 +32,6 @@ LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
 # There the noise is large and the same in every window: weights and inputs are held against it,
 # and the squared error has a say in the loss. Elsewhere:
 LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
-# Their linear path is trained in one member and solved by least squares in the next.
-LONG_MIX = ("trained", "solved")
 # Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
 # dropout between the layers.
 BLEND, DROPOUT = 0.4, 0.1
@@ -240,11 +238,11 @@ def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any
 
 
 def _linear_mix(config: ForecasterConfig, long: bool) -> dict[str, Any]:
-    """Long histories hold enough to solve the linear path; half of the members have it solved."""
+    """Long histories hold enough to solve a linear median: a member more has one."""
     if config.training.linear_mix is not None or not long or not config.model.skip:
         return {"linear_mix": config.training.linear_mix or ()}
-    members = max(config.training.members, len(LONG_MIX))
-    return {"linear_mix": LONG_MIX, "members": members}
+    members = config.training.members
+    return {"linear_mix": ("trained",) * members + ("solved",), "members": members + 1}
 
 
 def _dropout(short: bool, long: bool) -> float:

@@ -68,39 +68,58 @@ def judge(
     networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
 ) -> tuple[dict[str, float], np.ndarray | None]:
     """Swing of the members' scores (MASE of the median) and the conformal correction."""
-    levels, transform = config.model.quantile_levels, config.model.transform or "identity"
-    # A network alone is the whole ensemble.
-    groups = [[n] for n in networks] if len(networks) > 1 else []
-    scores, errors = [], []
-    for group in [*groups, networks]:
-        engine = Forecaster(config=config, schema=panel.schema, networks=group)
-        found = []
-        for back in backs:
-            known = panel.truncate(back, config.horizon)
-            values, spread = engine.scaled_quantiles(known)
-            actual = actuals(panel, back, config.horizon)
-            if group is networks:
-                t = transforms.forward(actual, transform)
-                scaled_errors = (t[..., None] - values) / spread[:, None, None]
-                errors.append(np.where(_has_spread(known, config), scaled_errors, np.nan))
-            point = transforms.inverse(values[..., len(levels) // 2], transform)
-            scale = mase_scale(known.y, known.offsets, config.season or 1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                scaled = np.abs(actual - point) / scale[:, None]
-            found.append(scaled[np.isfinite(scaled)])
-        scores.append(float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan)
-    members, swing = scores[: len(networks)], {}
-    if np.isfinite(scores).all():
+    score, errors = _scored(networks, panel, config, backs)
+    members, swing = [score], {}
+    if len(networks) > 1:
+        members = [_scored([n], panel, config, backs)[0] for n in networks]
+    if np.isfinite([*members, score]).all():
         swing = {
             "min": float(np.min(members)),
             "median": float(np.median(members)),
             "max": float(np.max(members)),
-            "ensemble": scores[-1],
+            "ensemble": score,
         }
     correction = None
     if config.calibrate:
-        correction = conformal_correction(errors, levels)
+        correction = conformal_correction(errors, config.model.quantile_levels)
     return swing, correction
+
+
+def without_idle(
+    networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
+) -> tuple[list[ForecastNetwork], ForecasterConfig]:
+    """The members and their settings, less those with a solved median where these do not help.
+
+    They stay where the ensemble's MASE is below that of the others alone.
+    """
+    mix = config.training.linear_mix or ()
+    trained = [n for k, n in enumerate(networks) if mix[k % len(mix)] == "trained"]
+    both, alone = (_scored(group, panel, config, backs)[0] for group in (networks, trained))
+    if both < alone:
+        return networks, config
+    return trained, config.replace(training={"linear_mix": (), "members": len(trained)})
+
+
+def _scored(
+    networks: list[ForecastNetwork], panel: Panel, config: ForecasterConfig, backs: list[int]
+) -> tuple[float, list[np.ndarray]]:
+    """MASE of the median of an ensemble, and per origin its errors [n, H, Q] in units of spread."""
+    middle = len(config.model.quantile_levels) // 2
+    transform = config.model.transform or "identity"
+    engine = Forecaster(config=config, schema=panel.schema, networks=networks)
+    found, errors = [], []
+    for back in backs:
+        known = panel.truncate(back, config.horizon)
+        values, spread = engine.scaled_quantiles(known)
+        actual = actuals(panel, back, config.horizon)
+        off = transforms.forward(actual, transform)[..., None] - values
+        errors.append(np.where(_has_spread(known, config), off / spread[:, None, None], np.nan))
+        point = transforms.inverse(values[..., middle], transform)
+        scale = mase_scale(known.y, known.offsets, config.season or 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scaled = np.abs(actual - point) / scale[:, None]
+        found.append(scaled[np.isfinite(scaled)])
+    return float(np.concatenate(found).mean()) if sum(map(len, found)) else math.nan, errors
 
 
 def blended(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,13 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.errors import DataError, TrainingError
 from forecasting.forecaster import Forecaster
-from forecasting.judging import ENOUGH_TO_BLEND, blended, judge, validation_rows
+from forecasting.judging import (
+    ENOUGH_TO_BLEND,
+    blended,
+    judge,
+    validation_rows,
+    without_idle,
+)
 from forecasting.members import OnEpoch, train_members
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
@@ -26,6 +32,14 @@ from forecasting.starting.choice import best, held_back, judged
 
 # Share of the typical history that may be held back from networks that forecast all the same.
 KEPT_SHARE = 0.125
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a user left to held-back origins: the share of Theta, how linear paths come about."""
+
+    blend: bool
+    mix: bool
 
 
 def fit(
@@ -54,7 +68,10 @@ def fit(
     TrainingError : nothing to learn from, or a loss that is not a number.
     """
     where = pick_device(device)
-    open_blend = config.model.blend is None and config.model.head != "negative_binomial"
+    left = _Left(
+        blend=config.model.blend is None and config.model.head != "negative_binomial",
+        mix=config.training.linear_mix is None,
+    )
     asked, config = config, resolve(config, panel)
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
@@ -62,12 +79,8 @@ def fit(
     history, record = _recorder(on_epoch)
     with _threads(config):
         if start is None:
-            return _fit_from_nothing(
-                panel, config, callbacks, history, record, where, open_blend=open_blend
-            )
-        return _fit_started(
-            panel, config, start, callbacks, history, record, where, open_blend=open_blend
-        )
+            return _fit_from_nothing(panel, config, callbacks, history, record, where, left=left)
+        return _fit_started(panel, config, start, callbacks, history, record, where, left=left)
 
 
 def refit(
@@ -156,7 +169,7 @@ def _fit_started(
     record: OnEpoch,
     where: torch.device,
     *,
-    open_blend: bool,
+    left: _Left,
 ) -> Forecaster:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
@@ -180,21 +193,21 @@ def _fit_started(
     shipped = _beginning(start, panel.schema)
     found = []
     if only != "tuned":
-        found.append(judged("shipped", shipped, panel, start, backs, open_blend=open_blend))
+        found.append(judged("shipped", shipped, panel, start, backs, open_blend=left.blend))
     if only == "tuned" or (only is None and past.rows >= TUNED_ROWS):
         networks, _ = train_members(
             past, _shorter(start), callbacks, record, where, phase="validation", begin=shipped
         )
-        found.append(judged("tuned", networks, panel, start, backs, open_blend=open_blend))
+        found.append(judged("tuned", networks, panel, start, backs, open_blend=left.blend))
     if only is None and own:
         networks, _ = train_members(past, config, callbacks, record, where, phase="validation")
-        found.append(judged("none", networks, panel, config, backs, open_blend=open_blend))
+        found.append(judged("none", networks, panel, config, backs, open_blend=left.blend))
     chosen = best(found)
     scores = {f"start_{each.name}": each.mase for each in found}
     if chosen.name == "none":
         forecaster = _fit_from_nothing(
             panel, chosen.config, callbacks, history, record, where,
-            open_blend=False, trained=chosen.networks,
+            left=_Left(blend=False, mix=left.mix), trained=chosen.networks,
         )  # fmt: skip
         forecaster.swing = {**forecaster.swing, **scores}
         return forecaster
@@ -237,7 +250,7 @@ def _fit_from_nothing(
     record: OnEpoch,
     where: torch.device,
     *,
-    open_blend: bool,
+    left: _Left,
     trained: list[ForecastNetwork] | None = None,
 ) -> Forecaster:
     """Train from nothing; ``trained`` are networks made without what is held back."""
@@ -254,7 +267,9 @@ def _fit_from_nothing(
             past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
         )  # fmt: skip
         backs = list(range(held, config.horizon - 1, -config.horizon))
-        if open_blend and len(backs) * len(panel) >= ENOUGH_TO_BLEND:
+        if left.mix and "solved" in (config.training.linear_mix or ()):
+            networks, config = without_idle(networks, panel, config, backs)
+        if left.blend and len(backs) * len(panel) >= ENOUGH_TO_BLEND:
             config = blended(networks, panel, config, backs)
         swing, correction = judge(networks, panel, config, backs)
     if not held or config.training.validation == "refit":

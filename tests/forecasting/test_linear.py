@@ -11,6 +11,7 @@ import torch
 from forecasting import linear
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import LONG_HISTORY, resolve
+from forecasting.judging import without_idle
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
 from forecasting.training import fit
@@ -130,12 +131,41 @@ def test_too_few_whole_horizons_leave_the_path_to_training(holes: str) -> None:
     torch.testing.assert_close(network.skip.weight, fresh.skip.weight)
 
 
-def test_long_histories_have_it_solved_in_every_second_member() -> None:
+def test_long_histories_get_a_member_more_with_a_solved_median() -> None:
     long, short = make_panel([LONG_HISTORY] * 2, freq="h"), make_panel([400] * 2, freq="h")
     asked = ForecasterConfig(horizon=24)
     chosen = resolve(asked, long).training
     assert (chosen.members, chosen.linear_mix) == (2, ("trained", "solved"))
+    several = resolve(asked.replace(training={"members": 2}), long).training
+    assert (several.members, several.linear_mix) == (3, ("trained", "trained", "solved"))
     assert resolve(asked, short).training.linear_mix == ()
     assert resolve(asked.replace(model={"skip": False}), long).training.members == 1
     own = asked.replace(training={"linear_mix": ("solved",)})
     assert resolve(own, long).training.linear_mix == ("solved",)
+
+
+@pytest.mark.parametrize("follows_a_line", [True, False])
+def test_held_back_origins_decide_whether_the_solved_member_stays(follows_a_line: bool) -> None:
+    """It stays where the future is linear in the window, and goes where it is anything but."""
+    rng = np.random.default_rng(0)
+    panel = make_panel([LONG_HISTORY] * 2, freq="h", horizon=6)
+    if follows_a_line:
+        y = np.stack([np.sin(np.arange(LONG_HISTORY) * 2 * np.pi / 31 + k) for k in range(2)])
+        panel = with_y(panel, (10.0 + y).ravel() + 0.01 * rng.normal(size=panel.rows))
+    config = settings(
+        horizon=6, season=24, freq="h", model={"window": 48, "scale_window": 48, "steps": 2},
+        training={"validation": "holdout", "max_steps": 5, "linear_mix": ("trained", "solved"),
+                  "members": 2},
+    )  # fmt: skip
+    windows = Windows(panel.truncate(24), config, CPU)
+    torch.manual_seed(0)
+    trained, solved = (ForecastNetwork(config, Schema(), windows.calendar) for _ in range(2))
+    linear.solve_linear_path(solved, windows, seed=0)
+    if not follows_a_line:
+        assert solved.skip is not None
+        with torch.no_grad():
+            solved.skip.bias.add_(5.0)
+    kept, chosen = without_idle([trained, solved], panel, config, [24, 18, 12, 6])
+    assert len(kept) == chosen.training.members == (2 if follows_a_line else 1)
+    assert kept[0] is trained
+    assert ("solved" in (chosen.training.linear_mix or ())) is follows_a_line
