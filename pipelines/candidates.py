@@ -27,7 +27,7 @@ HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
 
 
 def no_progress(_what: str, _share: float) -> None:
-    pass
+    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def schedule_of(cron: str | None, every: str | None, zone: str) -> Any:
 
 
 def interval_of(text: str) -> datetime.timedelta:
+    """The interval that ``30m``, ``6h`` or ``1d`` names; else a `ConfigError`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
     if match is None:
         raise ConfigError(f"--every {text!r}: write a number and a unit, such as 30m, 6h or 1d")

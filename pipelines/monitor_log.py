@@ -90,6 +90,7 @@ def findings_table(watch: Watch) -> pd.DataFrame:
 
 
 def series_table(watch: Watch) -> pd.DataFrame:
+    """The series that changed, and those without new values, as a table for people."""
     columns = ["unique_id", "what", "change", "score", "p"]
     rows = [(f.id, f.kind, f.change, f.score, f.p) for f in watch.series]
     rows += [(name, "no more values", np.nan, np.nan, np.nan) for name in watch.silent]

@@ -45,6 +45,7 @@ class Finding:
 
     @property
     def same(self) -> bool:
+        """Whether nothing has changed."""
         return self.then == self.now
 
 

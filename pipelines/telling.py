@@ -52,6 +52,7 @@ class Teller:
         return config
 
     def tell(self, notice: Notice) -> None:
+        """Send a notice; what cannot be sent is complained of and stops nothing."""
         if self.send:
             for problem in notify(notice, self.settings):
                 self.complain(problem)

@@ -301,6 +301,7 @@ class Run:
         self.tags(tags)
 
     def tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags of any name; a ``None`` is left out."""
         from mlflow.entities import RunTag
 
         items = [RunTag(k, str(v)[:8000]) for k, v in tags.items() if v is not None]
@@ -308,6 +309,7 @@ class Run:
             self.client.log_batch(self.id, tags=items)
 
     def metric(self, name: str, value: float, step: int = 0) -> None:
+        """Log one final number at once."""
         self.metrics({name: value}, step)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -357,6 +359,7 @@ class Run:
             self._flushed = time.monotonic()
 
     def figure(self, figure: Figure, path: str) -> None:
+        """Log a figure as a picture."""
         with self._clocked():
             self.client.log_figure(self.id, figure, path)
 
@@ -370,18 +373,22 @@ class Run:
             self.client.log_table(self.id, shown, path)
 
     def text(self, text: str, path: str) -> None:
+        """Log a text as a file."""
         with self._clocked():
             self.client.log_text(self.id, text, path)
 
     def json(self, value: Any, path: str) -> None:
+        """Log plain values as a JSON or YAML file, by the ending of `path`."""
         with self._clocked():
             self.client.log_dict(self.id, value, path)
 
     def file(self, path: Path, folder: str | None = None) -> None:
+        """Upload a file into a folder of the run; with None into its root."""
         with self._clocked():
             self.client.log_artifact(self.id, str(path), folder)
 
     def folder(self, path: Path, target: str) -> None:
+        """Upload what a folder holds into the run's folder `target`."""
         with self._clocked():
             self.client.log_artifacts(self.id, str(path), target)
 

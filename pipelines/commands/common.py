@@ -148,6 +148,7 @@ def frame_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> Tab
 
 
 def print_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> None:
+    """Print a frame as a table on stdout; where that is no terminal, 160 characters wide."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(

@@ -22,6 +22,7 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``diagnose``."""
     app.command("diagnose")(diagnose_command)
 
 

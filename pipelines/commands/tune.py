@@ -13,6 +13,7 @@ SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``tune``."""
     app.command("tune")(tune_command)
 
 

@@ -32,6 +32,7 @@ class Column:
     numbers: Numbers | None = None
 
     def take(self, index: Array) -> Column:
+        """The values of some rows, by position."""
         return Column(self.config, self.values[index], self.categories)
 
 
