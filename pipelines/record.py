@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.errors import GatecastError
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.config import masked
 from pipelines.profile import panel_profile
@@ -115,7 +116,7 @@ class EpochLog:
         opening = tracker.run(f"member {member + 1}, {phase}", parent=parent, tags=tags)
         try:
             self._members[key] = self._stack.enter_context(opening)
-        except Exception:
+        except GatecastError:
             self._away_until = time.monotonic() + AWAY_SECONDS
             return False
         return True

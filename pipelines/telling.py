@@ -74,7 +74,7 @@ class Teller:
             yield
         except BrokenPipeError:  # only the reader of our output has left
             raise
-        except Exception as error:
+        except Exception as error:  # whatever ends a run is told of, a bug of ours too
             self.failed(error)
             raise
 

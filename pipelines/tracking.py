@@ -81,7 +81,7 @@ def connect(uri: str | None = None) -> MlflowClient:
                 client.search_registered_models(max_results=1)
     except GatecastError:
         raise
-    except Exception as error:
+    except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
         raise GatecastError(
             f"the MLflow store {_public(uri)} cannot be used: {brief(error)}"
         ) from (error)
@@ -102,6 +102,14 @@ def brief(error: BaseException) -> str:
     """First line of an error's text, at most 300 characters."""
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:300]
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store that was opened fails with, SQL or server."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    return MlflowException, RequestException
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -145,6 +153,8 @@ class Tracker:
         """
         uri = store_uri(uri or default_uri())
         client = connect(uri)
+        # A folder for the artifacts may be one that cannot be named: ``~nobody``, a loop of links.
+        errors: tuple[type[Exception], ...] = (*_store_errors(), OSError, RuntimeError)
         try:
             found = client.get_experiment_by_name(experiment)
             if found is None:
@@ -156,9 +166,7 @@ class Tracker:
                         found = client.get_experiment(identity)
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(found.experiment_id)
-        except GatecastError:
-            raise
-        except Exception as error:
+        except errors as error:
             raise GatecastError(
                 f"cannot open the experiment {experiment!r} in {_public(uri)}: {brief(error)}"
             ) from error
@@ -182,7 +190,7 @@ class Tracker:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
         try:
             made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
-        except Exception as error:
+        except _store_errors() as error:
             raise self._told(error) from error
         run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
         system = self._system_monitor(run.id) if monitor and self.system_metrics else None
@@ -204,15 +212,13 @@ class Tracker:
             raise
         finally:
             if system is not None:
+                # Numbers of the machine on the side: they end no run.
                 with contextlib.suppress(Exception):
                     system.finish()
 
     def _told(self, error: BaseException) -> BaseException:
         """An error of the store in one clear line; any other as it is."""
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-
-        if not isinstance(error, MlflowException | RequestException):
+        if not isinstance(error, _store_errors()):
             return error
         return GatecastError(
             f"the MLflow store {_public(self.uri)} failed during the run: {brief(error)}; "
