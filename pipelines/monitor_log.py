@@ -15,7 +15,8 @@ from pipelines.past import scores_by
 
 if TYPE_CHECKING:
     from pipelines.monitor import Watch
-    from pipelines.tracking import Run, Tracker
+    from pipelines.run import Run
+    from pipelines.tracking import Tracker
 
 STAMPS_LOGGED = 400
 SERIES_LISTED = 200

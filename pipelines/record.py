@@ -17,7 +17,7 @@ from forecasting.errors import GatecastError
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.config import masked
 from pipelines.profile import panel_profile
-from pipelines.tracking import AWAY_SECONDS
+from pipelines.run import AWAY_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.gate import Decision
     from pipelines.prepare import Prepared
-    from pipelines.tracking import Run, Tracker
+    from pipelines.run import Run
+    from pipelines.tracking import Tracker
 
 Array = npt.NDArray[Any]
 

@@ -20,8 +20,9 @@ from pipelines.lineage import git_commit, hardware, versions
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest, panel_profile
 from pipelines.record import bundle_weights
+from pipelines.run import PARAM_LENGTH, flatten
 from pipelines.state import home, locked
-from pipelines.tracking import PARAM_LENGTH, brief, connect, flatten
+from pipelines.tracking import brief, connect
 
 if TYPE_CHECKING:
     import pandas as pd

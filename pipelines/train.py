@@ -33,8 +33,9 @@ from pipelines.lineage import git_commit, hardware, versions
 from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest, panel_profile, shift
 from pipelines.registry import CHAMPION, Registry
+from pipelines.run import Run
 from pipelines.state import home, locked
-from pipelines.tracking import Run, Tracker, connect, process_tag
+from pipelines.tracking import Tracker, connect, process_tag
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -166,7 +166,7 @@ def test_a_store_that_goes_away_during_training_costs_no_training(
         for name in ("log_batch", "create_run", "set_terminated", "log_artifact", "set_tag"):
             monkeypatch.setattr(MlflowClient, name, away)
 
-    monkeypatch.setattr("pipelines.tracking.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("pipelines.run.FLUSH_SECONDS", 0.0)
     with pytest.raises(GatecastError, match=r"failed during the run: .*refused; finished stages"):
         train(config, progress=leave)
     # A store that is away takes seconds to fail: it is not asked at every step.
