@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError, GatecastError
-from pipelines.config import masked
+from pipelines.masking import masked
 from pipelines.outputs import KEY, Job, iso_text
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to

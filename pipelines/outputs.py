@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from forecasting.errors import DataError, GatecastError
 from forecasting.panel import public_stamps
-from pipelines.config import masked
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database
+from pipelines.masking import masked
 from pipelines.state import home
 
 if TYPE_CHECKING:

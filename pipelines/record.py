@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from forecasting.errors import GatecastError
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
-from pipelines.config import masked
+from pipelines.masking import masked
 from pipelines.profile import panel_profile
 from pipelines.run import AWAY_SECONDS
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
-from pipelines.config import masked
+from pipelines.masking import masked
 from pipelines.state import locked
 from pipelines.tracking import brief
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.candidates import Progress, fit_candidate, fit_final, no_progress, split
-from pipelines.config import HIDDEN, ExperimentConfig, build_config, hide
+from pipelines.config import ExperimentConfig, build_config
 from pipelines.lineage import git_commit, hardware, versions
+from pipelines.masking import HIDDEN, hide
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest, panel_profile
 from pipelines.record import bundle_weights

@@ -26,10 +26,11 @@ from pipelines.candidates import (
     origins,
     split,
 )
-from pipelines.config import ExperimentConfig, hide
+from pipelines.config import ExperimentConfig
 from pipelines.evaluate import Evaluation, evaluate, judge, load_predictor
 from pipelines.gate import Decision, Judged, decide
 from pipelines.lineage import git_commit, hardware, versions
+from pipelines.masking import hide
 from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest, panel_profile, shift
 from pipelines.registry import CHAMPION, Registry

@@ -41,7 +41,7 @@ def benchmark(
     from forecasting.errors import ConfigError, GatecastError
     from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, run
     from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
-    from pipelines.config import override
+    from pipelines.config_file import override
     from pipelines.datasets import expand, registry
 
     console = Console()

@@ -13,7 +13,8 @@ import typer
 
 from forecasting.errors import ConfigError
 from pipelines.candidates import Progress
-from pipelines.config import build_config, load_config, override
+from pipelines.config import build_config, load_config
+from pipelines.config_file import override
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.config import ExperimentConfig, build_config, merge
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.config_file import merge
 from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import connect
 from pipelines.train import Outcome, train
