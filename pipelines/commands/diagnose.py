@@ -86,7 +86,7 @@ def _of_run(registry: Registry, run_id: str, scratch: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from pipelines.registry import ARTIFACT_FOLDER
+    from pipelines.mlmodel import ARTIFACT_FOLDER
 
     try:
         run = registry.client.get_run(run_id)
