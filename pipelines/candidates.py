@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from forecasting.config import ForecasterConfig
     from forecasting.forecaster import Forecaster
     from forecasting.panel import Panel
-    from pipelines.tracking import Run, Tracker
+    from pipelines.run import Run
+    from pipelines.tracking import Tracker
 
 Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 
@@ -27,7 +28,7 @@ HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
 
 
 def no_progress(_what: str, _share: float) -> None:
-    pass
+    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from forecasting.errors import ConfigError
 
@@ -33,7 +33,7 @@ def schedule_of(cron: str | None, every: str | None, zone: str) -> Any:
     try:
         schedule = CronSchedule(cron=cron, timezone=zone)
         upcoming(schedule, 1)
-    except Exception as error:
+    except ValueError as error:  # pydantic's, and croniter's on a date that never comes
         said = str(error).strip().splitlines()
         reason = said[-1].split("[type=")[0].strip() if said else type(error).__name__
         raise ConfigError(f"--cron {cron!r}: {reason.removeprefix('Value error, ')}") from None
@@ -41,6 +41,7 @@ def schedule_of(cron: str | None, every: str | None, zone: str) -> Any:
 
 
 def interval_of(text: str) -> datetime.timedelta:
+    """The interval that ``30m``, ``6h`` or ``1d`` names; else a `ConfigError`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
     if match is None:
         raise ConfigError(f"--every {text!r}: write a number and a unit, such as 30m, 6h or 1d")
@@ -53,7 +54,7 @@ def interval_of(text: str) -> datetime.timedelta:
 def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
-    except Exception:
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # unknown, no name or file, a folder
         return False
     return True
 

@@ -6,21 +6,21 @@ combination is refused with the path of the key, the value found and what would 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
-import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
 from forecasting.errors import ConfigError
+from pipelines.config_errors import explain
+from pipelines.config_file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
+from pipelines.masking import hide
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Literal["smape", "mase", "mae", "rmse", "wql"]
@@ -251,111 +251,6 @@ class ExperimentConfig(Settings):
         return yaml.safe_dump(self.public(), sort_keys=False, allow_unicode=True)
 
 
-HIDDEN = "***"
-# What pydantic says of a few kinds of mistake, in words for who writes a config file.
-PLAINER = {
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "string_too_short": "text of at least {min_length} characters",
-    "model_type": "a group of keys",
-    "model_attributes_type": "a group of keys",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "string_type": "text",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-}
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
-_TOKEN = re.compile(r"([?&;](?:password|pwd|token|secret|sig|signature|[\w-]*key)=)[^&;\s]*", re.I)
-
-
-def masked(text: str) -> str:
-    """A URL, or a text that holds one, without its passwords and tokens."""
-    return _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}@", text))
-
-
-def hide(value: Any) -> Any:
-    """Plain values with every text in them `masked`."""
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, Mapping):
-        return {key: hide(inner) for key, inner in value.items()}
-    return [hide(inner) for inner in value] if isinstance(value, list) else value
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` laid upon it, group by group."""
-    out = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
-            out[key] = merge(out[key], value)
-        else:
-            out[key] = value
-    return out
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice instead of keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"line {line}: the key {key!r} is given twice; keep one")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Values of a YAML file, or a `ConfigError` naming file and line."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no such config file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise ConfigError(f"{path}{line}: {problem}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values such as 'horizon: 12'")
-    return values
-
-
-def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """`values` with each ``a.b=c`` applied; the right side is read as YAML."""
-    out = merge({}, values)
-    for text in assignments:
-        key, equals, raw = text.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {text!r}: write it as key.path=value")
-        try:
-            value = yaml.load(raw, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text!r}: the value is not valid YAML") from error
-        target = out
-        *groups, last = key.strip().split(".")
-        for group in groups:
-            inner = target.get(group)
-            if inner is not None and not isinstance(inner, Mapping):
-                raise ConfigError(f"--set {text!r}: {group!r} holds {inner!r}, not a group of keys")
-            target[group] = dict(inner or {})
-            target = target[group]
-        target[last] = value
-    return out
-
-
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """Read, override and check an experiment file.
 
@@ -376,58 +271,3 @@ def build_config(values: Mapping[str, Any], *, origin: str = "config") -> Experi
         raise ConfigError(f"{origin}: " + "; ".join(lines)) from error
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from None
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """One line for each problem pydantic found: key path, value, what is allowed."""
-    lines: dict[str, None] = {}
-    for problem in error.errors():
-        location = [part for part in problem["loc"] if not _is_tag(part)]
-        path = ".".join([prefix, *map(str, location)] if prefix else map(str, location))
-        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        message = PLAINER.get(problem["type"], "{message}").format(
-            message=message, **problem.get("ctx", {})
-        )
-        if problem["type"] == "extra_forbidden":
-            allowed = _keys_at(model, location[:-1])
-            close = difflib.get_close_matches(str(location[-1]), allowed, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            known = ", ".join(allowed)
-            lines[f"{path}: unknown key; {hint}allowed: {known}"] = None
-        elif problem["type"] == "missing":
-            lines[f"{path}: required, but not given"] = None
-        elif problem["type"] == "value_error":
-            lines[f"{path}: {message}" if path else message] = None
-        else:
-            found = repr(problem["input"])
-            found = found if len(found) <= 60 else found[:57] + "..."
-            lines[f"{path}: {found} is not allowed; it should be {message}"] = None
-    return list(lines)
-
-
-def _is_tag(part: Any) -> bool:
-    """Whether pydantic put the name of a union's branch or function into the path."""
-    return isinstance(part, str) and ("[" in part or "(" in part)
-
-
-def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
-    """Names of the keys allowed at a place of the settings tree."""
-    kind: Any = model
-    for part in location:
-        inner = _models_in(kind)
-        fields = next((m.model_fields for m in inner if part in m.model_fields), None)
-        kind = fields[part].annotation if fields is not None else kind
-    return [
-        name
-        for inner in _models_in(kind)
-        for name, field in inner.model_fields.items()
-        if not field.exclude
-    ]
-
-
-def _models_in(kind: Any) -> list[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [kind]
-    if get_origin(kind) in (Union, types.UnionType, Annotated, dict, tuple, list):
-        return [m for part in get_args(kind) for m in _models_in(part)]
-    return []

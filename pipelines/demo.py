@@ -62,6 +62,7 @@ class DemoResult:
 
 
 def silent_bar() -> AbstractContextManager[Progress]:
+    """A bar that shows nothing."""
     return nullcontext(no_progress)
 
 

@@ -73,10 +73,12 @@ class Finding:
 
     @property
     def possible(self) -> bool:
+        """Whether there was history enough to test."""
         return bool(np.isfinite(self.p))
 
     @property
     def alarm(self) -> bool:
+        """Whether chance alone would hardly give as much."""
         return self.possible and self.p < self.allowed
 
 

@@ -53,6 +53,7 @@ class Evaluation:
 
     @property
     def has_champion(self) -> bool:
+        """Whether the champion was compared too."""
         return CHAMPION_MODEL in self.backtest.models
 
     @cached_property
@@ -61,6 +62,7 @@ class Evaluation:
         return self.backtest.scores()
 
     def scores_of(self, model: str) -> dict[str, float]:
+        """Metric → value of one model."""
         row = self.scores.loc[[model]].to_dict("records")[0]
         return {str(k): float(v) for k, v in row.items()}
 

@@ -58,6 +58,7 @@ class Judged:
 
     @property
     def mean(self) -> float:
+        """Mean of `errors` over the units it has a forecast of; NaN where it has none."""
         return float(np.nanmean(self.errors)) if np.isfinite(self.errors).any() else float("nan")
 
 
@@ -83,6 +84,7 @@ class Decision:
 
     @property
     def promote(self) -> bool:
+        """Whether every check passed."""
         return all(check.passed for check in self.checks)
 
     @property

@@ -45,6 +45,7 @@ class JobResult:
     champion: bool = False
 
     def notice(self, model: str) -> Notice:
+        """What there is to tell of it, under the model's name."""
         return Notice(self.events, model, self.line, self.facts)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.errors import DataError
-from pipelines.config import ExperimentConfig, masked
+from pipelines.config import ExperimentConfig
 from pipelines.drift import (
     MOST_BLOCKS,
     TESTS,
@@ -26,6 +26,7 @@ from pipelines.drift import (
     data_findings,
     series_findings,
 )
+from pipelines.masking import masked
 from pipelines.monitor_log import log
 from pipelines.past import Joined, join, read_forecasts, scores_by
 from pipelines.prepare import prepare

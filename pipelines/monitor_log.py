@@ -15,7 +15,8 @@ from pipelines.past import scores_by
 
 if TYPE_CHECKING:
     from pipelines.monitor import Watch
-    from pipelines.tracking import Run, Tracker
+    from pipelines.run import Run
+    from pipelines.tracking import Tracker
 
 STAMPS_LOGGED = 400
 SERIES_LISTED = 200
@@ -90,6 +91,7 @@ def findings_table(watch: Watch) -> pd.DataFrame:
 
 
 def series_table(watch: Watch) -> pd.DataFrame:
+    """The series that changed, and those without new values, as a table for people."""
     columns = ["unique_id", "what", "change", "score", "p"]
     rows = [(f.id, f.kind, f.change, f.score, f.p) for f in watch.series]
     rows += [(name, "no more values", np.nan, np.nan, np.nan) for name in watch.silent]

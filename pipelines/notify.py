@@ -49,6 +49,7 @@ class Notice:
 
     @property
     def subject(self) -> str:
+        """Subject line of the letter: model and events."""
         return f"[gatecast] {self.model}: {', '.join(self.events)}"
 
     def payload(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError, GatecastError
-from pipelines.config import masked
+from pipelines.masking import masked
 from pipelines.outputs import KEY, Job, iso_text
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to
@@ -38,6 +38,7 @@ class SqlTarget:
         return bool(self.engine.dialect.name == "postgresql")
 
     def open(self, job: Job) -> None:
+        """Take the job; the table is made or checked with the first piece."""
         self.job = job
         self._kinds: dict[str, str] = {}
 
@@ -80,6 +81,7 @@ class SqlTarget:
         self._kinds = kinds
 
     def done(self, ids: Sequence[str]) -> np.ndarray:
+        """[N] bool, the series all of whose steps this job has written."""
         there: set[str] = set()
         with self._errors(), self.engine.connect() as connection:
             if self.sa.inspect(connection).has_table(self.table, schema=self.schema):
@@ -104,11 +106,13 @@ class SqlTarget:
         return {str(row[0]) for row in connection.execute(statement, values)}
 
     def write(self, piece: int, table: pa.Table) -> None:
+        """Add one piece in one transaction; a row that is there already is replaced."""
         self._prepare(table)
         with self._errors(), self.engine.begin() as connection:
             (self._copy if self._postgres else self._insert)(connection, table)
 
     def finish(self) -> str:
+        """Close the connections; returns the table's URL, without its password, and name."""
         self.engine.dispose()
         return self.name
 

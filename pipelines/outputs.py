@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from forecasting.errors import DataError, GatecastError
 from forecasting.panel import public_stamps
-from pipelines.config import masked
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database
+from pipelines.masking import masked
 from pipelines.state import home
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Job:
 
     @property
     def columns(self) -> list[str]:
+        """Columns of the output, in order."""
         return [*FIXED, *(f"q{level:g}" for level in self.levels), *LAST]
 
 
@@ -143,6 +144,7 @@ class FileTarget:
         self._pieces = self._staging
 
     def open(self, job: Job) -> None:
+        """Try the folder, clear away the pieces of other jobs and keep those of this one."""
         self.job = job
         if self.folder:
             name = f"{job.model}-{job.newest}-v{job.version}-{job.digest[:8]}.parquet"
@@ -157,12 +159,14 @@ class FileTarget:
             self._pieces.mkdir(parents=True, exist_ok=True)
 
     def done(self, ids: Sequence[str]) -> np.ndarray:
+        """[N] bool, the series that are in a piece of this job."""
         there: set[str] = set()
         for piece in self._pieces.glob("*.parquet"):
             there.update(pq.read_table(piece, columns=["unique_id"])[0].unique().to_pylist())
         return np.fromiter((i in there for i in ids), bool, len(ids))
 
     def write(self, piece: int, table: pa.Table) -> None:
+        """Add a piece as a Parquet file of its own, by a rename."""
         del piece  # a run that is taken up again numbers its pieces anew
         with _file_errors(self._pieces):
             handle, scratch = tempfile.mkstemp(suffix=".part", dir=self._pieces)
@@ -171,6 +175,7 @@ class FileTarget:
             Path(scratch).rename(Path(scratch).with_suffix(".parquet"))
 
     def finish(self) -> str:
+        """Join the pieces into the file, which appears by a rename; returns its path."""
         pieces = sorted(self._pieces.glob("*.parquet"), key=lambda p: p.stat().st_mtime_ns)
         with _file_errors(self.path):
             handle, scratch = tempfile.mkstemp(prefix=f".{self.path.name}-", dir=self.path.parent)

@@ -12,9 +12,9 @@ import pandas as pd
 
 from forecasting import metrics
 from forecasting.errors import DataError
-from pipelines.config import masked
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.databases import is_database
+from pipelines.masking import masked
 from pipelines.outputs import SUFFIXES
 
 if TYPE_CHECKING:

@@ -44,6 +44,7 @@ class Address:
 
     @property
     def ui(self) -> str:
+        """Address of Prefect's pages."""
         return self.url.removesuffix("/api")
 
 
@@ -203,6 +204,7 @@ def alive(pid: int, command: str = "") -> bool:
 
 
 def need_prefect() -> None:
+    """A `GatecastError` with what to do where Prefect is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:
@@ -213,6 +215,7 @@ def need_prefect() -> None:
 
 
 def password() -> str:
+    """``user:password`` of the local server, made at the first call."""
     path = folder() / "auth"
     if not path.exists():
         write_private(path, f"gatecast:{secrets.token_urlsafe(24)}")
@@ -220,6 +223,7 @@ def password() -> str:
 
 
 def write_private(path: Path, text: str) -> None:
+    """Write a file whole, readable for its owner only."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as sink:

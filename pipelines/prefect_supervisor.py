@@ -32,6 +32,7 @@ from pipelines.prefect_local import (
     shared_server,
     write_private,
 )
+from pipelines.processes import stop
 from pipelines.state import HOME_VARIABLE, home, quiet
 
 HOST = "127.0.0.1"
@@ -201,15 +202,8 @@ class _Supervisor:
     def _end(self) -> None:
         """The worker first, so that it can still tell the server how its runs ended."""
         for process in (self.worker, self.server):
-            if process is None or process.poll() is not None:
-                continue
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            if process is not None:
+                stop(process, STOP_SECONDS)
         self.worker = self.server = None
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from forecasting.errors import GatecastError
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
-from pipelines.config import masked
+from pipelines.masking import masked
 from pipelines.profile import panel_profile
-from pipelines.tracking import AWAY_SECONDS
+from pipelines.run import AWAY_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from pipelines.evaluate import Evaluation
     from pipelines.gate import Decision
     from pipelines.prepare import Prepared
-    from pipelines.tracking import Run, Tracker
+    from pipelines.run import Run
+    from pipelines.tracking import Tracker
 
 Array = npt.NDArray[Any]
 
@@ -115,7 +117,7 @@ class EpochLog:
         opening = tracker.run(f"member {member + 1}, {phase}", parent=parent, tags=tags)
         try:
             self._members[key] = self._stack.enter_context(opening)
-        except Exception:
+        except GatecastError:
             self._away_until = time.monotonic() + AWAY_SECONDS
             return False
         return True

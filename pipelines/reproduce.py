@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.candidates import Progress, fit_candidate, fit_final, no_progress, split
-from pipelines.config import HIDDEN, ExperimentConfig, build_config, hide
+from pipelines.config import ExperimentConfig, build_config
 from pipelines.lineage import git_commit, hardware, versions
+from pipelines.masking import HIDDEN, hide
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest, panel_profile
 from pipelines.record import bundle_weights
+from pipelines.run import PARAM_LENGTH, flatten
 from pipelines.state import home, locked
-from pipelines.tracking import PARAM_LENGTH, brief, connect, flatten
+from pipelines.tracking import brief, connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +47,7 @@ class Finding:
 
     @property
     def same(self) -> bool:
+        """Whether nothing has changed."""
         return self.then == self.now
 
 

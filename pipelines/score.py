@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.errors import ConfigError, DataError, GatecastError, SeriesProblem
-from pipelines.config import HIDDEN, ExperimentConfig, build_config, masked, read_yaml
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.config_file import read_yaml
+from pipelines.masking import HIDDEN, masked
 from pipelines.outputs import Job, Target, table_of, target_of
 from pipelines.prepare import Prepared, prepare
 from pipelines.profile import panel_digest

@@ -5,9 +5,6 @@ The service is another program (``python -m serving``); it and the pipelines mee
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forecasting.errors import GatecastError
+from pipelines.processes import stop
 from pipelines.state import home
 from pipelines.tracking import connect, default_uri
 
@@ -105,7 +103,7 @@ def running(
         _wait(process, ready, name, log)
         yield process
     finally:
-        _stop(process)
+        stop(process, STOP_SECONDS)
 
 
 def _wait(process: subprocess.Popen[bytes], ready: str, name: str, log: Path) -> None:
@@ -133,16 +131,3 @@ def _last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     text = lines[-1].strip().removeprefix("gatecast: ") if lines else "it wrote nothing"
     return f"{text} (log: {log})"
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

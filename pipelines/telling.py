@@ -52,6 +52,7 @@ class Teller:
         return config
 
     def tell(self, notice: Notice) -> None:
+        """Send a notice; what cannot be sent is complained of and stops nothing."""
         if self.send:
             for problem in notify(notice, self.settings):
                 self.complain(problem)
@@ -73,7 +74,7 @@ class Teller:
             yield
         except BrokenPipeError:  # only the reader of our output has left
             raise
-        except Exception as error:
+        except Exception as error:  # whatever ends a run is told of, a bug of ours too
             self.failed(error)
             raise
 

@@ -1,4 +1,4 @@
-"""MLflow as the memory: one experiment per data set, a run per candidate, curves in batches.
+"""MLflow as the memory: one experiment per data set, a run per candidate.
 
 Runs are written through an explicit client; nothing here depends on MLflow's active run, so
 that two pipelines in one process cannot write into each other.
@@ -11,25 +11,19 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
+from pipelines.run import Run
 from pipelines.state import home, locked, quiet
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow.tracking import MlflowClient
 
-FLUSH_SECONDS = 3.0  # between writes of epoch metrics: live in the UI, and far under 3 % of time
-AWAY_SECONDS = 60.0  # before a store that failed during training is asked again
-METRICS_PER_BATCH = 1000  # MLflow's limit
-PARAMS_PER_BATCH = 100  # MLflow's limit
-PARAM_LENGTH = 6000  # MLflow's limit
 SYSTEM_METRICS_SECONDS = 5.0
 # Which of its two faces the UI shows: that of trained models, not that of prompts and traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -81,7 +75,7 @@ def connect(uri: str | None = None) -> MlflowClient:
                 client.search_registered_models(max_results=1)
     except GatecastError:
         raise
-    except Exception as error:
+    except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
         raise GatecastError(
             f"the MLflow store {_public(uri)} cannot be used: {brief(error)}"
         ) from (error)
@@ -104,16 +98,12 @@ def brief(error: BaseException) -> str:
     return (text[0] if text else type(error).__name__)[:300]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            out |= flatten(value, f"{name}.")
-        else:
-            out[name] = value
-    return out
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store that was opened fails with, SQL or server."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    return MlflowException, RequestException
 
 
 @dataclass
@@ -145,6 +135,8 @@ class Tracker:
         """
         uri = store_uri(uri or default_uri())
         client = connect(uri)
+        # A folder for the artifacts may be one that cannot be named: ``~nobody``, a loop of links.
+        errors: tuple[type[Exception], ...] = (*_store_errors(), OSError, RuntimeError)
         try:
             found = client.get_experiment_by_name(experiment)
             if found is None:
@@ -156,9 +148,7 @@ class Tracker:
                         found = client.get_experiment(identity)
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(found.experiment_id)
-        except GatecastError:
-            raise
-        except Exception as error:
+        except errors as error:
             raise GatecastError(
                 f"cannot open the experiment {experiment!r} in {_public(uri)}: {brief(error)}"
             ) from error
@@ -182,7 +172,7 @@ class Tracker:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
         try:
             made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
-        except Exception as error:
+        except _store_errors() as error:
             raise self._told(error) from error
         run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
         system = self._system_monitor(run.id) if monitor and self.system_metrics else None
@@ -204,15 +194,13 @@ class Tracker:
             raise
         finally:
             if system is not None:
+                # Numbers of the machine on the side: they end no run.
                 with contextlib.suppress(Exception):
                     system.finish()
 
     def _told(self, error: BaseException) -> BaseException:
         """An error of the store in one clear line; any other as it is."""
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-
-        if not isinstance(error, MlflowException | RequestException):
+        if not isinstance(error, _store_errors()):
             return error
         return GatecastError(
             f"the MLflow store {_public(self.uri)} failed during the run: {brief(error)}; "
@@ -260,165 +248,3 @@ def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:
     if "://" in root:
         return f"{root.rstrip('/')}/{safe}"
     return (Path(root).expanduser().resolve() / safe).as_uri()
-
-
-class Run:
-    """One open run. Epoch metrics are gathered and written in batches; the rest at once."""
-
-    def __init__(self, client: MlflowClient, run_id: str, name: str, artifact_uri: str) -> None:
-        self.client = client
-        self.id = run_id
-        self.name = name
-        self.artifact_uri = artifact_uri
-        self.seconds_logging = 0.0
-        self._waiting: list[Any] = []
-        self._flushed = time.monotonic()
-        self._away = False
-
-    @contextmanager
-    def _clocked(self) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds_logging += time.perf_counter() - began
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log nested settings as dotted parameters."""
-        from mlflow.entities import Param
-
-        items = [
-            Param(key, str(value)[:PARAM_LENGTH])
-            for key, value in flatten(values).items()
-            if value is not None
-        ]
-        with self._clocked():
-            for first in range(0, len(items), PARAMS_PER_BATCH):
-                self.client.log_batch(self.id, params=items[first : first + PARAMS_PER_BATCH])
-
-    def tag(self, **tags: Any) -> None:
-        """Set tags; a ``None`` is left out."""
-        self.tags(tags)
-
-    def tags(self, tags: Mapping[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        items = [RunTag(k, str(v)[:8000]) for k, v in tags.items() if v is not None]
-        with self._clocked():
-            self.client.log_batch(self.id, tags=items)
-
-    def metric(self, name: str, value: float, step: int = 0) -> None:
-        self.metrics({name: value}, step)
-
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log final numbers at once; those that are not finite are left out."""
-        self._gather(values, step)
-        self.flush()
-
-    def epoch(self, values: Mapping[str, float], step: int) -> None:
-        """Keep the numbers of one epoch; they are written every few seconds.
-
-        A store that fails meanwhile costs no training: the numbers wait, and whatever is logged
-        after it tells the error.
-        """
-        self._gather(values, step)
-        pause = AWAY_SECONDS if self._away else FLUSH_SECONDS
-        many = len(self._waiting) >= METRICS_PER_BATCH and not self._away
-        if many or time.monotonic() - self._flushed > pause:
-            with contextlib.suppress(Exception):
-                self.flush()
-
-    def curve(self, name: str, values: Iterable[float], first: int = 1) -> None:
-        """Log a stepped metric, such as the error by horizon with step = horizon step."""
-        for step, value in enumerate(values, start=first):
-            self._gather({name: value}, step)
-        self.flush()
-
-    def _gather(self, values: Mapping[str, float], step: int) -> None:
-        import math
-
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        for name, value in values.items():
-            if value is not None and math.isfinite(value):
-                self._waiting.append(Metric(name, float(value), now, int(step)))
-
-    def flush(self) -> None:
-        """Write the gathered metrics."""
-        self._away = True
-        try:
-            with self._clocked():
-                while self._waiting:
-                    self.client.log_batch(self.id, metrics=self._waiting[:METRICS_PER_BATCH])
-                    del self._waiting[:METRICS_PER_BATCH]
-            self._away = False
-        finally:
-            self._flushed = time.monotonic()
-
-    def figure(self, figure: Figure, path: str) -> None:
-        with self._clocked():
-            self.client.log_figure(self.id, figure, path)
-
-    def table(self, frame: pd.DataFrame, path: str) -> None:
-        """Log a frame as a table the UI can open and filter; `path` ends in .json."""
-        shown = frame.copy()
-        for column in shown.columns:
-            if shown[column].dtype.kind not in "iufb":
-                shown[column] = shown[column].astype(str)
-        with self._clocked():
-            self.client.log_table(self.id, shown, path)
-
-    def text(self, text: str, path: str) -> None:
-        with self._clocked():
-            self.client.log_text(self.id, text, path)
-
-    def json(self, value: Any, path: str) -> None:
-        with self._clocked():
-            self.client.log_dict(self.id, value, path)
-
-    def file(self, path: Path, folder: str | None = None) -> None:
-        with self._clocked():
-            self.client.log_artifact(self.id, str(path), folder)
-
-    def folder(self, path: Path, target: str) -> None:
-        with self._clocked():
-            self.client.log_artifacts(self.id, str(path), target)
-
-    def dataset(
-        self, *, name: str, digest: str, source: str, profile: Mapping[str, Any], columns: Sequence
-    ) -> None:
-        """Log the data as an input of the run: name, digest, where from, schema and profile.
-
-        Parameters
-        ----------
-        columns
-            Pairs of column name and dtype name, as the UI shows them.
-        """
-        import json
-
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        schema = {
-            "mlflow_colspec": [
-                {"type": _column_type(kind), "name": str(column), "required": True}
-                for column, kind in columns
-            ]
-        }
-        entity = Dataset(
-            name=name[:500],
-            digest=digest[:36],
-            source_type="local",
-            source=json.dumps({"uri": source}),
-            schema=json.dumps(schema),
-            profile=json.dumps(dict(profile)),
-        )
-        tag = InputTag("mlflow.data.context", "training")
-        with self._clocked():
-            self.client.log_inputs(self.id, [DatasetInput(entity, [tag])])
-
-
-def _column_type(kind: str) -> str:
-    if kind.startswith("datetime"):
-        return "datetime"
-    return {"f": "double", "i": "long", "u": "long", "b": "boolean"}.get(kind[0], "string")

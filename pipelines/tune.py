@@ -25,8 +25,9 @@ from pipelines.candidates import split
 from pipelines.config import ExperimentConfig
 from pipelines.prepare import prepare
 from pipelines.profile import panel_digest
+from pipelines.run import Run
 from pipelines.state import home, locked
-from pipelines.tracking import Run, Tracker, brief, process_tag
+from pipelines.tracking import Tracker, brief, process_tag
 from pipelines.tune_space import (
     WINNER,
     decoded,

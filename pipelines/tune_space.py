@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from forecasting.errors import GatecastError
-from pipelines.config import CandidateConfig, ExperimentConfig, Range, build_config, merge
+from pipelines.config import CandidateConfig, ExperimentConfig, Range, build_config
+from pipelines.config_file import merge
 
 WINNER = "tuned"  # the candidate's name in the file that is written
 

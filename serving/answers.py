@@ -27,6 +27,7 @@ class Origin:
     trained_horizon: int
 
     def public(self) -> dict[str, Any]:
+        """As the answer names the model."""
         return {"name": self.name, "version": self.version, "run_id": self.run_id}
 
 
@@ -57,6 +58,7 @@ class Answer:
 
     @property
     def errors(self) -> list[dict[str, Any]]:
+        """The series without a forecast and why, in the order of the request."""
         return [
             {"id": p.id, "code": p.code, "detail": p.detail, "where": p.where}
             for _, p in sorted(self.problems, key=lambda pair: pair[0])

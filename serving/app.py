@@ -232,10 +232,12 @@ class Application:
         return _packed(await self.batcher.aside(work), JSON, call)
 
     async def list_models(self, call: Call) -> Reply:
+        """``GET /v1/models``: a summary of each."""
         keepers, default = self.models.keepers.values(), self.models.default
         return _json({"models": [describe.summary(keeper, default) for keeper in keepers]})
 
     async def show_model(self, call: Call) -> Reply:
+        """``GET /v1/models/{name}``: covariates, scores and lineage of the version that answers."""
         return _json(describe.describe(self._keeper(call.argument), self.models.default))
 
     async def refresh(self, call: Call) -> Reply:
@@ -255,6 +257,7 @@ class Application:
         return _json({"model": loaded.origin.public() if loaded else None, "swapped": swapped})
 
     async def live(self, call: Call) -> Reply:
+        """The process answers; models are `ready`'s business."""
         return _json({"status": "live"})
 
     async def ready(self, call: Call) -> Reply:
@@ -275,21 +278,25 @@ class Application:
         )
 
     async def show_metrics(self, call: Call) -> Reply:
+        """Prometheus' text; with a key only, unless the settings make it public."""
         if not self.settings.public_metrics:
             check_key(call.headers, self.settings)
         return Reply(self.metrics.text(), CONTENT_TYPE)
 
     async def show_openapi(self, call: Call) -> Reply:
+        """The OpenAPI document, with an example of a model that is loaded."""
         loaded = next((k.current for k in self.models.keepers.values() if k.current), None)
         example = describe.example(loaded) if loaded else None
         return _json(openapi.document(list(self.models.keepers), example, self.settings))
 
     async def show_docs(self, call: Call) -> Reply:
+        """The page that shows the OpenAPI document; it may load nothing from elsewhere."""
         policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
         headers = {"content-security-policy": f"{policy}; connect-src 'self'"}
         return Reply(openapi.page(), "text/html; charset=utf-8", headers=headers)
 
     async def to_docs(self, call: Call) -> Reply:
+        """From the root to the page of the API."""
         return Reply(b"", "text/plain", 307, {"location": "/docs"})
 
     # -- what all of them share ----------------------------------------------------------------

@@ -39,6 +39,7 @@ class Fault:
     detail: str
 
     def public(self) -> dict[str, str]:
+        """As a ``problem+json`` answer lists it."""
         return {
             "pointer": pointer(self.path),
             "place": place(self.path),
@@ -91,6 +92,7 @@ class Faults:
         return bool(self.found)
 
     def add(self, path: tuple[str | int, ...], code: str, detail: str) -> None:
+        """Keep a wrong value; beyond ``MAX_FAULTS`` they are only counted."""
         if len(self.found) < MAX_FAULTS:
             self.found.append(Fault(path, code, detail))
         else:

@@ -49,18 +49,22 @@ def write(level: str, event: str, **fields: Any) -> None:
 
 
 def info(event: str, **fields: Any) -> None:
+    """One line of level info."""
     write("info", event, **fields)
 
 
 def warning(event: str, **fields: Any) -> None:
+    """One line of level warning."""
     write("warning", event, **fields)
 
 
 def error(event: str, **fields: Any) -> None:
+    """One line of level error."""
     write("error", event, **fields)
 
 
 def debug(event: str, **fields: Any) -> None:
+    """One line of level debug."""
     write("debug", event, **fields)
 
 

@@ -220,6 +220,7 @@ class Models:
 
     @property
     def default(self) -> str:
+        """Name of the model that answers where a request names none."""
         return next(iter(self.keepers))
 
     @property

@@ -81,6 +81,7 @@ class SqliteRegistry:
         self.path = path
 
     def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
         found = self._rows(
             "SELECT v.version, v.run_id, v.source, v.storage_location "
             "FROM registered_model_aliases a JOIN model_versions v "
@@ -97,6 +98,7 @@ class SqliteRegistry:
         return Version(name, int(number), run_id or None, location or source, dict(tags))
 
     def names(self) -> list[str]:
+        """Names of all registered models."""
         return [row[0] for row in self._rows("SELECT name FROM registered_models", ())]
 
     def _rows(self, query: str, values: tuple[Any, ...]) -> list[Any]:
@@ -123,6 +125,7 @@ class RestRegistry:
         self.uri = uri
 
     def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
         query = urllib.parse.urlencode({"name": name, "alias": alias})
         try:
             answer = self._get(f"registered-models/alias?{query}")["model_version"]
@@ -136,6 +139,7 @@ class RestRegistry:
         return Version(name, int(answer["version"]), answer.get("run_id") or None, source, tags)
 
     def names(self) -> list[str]:
+        """Names of registered models, at most 50."""
         found = self._get("registered-models/search?max_results=50")
         return [model["name"] for model in found.get("registered_models", [])]
 
@@ -165,6 +169,7 @@ class ClientRegistry:
         self.uri = uri
 
     def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -178,6 +183,7 @@ class ClientRegistry:
         return Version(name, int(found.version), found.run_id, location, dict(found.tags))
 
     def names(self) -> list[str]:
+        """Names of registered models, at most 50."""
         return [model.name for model in self._client().search_registered_models(max_results=50)]
 
     def _client(self) -> Any:

@@ -70,6 +70,7 @@ def off_grid(start: Array, freq: Frequency) -> Array:
 
 
 def grid_problem(name: str, start: Any, freq: Frequency) -> SeriesProblem:
+    """What the answer says of a series whose start is `off_grid`."""
     return SeriesProblem(
         name,
         "start_off_grid",

@@ -45,7 +45,7 @@ def benchmark(
     from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, cores, run
     from pipelines.benchmark_jobs import run_apart
     from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
-    from pipelines.config import override
+    from pipelines.config_file import override
     from pipelines.datasets import expand, registry
 
     console = Console()

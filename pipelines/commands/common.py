@@ -13,7 +13,8 @@ import typer
 
 from forecasting.errors import ConfigError
 from pipelines.candidates import Progress
-from pipelines.config import build_config, load_config, override
+from pipelines.config import build_config, load_config
+from pipelines.config_file import override
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +149,7 @@ def frame_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> Tab
 
 
 def print_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> None:
+    """Print a frame as a table on stdout; where that is no terminal, 160 characters wide."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(

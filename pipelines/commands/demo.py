@@ -14,6 +14,7 @@ DEFAULT_PORT, UI_PORT = 3000, 5000
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``demo``."""
     app.command("demo")(demo_command)
 
 

@@ -22,6 +22,7 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``diagnose``."""
     app.command("diagnose")(diagnose_command)
 
 
@@ -85,7 +86,7 @@ def _of_run(registry: Registry, run_id: str, scratch: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from pipelines.registry import ARTIFACT_FOLDER
+    from pipelines.mlmodel import ARTIFACT_FOLDER
 
     try:
         run = registry.client.get_run(run_id)

@@ -6,6 +6,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``doctor``."""
     app.command("doctor")(doctor_command)
 
 

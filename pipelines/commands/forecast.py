@@ -19,6 +19,7 @@ EXIT_FAILED = 1
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``forecast``."""
     app.command("forecast")(forecast_command)
 
 

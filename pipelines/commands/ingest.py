@@ -66,7 +66,8 @@ def _settings(
 ) -> tuple[DataConfig, int | None]:
     """The data section, and the horizon where the file is a whole experiment."""
     from forecasting.errors import ConfigError
-    from pipelines.config import build_config, override, read_yaml
+    from pipelines.config import build_config
+    from pipelines.config_file import override, read_yaml
     from pipelines.ingestion import DataConfig
 
     values: dict[str, Any] = override(read_yaml(config) if config else {}, sets or ())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``monitor``."""
     app.command("monitor")(monitor_command)
 
 

@@ -20,6 +20,7 @@ ModelArgument = typer.Argument(
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``promote``, ``rollback`` and ``history``."""
     app.command("promote")(promote_command)
     app.command("rollback")(rollback_command)
     app.command("history")(history_command)

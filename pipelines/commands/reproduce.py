@@ -10,6 +10,7 @@ DIFFERS = 1
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``reproduce``."""
     app.command("reproduce")(reproduce_command)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``schedule``."""
     app.command("schedule")(schedule_command)
 
 

@@ -11,6 +11,7 @@ from forecasting.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``serve`` and ``ui``."""
     app.command("serve")(serve_command)
     app.command("ui")(ui_command)
 

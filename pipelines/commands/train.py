@@ -25,6 +25,7 @@ SHOWN = ["smape", "mase", "mae", "wql", "bias", "coverage_80", "coverage_95"]
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``train`` and ``backtest``."""
     app.command("train")(train_command)
     app.command("backtest")(backtest_command)
 

@@ -13,6 +13,7 @@ SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``tune``."""
     app.command("tune")(tune_command)
 
 
@@ -35,7 +36,8 @@ def tune_command(
 
     Examples: `gatecast tune configs/x.yaml --trials 30`, then `gatecast train configs/x.tuned.yaml`
     """
-    from pipelines.config import build_config, override, read_yaml
+    from pipelines.config import build_config
+    from pipelines.config_file import override, read_yaml
 
     path = existing(what, "config file")
     values = override(read_yaml(path), sets or ())

@@ -98,6 +98,7 @@ class CovariateConfig(ValueConfig):
 
     @property
     def source(self) -> str:
+        """Its column in the source."""
         return self.column or self.name
 
 

@@ -79,6 +79,7 @@ def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width
 
 
 def split_line(line: str, separator: str, quote: str | None) -> list[str]:
+    """Cells of a line, their quotes taken off; what cannot be read so is cut at every separator."""
     csv.field_size_limit(1 << 30)
     if quote is None:
         return line.split(separator)

@@ -12,11 +12,12 @@ import pyarrow as pa
 from forecasting.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.clock import Clock, set_clock
+from pipelines.ingestion.columns import Column
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.duplicates import drop_duplicates
 from pipelines.ingestion.flags import raise_flags
 from pipelines.ingestion.grids import fill_gaps, to_grid
-from pipelines.ingestion.layout import Column, Rows, to_rows
+from pipelines.ingestion.layout import Rows, to_rows
 from pipelines.ingestion.ledger import NAT, Ledger
 from pipelines.ingestion.naming import clean_names, dropped_names, fold, join_twins, note_names
 from pipelines.ingestion.raw import Raw, shown

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import re
-import string
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import ConfigError, DataError
-from pipelines.ingestion.config import CovariateConfig, DataConfig, IdConfig
-from pipelines.ingestion.numbers import Numbers, read_numbers
+from pipelines.ingestion.columns import Column, numbers_of, read_covariate, unit_factors
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.ids import compose, series_of
+from pipelines.ingestion.numbers import Numbers
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.stamps import NAIVE, Stamps, read_stamps
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class Column:
-    """A covariate: float64 values, or codes of categories (-1 missing)."""
-
-    config: CovariateConfig
-    values: Array
-    categories: Array | None = None
-    numbers: Numbers | None = None
-
-    def take(self, index: Array) -> Column:
-        return Column(self.config, self.values[index], self.categories)
 
 
 @dataclass
@@ -81,19 +68,21 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     if config.series is not None or not config.id:
         ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
     else:
-        ids, codes = _keys([raw.column(c, "id") for c in config.id], list(config.id), config.ids)
+        ids, codes = series_of(
+            [raw.column(c, "id") for c in config.id], list(config.id), config.ids
+        )
     csv = _csv(raw, config)
     y_name = config.y or "y"
     rows = Rows(
         ids,
         codes,
         _stamps(raw, config),
-        _numbers(raw.column(y_name, "data.y"), y_name, config.values, csv),
+        numbers_of(raw.column(y_name, "data.y"), y_name, config.values, csv),
         np.arange(1, count + 1) if raw.row is None else raw.row,
     )
     unit = config.values.unit
     if unit is not None:
-        rows.unit_factor = _factors(raw.column(unit.column, "values.unit.column"), unit.scale)
+        rows.unit_factor = unit_factors(raw.column(unit.column, "values.unit.column"), unit.scale)
     for covariate in config.covariates:
         if config.static and covariate.role == "static" and covariate.source not in raw.names:
             continue  # it stands in the table of static covariates
@@ -101,7 +90,7 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
         rows.columns[covariate.name] = read_covariate(column, covariate, csv)
         own = covariate.unit
         if own is not None:
-            factor = _factors(raw.column(own.column, "unit.column"), own.scale)
+            factor = unit_factors(raw.column(own.column, "unit.column"), own.scale)
             found = rows.columns[covariate.name]
             found.values = found.values * factor
     used = {*(config.id or ()), *(config.ds or ("ds",)), y_name}
@@ -112,20 +101,6 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     return rows
 
 
-def _numbers(column: Any, name: str, config: Any, csv: Any) -> Numbers:
-    try:
-        found = read_numbers(column, config, csv)
-    except (DataError, pa.ArrowException) as error:
-        raise DataError(f"column {name}: {error}") from None
-    bad = len(found.unreadable)
-    if bad and bad > 0.5 * max(len(found.values) - len(found.codes), 1):
-        raise DataError(
-            f"column {name} holds no numbers: {bad:,} of {len(found.values):,} values cannot be "
-            f"read, such as {found.unreadable_text[0]!r}; name another column as y"
-        )
-    return found
-
-
 def _stamps(raw: Raw, config: DataConfig) -> Stamps:
     names = config.ds or ("ds",)
     columns = [raw.column(n, "ds") for n in names]
@@ -133,143 +108,6 @@ def _stamps(raw: Raw, config: DataConfig) -> Stamps:
         return read_stamps(columns[0], names[0], config.stamps)
     parts = [pc.utf8_trim_whitespace(c.cast(pa.string())) for c in columns]
     return read_stamps(pc.binary_join_element_wise(*parts, " "), " ".join(names), config.stamps)
-
-
-def encode(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, Array]:
-    """Distinct texts of a column, and which one each row has (-1 for none)."""
-    if isinstance(column, pa.Array):
-        column = pa.chunked_array([column])
-    kind = column.type
-    if pa.types.is_floating(kind):
-        whole = column.cast(pa.int64(), safe=False)
-        same = pc.all(pc.equal(whole.cast(pa.float64()), column)).as_py()
-        column = whole if same is not False else column
-    if not pa.types.is_dictionary(kind):
-        plain = pa.types.is_integer(column.type) or is_text(column.type)
-        if not plain or pa.types.is_string_view(column.type):
-            column = column.cast(pa.string())
-        column = column.dictionary_encode()
-    column = column.unify_dictionaries()
-    if column.num_chunks == 0:
-        return pa.array([], pa.string()), np.empty(0, np.int32)
-    # Unified dictionaries only ever grow, so the longest serves every chunk.
-    chunks = column.chunks
-    longest = max((c.dictionary for c in chunks), key=len)
-    codes = [
-        np.asarray(
-            (pc.fill_null(c.indices, -1) if c.indices.null_count else c.indices).to_numpy(
-                zero_copy_only=False
-            )
-        )
-        for c in chunks
-    ]
-    flat = codes[0] if len(codes) == 1 else np.concatenate(codes)
-    return longest.cast(pa.string()), flat.astype(np.int32, copy=False)
-
-
-def _keys(columns: list[Any], names: list[str], config: IdConfig) -> tuple[Array, Array]:
-    """Names of the series from one or several columns."""
-    encoded = [encode(c) for c in columns]
-    if len(encoded) == 1 and not config.template and not config.rename:
-        texts, codes = encoded[0]
-        return np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object), codes
-    missing = np.zeros(len(encoded[0][1]), bool)
-    radix = np.zeros(len(missing), np.int64)
-    for texts, codes in encoded:
-        missing |= codes < 0
-        radix = radix * (len(texts) + 1) + codes + 1
-    used, codes = np.unique(radix[~missing], return_inverse=True)
-    parts: list[pa.Array] = []
-    for texts, _ in reversed(encoded):
-        parts.insert(0, texts.take(pa.array(used % (len(texts) + 1) - 1)))
-        used = used // (len(texts) + 1)
-    out = np.full(len(missing), -1, np.int64)
-    out[~missing] = codes
-    return compose(parts, names, config), out
-
-
-def compose(parts: list[pa.Array], names: list[str], config: IdConfig) -> Array:
-    """Names from their parts, by the template or the separator; vectorised over names."""
-    texts = {}
-    for name, part in zip(names, parts, strict=True):
-        text = pc.utf8_trim_whitespace(part.cast(pa.string())) if config.trim else part
-        renames = config.rename.get(name)
-        if renames:
-            text = _renamed(text, renames)
-        texts[name] = text
-    if not config.template:
-        return _objects(pc.binary_join_element_wise(*texts.values(), config.separator))
-    pieces: list[Any] = []
-    for literal, field_name, spec, _ in string.Formatter().parse(config.template):
-        if literal:
-            pieces.append(pa.scalar(literal))
-        if field_name is None:
-            continue
-        if field_name not in texts:
-            raise ConfigError(
-                f"ids.template: {field_name!r} is no column of the id; "
-                f"there are: {', '.join(texts)}"
-            )
-        pieces.append(_padded(texts[field_name], spec or ""))
-    return _objects(pc.binary_join_element_wise(*pieces, ""))
-
-
-def _objects(texts: pa.Array) -> Array:
-    return np.asarray(texts.to_numpy(zero_copy_only=False), dtype=object)
-
-
-def _renamed(text: pa.Array, renames: dict[str, str]) -> pa.Array:
-    series = pd.Series(text.to_pandas(), dtype="str")
-    return pa.array(series.map(renames).fillna(series), pa.string())
-
-
-def _padded(text: pa.Array, spec: str) -> pa.Array:
-    if not spec:
-        return text
-    match = re.fullmatch(r"(?:(.)?([<>^]))?(0)?(\d+)", spec)
-    if not match:
-        raise ConfigError(f"ids.template: {spec!r} is no width; write it like 0>3 or <10")
-    fill = match[1] or ("0" if match[3] else " ")
-    pad = {"<": pc.utf8_rpad, ">": pc.utf8_lpad, "^": pc.utf8_center, None: pc.utf8_lpad}
-    return pad[match[2]](text, width=int(match[4]), padding=fill)
-
-
-def _factors(column: Any, scale: dict[str, float]) -> Array:
-    texts, codes = encode(column)
-    known = {k.strip(): v for k, v in scale.items()}
-    factors = np.array([known.get((t or "").strip(), np.nan) for t in texts.to_pylist()] + [np.nan])
-    return factors[codes]
-
-
-def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
-    """A covariate as numbers or as codes of categories, by its type or by what it holds."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    textual = is_text(kind)
-    wanted = config.type
-    numbers = None
-    if wanted is None:
-        wanted = "real"
-        if textual:
-            numbers = read_numbers(column, config, csv)
-            readable = len(numbers.values) - len(numbers.unreadable) - len(numbers.codes)
-            if len(numbers.unreadable) >= max(0.05 * readable, 1):
-                wanted = "categorical"
-    if wanted == "real" and isinstance(config.fill, str):
-        raise ConfigError(f"covariates.{config.name}.fill = {config.fill!r} is not a number")
-    if wanted == "real":
-        numbers = numbers or _numbers(column, config.name, config, csv)
-        return Column(config, numbers.values * config.scale, None, numbers)
-    texts, codes = encode(column)
-    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str")
-    text = text.map(config.recode).fillna(text) if config.recode else text
-    missing = text.isin(config.missing) | text.isna()
-    if "" not in (config.fill, *config.recode.values()):
-        missing |= text == ""
-    number, names = pd.factorize(text.where(~missing))
-    lookup = np.concatenate([number, [-1]]).astype(np.int32)
-    return Column(config, lookup[codes], np.asarray(names, dtype=object))
 
 
 def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
@@ -307,7 +145,7 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
         ids,
         np.repeat(np.arange(width, dtype=np.int32), count),
         stamps,
-        _numbers(_matrix(raw, at), "of values", config.values, csv),
+        numbers_of(_matrix(raw, at), "of values", config.values, csv),
         np.tile(np.arange(1, count + 1), width),
         facts={"cells": "a row is a cell of the wide table"},
     )
@@ -341,9 +179,9 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
     if not at:
         raise DataError("layout = rows: no column is left for the values beside id")
     count, width = raw.table.num_rows, len(at)
-    ids, codes = _keys([raw.table.column(i) for i in id_at], list(id_names), config.ids)
+    ids, codes = series_of([raw.table.column(i) for i in id_at], list(id_names), config.ids)
     csv = _csv(raw, config)
-    found = _numbers(_matrix(raw, at), "of values", config.values, csv)
+    found = numbers_of(_matrix(raw, at), "of values", config.values, csv)
     # From one column after the other to one series after the other.
     turn = np.arange(count * width).reshape(width, count).T.ravel()
     back = np.empty_like(turn)

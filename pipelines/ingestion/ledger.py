@@ -40,6 +40,7 @@ class Entry:
 
     @property
     def count(self) -> int:
+        """Number of places."""
         return sum(len(s) for s in self.series)
 
     def columns(self) -> dict[str, Any]:

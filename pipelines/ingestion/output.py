@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from forecasting.errors import DataError
 from forecasting.panel import public_stamps
+from pipelines.ingestion.columns import Column
 from pipelines.ingestion.engine import Clean
-from pipelines.ingestion.layout import Column
 from pipelines.ingestion.report import Report
 from pipelines.ingestion.result import IngestResult
 

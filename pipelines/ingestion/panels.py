@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from forecasting.config import Covariate, Schema
 from forecasting.panel import Panel
+from pipelines.ingestion.columns import Column
 from pipelines.ingestion.engine import Clean
-from pipelines.ingestion.layout import Column
 from pipelines.ingestion.segments import reduce
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.calendar import wall_clock
-from pipelines.ingestion.layout import Column
+from pipelines.ingestion.columns import Column
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import bounds, reduce
 from pipelines.ingestion.steps import DAY

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.panel import Panel, public_stamps
+from pipelines.ingestion.columns import Column
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.engine import Clean, stamps
 from pipelines.ingestion.flags import raise_flags
-from pipelines.ingestion.layout import Column
 from pipelines.ingestion.panels import to_panel
 from pipelines.ingestion.report import Report, build_report
 from pipelines.ingestion.table import Table

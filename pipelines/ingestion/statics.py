@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns import Column, read_covariate
 from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
-from pipelines.ingestion.layout import Column, read_covariate
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.sources import read
 from pipelines.ingestion.table import Table

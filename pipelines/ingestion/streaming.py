@@ -17,11 +17,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns import encode
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.engine import clean
 from pipelines.ingestion.entry import fast_way, ingest, refuse_repairs
 from pipelines.ingestion.future import note_future
-from pipelines.ingestion.layout import encode
 from pipelines.ingestion.mapping import settle, wanted_columns
 from pipelines.ingestion.merging import Merged
 from pipelines.ingestion.naming import trimmed

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pipelines.ingestion.layout import Column
+from pipelines.ingestion.columns import Column
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines.config import ExperimentConfig, build_config, merge
+from pipelines import record
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.config_file import merge
+from pipelines.run import Run
 from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import connect
 from pipelines.train import Outcome, train
@@ -42,7 +45,10 @@ def table(monthly: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def experiment(table: Path) -> Callable[..., ExperimentConfig]:
-    """An experiment on the table with two quick candidates; keyword groups change it."""
+    """An experiment on the table with two quick candidates; keyword groups change it.
+
+    `candidates` are taken as they are given, so that there may be one only.
+    """
 
     def make(name: str = "monthly", **changes: Any) -> ExperimentConfig:
         values: dict[str, Any] = {
@@ -59,7 +65,8 @@ def experiment(table: Path) -> Callable[..., ExperimentConfig]:
             "gate": {"max_bias": 5.0, "coverage": [0.0, 1.0], "level": 0.51},
             "tracking": {"system_metrics": False},
         }
-        return build_config(merge(values, changes))
+        candidates = changes.get("candidates", values["candidates"])
+        return build_config(merge(values, changes) | {"candidates": candidates})
 
     return make
 
@@ -83,6 +90,13 @@ def state(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(folder))
         yield folder
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures: they take most of the time of a small run, and `outcome` has them."""
+    monkeypatch.setattr(Run, "figure", lambda *_: None)
+    monkeypatch.setattr(record, "diagnosis", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

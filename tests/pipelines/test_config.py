@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from forecasting.errors import ConfigError
-from pipelines.config import build_config, load_config, merge, override
+from pipelines.config import build_config, load_config
+from pipelines.config_file import merge, override
 
 BASE: dict[str, Any] = {"name": "sales", "data": {"source": "sales.csv"}, "horizon": 12}
 

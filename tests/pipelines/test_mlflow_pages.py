@@ -11,7 +11,6 @@ import os
 import subprocess
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,9 +23,11 @@ from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import Tracker
 from pipelines.train import Outcome, open_tracker
 from tests.browser import Page, chromium, executable
+from tests.pipelines.waiting import answers, until
 
 PICTURES, OTHER_HOME = "GATECAST_PICTURES", "GATECAST_PICTURES_HOME"
 START_SECONDS = 120.0
+DRAWN_SECONDS = 60.0
 
 pytestmark = [
     pytest.mark.browser,
@@ -63,20 +64,9 @@ def server(tracker: Tracker) -> Iterator[str]:
         ui_command_line("127.0.0.1", port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"{url}/health"):
-            assert time.monotonic() < deadline, "MLflow's pages did not start"
-            time.sleep(0.5)
+        until(lambda: answers(f"{url}/health"), START_SECONDS, "MLflow's pages did not start")
         yield url
         process.terminate()
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +129,11 @@ def test_networks_and_baselines_stand_in_one_table_and_share_their_charts(
     page.open(f"{address}&compareRunsMode=CHART")
     page.wait("gru · gru", "horizon/smape", "coverage_80")
     drawn = "document.querySelectorAll('.js-plotly-plot').length > 3"
-    wait_for(page, drawn, "no charts were drawn")
+    until(lambda: page.run(drawn), DRAWN_SECONDS, "no charts were drawn")
     shown = page.text()
     for name in ("seasonal_naive (horizon/smape)", "lstm · lstm"):
         assert name in shown
     keep(page, "mlflow-charts")
-
-
-def wait_for(page: Page, script: str, problem: str) -> None:
-    deadline = time.monotonic() + 60
-    while not page.run(script):
-        assert time.monotonic() < deadline, problem
-        time.sleep(0.5)
 
 
 def test_runs_compare_side_by_side_with_the_same_metrics(
@@ -169,7 +152,8 @@ def test_the_error_by_horizon_step_is_a_curve(page: Page, server: str, tracker: 
     run = models(tracker)["gru"]
     page.open(f"{server}/#/experiments/{tracker.experiment_id}/runs/{run}/model-metrics")
     page.wait("horizon/smape")
-    wait_for(page, "document.querySelectorAll('.js-plotly-plot').length > 2", "no chart was drawn")
+    drawn = "document.querySelectorAll('.js-plotly-plot').length > 2"
+    until(lambda: page.run(drawn), DRAWN_SECONDS, "no chart was drawn")
     keep(page, "mlflow-curves")
 
 
@@ -179,7 +163,7 @@ def test_the_pictures_of_a_run_are_there(page: Page, server: str, tracker: Track
     page.open(f"{base}/fans.png")
     page.wait("fans.png")
     wide = "[...document.querySelectorAll('img')].some(i => i.naturalWidth > 300)"
-    wait_for(page, wide, "the fan charts were not shown")
+    until(lambda: page.run(wide), DRAWN_SECONDS, "the fan charts were not shown")
 
 
 def test_the_models_page_names_the_champion_and_why(

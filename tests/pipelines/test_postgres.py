@@ -12,8 +12,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +28,7 @@ from pipelines.state import HOME_VARIABLE
 from pipelines.tracking import connect
 from pipelines.train import train
 from serving.settings import ServingSettings
+from tests.pipelines.waiting import answers, until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -63,28 +62,12 @@ def started(command: list[str], ready: str, log: Path, **variables: str) -> Iter
         ) as process,
     ):
         try:
-            until(lambda: process.poll() is not None or answers(ready))
+            until(lambda: process.poll() is not None or answers(ready), PATIENCE)
             assert process.poll() is None, log.read_text()
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(60)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def until(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.5)
-    return found
 
 
 def test_a_database_named_without_a_driver_holds_runs_and_models(
@@ -144,11 +127,11 @@ def test_the_servers_of_the_compose_file_keep_time_and_models_on_postgresql(
             f"http://127.0.0.1:{prefect}/api/health", tmp_path / "worker.log", **clients,
         ),
     ):  # fmt: skip
-        added = until(lambda: try_to(gatecast, "schedule", str(path), "--every", "20s"))
+        added = until(lambda: try_to(gatecast, "schedule", str(path), "--every", "20s"), PATIENCE)
         assert "every 20s" in added
-        until(lambda: "composed: champion 1" in try_to(gatecast, "history", "composed"))
+        until(lambda: "composed: champion 1" in try_to(gatecast, "history", "composed"), PATIENCE)
         assert "Promoted" in until(
-            lambda: "last run" in (t := gatecast("schedule", "--list")) and t
+            lambda: "last run" in (t := gatecast("schedule", "--list")) and t, PATIENCE
         ) or "Unchanged" in gatecast("schedule", "--list")
         gatecast("schedule", "composed", "--remove")
         assert not (state / "mlflow.db").exists()

@@ -189,9 +189,11 @@ def test_racing_promotions_leave_one_champion_and_the_one_before(
     assert (aliases[PREVIOUS], aliases[CHAMPION]) == (chain[-2], chain[-1])
 
 
+# MLflow is imported before the processes part: each of them would take seconds over it.
 DIES = """
 import os, sys
 from pathlib import Path
+import mlflow.models, mlflow.pyfunc, mlflow.tracking
 from pipelines.registry import Registry
 from pipelines.tracking import Tracker
 

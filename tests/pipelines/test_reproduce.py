@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from forecasting.errors import ConfigError, GatecastError
-from pipelines.config import HIDDEN, ExperimentConfig, build_config, masked
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.masking import HIDDEN, masked
 from pipelines.reproduce import reproduce
 from pipelines.state import home
 from pipelines.train import Outcome, open_tracker, train

@@ -29,6 +29,7 @@ from pipelines.jobs import JobResult, following, trained
 from pipelines.prefect_local import alive
 from pipelines.schedule import add
 from pipelines.state import HOME_VARIABLE
+from tests.pipelines.waiting import until
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -240,14 +241,6 @@ def scheduled(gatecast: Gatecast) -> Iterator[Callable[..., str]]:
     yield put
     for name in names:
         gatecast("schedule", name, "--remove")
-
-
-def until(check: Callable[[], Any], seconds: float = 480.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(1.0)
-    return found
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from pipelines.train import Outcome, backtest_only, open_tracker, train
 pytestmark = pytest.mark.timeout(600)
 
 Make = Callable[..., ExperimentConfig]
+ONE = {"gru": {"model": {"cell": "gru"}}}
 
 
 def registry(config: ExperimentConfig) -> Registry:
@@ -98,8 +99,9 @@ def test_the_backtest_scores_what_the_judged_bundle_forecasts(
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_unchanged_inputs_register_nothing_and_force_does(experiment: Make, state: Path) -> None:
-    config = experiment("again")
+    config = experiment("again", candidates=ONE)
     first = train(config)
     second = train(config)
     assert first.version == second.version == 1
@@ -113,9 +115,10 @@ def test_unchanged_inputs_register_nothing_and_force_does(experiment: Make, stat
     assert aliases == {CHAMPION: 2, PREVIOUS: 1}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_refused_challenger_leaves_the_champion(experiment: Make, state: Path) -> None:
-    champion = train(experiment("strict"))
-    refused = train(experiment("strict", gate={"max_latency_ms": 1e-6}))
+    champion = train(experiment("strict", candidates=ONE))
+    refused = train(experiment("strict", candidates=ONE, gate={"max_latency_ms": 1e-6}))
     assert champion.promoted
     assert not refused.promoted
     assert refused.decision is not None
@@ -132,6 +135,7 @@ def test_a_refused_challenger_leaves_the_champion(experiment: Make, state: Path)
     assert tags["gate"] == "refused"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_dies_registers_nothing_and_harms_no_later_run(
     experiment: Make, state: Path
 ) -> None:
@@ -153,9 +157,7 @@ def test_a_run_that_dies_registers_nothing_and_harms_no_later_run(
 def test_a_store_that_goes_away_during_training_costs_no_training(
     experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = experiment(
-        "away", candidates={"gru": {"model": {"cell": "gru"}}}, backtest={"windows": 1}
-    )
+    config = experiment("away", candidates=ONE, backtest={"windows": 1})
     asked: list[str] = []
 
     def away(self: Any, *_: Any, **__: Any) -> Any:
@@ -166,7 +168,7 @@ def test_a_store_that_goes_away_during_training_costs_no_training(
         for name in ("log_batch", "create_run", "set_terminated", "log_artifact", "set_tag"):
             monkeypatch.setattr(MlflowClient, name, away)
 
-    monkeypatch.setattr("pipelines.tracking.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("pipelines.run.FLUSH_SECONDS", 0.0)
     with pytest.raises(GatecastError, match=r"failed during the run: .*refused; finished stages"):
         train(config, progress=leave)
     # A store that is away takes seconds to fail: it is not asked at every step.
