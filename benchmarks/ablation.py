@@ -15,7 +15,7 @@ from rich.console import Console
 from forecasting.errors import GatecastError
 from pipelines.benchmark import Row, run
 from pipelines.benchmark_report import COLUMNS, write_markdown
-from pipelines.config import merge
+from pipelines.config_file import merge
 
 CHANGES = {
     "as chosen": {},
