@@ -44,10 +44,12 @@ class SyncedTimer(Timer):
         self.blocks()
 
 
-def train(panel: Panel, task: dict[str, Any], precision: str) -> dict[str, Any]:
+def train(
+    panel: Panel, task: dict[str, Any], precision: str, graphs: bool = False
+) -> dict[str, Any]:
     """Windows per second of `fit`."""
     blocks = Blocks(task["steps"], warm=20)
-    config = plain(task, blocks.total).replace(training={"precision": precision})
+    config = plain(task, blocks.total).replace(training={"precision": precision, "graphs": graphs})
     fit(panel, config, callbacks=[SyncedTimer(blocks)], device="cuda")
     return blocks.result(task["batch"])
 
@@ -188,6 +190,8 @@ def measure(files: dict[str, str], peers_python: str, *, steps: int, series: int
         note(f"train/{cell}/bare CUDA graph", bare, panel, task)
         for precision in ("32", "tf32", "bf16"):
             note(f"train/{cell}/gatecast {precision}", train, panel, task, precision)
+            note(f"train/{cell}/gatecast {precision}, replayed", train, panel, task, precision,
+                 True)  # fmt: skip
         note(f"busy/{cell}", busy, panel, task, "32")
         for peer in PEERS:
             job = task | {"what": "train", "peer": peer, "device": "gpu"}

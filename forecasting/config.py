@@ -294,6 +294,9 @@ class TrainingConfig(Settings):
     patience: Positive | None = Field(None, description="epochs without gain before stopping")
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"
+    graphs: bool = Field(
+        False, description="on a GPU, replay a step's forward and backward pass as CUDA graphs"
+    )
     threads: Positive | None = Field(None, description="CPU threads; None: every core")
     noise: float | None = Field(
         None, ge=0.0, description="std of noise on scaled inputs in training; None: chosen"

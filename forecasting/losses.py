@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -82,9 +83,17 @@ def targets(output: Output, batch: Batch, geometry: Geometry) -> tuple[Tensor, T
 
 def pinball(target: Tensor, quantiles: Tensor, levels: tuple[float, ...]) -> Tensor:
     """Twice the pinball loss, averaged over levels: [...]; at the median it is |error|."""
-    tau = torch.tensor(levels, dtype=target.dtype, device=target.device)
+    tau = _constant(levels, target.dtype, target.device)
     error = target[..., None] - quantiles
     return 2.0 * torch.maximum(tau * error, (tau - 1.0) * error).mean(-1)
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Values on a device, sent there once: each time would wait for it."""
+    # What is made while a loss is only looked at must also serve training.
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def student_t(target: Tensor, params: Tensor) -> Tensor:

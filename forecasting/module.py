@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forecasting.config import ForecasterConfig, Schema
+from forecasting.graphs import ReplayedLoss
 from forecasting.losses import training_loss
 from forecasting.networks.forecaster import Batch, ForecastNetwork
 
@@ -43,6 +44,7 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
+        self.replayed: ReplayedLoss | None = None
         self.broken: Tensor
         # 1 once a loss or gradient was no number: the optimiser leaves the weights alone from
         # then on, without anybody waiting for the device to know.
@@ -57,19 +59,18 @@ class ForecastModule(pl.LightningModule):
         if noise:
             y = network_batch["y"]
             network_batch["y"] = y + noise * torch.randn_like(y) * network_batch["mask"]
-        every = self.config.training.origins == "all"
-        output = self.network(network_batch, every_origin=every)
-        loss = training_loss(output, batch, self.config)
+        if self.config.training.graphs and self.device.type == "cuda":
+            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
+            loss = self.replayed(network_batch, batch)
+        else:
+            loss = self._loss(network_batch, batch)
         self.recent_loss.append(loss.detach())
         self.recent_windows.append((batch["series"], batch["origin"]))
         return loss
 
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
-        every = self.config.training.origins == "all"
-        return training_loss(
-            self.network(self._history(batch), every_origin=every), batch, self.config
-        )
+        return self._loss(self._history(batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
@@ -135,6 +136,11 @@ class ForecastModule(pl.LightningModule):
         norm = torch.stack(self.recent_norm).mean().item() if self.recent_norm else math.nan
         self.recent_loss, self.recent_norm, self.recent_windows = [], [], []
         return loss, norm
+
+    def _loss(self, seen: Batch, batch: Batch) -> Tensor:
+        """Of what the network makes of ``seen``, as the whole batch tells."""
+        every = self.config.training.origins == "all"
+        return training_loss(self.network(seen, every_origin=every), batch, self.config)
 
     def _history(self, batch: Batch) -> Batch:
         """The batch as the network may see it: y and mask end where the history ends."""

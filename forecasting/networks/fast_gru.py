@@ -7,11 +7,14 @@ must be done in order, and each weight's gradient is one large product over all 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from forecasting.networks.shares import each_on_a_core, shares
 
 # Rows of gates, steps times windows, that are read again before the cache has lost them.
 ROWS_IN_CACHE = 1024
@@ -57,89 +60,137 @@ class FastGRU(nn.GRU):
 class _GRUFunction(torch.autograd.Function):
     """``x`` [T, B, D] and the first state [B, H] to all hidden states [T, B, H].
 
-    Reset r, update z, candidate n = tanh(a + r * b), where a comes from the input and b from the
-    state; h' = n + z * (h - n). Four blocks of columns lie side by side as b, r, z, a: what the
-    state drives are the first three, what the input drives the last three, and either product
-    fills its own in one call.
+    Windows know nothing of each other: where there is work enough, each core takes its share of
+    them, as the many small products of the recurrence are too small to be shared out themselves.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor
     ) -> Tensor:
-        steps, batch, _ = x.shape
-        size = w_h.shape[1]
-        gates = x.new_empty(steps, batch, 4 * size)
-        states = x.new_empty(steps + 1, batch, size)
-        states[0] = start
-        w_ht = w_h.roll(size, 0).t().contiguous()
-        # tanh(v) = 2 sigmoid(2 v) - 1 takes a third of the time: a comes doubled.
-        w_xt = torch.cat([w_x[: 2 * size], 2.0 * w_x[2 * size :]]).t()
-        bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], 2.0 * b_x[2 * size :]])
-        minus_one = x.new_tensor(-1.0)
-        along, chunk = states.unbind(0), _chunk(batch)
-        for begin in range(0, steps, chunk):
-            part = gates[begin : begin + chunk]
-            part[..., :size] = b_h[2 * size :]
-            flat = part.view(-1, 4 * size)
-            torch.addmm(bias, x[begin : begin + chunk].flatten(0, 1), w_xt, out=flat[:, size:])
-            for k, gate in enumerate(part.unbind(0), begin):
-                h, after = along[k], along[k + 1]
-                gate[:, : 3 * size].addmm_(h, w_ht)
-                gate[:, size : 3 * size].sigmoid_()
-                b, r, z, n = gate.chunk(4, dim=1)
-                n.addcmul_(r, b, value=2.0).sigmoid_()
-                torch.add(minus_one, n, alpha=2.0, out=n)
-                torch.sub(h, n, out=after)
-                torch.addcmul(n, after, z, out=after)
-        ctx.save_for_backward(x, w_x, w_h, gates, states)
-        return states[1:]
+        ctx.shares = shares(x.shape[1], w_h.shape[1])
+
+        def read(windows: slice) -> tuple[Tensor, Tensor, Tensor]:
+            own = x[:, windows].contiguous()
+            return own, *_read(own, start[windows], w_x, w_h, b_x, b_h)
+
+        found = each_on_a_core(read, ctx.shares)
+        ctx.save_for_backward(w_x, w_h, *(tensor for share in found for tensor in share))
+        return _joined([states[1:] for _, _, states in found], dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, w_x, w_h, gates, states = ctx.saved_tensors
-        steps, batch, width = x.shape
-        size, chunk = w_h.shape[1], _chunk(batch)
-        w_hidden = w_h.roll(size, 0)
-        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        d_wx, d_wh = w_x.new_zeros(width, 3 * size), w_h.new_zeros(size, 3 * size)
-        d_bias = w_x.new_zeros(4 * size)
-        # The gates' gradients are used up chunk by chunk, while they are still in cache.
-        buffer = x.new_empty(min(chunk, steps), batch, 4 * size)
-        dh, kept, spare = (x.new_zeros(batch, size) for _ in range(3))
-        ends = range(steps, 0, -chunk)
-        for end in ends:
-            begin = max(end - chunk, 0)
-            part = buffer[: end - begin]
-            for k in range(end - 1, begin - 1, -1):
-                b, r, z, n = gates[k].chunk(4, dim=1)
-                now = part[k - begin]
-                d_b, d_r, d_z, d_a = now.chunk(4, dim=1)
-                dh.add_(grad[k])
-                torch.mul(dh, z, out=kept)
-                torch.sub(dh, kept, out=spare)
-                # da = dh (1 - z) (1 - n²)
-                torch.mul(spare, n, out=d_a)
-                torch.addcmul(spare, d_a, n, value=-1.0, out=d_a)
-                # dz = dh (h - n) z (1 - z), with dh z at hand
-                torch.sub(states[k], n, out=spare)
-                spare.mul_(kept)
-                torch.addcmul(spare, spare, z, value=-1.0, out=d_z)
-                # db = da r; dr = da b r (1 - r)
-                torch.mul(d_a, r, out=d_b)
-                torch.mul(d_b, b, out=spare)
-                torch.addcmul(spare, spare, r, value=-1.0, out=d_r)
-                torch.addmm(kept, now[:, : 3 * size], w_hidden, out=dh)
-            flat = part.view(-1, 4 * size)
-            of_input, of_state = flat[:, size:], flat[:, : 3 * size]
-            if d_x is not None:
-                torch.mm(of_input, w_x, out=d_x[begin:end].view(-1, width))
-            d_wx.addmm_(x[begin:end].flatten(0, 1).t(), of_input)
-            d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
-            d_bias += flat.sum(0)
+        w_x, w_h, *kept = ctx.saved_tensors
+        size, wanted = w_h.shape[1], ctx.needs_input_grad[0]
+
+        def learn(share: int) -> tuple[Tensor, ...]:
+            x, gates, states = kept[3 * share : 3 * share + 3]
+            return _learn(grad[:, ctx.shares[share]], x, gates, states, w_x, w_h, wanted)
+
+        found = each_on_a_core(learn, range(len(ctx.shares)))
+        d_x, dh, *weights = zip(*found, strict=True)
+        # Summed in the order of the shares, whichever was ready first.
+        d_wx, d_wh, d_bias = (torch.stack(each).sum(0) for each in weights)
         d_bx, d_bh = d_bias[size:], d_bias[: 3 * size].roll(-size)
-        return d_x, dh, d_wx.t(), d_wh.roll(-size, 1).t(), d_bx, d_bh
+        return (
+            _joined(d_x, dim=1) if wanted else None,
+            _joined(dh, dim=0),
+            d_wx.t(),
+            d_wh.roll(-size, 1).t(),
+            d_bx,
+            d_bh,
+        )
+
+
+def _read(
+    x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gates [T, B, 4 H] and states [T + 1, B, H], the first of them ``start``.
+
+    Reset r, update z, candidate n = tanh(a + r * b), where a comes from the input and b from the
+    state; h' = n + z * (h - n). Four blocks of columns lie side by side as b, r, z, a: what the
+    state drives are the first three, what the input drives the last three, and either product
+    fills its own in one call.
+    """
+    steps, batch, _ = x.shape
+    size = w_h.shape[1]
+    gates = x.new_empty(steps, batch, 4 * size)
+    states = x.new_empty(steps + 1, batch, size)
+    states[0] = start
+    w_ht = w_h.roll(size, 0).t().contiguous()
+    # tanh(v) = 2 sigmoid(2 v) - 1 takes a third of the time: a comes doubled.
+    w_xt = torch.cat([w_x[: 2 * size], 2.0 * w_x[2 * size :]]).t()
+    bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], 2.0 * b_x[2 * size :]])
+    minus_one = x.new_tensor(-1.0)
+    along, chunk = states.unbind(0), _chunk(batch)
+    for begin in range(0, steps, chunk):
+        part = gates[begin : begin + chunk]
+        part[..., :size] = b_h[2 * size :]
+        flat = part.view(-1, 4 * size)
+        torch.addmm(bias, x[begin : begin + chunk].flatten(0, 1), w_xt, out=flat[:, size:])
+        for k, gate in enumerate(part.unbind(0), begin):
+            h, after = along[k], along[k + 1]
+            gate[:, : 3 * size].addmm_(h, w_ht)
+            gate[:, size : 3 * size].sigmoid_()
+            b, r, z, n = gate.chunk(4, dim=1)
+            n.addcmul_(r, b, value=2.0).sigmoid_()
+            torch.add(minus_one, n, alpha=2.0, out=n)
+            torch.sub(h, n, out=after)
+            torch.addcmul(n, after, z, out=after)
+    return gates, states
+
+
+def _learn(
+    grad: Tensor, x: Tensor, gates: Tensor, states: Tensor, w_x: Tensor, w_h: Tensor, wanted: bool
+) -> tuple[Tensor, ...]:
+    """Gradients of x (empty unless ``wanted``), first state, both weights, transposed, and biases.
+
+    The last in the columns b, r, z, a of `_read`; the state's weights in the order b, r, z.
+    """
+    steps, batch, width = x.shape
+    size, chunk = w_h.shape[1], _chunk(batch)
+    w_hidden = w_h.roll(size, 0)
+    d_x = torch.empty_like(x if wanted else x[:0])
+    d_wx, d_wh = w_x.new_zeros(width, 3 * size), w_h.new_zeros(size, 3 * size)
+    d_bias = w_x.new_zeros(4 * size)
+    # The gates' gradients are used up chunk by chunk, while they are still in cache.
+    buffer = x.new_empty(min(chunk, steps), batch, 4 * size)
+    dh, kept, spare = (x.new_zeros(batch, size) for _ in range(3))
+    for end in range(steps, 0, -chunk):
+        begin = max(end - chunk, 0)
+        part = buffer[: end - begin]
+        for k in range(end - 1, begin - 1, -1):
+            b, r, z, n = gates[k].chunk(4, dim=1)
+            now = part[k - begin]
+            d_b, d_r, d_z, d_a = now.chunk(4, dim=1)
+            dh.add_(grad[k])
+            torch.mul(dh, z, out=kept)
+            torch.sub(dh, kept, out=spare)
+            # da = dh (1 - z) (1 - n²)
+            torch.mul(spare, n, out=d_a)
+            torch.addcmul(spare, d_a, n, value=-1.0, out=d_a)
+            # dz = dh (h - n) z (1 - z), with dh z at hand
+            torch.sub(states[k], n, out=spare)
+            spare.mul_(kept)
+            torch.addcmul(spare, spare, z, value=-1.0, out=d_z)
+            # db = da r; dr = da b r (1 - r)
+            torch.mul(d_a, r, out=d_b)
+            torch.mul(d_b, b, out=spare)
+            torch.addcmul(spare, spare, r, value=-1.0, out=d_r)
+            torch.addmm(kept, now[:, : 3 * size], w_hidden, out=dh)
+        flat = part.view(-1, 4 * size)
+        of_input, of_state = flat[:, size:], flat[:, : 3 * size]
+        if wanted:
+            torch.mm(of_input, w_x, out=d_x[begin:end].view(-1, width))
+        d_wx.addmm_(x[begin:end].flatten(0, 1).t(), of_input)
+        d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
+        d_bias += flat.sum(0)
+    return d_x, dh, d_wx, d_wh, d_bias
+
+
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _chunk(batch: int) -> int:

@@ -268,7 +268,7 @@ class ForecastNetwork(nn.Module):
         else:
             stops = [steps * (k + 1) // pieces for k in range(pieces)]
             cuts = list(zip([0, *stops[:-1]], stops, strict=True))
-            bounds = torch.tensor([b - 1 for _, b in cuts], device=x.device)
+            bounds = torch.arange(1, pieces + 1, device=x.device) * steps // pieces - 1
         ahead = self.horizon_features(batch, bounds, horizon)
         states: States | None = None
         raws = []

@@ -11,7 +11,7 @@ import torch
 from forecasting.forecaster import Forecaster
 from forecasting.inference import Predictor
 from forecasting.training import fit, pick_device
-from forecasting.windows import Windows
+from forecasting.windows import Windows, WindowStream
 from tests.forecasting.samples import CELLS, MIXES, make_panel, quantiles, settings
 
 pytestmark = pytest.mark.gpu
@@ -83,3 +83,35 @@ def test_low_precision_trains(precision: str) -> None:
     config = settings(training={"precision": precision, "max_steps": 10})
     forecaster = fit(make_panel([60, 50]), config, device="cuda")
     assert np.isfinite(quantiles(forecaster, make_panel([60, 50]))).all()
+
+
+@pytest.mark.parametrize("mix", ["none", "all"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("decoder", ["direct", "encoder_decoder"])
+def test_replayed_steps_are_the_steps(cell: str, decoder: str, mix: str) -> None:
+    panel = make_panel([60, 50], schema=MIXES[mix])
+    found = []
+    for graphs in (False, True):
+        config = settings(
+            model={"cell": cell, "decoder": decoder},
+            training={"max_steps": 20, "epoch_steps": 1, "graphs": graphs, "unseen": 0.0},
+        )
+        found.append([row["train_loss"] for row in fit(panel, config, device="cuda").history])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_no_step_waits_for_the_device() -> None:
+    from forecasting.module import ForecastModule
+
+    config, panel = settings(training={"batch_size": 16}), make_panel([60, 50])
+    device = torch.device("cuda")
+    windows = Windows(panel, config, device)
+    module = ForecastModule(config, panel.schema, 0).to(device)
+    batches = iter(WindowStream(windows, 16, 4, 0))
+    module.training_step(next(batches), 0).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(1, 4):
+            module.training_step(next(batches), step).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -56,8 +56,9 @@ def test_the_bare_loop_replays_as_a_graph(gpu: ModuleType, panel: Panel, cell: s
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["32", "tf32", "bf16"])
-def test_training_is_timed(gpu: ModuleType, panel: Panel, precision: str) -> None:
-    assert gpu.train(panel, TASK, precision)["windows_per_wall_s"] > 0
+@pytest.mark.parametrize("graphs", [False, True])
+def test_training_is_timed(gpu: ModuleType, panel: Panel, precision: str, graphs: bool) -> None:
+    assert gpu.train(panel, TASK, precision, graphs)["windows_per_wall_s"] > 0
 
 
 @pytest.mark.gpu

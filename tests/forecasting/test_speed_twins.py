@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from torch import Tensor, nn
 import forecasting.module
 from forecasting import allocation, windows
 from forecasting.config import Schema
+from forecasting.graphs import ReplayedLoss
 from forecasting.members import LossError, out_of_memory
+from forecasting.networks import shares
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.recurrent import make_cell
 from forecasting.training import fit
@@ -26,7 +30,15 @@ from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, wi
 from tests.forecasting.twins import slow_training
 
 CPU = torch.device("cpu")
+UseThreads = Callable[[int], None]
 PLAIN = {"segment": 1, "window": 1, "lags": (), "calendar": False, "cycle": 0}
+
+
+@pytest.fixture
+def use_threads() -> Iterator[UseThreads]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -55,7 +67,13 @@ def test_twenty_fast_steps_equal_a_loop_over_windows_cut_out_one_by_one(
 
 @pytest.mark.parametrize("width", [3, 40])
 @pytest.mark.parametrize("given", ["a state", "no state"])
-def test_the_fast_gru_and_its_gradients_equal_those_of_torch(width: int, given: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
+    width: int, given: str, threads: int, monkeypatch: pytest.MonkeyPatch, use_threads: UseThreads
+) -> None:
+    """Shared out among cores, too, however unevenly."""
+    use_threads(threads)
+    monkeypatch.setattr(shares, "LEAST_WORK", 1)
     torch.manual_seed(0)
     slow = nn.GRU(width, 8, batch_first=True, dtype=torch.float64)
     fast = FastGRU(width, 8, batch_first=True, dtype=torch.float64)
@@ -74,6 +92,67 @@ def test_the_fast_gru_and_its_gradients_equal_those_of_torch(width: int, given: 
         found.append([hidden, last, *gradients])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_windows_are_shared_out_whole_and_only_where_there_is_work(
+    use_threads: UseThreads,
+) -> None:
+    use_threads(3)
+    for count, size, parts in ((256, 128, 2), (512, 128, 3), (64, 64, 1), (1, 8, 1)):
+        found = shares.shares(count, size)
+        assert len(found) == parts
+        assert [i for part in found for i in range(count)[part]] == list(range(count))
+
+
+def test_a_share_that_fails_is_told_and_leaves_the_threads_as_they_were(
+    use_threads: UseThreads,
+) -> None:
+    use_threads(2)
+    for bad in (0, 1):
+        with pytest.raises(ZeroDivisionError):
+            shares.each_on_a_core(lambda k: 1 // k, [1 - bad, bad])
+        assert torch.get_num_threads() == 2
+    with torch.enable_grad():
+        assert shares.each_on_a_core(lambda _: torch.is_grad_enabled(), [0, 1]) == [False, False]
+
+
+def test_a_forked_process_shares_out_with_threads_of_its_own(use_threads: UseThreads) -> None:
+    use_threads(2)
+    assert shares.each_on_a_core(lambda k: k + 1, [0, 1]) == [1, 2]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if shares.each_on_a_core(lambda k: k + 1, [0, 1]) == [1, 2] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("mix", ["none", "all"])
+def test_a_captured_loss_is_the_loss_and_captured_once(mix: str) -> None:
+    """What a graph is captured from; that its replay is the same, only a GPU can show."""
+    captured: list[tuple[Tensor, ...]] = []
+
+    def capture(loss: nn.Module, sample: tuple[Tensor, ...], *, allow_unused_input: bool) -> Any:
+        captured.append(sample)
+        return loss
+
+    panel, config = make_panel([60, 50], schema=MIXES[mix]), settings()
+    windows_of = Windows(panel, config, CPU)
+    module = forecasting.module.ForecastModule(config, panel.schema, windows_of.calendar)
+    replayed = ReplayedLoss(module.network, module._loss, capture)
+    for k in range(2):
+        batch = windows_of.gather(torch.tensor([0, 1]), torch.tensor([40 + k, 45]))
+        expected = module.loss_of(batch)
+        expected.backward()
+        gradients = [p.grad.clone() for p in module.network.parameters() if p.grad is not None]
+        module.network.zero_grad()
+        found = replayed(module._history(batch), batch)
+        found.backward()
+        torch.testing.assert_close(found, expected)
+        again = [p.grad for p in module.network.parameters() if p.grad is not None]
+        for a, b in zip(again, gradients, strict=True):
+            torch.testing.assert_close(a, b)
+        module.network.zero_grad()
+    assert len(captured) == 1
+    assert not any(t is b for t in captured[0] for b in batch.values())
 
 
 def test_the_fast_gru_stands_back_where_torch_has_the_better_kernel() -> None:

@@ -1,0 +1,59 @@
+"""Windows of a batch shared out among the cores, a thread each.
+
+Torch shares out single operations. Those of a recurrence are many and small: what their threads
+wait for each other costs a good part of what the second core gives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+# Windows times hidden size of a share. In smaller ones the threads spend their time waiting for
+# the interpreter.
+LEAST_WORK = 128 * 128
+
+
+def shares(windows: int, size: int) -> list[slice]:
+    """Slices of a batch of windows, one per thread that torch may use, or one for all."""
+    count = max(min(torch.get_num_threads(), windows * size // LEAST_WORK), 1)
+    bounds = [windows * k // count for k in range(count + 1)]
+    return [slice(*pair) for pair in pairwise(bounds)]
+
+
+def each_on_a_core(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+    """What ``work`` makes of every item, each in a thread of its own, without gradients."""
+    if len(items) == 1:
+        return [work(items[0])]
+
+    def alone(item: Item) -> Found:
+        # A new thread records gradients unless told otherwise.
+        with torch.no_grad():
+            return work(item)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        others = [_pool(len(items) - 1).submit(alone, item) for item in items[1:]]
+        return [alone(items[0]), *(other.result() for other in others)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "gatecast-share", initializer=torch.set_num_threads,
+                              initargs=(1,))  # fmt: skip
+
+
+# A forked process has none of its parent's threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
