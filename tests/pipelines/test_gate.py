@@ -84,6 +84,16 @@ def test_luck_on_a_few_units_does_not_promote() -> None:
     assert "mase against seasonal naive" in failed(decide(lucky, None, NAIVE, QUICK))
 
 
+def test_luck_on_a_few_units_does_not_replace_the_champion() -> None:
+    """Better on average for two units' sake: the interval reaches beyond the margin."""
+    errors = 1.05 * CHAMPION.errors
+    errors[:3] = 0.0
+    lucky = replace(GOOD, errors=errors)
+    assert lucky.mean < CHAMPION.mean
+    decision = decide(lucky, CHAMPION, NAIVE, replace_config(max_segment_loss=100.0))
+    assert failed(decision) == ["mase against the champion"]
+
+
 @pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.01, True), (0.05, False)])
 def test_the_margin_says_how_much_worse_is_still_no_worse(share: float, passes: bool) -> None:
     challenger = Judged("gru", CHAMPION.errors * (1 + share), coverage=0.8, bias=0.0)
