@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ def _score(name: str, options: Sequence[str]) -> tuple[int, str]:
         text=True,
         check=False,
         cwd=Path.cwd(),
-        env=os.environ | ONE_THREAD,
+        env=os.environ
+        | ONE_THREAD
+        | {"COLUMNS": str(max(shutil.get_terminal_size().columns, 120))},
     )
     return done.returncode, done.stdout

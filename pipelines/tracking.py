@@ -69,6 +69,7 @@ def connect(uri: str | None = None) -> MlflowClient:
         # Several processes that open a new database at once corrupt its migration: one goes
         # first, and whoever holds the lock later finds the work done.
         with _database_lock(uri):
+            _knock(uri)
             client = MlflowClient(uri, registry_uri=uri)
             client.search_experiments(max_results=1)
             if not uri.startswith("http"):
@@ -78,12 +79,23 @@ def connect(uri: str | None = None) -> MlflowClient:
     except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
         raise GatecastError(
             f"the MLflow store {_public(uri)} cannot be used: {brief(error)}"
-        ) from (error)
+        ) from error
     return client
 
 
 def _database_lock(uri: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if uri.startswith("http") else locked("mlflow-migration")
+
+
+def _knock(uri: str) -> None:
+    """Fail at once where no database answers: MLflow would ask ten times, over 100 seconds."""
+    if uri.startswith(("http", "sqlite")):
+        return
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
 
 
 def _public(uri: str) -> str:
