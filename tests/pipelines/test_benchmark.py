@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from forecasting import metrics
 from forecasting.baselines import naive, naive_arrays, seasonal_naive
+from forecasting.config import ForecasterConfig
 from forecasting.defaults import resolve
 from forecasting.errors import DataError, GatecastError, SeriesProblem
 from forecasting.forecast import Forecast
@@ -200,6 +202,31 @@ def test_equal_settings_are_trained_once() -> None:
     assert chosen.model.cell in ("gru", "lstm")
     assert configuration(task, "LSTM", {}).model.cell == "lstm"
     assert configuration(task, "GRU", {"model": {"hidden_size": 8}}).model.hidden_size == 8
+
+
+@pytest.mark.parametrize(
+    ("chosen", "trained"),
+    [
+        ({"start": "none", "cell_mix": ()}, ["chosen", "LSTM"]),
+        ({"start": "none", "cell_mix": ("lstm",)}, ["chosen", "GRU"]),
+        ({"start": "tuned", "cell_mix": ("gru", "lstm")}, ["chosen", "LSTM", "GRU"]),
+    ],
+)
+def test_a_cell_that_the_rules_chose_alone_is_not_trained_again(
+    chosen: dict[str, Any], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def train(task: Task, model: str, config: ForecasterConfig, *_: Any) -> Row:
+        made.append(model)
+        config = config.replace(training=chosen) if model == "chosen" else config
+        return Row("made", "made", "owa", model, "ours", {}, config=config.model_dump(mode="json"))
+
+    monkeypatch.setattr(benchmark, "_train_and_score", train)
+    monkeypatch.setattr(benchmark, "load", lambda name, root=None: [make_task()])
+    rows = run(["made"], peer_names=[], cache=None).rows
+    assert made == trained
+    assert [r.model for r in rows if r.kind == "ours"] == ["chosen", "LSTM", "GRU"]
 
 
 def test_a_set_of_several_tasks_gets_the_mean_of_those_who_ran_on_all() -> None:
