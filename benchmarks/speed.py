@@ -5,8 +5,9 @@ python benchmarks/speed.py --part train --only lstm        one part; merged into
 
 Peers (neuralforecast, darts) run in an interpreter of their own, ``--peers-python``; without it in
 this one, and those that are not installed are reported as absent. Each worker is a new process with
-its threads set. Both clocks are kept: seconds on the wall, and seconds of CPU, which other work on
-the machine changes least.
+its threads set; those of training take turns, round after round, and the median of the rounds
+counts, as the speed of a machine that is shared drifts. Both clocks are kept: seconds on the wall,
+and seconds of CPU, which other work on the machine changes least.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import datetime
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,8 @@ CELLS = ("lstm", "gru")
 PEERS = ("neuralforecast", "darts")
 ROWS = 10_000_000
 LIMIT_S = 5400
+# Parts whose rates are set against each other, and how often each measurement is taken in turn.
+IN_TURNS, ROUNDS = ("train", "sizes"), 5
 
 Task = dict[str, Any]
 # The name of a measurement, whether a peer runs it, and what to measure.
@@ -185,6 +189,20 @@ def work(peer: bool, task: Task, python: str) -> dict[str, Any]:
     return result
 
 
+def combined(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """One result of several: medians of the figures, the blocks of all; what failed as it is."""
+    whole = [r for r in rounds if "failed" not in r]
+    if len(whole) < 2:
+        return (whole or rounds)[-1]
+    result = dict(whole[-1])
+    for key, value in result.items():
+        if isinstance(value, float):
+            result[key] = statistics.median(r[key] for r in whole)
+        elif key.startswith("blocks_"):
+            result[key] = [block for r in whole for block in r[key]]
+    return result | {"rounds": len(whole)}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -193,6 +211,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a pattern: only measurements it is found in")
     parser.add_argument("--peers-python", default=sys.executable)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the parts in turns")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<cpu>-<date>.json")
     options = parser.parse_args()
     about = machine()
@@ -203,10 +222,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder), parts)
         for part in parts:
-            for name, peer, task in PARTS[part](files, options.threads):
-                if not re.search(options.only, name):
-                    continue
-                result = work(peer, task, options.peers_python)
+            jobs = [j for j in PARTS[part](files, options.threads) if re.search(options.only, j[0])]
+            rounds: dict[str, list[dict[str, Any]]] = {}
+            turns = options.rounds if part in IN_TURNS else 1
+            for name, peer, task in jobs * turns:
+                rounds.setdefault(name, []).append(work(peer, task, options.peers_python))
+                result = combined(rounds[name])
                 versions = result.pop("versions", {})
                 what = {k: v for k, v in task.items() if k not in ("data", "y", "save", "forecast")}
                 entry = {"task": what, "machine": about | {"load_after": machine()["load_before"]}}

@@ -7,7 +7,9 @@ must be done in order, and each weight's gradient is one large product over all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -72,7 +74,9 @@ class _GRUFunction(torch.autograd.Function):
 
         def read(windows: slice) -> tuple[Tensor, Tensor, Tensor]:
             own = x[:, windows].contiguous()
-            return own, *_read(own, start[windows], w_x, w_h, b_x, b_h)
+            return own, *_scripted(_read)(
+                own, start[windows], w_x, w_h, b_x, b_h, _chunk(own.shape[1])
+            )
 
         found = each_on_a_core(read, ctx.shares)
         ctx.save_for_backward(w_x, w_h, *(tensor for share in found for tensor in share))
@@ -86,7 +90,11 @@ class _GRUFunction(torch.autograd.Function):
 
         def learn(share: int) -> tuple[Tensor, ...]:
             x, gates, states = kept[3 * share : 3 * share + 3]
-            return _learn(grad[:, ctx.shares[share]], x, gates, states, w_x, w_h, wanted)
+            taken = grad[:, ctx.shares[share]]
+            found: tuple[Tensor, ...] = _scripted(_learn)(
+                taken, x, gates, states, w_x, w_h, wanted, _chunk(x.shape[1])
+            )
+            return found
 
         found = each_on_a_core(learn, range(len(ctx.shares)))
         d_x, dh, *weights = zip(*found, strict=True)
@@ -104,7 +112,7 @@ class _GRUFunction(torch.autograd.Function):
 
 
 def _read(
-    x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor
+    x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor, chunk: int
 ) -> tuple[Tensor, Tensor]:
     """Gates [T, B, 4 H] and states [T + 1, B, H], the first of them ``start``.
 
@@ -122,15 +130,14 @@ def _read(
     # tanh(v) = 2 sigmoid(2 v) - 1 takes a third of the time: a comes doubled.
     w_xt = torch.cat([w_x[: 2 * size], 2.0 * w_x[2 * size :]]).t()
     bias = torch.cat([b_x[: 2 * size] + b_h[: 2 * size], 2.0 * b_x[2 * size :]])
-    minus_one = x.new_tensor(-1.0)
-    along, chunk = states.unbind(0), _chunk(batch)
+    minus_one = torch.full((), -1.0, dtype=x.dtype)
     for begin in range(0, steps, chunk):
         part = gates[begin : begin + chunk]
         part[..., :size] = b_h[2 * size :]
         flat = part.view(-1, 4 * size)
         torch.addmm(bias, x[begin : begin + chunk].flatten(0, 1), w_xt, out=flat[:, size:])
-        for k, gate in enumerate(part.unbind(0), begin):
-            h, after = along[k], along[k + 1]
+        for k in range(begin, min(begin + chunk, steps)):
+            gate, h, after = gates[k], states[k], states[k + 1]
             gate[:, : 3 * size].addmm_(h, w_ht)
             gate[:, size : 3 * size].sigmoid_()
             b, r, z, n = gate.chunk(4, dim=1)
@@ -142,21 +149,29 @@ def _read(
 
 
 def _learn(
-    grad: Tensor, x: Tensor, gates: Tensor, states: Tensor, w_x: Tensor, w_h: Tensor, wanted: bool
-) -> tuple[Tensor, ...]:
+    grad: Tensor,
+    x: Tensor,
+    gates: Tensor,
+    states: Tensor,
+    w_x: Tensor,
+    w_h: Tensor,
+    wanted: bool,
+    chunk: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x (empty unless ``wanted``), first state, both weights, transposed, and biases.
 
     The last in the columns b, r, z, a of `_read`; the state's weights in the order b, r, z.
     """
     steps, batch, width = x.shape
-    size, chunk = w_h.shape[1], _chunk(batch)
+    size = w_h.shape[1]
     w_hidden = w_h.roll(size, 0)
     d_x = torch.empty_like(x if wanted else x[:0])
     d_wx, d_wh = w_x.new_zeros(width, 3 * size), w_h.new_zeros(size, 3 * size)
     d_bias = w_x.new_zeros(4 * size)
     # The gates' gradients are used up chunk by chunk, while they are still in cache.
     buffer = x.new_empty(min(chunk, steps), batch, 4 * size)
-    dh, kept, spare = (x.new_zeros(batch, size) for _ in range(3))
+    dh = x.new_zeros(batch, size)
+    kept, spare = torch.empty_like(dh), torch.empty_like(dh)
     for end in range(steps, 0, -chunk):
         begin = max(end - chunk, 0)
         part = buffer[: end - begin]
@@ -187,6 +202,21 @@ def _learn(
         d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
         d_bias += flat.sum(0)
     return d_x, dh, d_wx, d_wh, d_bias
+
+
+@cache
+def _scripted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function run by torch's own interpreter, which asks for Python's lock but once.
+
+    As it stands where this Python has no such interpreter.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            scripted: Callable[..., Any] = torch.jit.script(function)
+        except RuntimeError:
+            return function
+    return scripted
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

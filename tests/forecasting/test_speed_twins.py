@@ -21,7 +21,7 @@ from forecasting import allocation, windows
 from forecasting.config import Schema
 from forecasting.graphs import ReplayedLoss
 from forecasting.members import LossError, out_of_memory
-from forecasting.networks import shares
+from forecasting.networks import fast_gru, shares
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.recurrent import make_cell
 from forecasting.training import fit
@@ -67,11 +67,20 @@ def test_twenty_fast_steps_equal_a_loop_over_windows_cut_out_one_by_one(
 
 @pytest.mark.parametrize("width", [3, 40])
 @pytest.mark.parametrize("given", ["a state", "no state"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("threads", "scripted"), [(1, True), (2, True), (3, True), (1, False)])
 def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
-    width: int, given: str, threads: int, monkeypatch: pytest.MonkeyPatch, use_threads: UseThreads
+    width: int,
+    given: str,
+    threads: int,
+    scripted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    use_threads: UseThreads,
 ) -> None:
-    """Shared out among cores, too, however unevenly."""
+    """Shared out among cores, too, however unevenly, and without torch's own interpreter."""
+    if not scripted:
+        monkeypatch.setattr(fast_gru, "_scripted", lambda function: function)
+    else:
+        assert fast_gru._scripted(fast_gru._read) is not fast_gru._read
     use_threads(threads)
     monkeypatch.setattr(shares, "LEAST_WORK", 1)
     torch.manual_seed(0)
