@@ -18,8 +18,8 @@ import matplotlib.pyplot as plt
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COLOURS = {"gatecast": "#1b6ca8", "neuralforecast": "#d1495b", "darts": "#edae49",
            "bare": "#6c757d", "bare, memory kept": "#adb5bd"}  # fmt: skip
-RATE = "windows_per_cpu_s"
-RATE_LABEL = "windows per second of CPU"
+RATE = "windows_per_wall_s"
+RATE_LABEL = "windows per second, two cores"
 
 
 def training(found: dict[str, Any], axes: plt.Axes) -> None:
