@@ -18,7 +18,7 @@ def benchmark(
     sets: list[str] = typer.Argument(
         None, metavar="SET…", help="Public sets by name or beginning (m4_hourly, m1), or: all."
     ),
-    models: str = typer.Option("", help="Of ours: chosen, LSTM, GRU; default all three."),
+    models: str = typer.Option("", help="Of ours: chosen, LSTM, GRU, other seed; default all."),
     peers: str = typer.Option(None, help="Peers to compare with; default all that make sense."),
     changes: list[str] = SetOption,
     inside: bool = typer.Option(

@@ -201,6 +201,7 @@ def test_equal_settings_are_trained_once() -> None:
     chosen = configuration(task, "chosen", {})
     assert chosen.model.cell in ("gru", "lstm")
     assert configuration(task, "LSTM", {}).model.cell == "lstm"
+    assert configuration(task, "other seed", {}).training.seed != chosen.training.seed
     assert configuration(task, "GRU", {"model": {"hidden_size": 8}}).model.hidden_size == 8
 
 
@@ -224,9 +225,10 @@ def test_a_cell_that_the_rules_chose_alone_is_not_trained_again(
 
     monkeypatch.setattr(benchmark, "_train_and_score", train)
     monkeypatch.setattr(benchmark, "load", lambda name, root=None: [make_task()])
-    rows = run(["made"], peer_names=[], cache=None).rows
+    cells = ["chosen", "LSTM", "GRU"]
+    rows = run(["made"], models=cells, peer_names=[], cache=None).rows
     assert made == trained
-    assert [r.model for r in rows if r.kind == "ours"] == ["chosen", "LSTM", "GRU"]
+    assert [r.model for r in rows if r.kind == "ours"] == cells
 
 
 def test_a_set_of_several_tasks_gets_the_mean_of_those_who_ran_on_all() -> None:
