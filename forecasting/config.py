@@ -18,6 +18,7 @@ Decoder = Literal["direct", "encoder_decoder", "recursive"]
 Head = Literal["quantiles", "student_t", "negative_binomial", "point"]
 Transform = Literal["identity", "log", "log1p", "asinh"]
 Positive = Annotated[int, Field(ge=1)]
+MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
@@ -282,7 +283,7 @@ class TrainingConfig(Settings):
     sampling: Literal["series", "windows"] = Field(
         "series", description="draw series evenly, or in proportion to their length"
     )
-    members: int = Field(1, ge=1, le=1000)
+    members: int = Field(1, ge=1, le=MOST_MEMBERS)
     seed: int = Field(0, ge=0)
     validation: Literal["refit", "holdout", "none"] = Field(
         "refit",

@@ -13,7 +13,13 @@ import numpy as np
 from forecasting import starting
 from forecasting.assemble import Array
 from forecasting.calendar import calendar_names
-from forecasting.config import ForecasterConfig, LossConfig, ModelConfig, TrainingConfig
+from forecasting.config import (
+    MOST_MEMBERS,
+    ForecasterConfig,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from forecasting.errors import ConfigError, DataError
 from forecasting.panel import Panel
 from forecasting.transforms import condition
@@ -239,9 +245,10 @@ def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any
 
 def _linear_mix(config: ForecasterConfig, long: bool) -> dict[str, Any]:
     """Long histories hold enough to solve a linear median: a member more has one."""
-    if config.training.linear_mix is not None or not long or not config.model.skip:
-        return {"linear_mix": config.training.linear_mix or ()}
     members = config.training.members
+    open_to_more = long and config.model.skip and members < MOST_MEMBERS
+    if config.training.linear_mix is not None or not open_to_more:
+        return {"linear_mix": config.training.linear_mix or ()}
     return {"linear_mix": ("trained",) * members + ("solved",), "members": members + 1}
 
 

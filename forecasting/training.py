@@ -16,7 +16,7 @@ from forecasting import starting
 from forecasting.allocation import kept_memory
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
-from forecasting.errors import DataError, TrainingError
+from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.judging import (
     ENOUGH_TO_BLEND,
@@ -299,7 +299,10 @@ def pick_device(name: str) -> torch.device:
     """The device of a name; ``auto`` takes a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device = {name}: choose auto, cpu, cuda or cuda:1") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device = cuda, but this machine shows no GPU; use device = cpu")
     return device

@@ -127,6 +127,7 @@ def run(
     for model in models:
         if model not in MODELS:
             raise DataError(f"no model is called {model!r}; known: {', '.join(MODELS)}")
+    peers.check_names(peer_names or ())
     rows: list[Row] = []
     jobs = jobs or cores()
 

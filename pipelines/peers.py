@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting import baselines, statistical
+from forecasting.errors import DataError
 from forecasting.forecast import Forecast
 from forecasting.panel import Panel
 from pipelines.datasets import Task
@@ -60,6 +61,14 @@ class PeerScores:
     scores: pd.DataFrame
     seconds: float
     cached: bool
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise `DataError` for a name that no peer has."""
+    known = dict.fromkeys([NAIVE2, SEASONAL_NAIVE, *_PREDICTORS, LIGHTGBM])
+    for name in names:
+        if name and name not in known:
+            raise DataError(f"no peer is called {name!r}; known: {', '.join(known)}")
 
 
 def peers_of(task: Task) -> list[str]:

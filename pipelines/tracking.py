@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +79,9 @@ def connect(uri: str | None = None) -> MlflowClient:
         raise
     except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
         raise GatecastError(
-            f"the MLflow store {_public(uri)} cannot be used: {brief(error)}"
+            f"the MLflow store {_public(uri)} cannot be used: "
+            # A password with an @ in it is read as part of the host.
+            + re.sub(r"\S*@", "...@", brief(error))
         ) from error
     return client
 
@@ -93,15 +96,17 @@ def _knock(uri: str) -> None:
         return
     from sqlalchemy import create_engine
 
-    engine = create_engine(uri)
+    # A host that takes the call and never speaks is away, too.
+    patience = {"connect_timeout": 10} if uri.startswith("postgresql") else {}
+    engine = create_engine(uri, connect_args=patience)
     engine.connect().close()
     engine.dispose()
 
 
 def _public(uri: str) -> str:
-    """A URI without its password."""
+    """A URI without user, password and options."""
     scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
 def brief(error: BaseException) -> str:

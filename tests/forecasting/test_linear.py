@@ -140,6 +140,7 @@ def test_long_histories_get_a_member_more_with_a_solved_median() -> None:
     assert (several.members, several.linear_mix) == (3, ("trained", "trained", "solved"))
     assert resolve(asked, short).training.linear_mix == ()
     assert resolve(asked.replace(model={"skip": False}), long).training.members == 1
+    assert resolve(asked.replace(training={"members": 1000}), long).training.members == 1000
     own = asked.replace(training={"linear_mix": ("solved",)})
     assert resolve(own, long).training.linear_mix == ("solved",)
 

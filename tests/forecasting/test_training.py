@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from forecasting.config import Covariate, ForecasterConfig, Schema
-from forecasting.errors import DataError, TrainingError
+from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.module import ForecastModule
 from forecasting.panel import Panel
@@ -422,3 +422,8 @@ def test_real_columns_are_standardised_by_the_training_panel_alone() -> None:
     assert fitted["b"].std == pytest.approx(panel.future[:, 0].std())
     assert fitted["c"].mean == pytest.approx(panel.static[:, 0].mean())
     assert (fitted["d"].mean, fitted["d"].std) == (4.0, 1.0)
+
+
+def test_a_device_of_another_kind_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="device = tpu: choose auto, cpu, cuda"):
+        pick_device("tpu")

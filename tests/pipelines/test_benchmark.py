@@ -245,6 +245,8 @@ def test_a_set_of_several_tasks_gets_the_mean_of_those_who_ran_on_all() -> None:
 def test_unknown_models_and_missing_results_are_refused() -> None:
     with pytest.raises(DataError, match="'transformer'; known: chosen, LSTM, GRU"):
         run(["nn5_daily"], models=["transformer"])
+    with pytest.raises(DataError, match=r"'AutoThata'; known: Naive2, .*AutoTheta"):
+        run(["nn5_daily"], models=["chosen"], peer_names=["AutoThata"])
     with pytest.raises(DataError, match="gatecast benchmark"):
         markdown([])
 

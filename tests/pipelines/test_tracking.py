@@ -90,11 +90,22 @@ def test_a_dead_server_is_told_at_once_and_by_name(state: Path) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_a_database_that_is_away_is_told_at_once_and_without_its_password(state: Path) -> None:
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:secret@127.0.0.1:1/mlflow",
+        "postgresql://127.0.0.1:1/mlflow?user=me&password=secret",
+        "postgresql://me:se@cr%65et@127.0.0.1:1/mlflow",
+    ],
+)
+def test_a_database_that_is_away_is_told_at_once_and_without_its_password(
+    state: Path, uri: str
+) -> None:
     began = time.monotonic()
     with pytest.raises(GatecastError, match=r"127\.0\.0\.1:1/mlflow cannot be used") as caught:
-        connect("postgresql://me:secret@127.0.0.1:1/mlflow")
+        connect(uri)
     assert "secret" not in str(caught.value)
+    assert "et@" not in str(caught.value)
     assert time.monotonic() - began < 20
 
 
