@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from forecasting.losses import SPREAD_SHARE
+from forecasting.losses import following, spread_share
 from forecasting.networks import ForecastNetwork
 from forecasting.windows import Windows, WindowStream
 
@@ -34,22 +34,18 @@ def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> 
     if network.skip is None:
         return False
     network.to(windows.device)
-    geometry = network.geometry
     steps, inputs = network.skip.weight.shape
     gram = torch.zeros(inputs + 1, inputs + 1, dtype=torch.float64, device=windows.device)
     cross = torch.zeros(inputs + 1, steps, dtype=torch.float64, device=windows.device)
     seen = 0
-    batches = math.ceil(ORIGINS / (WINDOWS_AT_ONCE * geometry.steps))
+    batches = math.ceil(ORIGINS / (WINDOWS_AT_ONCE * network.geometry.steps))
     for batch in WindowStream(windows, WINDOWS_AT_ONCE, batches, seed):
-        rows = geometry.rows
-        history = {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
-        _, shown, scale = network.features(history)
-        ends = torch.arange(shown.shape[1], device=shown.device) * geometry.segment
-        ahead = ends[:, None] + geometry.reach + torch.arange(steps, device=shown.device)
-        whole = batch["mask"][:, ahead].all(dim=-1) & (batch["valid"][:, : shown.shape[1]] > 0)
-        target = ((batch["y"][:, ahead] - scale.level) / scale.spread)[whole].double()
-        floor = SPREAD_SHARE * batch["loss_unit"][:, None, None]
-        weight = (scale.spread / torch.maximum(scale.spread, floor))[whole].double()
+        _, shown, scale = network.features(network.history(batch))
+        origins = torch.arange(shown.shape[1], device=shown.device)
+        values, counted = following(origins, steps, batch, network.geometry)
+        whole = counted.all(dim=-1)
+        target = ((values - scale.level) / scale.spread)[whole].double()
+        weight = spread_share(scale.spread, batch)[whole].double()
         x = torch.cat([shown[whole].double(), torch.ones_like(weight)], dim=1)
         gram += (weight * x).T @ x
         cross += (weight * x).T @ target

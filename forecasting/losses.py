@@ -32,8 +32,7 @@ def training_loss(output: Output, batch: Batch, config: ForecasterConfig) -> Ten
     if model.spread == "none" or model.head == "negative_binomial":
         share = torch.ones_like(output.scale)
     else:
-        floor = SPREAD_SHARE * batch["loss_unit"][:, None, None]
-        share = output.scale / torch.maximum(output.scale, floor)
+        share = spread_share(output.scale, batch)
     total = target.new_zeros(())
     point = point_of(output.params, model.head)
     if model.head == "quantiles" and terms.pinball:
@@ -74,11 +73,22 @@ def targets(output: Output, batch: Batch, geometry: Geometry) -> tuple[Tensor, T
     -------
     target, weight : [B, O, H'] with H' the steps the output covers.
     """
-    ends = output.origins * geometry.segment + geometry.reach
-    steps = torch.arange(output.params.shape[2], device=ends.device)
-    index = ends[:, None] + steps
-    valid = batch["valid"][:, output.origins, None]
+    return following(output.origins, output.params.shape[2], batch, geometry)
+
+
+def following(
+    origins: Tensor, steps: int, batch: Batch, geometry: Geometry
+) -> tuple[Tensor, Tensor]:
+    """The ``steps`` values after each of the recurrent steps ``origins`` [O]; see `targets`."""
+    ends = origins * geometry.segment + geometry.reach
+    index = ends[:, None] + torch.arange(steps, device=ends.device)
+    valid = batch["valid"][:, origins, None]
     return batch["y"][:, index], batch["mask"][:, index] * valid
+
+
+def spread_share(spread: Tensor, batch: Batch) -> Tensor:
+    """[B, O, 1] weights, at most 1, of errors measured in each origin's ``spread`` [B, O, 1]."""
+    return spread / torch.maximum(spread, SPREAD_SHARE * batch["loss_unit"][:, None, None])
 
 
 def pinball(target: Tensor, quantiles: Tensor, levels: tuple[float, ...]) -> Tensor:

@@ -53,7 +53,7 @@ class ForecastModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
         noise = self.config.training.noise
-        network_batch = self._history(batch)
+        network_batch = self.network.history(batch)
         if self.categorical and self.config.training.unseen:
             self._hide_categories(network_batch)
         if noise:
@@ -70,11 +70,11 @@ class ForecastModule(pl.LightningModule):
 
     def loss_of(self, batch: Batch) -> Tensor:
         """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
-        return self._loss(self._history(batch), batch)
+        return self._loss(self.network.history(batch), batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
-        output = self.averaged(self._history(batch), every_origin=False)
+        output = self.averaged(self.network.history(batch), every_origin=False)
         loss = training_loss(output, batch, self.scored_as)
         self.log("val_loss", loss, batch_size=len(batch["y"]))
         return loss
@@ -141,11 +141,6 @@ class ForecastModule(pl.LightningModule):
         """Of what the network makes of ``seen``, as the whole batch tells."""
         every = self.config.training.origins == "all"
         return training_loss(self.network(seen, every_origin=every), batch, self.config)
-
-    def _history(self, batch: Batch) -> Batch:
-        """The batch as the network may see it: y and mask end where the history ends."""
-        rows = self.network.geometry.rows
-        return {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
 
     def _hide_categories(self, batch: Batch) -> None:
         """Now and then a window has a category that training never saw: code 0 is learned."""

@@ -143,6 +143,11 @@ class ForecastNetwork(nn.Module):
                         skip.weight[k, position] = 1.0 / len(seasons)
         return skip
 
+    def history(self, batch: Batch) -> Batch:
+        """A training batch as the network may see it: y and mask [B, R] end with the history."""
+        rows = self.geometry.rows
+        return {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
+
     def features(self, batch: Batch) -> tuple[Tensor, Tensor, Scale]:
         """Inputs of every recurrent step.
 

@@ -18,20 +18,26 @@ import torch
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
-# Windows times hidden size of a share. In smaller ones the threads spend their time waiting for
-# the interpreter.
+# Windows times hidden size of a share. Smaller ones take longer than torch's own way of sharing.
 LEAST_WORK = 128 * 128
 
 
 def shares(windows: int, size: int) -> list[slice]:
-    """Slices of a batch of windows, one per thread that torch may use, or one for all."""
+    """Slices of a batch of ``windows``, one per thread that torch may use, or one for all.
+
+    Each holds at least `LEAST_WORK` windows times hidden ``size``.
+    """
     count = max(min(torch.get_num_threads(), windows * size // LEAST_WORK), 1)
     bounds = [windows * k // count for k in range(count + 1)]
     return [slice(*pair) for pair in pairwise(bounds)]
 
 
 def each_on_a_core(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
-    """What ``work`` makes of every item, each in a thread of its own, without gradients."""
+    """What ``work`` makes of every item, in their order; each in a thread of its own.
+
+    Nothing is recorded for autograd. What ``work`` raises is raised here, and the number of
+    torch's threads is what it was.
+    """
     if len(items) == 1:
         return [work(items[0])]
 
@@ -55,5 +61,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
                               initargs=(1,))  # fmt: skip
 
 
-# A forked process has none of its parent's threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+# A forked process has none of its parent's threads; not every system can fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

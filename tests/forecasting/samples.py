@@ -199,3 +199,12 @@ def seasonal_frame(
         for i in range(series)
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def same_weights(a: Forecaster, b: Forecaster) -> bool:
+    """Whether two forecasters hold the same numbers, member by member."""
+    return all(
+        torch.equal(x, y)
+        for n, m in zip(a.networks, b.networks, strict=True)
+        for x, y in zip(n.state_dict().values(), m.state_dict().values(), strict=True)
+    )

@@ -153,7 +153,7 @@ def test_a_captured_loss_is_the_loss_and_captured_once(mix: str) -> None:
         expected.backward()
         gradients = [p.grad.clone() for p in module.network.parameters() if p.grad is not None]
         module.network.zero_grad()
-        found = replayed(module._history(batch), batch)
+        found = replayed(module.network.history(batch), batch)
         found.backward()
         torch.testing.assert_close(found, expected)
         again = [p.grad for p in module.network.parameters() if p.grad is not None]

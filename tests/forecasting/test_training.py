@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.config import Covariate, Schema
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.module import ForecastModule
-from forecasting.panel import Panel
 from forecasting.training import fit, fitted_schema, pick_device
-from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, with_y
+from tests.forecasting.samples import MIXES, make_panel, quantiles, same_weights, settings, with_y
 from tests.forecasting.twins import slow_training
-
-
-def _same(a: Forecaster, b: Forecaster) -> bool:
-    return all(
-        torch.equal(x, y)
-        for n, m in zip(a.networks, b.networks, strict=True)
-        for x, y in zip(n.state_dict().values(), m.state_dict().values(), strict=True)
-    )
 
 
 @pytest.mark.parametrize(
@@ -66,8 +56,8 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others() -> None
     first = fit(panel, config, device="cpu")
     torch.manual_seed(12345)
     np.random.seed(1)
-    assert _same(first, fit(panel, config, device="cpu"))
-    assert not _same(first, fit(panel, settings(training={"seed": 4}), device="cpu"))
+    assert same_weights(first, fit(panel, config, device="cpu"))
+    assert not same_weights(first, fit(panel, settings(training={"seed": 4}), device="cpu"))
 
 
 def test_training_leaves_the_callers_randomness_and_threads_alone() -> None:
@@ -108,121 +98,7 @@ def test_a_member_is_the_same_alone_as_among_others() -> None:
     several = fit(panel, settings(training={"members": 2, "seed": 5}), device="cpu")
     alone = fit(panel, settings(training={"seed": 6}), device="cpu")
     second = Forecaster(config=alone.config, schema=panel.schema, networks=several.networks[1:])
-    assert _same(second, alone)
-
-
-# -- validation ----------------------------------------------------------------------------
-
-
-def _validated(**training: Any) -> ForecasterConfig:
-    values = {"validation": "refit", "validation_windows": 2, "epoch_steps": 2, "max_steps": 6}
-    return settings(training=values | training, calibrate=True)
-
-
-def _until(panel: Panel, held: int) -> np.ndarray:
-    position = np.arange(panel.rows) - panel.offsets[panel.series]
-    return np.asarray(position < (panel.lengths - held)[panel.series])
-
-
-def test_held_back_values_reach_neither_weights_nor_stopping_nor_scaling() -> None:
-    """Everything after the validation cutoff may change: what was trained before it stays."""
-    panel = make_panel([60, 50], schema=MIXES["all"], horizon=3)
-    past = _until(panel, 6)
-    y = np.where(past, panel.y, panel.y * 100.0 + 7.0)
-    block = {n: np.where(past[:, None], getattr(panel, n), 1.0) for n in ("past", "future")}
-    changed = replace(panel, y=y, **block)
-    config = _validated(validation="holdout")
-    a, b = (fit(p, config, device="cpu") for p in (panel, changed))
-    assert _same(a, b)
-    assert a.schema == b.schema
-    losses = [[row["train_loss"] for row in f.history] for f in (a, b)]
-    assert losses[0] == losses[1]
-    # Scores and calibration are what the held-back values are for.
-    assert a.swing != b.swing
-
-
-def test_refit_trains_again_on_everything() -> None:
-    panel = make_panel([40, 30])
-    refitted = fit(panel, _validated(), device="cpu")
-    phases = [row["phase"] for row in refitted.history]
-    assert phases == ["validation"] * 3 + ["final"] * 3
-    plain = fit(panel, _validated(validation="none"), device="cpu")
-    assert _same(refitted, plain)
-    assert plain.swing == {}
-    assert plain.correction is None
-    assert refitted.swing["min"] <= refitted.swing["median"] <= refitted.swing["max"]
-
-
-def test_a_judged_network_that_has_read_nearly_all_forecasts_along() -> None:
-    panel = make_panel([200, 180])
-    pair = fit(panel, _validated(), device="cpu")
-    assert [n.config.training.seed for n in pair.networks] == [0, 1]
-    asked = fit(panel, _validated(members=2), device="cpu")
-    assert len(asked.networks) == 2
-    assert len(fit(panel, _validated(validation="holdout"), device="cpu").networks) == 1
-
-
-@pytest.mark.parametrize("head", ["quantiles", "student_t"])
-def test_sampled_paths_can_be_watched(head: str) -> None:
-    config = _validated(patience=1).replace(model={"decoder": "recursive", "head": head})
-    forecaster = fit(make_panel([60, 50]), config, device="cpu")
-    assert all(math.isfinite(r["val_loss"]) for r in forecaster.history if "val_loss" in r)
-
-
-def test_early_stopping_keeps_the_best_weights_and_refits_for_as_long() -> None:
-    panel = make_panel([60, 50, 40])
-    config = _validated(patience=1, max_steps=60, learning_rate=1.0, schedule="constant",
-                        clip_norm=None, epoch_steps=4, ema=0.0)  # fmt: skip
-    forecaster = fit(panel, config, device="cpu")
-    watched = [r for r in forecaster.history if r["phase"] == "validation"]
-    losses = [row["val_loss"] for row in watched]
-    best = int(np.argmin(losses))
-    assert len(watched) < 15, "a learning rate of 1 must stop early"
-    assert best == len(losses) - 2
-    final = [r for r in forecaster.history if r["phase"] == "final"]
-    assert final[-1]["step"] == watched[best]["step"]
-
-
-def test_short_series_are_watched_at_their_held_back_origins() -> None:
-    from forecasting.members import watched_windows
-
-    config = _validated(patience=1)
-    panel = make_panel([16, 60])
-    batches = watched_windows(panel, config, torch.device("cpu"), 6)
-    assert len(batches) == 2
-    for batch, back in zip(batches, (6, 3), strict=True):
-        assert batch["valid"].sum(1).tolist() == [1.0, 1.0]
-        rows = batch["y"].shape[1] - 3
-        for i in range(2):
-            y = batch["y"][i] * batch["unit"][i] + batch["centre"][i]
-            stop = panel.offsets[i + 1] - back
-            np.testing.assert_allclose(y[rows:], panel.y[stop : stop + 3], rtol=1e-4, atol=1e-3)
-            assert float(y[rows - 1]) == pytest.approx(panel.y[stop - 1], abs=1e-3)
-
-
-def test_one_odd_series_does_not_widen_the_others_intervals() -> None:
-    """A series that lay still until the cutoff has no spread to measure its errors in."""
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=(12, 60)).cumsum(axis=1)
-    y[::3, :54] = 5.0
-    y[::3, 54:] = 1e6
-    panel = with_y(make_panel([60] * 12), y.ravel())
-    forecaster = fit(panel, _validated(), device="cpu")
-    assert forecaster.correction is not None
-    assert np.abs(forecaster.correction).max() < 100
-
-
-def test_a_calibration_without_enough_origins_is_none() -> None:
-    forecaster = fit(make_panel([60]), _validated(), device="cpu")
-    assert forecaster.correction is None
-
-
-def test_constant_series_are_trained_and_saved_without_a_score(tmp_path: Path) -> None:
-    panel = make_panel([60, 50])
-    forecaster = fit(with_y(panel, np.full(110, 7.0)), _validated(), device="cpu")
-    assert forecaster.swing == {}
-    forecaster.save(tmp_path / "b")
-    assert Forecaster.load(tmp_path / "b").swing == {}
+    assert same_weights(second, alone)
 
 
 # -- categories ----------------------------------------------------------------------------
@@ -372,7 +248,7 @@ def test_dropout_and_noise_act_in_training_only() -> None:
     base = fit(panel, settings(), device="cpu")
     for change in ({"model": {"dropout": 0.5}}, {"training": {"noise": 0.5}}):
         other = fit(panel, settings(**change), device="cpu")
-        assert not _same(base, other)
+        assert not same_weights(base, other)
         np.testing.assert_array_equal(quantiles(other, panel), quantiles(other, panel))
 
 
