@@ -70,8 +70,9 @@ def sizes_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
 def overhead_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
     common = NETWORK | {"threads": threads, "data": files["m4_hourly"], "what": "overhead"}
     for cell in CELLS:
-        yield f"plain {cell}", False, common | {"cell": cell, "steps": 3}
-    yield "default network", False, common | {"cell": "gru", "steps": 20, "network": "default"}
+        yield f"plain {cell}", False, common | {"cell": cell, "steps": 1, "pairs": 25}
+    yield "default network", False, common | {
+        "cell": "gru", "steps": 5, "pairs": 40, "network": "default"}  # fmt: skip
 
 
 def accuracy_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 # Of glibc's malloc.h: parameters of mallopt, and their defaults.
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 DEFAULTS = {TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10, MMAP_MAX: 65_536}
-KEEP = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 16 << 20, MMAP_MAX: 0}
+# A thread's heaps, of 64 MB each, are kept when empty if the padding is larger than they are.
+KEEP = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 256 << 20, MMAP_MAX: 0}
 
 
 @contextmanager

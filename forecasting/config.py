@@ -299,6 +299,11 @@ class TrainingConfig(Settings):
         False, description="on a GPU, replay a step's forward and backward pass as CUDA graphs"
     )
     threads: Positive | None = Field(None, description="CPU threads; None: every core")
+    at_once: Positive | None = Field(
+        None,
+        description="members trained at the same time, each with its share of the threads, on a "
+        "GPU each in a stream of its own; None: one per thread on a CPU, one on a GPU",
+    )
     noise: float | None = Field(
         None, ge=0.0, description="std of noise on scaled inputs in training; None: chosen"
     )
@@ -308,6 +313,14 @@ class TrainingConfig(Settings):
         lt=1.0,
         description="share of windows whose category is hidden, so that `unseen` is learned",
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.graphs and (self.at_once or 1) > 1:
+            raise ValueError(
+                "training.graphs captures one training at a time: set training.at_once = 1"
+            )
+        return self
 
 
 class ForecasterConfig(Settings):

@@ -181,10 +181,11 @@ def started(
 
 def _open(asked: ForecasterConfig) -> bool:
     """Whether a user left network and training to the rules."""
-    free = ("start", "seed", "members", "threads", "validation", "validation_windows", "precision")
-    training = asked.training.model_dump(exclude=set(free))
+    free = {"start", "seed", "members", "threads", "at_once", "graphs", "validation",
+            "validation_windows", "precision"}  # fmt: skip
+    training = asked.training.model_dump(exclude=free)
     return _network(asked) == ModelConfig() and training == TrainingConfig().model_dump(
-        exclude=set(free)
+        exclude=free
     )
 
 

@@ -45,10 +45,20 @@ class ForecastModule(pl.LightningModule):
         self.recent_norm: list[Tensor] = []
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
         self.replayed: ReplayedLoss | None = None
+        self.draws: torch.Generator | None = None
         self.broken: Tensor
         # 1 once a loss or gradient was no number: the optimiser leaves the weights alone from
         # then on, without anybody waiting for the device to know.
         self.register_buffer("broken", torch.zeros(()), persistent=False)
+
+    def draw_from(self, draws: torch.Generator | None) -> None:
+        """Noise, hidden categories and dropout of training come from here; None: from torch's own.
+
+        Dropout that is replayed within a CUDA graph cannot.
+        """
+        self.draws = draws
+        replays = self.config.training.graphs and draws is not None and draws.device.type == "cuda"
+        self.network.draw_from(None if replays else draws)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
@@ -58,7 +68,8 @@ class ForecastModule(pl.LightningModule):
             self._hide_categories(network_batch)
         if noise:
             y = network_batch["y"]
-            network_batch["y"] = y + noise * torch.randn_like(y) * network_batch["mask"]
+            drawn = torch.empty_like(y).normal_(generator=self.draws)
+            network_batch["y"] = y + noise * drawn * network_batch["mask"]
         if self.config.training.graphs and self.device.type == "cuda":
             self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
             loss = self.replayed(network_batch, batch)
@@ -144,7 +155,12 @@ class ForecastModule(pl.LightningModule):
 
     def _hide_categories(self, batch: Batch) -> None:
         """Now and then a window has a category that training never saw: code 0 is learned."""
-        hidden = torch.rand(len(self.categorical), len(batch["y"]), device=batch["y"].device)
+        hidden = torch.rand(
+            len(self.categorical),
+            len(batch["y"]),
+            device=batch["y"].device,
+            generator=self.draws,
+        )
         for drawn, (role, column) in zip(hidden, self.categorical, strict=True):
             values = batch[role].clone()
             values[..., column][drawn < self.config.training.unseen] = 0.0

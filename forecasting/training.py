@@ -16,6 +16,7 @@ from forecasting import starting
 from forecasting.allocation import kept_memory
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
+from forecasting.epochs import OnEpoch
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.judging import (
@@ -25,7 +26,7 @@ from forecasting.judging import (
     validation_rows,
     without_idle,
 )
-from forecasting.members import OnEpoch, train_members
+from forecasting.members import train_members
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
 from forecasting.starting.choice import best, held_back, judged

@@ -143,6 +143,10 @@ class ForecastNetwork(nn.Module):
                         skip.weight[k, position] = 1.0 / len(seasons)
         return skip
 
+    def draw_from(self, generator: torch.Generator | None) -> None:
+        """Where dropout draws from in training; None: torch's own."""
+        self.encoder.dropout.generator = generator
+
     def history(self, batch: Batch) -> Batch:
         """A training batch as the network may see it: y and mask [B, R] end with the history."""
         rows = self.geometry.rows

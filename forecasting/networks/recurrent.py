@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import torch
@@ -16,6 +17,9 @@ States = tuple[State, ...]
 
 # Rows of each gate that decides how long a cell remembers: LSTM forget, GRU update.
 _MEMORY_GATE = {"lstm": 1, "layer_norm_lstm": 1, "gru": 1}
+
+# Windows times steps times units of an LSTM's batch for which oneDNN keeps some 60 MB.
+MOST_KEPT = 1_000_000
 
 
 class RecurrentStack(nn.Module):
@@ -43,7 +47,7 @@ class RecurrentStack(nn.Module):
         self.norms = nn.ModuleList(
             nn.LayerNorm(config.hidden_size) if config.layer_norm else nn.Identity() for _ in sizes
         )
-        self.dropout = nn.Dropout(config.dropout or 0.0)
+        self.dropout = Dropout(config.dropout or 0.0)
         for layer in self.layers:
             initialise(layer, config)
 
@@ -65,11 +69,50 @@ class RecurrentStack(nn.Module):
         return x, tuple(final)
 
 
+class LSTM(nn.LSTM):
+    """`torch.nn.LSTM`; reads a large batch in parts where it is trained in a thread of its own.
+
+    oneDNN keeps what the way back needs in one block. glibc holds blocks of up to 64 MB ready for
+    a thread other than the main one, and maps larger ones anew, page by page, in every step.
+    """
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, states: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As `torch.nn.LSTM`, batch first."""
+        size = self._windows_at_once(x) if states is None else len(x)
+        if size >= len(x):
+            return super().forward(x, states)
+        read = [nn.LSTM.forward(self, part) for part in torch.split(x, size)]
+        h, c = (torch.cat([last[k] for _, last in read], dim=1) for k in (0, 1))
+        return torch.cat([hidden for hidden, _ in read]), (h, c)
+
+    def _windows_at_once(self, x: Tensor) -> int:
+        main = threading.current_thread() is threading.main_thread()
+        if main or not self.training or x.device.type != "cpu":
+            return len(x)
+        width = self.hidden_size * (2 if self.bidirectional else 1)
+        return max(MOST_KEPT // (x.shape[1] * width), 1)
+
+
+class Dropout(nn.Dropout):
+    """Dropout that can draw from a generator of its own; the same values as `torch.nn.Dropout`."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` with a share `p` of its values 0, the others larger by as much, in training."""
+        if self.generator is None or not self.training or self.p == 0.0:
+            return super().forward(x)
+        kept = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self.generator)
+        return x * kept.div_(1.0 - self.p)
+
+
 def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = False) -> nn.Module:
     """One layer of the named cell, batch first."""
     if cell == "layer_norm_lstm":
         return LayerNormLSTM(inputs, hidden)
-    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": nn.LSTM, "gru": FastGRU, "rnn": nn.RNN}
+    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": LSTM, "gru": FastGRU, "rnn": nn.RNN}
     return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
 
 

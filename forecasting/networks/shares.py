@@ -49,16 +49,18 @@ def each_on_a_core(work: Callable[[Item], Found], items: Sequence[Item]) -> list
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        others = [_pool(len(items) - 1).submit(alone, item) for item in items[1:]]
+        others = [_pool().submit(alone, item) for item in items[1:]]
         return [alone(items[0]), *(other.result() for other in others)]
     finally:
         torch.set_num_threads(threads)
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "gatecast-share", initializer=torch.set_num_threads,
-                              initargs=(1,))  # fmt: skip
+def _pool() -> ThreadPoolExecutor:
+    """For every caller of this process: several members may be in training."""
+    return ThreadPoolExecutor(
+        os.cpu_count(), "gatecast-share", initializer=torch.set_num_threads, initargs=(1,)
+    )
 
 
 # A forked process has none of its parent's threads; not every system can fork.

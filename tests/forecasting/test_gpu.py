@@ -115,3 +115,15 @@ def test_no_step_waits_for_the_device() -> None:
             module.training_step(next(batches), step).backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_members_in_streams_of_their_own_are_those_trained_one_after_another() -> None:
+    panel = make_panel([60, 50], schema=MIXES["all"])
+    found = []
+    for at_once in (1, 3):
+        config = settings(
+            model={"dropout": 0.3},
+            training={"max_steps": 20, "members": 3, "at_once": at_once, "noise": 0.1},
+        )
+        found.append(quantiles(fit(panel, config, device="cuda"), panel))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-3)

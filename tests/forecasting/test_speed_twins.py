@@ -19,8 +19,9 @@ from torch import Tensor, nn
 import forecasting.module
 from forecasting import allocation, windows
 from forecasting.config import Schema
+from forecasting.epochs import LossError
 from forecasting.graphs import ReplayedLoss
-from forecasting.members import LossError, out_of_memory
+from forecasting.members import out_of_memory
 from forecasting.networks import fast_gru, shares
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.recurrent import make_cell

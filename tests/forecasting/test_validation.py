@@ -88,7 +88,7 @@ def test_early_stopping_keeps_the_best_weights_and_refits_for_as_long() -> None:
 
 
 def test_short_series_are_watched_at_their_held_back_origins() -> None:
-    from forecasting.members import watched_windows
+    from forecasting.epochs import watched_windows
 
     config = _validated(patience=1)
     panel = make_panel([16, 60])
