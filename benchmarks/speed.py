@@ -1,13 +1,14 @@
 """Speed on the CPU: Gatecast, its peers and a bare loop side by side, one worker after the other.
 
-python benchmarks/speed.py --peers-python PATH             everything; below an hour on two cores
+python benchmarks/speed.py --peers-python PATH             everything
 python benchmarks/speed.py --part train --only lstm        one part; merged into the same file
 
 Peers (neuralforecast, darts) run in an interpreter of their own, ``--peers-python``; without it in
 this one, and those that are not installed are reported as absent. Each worker is a new process with
 its threads set; those of training take turns, round after round, and the median of the rounds
 counts, as the speed of a machine that is shared drifts. Both clocks are kept: seconds on the wall,
-and seconds of CPU, which other work on the machine changes least.
+and seconds of CPU, which other work on the machine changes least. Gatecast's waiting threads sleep,
+as under its command line; the bare loop and the peers run as their libraries leave it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ def train_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
         yield f"{cell}/bare, memory kept", False, task | {"what": "bare", "kept": True}
         yield f"{cell}/gatecast", False, task | {"what": "train"}
         yield f"{cell}/gatecast, every origin", False, task | {"what": "train", "origins": "all"}
+        if threads > 1:
+            members = {"what": "at_once", "members": threads}
+            yield f"{cell}/gatecast, members at once", False, task | members
+        yield f"{cell}/matrix products alone", False, task | {"what": "products"}
         for peer in PEERS:
             yield f"{cell}/{peer}", True, task | {"what": "train", "peer": peer}
 
@@ -173,6 +178,7 @@ def work(peer: bool, task: Task, python: str) -> dict[str, Any]:
     """One worker's result, or what it said instead."""
     script = HERE / ("speed_peers.py" if peer else "speed_ours.py")
     threads = str(task["threads"])
+    ours = {} if peer or task["what"] in ("bare", "products") else {"OMP_WAIT_POLICY": "PASSIVE"}
     paths = os.pathsep.join([str(HERE), str(HERE.parent)])
     done = subprocess.run(
         [python if peer else sys.executable, str(script), json.dumps(task)],
@@ -181,7 +187,8 @@ def work(peer: bool, task: Task, python: str) -> dict[str, Any]:
         timeout=LIMIT_S,
         check=False,
         env=os.environ
-        | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": paths},
+        | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONPATH": paths}
+        | ours,
     )
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     if not found:

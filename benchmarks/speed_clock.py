@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,8 @@ class Blocks:
 
     def __init__(self, size: int, *, warm: int = 2) -> None:
         self.size, self.warm, self.steps = size, warm, 0
-        self.wall: list[float] = []
-        self.cpu: list[float] = []
-        self.began = (0.0, 0.0)
+        # Where the first block begins, and where each block ends, by both clocks.
+        self.ends: list[tuple[float, float]] = []
 
     @property
     def total(self) -> int:
@@ -45,22 +45,22 @@ class Blocks:
         counted = self.steps - self.warm
         if self.steps > self.total or counted < 0 or counted % self.size:
             return
-        now = (time.perf_counter(), time.process_time())
-        if counted:
-            self.wall.append((now[0] - self.began[0]) / self.size)
-            self.cpu.append((now[1] - self.began[1]) / self.size)
-        self.began = now
+        self.ends.append((time.perf_counter(), time.process_time()))
 
     def result(self, windows: int) -> dict[str, Any]:
         """Medians per step, and windows per second of both clocks."""
-        wall, cpu = statistics.median(self.wall), statistics.median(self.cpu)
+        wall, cpu = (
+            [(end[k] - begin[k]) / self.size for begin, end in pairwise(self.ends)]
+            for k in range(2)
+        )
+        wall_s, cpu_s = statistics.median(wall), statistics.median(cpu)
         return {
-            "step_wall_s": wall,
-            "step_cpu_s": cpu,
-            "windows_per_wall_s": windows / wall,
-            "windows_per_cpu_s": windows / cpu,
-            "blocks_wall_s": self.wall,
-            "blocks_cpu_s": self.cpu,
+            "step_wall_s": wall_s,
+            "step_cpu_s": cpu_s,
+            "windows_per_wall_s": windows / wall_s,
+            "windows_per_cpu_s": windows / cpu_s,
+            "blocks_wall_s": wall,
+            "blocks_cpu_s": cpu,
             "steps_per_block": self.size,
         }
 

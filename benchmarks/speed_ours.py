@@ -90,6 +90,61 @@ def train(task: dict[str, Any], data: Any) -> dict[str, Any]:
     return blocks.result(task["batch"]) | {"peak_mb": peak_mb()}
 
 
+class TimerByMember(pl.Callback):
+    """Times blocks of members trained at once: a block has ended when the last member's has."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.blocks: dict[int, Blocks] = {}
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+        self.blocks.setdefault(module.config.training.seed, Blocks(self.size))()
+
+    def result(self, windows: int) -> dict[str, Any]:
+        whole = Blocks(self.size)
+        ends = zip(*(blocks.ends for blocks in self.blocks.values()), strict=True)
+        whole.ends = [max(each) for each in ends]
+        return whole.result(windows * len(self.blocks))
+
+
+def at_once(task: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Windows per second of members trained at once, each a thread of its own."""
+    timer = TimerByMember(task["steps"])
+    config = plain(task, Blocks(task["steps"]).total).replace(
+        training={"members": task["members"], "at_once": task["members"]}
+    )
+    fit(panel_of(data), config, callbacks=[timer], device="cpu")
+    return timer.result(task["batch"]) | {"peak_mb": peak_mb()}
+
+
+def products(task: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Windows per second if nothing but the matrix products of a step had to be computed.
+
+    Of two layers: what the state drives, step by step, there and back; what the input drives, and
+    the weights' gradients, over all steps at once. The first layer's input is too narrow to count.
+    """
+    hidden, steps, batch = task["hidden"], task["context"], task["batch"]
+    gates = {"lstm": 4, "gru": 3}[task["cell"]] * hidden
+    weights = torch.randn(gates, hidden)
+    state, driven = torch.randn(batch, hidden), torch.empty(batch, gates)
+    of_driven, of_state = torch.randn(batch, gates), torch.empty(batch, hidden)
+    states, of_all = torch.randn(batch * steps, hidden), torch.randn(batch * steps, gates)
+    all_driven, of_states = torch.empty_like(of_all), torch.empty_like(states)
+    of_weights = torch.empty_like(weights)
+    blocks = Blocks(task["steps"])
+    while not blocks.done:
+        torch.mm(states, weights.T, out=all_driven)
+        for _ in range(2 * steps):
+            torch.mm(state, weights.T, out=driven)
+        for _ in range(2 * steps):
+            torch.mm(of_driven, weights, out=of_state)
+        for _ in range(3):
+            torch.mm(of_all.T, states, out=of_weights)
+        torch.mm(of_all, weights, out=of_states)
+        blocks()
+    return blocks.result(batch)
+
+
 class Bare(nn.Module):
     """What the loop of hand trains: torch's own layers and the same decoder."""
 
@@ -304,7 +359,10 @@ def _since(began: tuple[float, float]) -> tuple[float, float]:
     return now[0] - began[0], now[1] - began[1]
 
 
-MEASURES = {m.__name__: m for m in (train, bare, overhead, accuracy, predict, memory, scale)}
+MEASURES = {
+    m.__name__: m
+    for m in (train, at_once, products, bare, overhead, accuracy, predict, memory, scale)
+}
 
 
 def main() -> None:

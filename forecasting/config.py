@@ -298,7 +298,7 @@ class TrainingConfig(Settings):
     graphs: bool = Field(
         False, description="on a GPU, replay a step's forward and backward pass as CUDA graphs"
     )
-    threads: Positive | None = Field(None, description="CPU threads; None: every core")
+    threads: Positive | None = Field(None, description="CPU threads, at most; None: every core")
     at_once: Positive | None = Field(
         None,
         description="members trained at the same time, each with its share of the threads, on a "

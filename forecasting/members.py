@@ -24,6 +24,7 @@ from forecasting.module import ForecastModule
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
 from forecasting.side_by_side import side_by_side
+from forecasting.threads import worthwhile_threads
 from forecasting.windows import Batch, Windows, WindowStream
 
 # Building a member seeds and draws from the process's own random state, one at a time.
@@ -156,7 +157,9 @@ class _Training:
         seeds = draws if self.device.type == "cpu" else torch.Generator()
         load = partial(DataLoader, batch_size=None, num_workers=0, generator=seeds)
         trainer = _trainer(config, self.device, [*self.callbacks, epochs])
-        trainer.fit(module, load(stream), load(_Batches(self.watch)) if self.watch else None)
+        watch = load(_Batches(self.watch)) if self.watch else None
+        with worthwhile_threads(batch, config.model.hidden_size):
+            trainer.fit(module, load(stream), watch)
         module.draw_from(None)
         network = epochs.best_network(module)
         if begin is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 
 from forecasting import starting
-from forecasting.allocation import kept_memory
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.epochs import OnEpoch
@@ -30,6 +27,7 @@ from forecasting.members import train_members
 from forecasting.networks import ForecastNetwork
 from forecasting.panel import Panel
 from forecasting.starting.choice import best, held_back, judged
+from forecasting.threads import threads_of
 
 # Share of the typical history that may be held back from networks that forecast all the same.
 KEPT_SHARE = 0.125
@@ -78,7 +76,7 @@ def fit(
     panel = replace(panel, schema=_encoded(panel.schema, config))
     start = started(asked, config, panel)
     history, record = _recorder(on_epoch)
-    with _threads(config):
+    with threads_of(config):
         if start is None:
             return _fit_from_nothing(panel, config, callbacks, history, record, where, left=left)
         return _fit_started(panel, config, start, callbacks, history, record, where, left=left)
@@ -111,7 +109,7 @@ def refit(
     config = trained.config
     history, record = _recorder(on_epoch)
     panel = replace(panel, schema=_encoded(panel.schema, config))
-    with _threads(config):
+    with threads_of(config):
         known = replace(panel, schema=trained.schema)
         swing, correction = judge(trained.networks, known, config, list(backs))
         panel = replace(panel, schema=fitted_schema(panel))
@@ -129,17 +127,6 @@ def refit(
         history=history,
         swing=swing,
     )
-
-
-@contextmanager
-def _threads(config: ForecasterConfig) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
-    try:
-        with kept_memory():
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:

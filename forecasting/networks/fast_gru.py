@@ -8,7 +8,7 @@ must be done in order, and each weight's gradient is one large product over all 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -71,50 +71,46 @@ class _GRUFunction(torch.autograd.Function):
         ctx: Any, x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor
     ) -> Tensor:
         ctx.shares = shares(x.shape[1], w_h.shape[1])
+        states = x.new_empty(x.shape[0] + 1, x.shape[1], w_h.shape[1])
+        states[0] = start
 
-        def read(windows: slice) -> tuple[Tensor, Tensor, Tensor]:
-            own = x[:, windows].contiguous()
-            return own, *_scripted(_read)(
-                own, start[windows], w_x, w_h, b_x, b_h, _chunk(own.shape[1])
+        def read(windows: slice) -> Tensor:
+            own = x[:, windows]
+            gates: Tensor = _scripted(_read)(
+                own, states[:, windows], w_x, w_h, b_x, b_h, _chunk(own.shape[1])
             )
+            return gates
 
-        found = each_on_a_core(read, ctx.shares)
-        ctx.save_for_backward(w_x, w_h, *(tensor for share in found for tensor in share))
-        return _joined([states[1:] for _, _, states in found], dim=1)
+        ctx.save_for_backward(w_x, w_h, x, states, *each_on_a_core(read, ctx.shares))
+        return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w_x, w_h, *kept = ctx.saved_tensors
-        size, wanted = w_h.shape[1], ctx.needs_input_grad[0]
+        w_x, w_h, x, states, *gates = ctx.saved_tensors
+        size = w_h.shape[1]
+        d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        d_start = torch.zeros_like(states[0])
 
         def learn(share: int) -> tuple[Tensor, ...]:
-            x, gates, states = kept[3 * share : 3 * share + 3]
-            taken = grad[:, ctx.shares[share]]
+            own = ctx.shares[share]
             found: tuple[Tensor, ...] = _scripted(_learn)(
-                taken, x, gates, states, w_x, w_h, wanted, _chunk(x.shape[1])
-            )
+                grad[:, own], x[:, own], gates[share], states[:, own], w_x, w_h,
+                None if d_x is None else d_x[:, own], d_start[own], _chunk(gates[share].shape[1]),
+            )  # fmt: skip
             return found
 
         found = each_on_a_core(learn, range(len(ctx.shares)))
-        d_x, dh, *weights = zip(*found, strict=True)
         # Summed in the order of the shares, whichever was ready first.
-        d_wx, d_wh, d_bias = (torch.stack(each).sum(0) for each in weights)
+        d_wx, d_wh, d_bias = (torch.stack(each).sum(0) for each in zip(*found, strict=True))
         d_bx, d_bh = d_bias[size:], d_bias[: 3 * size].roll(-size)
-        return (
-            _joined(d_x, dim=1) if wanted else None,
-            _joined(dh, dim=0),
-            d_wx.t(),
-            d_wh.roll(-size, 1).t(),
-            d_bx,
-            d_bh,
-        )
+        return d_x, d_start, d_wx.t(), d_wh.roll(-size, 1).t(), d_bx, d_bh
 
 
 def _read(
-    x: Tensor, start: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor, chunk: int
-) -> tuple[Tensor, Tensor]:
-    """Gates [T, B, 4 H] and states [T + 1, B, H], the first of them ``start``.
+    x: Tensor, states: Tensor, w_x: Tensor, w_h: Tensor, b_x: Tensor, b_h: Tensor, chunk: int
+) -> Tensor:
+    """Gates [T, B, 4 H]; fills ``states`` [T + 1, B, H] after the first of them.
 
     Reset r, update z, candidate n = tanh(a + r * b), where a comes from the input and b from the
     state; h' = n + z * (h - n). Four blocks of columns lie side by side as b, r, z, a: what the
@@ -124,8 +120,6 @@ def _read(
     steps, batch, _ = x.shape
     size = w_h.shape[1]
     gates = x.new_empty(steps, batch, 4 * size)
-    states = x.new_empty(steps + 1, batch, size)
-    states[0] = start
     w_ht = w_h.roll(size, 0).t().contiguous()
     # tanh(v) = 2 sigmoid(2 v) - 1 takes a third of the time: a comes doubled.
     w_xt = torch.cat([w_x[: 2 * size], 2.0 * w_x[2 * size :]]).t()
@@ -145,7 +139,7 @@ def _read(
             torch.add(minus_one, n, alpha=2.0, out=n)
             torch.sub(h, n, out=after)
             torch.addcmul(n, after, z, out=after)
-    return gates, states
+    return gates
 
 
 def _learn(
@@ -155,22 +149,22 @@ def _learn(
     states: Tensor,
     w_x: Tensor,
     w_h: Tensor,
-    wanted: bool,
+    d_x: Tensor | None,
+    dh: Tensor,
     chunk: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of x (empty unless ``wanted``), first state, both weights, transposed, and biases.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of both weights, transposed, and of the biases; fills those of x, where wanted,
+    and of the first state, ``dh`` [B, H], which comes as zeros.
 
     The last in the columns b, r, z, a of `_read`; the state's weights in the order b, r, z.
     """
     steps, batch, width = x.shape
     size = w_h.shape[1]
     w_hidden = w_h.roll(size, 0)
-    d_x = torch.empty_like(x if wanted else x[:0])
     d_wx, d_wh = w_x.new_zeros(width, 3 * size), w_h.new_zeros(size, 3 * size)
     d_bias = w_x.new_zeros(4 * size)
     # The gates' gradients are used up chunk by chunk, while they are still in cache.
     buffer = x.new_empty(min(chunk, steps), batch, 4 * size)
-    dh = x.new_zeros(batch, size)
     kept, spare = torch.empty_like(dh), torch.empty_like(dh)
     for end in range(steps, 0, -chunk):
         begin = max(end - chunk, 0)
@@ -196,12 +190,12 @@ def _learn(
             torch.addmm(kept, now[:, : 3 * size], w_hidden, out=dh)
         flat = part.view(-1, 4 * size)
         of_input, of_state = flat[:, size:], flat[:, : 3 * size]
-        if wanted:
-            torch.mm(of_input, w_x, out=d_x[begin:end].view(-1, width))
+        if d_x is not None:
+            d_x[begin:end] = torch.mm(of_input, w_x).view(end - begin, batch, width)
         d_wx.addmm_(x[begin:end].flatten(0, 1).t(), of_input)
         d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
         d_bias += flat.sum(0)
-    return d_x, dh, d_wx, d_wh, d_bias
+    return d_wx, d_wh, d_bias
 
 
 @cache
@@ -217,10 +211,6 @@ def _scripted(function: Callable[..., Any]) -> Callable[..., Any]:
         except RuntimeError:
             return function
     return scripted
-
-
-def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
 
 
 def _chunk(batch: int) -> int:

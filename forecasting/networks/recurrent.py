@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import torch
@@ -11,15 +10,13 @@ from torch import Tensor, nn
 from forecasting.config import ModelConfig
 from forecasting.networks.cells import LayerNormLSTM
 from forecasting.networks.fast_gru import FastGRU
+from forecasting.networks.fast_lstm import FastLSTM
 
 State = tuple[Tensor, ...]
 States = tuple[State, ...]
 
 # Rows of each gate that decides how long a cell remembers: LSTM forget, GRU update.
 _MEMORY_GATE = {"lstm": 1, "layer_norm_lstm": 1, "gru": 1}
-
-# Windows times steps times units of an LSTM's batch for which oneDNN keeps some 60 MB.
-MOST_KEPT = 1_000_000
 
 
 class RecurrentStack(nn.Module):
@@ -69,32 +66,6 @@ class RecurrentStack(nn.Module):
         return x, tuple(final)
 
 
-class LSTM(nn.LSTM):
-    """`torch.nn.LSTM`; reads a large batch in parts where it is trained in a thread of its own.
-
-    oneDNN keeps what the way back needs in one block. glibc holds blocks of up to 64 MB ready for
-    a thread other than the main one, and maps larger ones anew, page by page, in every step.
-    """
-
-    def forward(  # type: ignore[override]
-        self, x: Tensor, states: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `torch.nn.LSTM`, batch first."""
-        size = self._windows_at_once(x) if states is None else len(x)
-        if size >= len(x):
-            return super().forward(x, states)
-        read = [nn.LSTM.forward(self, part) for part in torch.split(x, size)]
-        h, c = (torch.cat([last[k] for _, last in read], dim=1) for k in (0, 1))
-        return torch.cat([hidden for hidden, _ in read]), (h, c)
-
-    def _windows_at_once(self, x: Tensor) -> int:
-        main = threading.current_thread() is threading.main_thread()
-        if main or not self.training or x.device.type != "cpu":
-            return len(x)
-        width = self.hidden_size * (2 if self.bidirectional else 1)
-        return max(MOST_KEPT // (x.shape[1] * width), 1)
-
-
 class Dropout(nn.Dropout):
     """Dropout that can draw from a generator of its own; the same values as `torch.nn.Dropout`."""
 
@@ -112,7 +83,7 @@ def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = Fals
     """One layer of the named cell, batch first."""
     if cell == "layer_norm_lstm":
         return LayerNormLSTM(inputs, hidden)
-    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": LSTM, "gru": FastGRU, "rnn": nn.RNN}
+    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": FastLSTM, "gru": FastGRU, "rnn": nn.RNN}
     return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
 
 

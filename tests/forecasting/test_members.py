@@ -17,8 +17,7 @@ from forecasting.config import ForecasterConfig
 from forecasting.epochs import LossError
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
-from forecasting.networks import recurrent
-from forecasting.networks.recurrent import LSTM, Dropout
+from forecasting.networks.recurrent import Dropout
 from forecasting.training import fit
 from forecasting.windows import Windows
 from tests.forecasting.samples import MIXES, make_panel, settings
@@ -76,6 +75,7 @@ def test_threads_are_dealt_out_and_given_back(monkeypatch: pytest.MonkeyPatch) -
         return draw(self, size, generator)
 
     monkeypatch.setattr(Windows, "draw", watched)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     before = torch.get_num_threads()
     fit(make_panel([40]), several(None, threads=7), device="cpu")
     assert seen == {("gatecast-member", 2)}
@@ -84,6 +84,27 @@ def test_threads_are_dealt_out_and_given_back(monkeypatch: pytest.MonkeyPatch) -
     seen.clear()
     fit(make_panel([40]), several(None, threads=3, members=4), device="cpu")
     assert seen == {("gatecast-member", 1), ("MainThread", 3)}
+
+
+def test_threads_that_must_be_woken_are_left_asleep_for_little_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw, seen = Windows.draw, []
+
+    def watched(self: Windows, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        seen.append(torch.get_num_threads())
+        return draw(self, size, generator)
+
+    monkeypatch.setattr(Windows, "draw", watched)
+    for policy, hidden, threads in (("PASSIVE", 4, 1), ("passive", 8, 3), ("ACTIVE", 4, 3)):
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+        config = settings(
+            model={"hidden_size": hidden},
+            training={"threads": 3, "batch_size": 2048, "max_steps": 1},
+        )
+        fit(make_panel([40]), config, device="cpu")
+        assert set(seen) == {threads}
+        seen.clear()
 
 
 def test_callbacks_are_called_for_one_member_at_a_time_unless_asked() -> None:
@@ -158,40 +179,6 @@ def test_graphs_are_captured_by_one_training_at_a_time() -> None:
     with pytest.raises(ConfigError, match=r"training\.at_once = 1"):
         several(2, graphs=True)
     assert members.at_once(several(None), torch.device("cuda")) == 1
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_an_lstm_in_a_thread_of_its_own_reads_the_same_in_parts(
-    bidirectional: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    layer = LSTM(3, 4, batch_first=True, bidirectional=bidirectional)
-    x = torch.randn(7, 5, 3)
-    sizes: list[int] = []
-    whole = nn.LSTM.forward
-
-    def counted(self: nn.LSTM, x: Tensor, states: Any = None) -> Any:
-        sizes.append(len(x))
-        return whole(self, x, states)
-
-    def read() -> list[Tensor]:
-        sizes.clear()
-        layer.zero_grad()
-        hidden, (h, c) = layer(x)
-        (hidden.pow(2).sum() + h.sum() + c.pow(3).sum()).backward()
-        return [hidden, h, c, *(p.grad.clone() for p in layer.parameters() if p.grad is not None)]
-
-    monkeypatch.setattr(nn.LSTM, "forward", counted)
-    monkeypatch.setattr(recurrent, "MOST_KEPT", 3 * 5 * 4)
-    expected, found = read(), []
-    assert sizes == [7]
-    thread = threading.Thread(target=lambda: found.extend(read()))
-    thread.start()
-    thread.join()
-    assert max(sizes) == (1 if bidirectional else 3)
-    assert sum(sizes) == 7
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])

@@ -6,6 +6,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from forecasting.config import Schema
 from forecasting.epochs import LossError
 from forecasting.graphs import ReplayedLoss
 from forecasting.members import out_of_memory
-from forecasting.networks import fast_gru, shares
+from forecasting.networks import fast_gru, fast_lstm, shares
 from forecasting.networks.fast_gru import FastGRU
+from forecasting.networks.fast_lstm import FastLSTM
 from forecasting.networks.recurrent import make_cell
 from forecasting.training import fit
 from forecasting.windows import Windows
@@ -44,20 +46,22 @@ def use_threads() -> Iterator[UseThreads]:
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("origins", ["all", "last"])
-@pytest.mark.parametrize("sampling", ["series"])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_twenty_fast_steps_equal_a_loop_over_windows_cut_out_one_by_one(
-    cell: str, origins: str, sampling: str, monkeypatch: pytest.MonkeyPatch
+    cell: str, origins: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shares, "LEAST_WORK", 16)
     steps = 20
     config = settings(
         model=PLAIN | {"cell": cell, "steps": 12, "hidden_size": 16},
-        training={"max_steps": steps, "epoch_steps": 1, "origins": origins, "sampling": sampling},
+        training={"max_steps": steps, "epoch_steps": 1, "origins": origins, "threads": threads},
     )
     panel = make_panel([40, 60, 30], missing=0.05)
     trained = fit(panel, config, device="cpu")
     with monkeypatch.context() as patch:
         # The slow twin has nothing of ours in its recurrent layers.
         patch.setattr(FastGRU, "_written_out", lambda self, x: False)
+        patch.setattr(FastLSTM, "_in_parts", lambda self, x: False)
         expected, averaged = slow_training(panel, config, steps)
     found = [row["train_loss"] for row in trained.history]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -102,6 +106,59 @@ def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
         found.append([hidden, last, *gradients])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("used", ["hidden", "h", "c", "all"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_lstm_in_parts_and_its_gradients_equal_those_of_torch(
+    threads: int,
+    used: str,
+    wanted: bool,
+    bidirectional: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    use_threads: UseThreads,
+) -> None:
+    """Shared out among cores, and read in parts where it is trained in a thread of its own."""
+    use_threads(threads)
+    monkeypatch.setattr(shares, "LEAST_WORK", 1)
+    monkeypatch.setattr(fast_lstm, "MOST_KEPT", 2 * 11 * 8)
+    torch.manual_seed(0)
+    slow = nn.LSTM(3, 8, batch_first=True, bidirectional=bidirectional)
+    fast = FastLSTM(3, 8, batch_first=True, bidirectional=bidirectional)
+    fast.load_state_dict(slow.state_dict())
+    x = torch.randn(7, 11, 3, requires_grad=wanted)
+
+    def learned(layer: nn.LSTM) -> list[Tensor]:
+        x.grad = None
+        hidden, (h, c) = layer(x)
+        terms = {"hidden": hidden[:, 3].square().sum(), "h": h.sin().sum(), "c": c.pow(3).sum()}
+        sum(v for k, v in terms.items() if used in (k, "all")).backward()
+        gradients = [p.grad for p in (x, *layer.parameters()) if p.grad is not None]
+        assert len(gradients) == wanted + len(list(layer.parameters()))
+        return [hidden, h, c, *gradients]
+
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        assert pool.submit(fast._in_parts, x).result()
+        found = pool.submit(learned, fast).result()
+    for a, b in zip(learned(slow), found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_an_lstm_with_little_work_or_nothing_to_learn_is_torchs_own(
+    use_threads: UseThreads,
+) -> None:
+    layer = FastLSTM(3, 8, batch_first=True)
+    x = torch.randn(2, 5, 3)
+    assert not layer._in_parts(x)
+    use_threads(2)
+    large = torch.randn(4096, 5, 3)
+    assert layer._in_parts(large)
+    with torch.no_grad():
+        assert not layer._in_parts(large)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not layer._in_parts(large)
 
 
 def test_windows_are_shared_out_whole_and_only_where_there_is_work(

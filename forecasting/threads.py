@@ -1,0 +1,45 @@
+"""How many of the machine's cores a training takes, and how many a single operation is worth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from forecasting.allocation import kept_memory
+from forecasting.config import ForecasterConfig
+
+# Windows of a batch times hidden size from which on it pays to wake sleeping threads for every
+# operation of a step.
+WORTH_WAKING = 256 * 64
+
+
+@contextmanager
+def threads_of(config: ForecasterConfig) -> Iterator[None]:
+    """Within it torch has as many threads as the settings say, and freed memory is kept."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
+    try:
+        with kept_memory():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def worthwhile_threads(windows: int, hidden: int) -> Iterator[None]:
+    """Within it one thread, where several would cost more than they give.
+
+    Threads that wait by spinning are at hand at once. Those that sleep, as under the command line
+    (``OMP_WAIT_POLICY=PASSIVE``), leave the cores to others meanwhile, but must be woken.
+    """
+    threads = torch.get_num_threads()
+    sleeping = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    if sleeping and windows * hidden < WORTH_WAKING:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
