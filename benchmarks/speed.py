@@ -3,12 +3,13 @@
 python benchmarks/speed.py --peers-python PATH             everything
 python benchmarks/speed.py --part train --only lstm        one part; merged into the same file
 
-Peers (neuralforecast, darts) run in an interpreter of their own, ``--peers-python``; without it in
-this one, and those that are not installed are reported as absent. Each worker is a new process with
-its threads set; those of training take turns, round after round, and the median of the rounds
-counts, as the speed of a machine that is shared drifts. Both clocks are kept: seconds on the wall,
-and seconds of CPU, which other work on the machine changes least. Gatecast's waiting threads sleep,
-as under its command line; the bare loop and the peers run as their libraries leave it.
+Peers (neuralforecast, darts, GluonTS) run in interpreters of their own: ``--peers-python``, given
+again for one that has those the first lacks; without it in this one. Those that no interpreter has
+are reported as absent. Each worker is a new process with its threads set; those of training take
+turns, round after round, and the median of the rounds counts, as the speed of a machine that is
+shared drifts. Both clocks are kept: seconds on the wall, and seconds of CPU, which other work on
+the machine changes least. Gatecast's waiting threads sleep, as under its command line; the bare
+loop and the peers run as their libraries leave it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ PEERS = ("neuralforecast", "darts")
 ROWS = 10_000_000
 LIMIT_S = 5400
 # Parts whose rates are set against each other, and how often each measurement is taken in turn.
-IN_TURNS, ROUNDS = ("train", "sizes"), 5
+IN_TURNS, ROUNDS = ("train", "sizes", "batches"), 5
 
 Task = dict[str, Any]
 # The name of a measurement, whether a peer runs it, and what to measure.
@@ -59,17 +60,32 @@ def train_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
         yield f"{cell}/matrix products alone", False, task | {"what": "products"}
         for peer in PEERS:
             yield f"{cell}/{peer}", True, task | {"what": "train", "peer": peer}
+    # GluonTS has but an LSTM. It learns at every step of context and horizon.
+    deepar = common | {"cell": "lstm", "what": "train", "peer": "gluonts"}
+    yield "lstm/gluonts", True, deepar
 
 
 def sizes_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
-    """The same by hidden size, for the picture."""
+    """The same by hidden size, for the picture; the LSTM against torch's own alone."""
     common = NETWORK | {"threads": threads, "steps": 2, "data": files["m4_hourly"], "cell": "gru"}
     for hidden in (32, 64, 128, 256):
         task = common | {"hidden": hidden, "batch": 128}
+        yield f"{hidden}/lstm, bare", False, task | {"what": "bare", "cell": "lstm"}
+        yield f"{hidden}/lstm, gatecast", False, task | {"what": "train", "cell": "lstm"}
         yield f"{hidden}/bare", False, task | {"what": "bare"}
         yield f"{hidden}/gatecast", False, task | {"what": "train"}
         for peer in PEERS:
             yield f"{hidden}/{peer}", True, task | {"what": "train", "peer": peer}
+
+
+def batches_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
+    """The network that the rules choose, by windows per step."""
+    common = {"what": "default", "steps": 10, "horizon": 24, "data": files["m4_hourly"]}
+    for cell in CELLS:
+        for batch in (32, 64, 128, 256):
+            for cores in sorted({1, threads}):
+                task = common | {"cell": cell, "batch": batch, "threads": cores}
+                yield f"{cell}/{batch}/{cores} threads", False, task
 
 
 def overhead_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
@@ -107,8 +123,8 @@ def predict_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
         False,
         task | {"network": "plain", "engines": ["onnxruntime"], "repeats": 1},
     )
-    for peer in PEERS:
-        few = {"data": files["fewer"]} if peer == "darts" else {}
+    for peer in (*PEERS, "gluonts"):
+        few = {} if peer == "neuralforecast" else {"data": files["fewer"]}
         yield peer, True, task | few | {"peer": peer, "repeats": 1}
 
 
@@ -134,6 +150,7 @@ def scale_jobs(files: dict[str, str], threads: int) -> Iterator[Job]:
 PARTS: dict[str, Callable[[dict[str, str], int], Iterator[Job]]] = {
     "train": train_jobs,
     "sizes": sizes_jobs,
+    "batches": batches_jobs,
     "overhead": overhead_jobs,
     "predict": predict_jobs,
     "memory": memory_jobs,
@@ -150,7 +167,7 @@ def make_files(folder: Path, parts: list[str]) -> dict[str, str]:
         files[name] = str(folder / f"{name}.npz")
         np.savez(files[name], **arrays)
 
-    if {"train", "sizes", "overhead", "accuracy"} & set(parts):
+    if {"train", "sizes", "batches", "overhead", "accuracy"} & set(parts):
         from pipelines.datasets import load
 
         task = load("m4_hourly")[0]
@@ -174,14 +191,23 @@ def make_files(folder: Path, parts: list[str]) -> dict[str, str]:
     return files
 
 
-def work(peer: bool, task: Task, python: str) -> dict[str, Any]:
-    """One worker's result, or what it said instead."""
+def work(peer: bool, task: Task, pythons: Sequence[str]) -> dict[str, Any]:
+    """One worker's result, or what it said instead; a peer's from the first that has it."""
+    result: dict[str, Any] = {}
+    for python in pythons if peer else [sys.executable]:
+        result = _worked(peer, task, python)
+        if "absent" not in result:
+            break
+    return result
+
+
+def _worked(peer: bool, task: Task, python: str) -> dict[str, Any]:
     script = HERE / ("speed_peers.py" if peer else "speed_ours.py")
     threads = str(task["threads"])
     ours = {} if peer or task["what"] in ("bare", "products") else {"OMP_WAIT_POLICY": "PASSIVE"}
     paths = os.pathsep.join([str(HERE), str(HERE.parent)])
     done = subprocess.run(
-        [python if peer else sys.executable, str(script), json.dumps(task)],
+        [python, str(script), json.dumps(task)],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
@@ -217,11 +243,12 @@ def main() -> int:
     )
     parser.add_argument("--part", action="append", choices=[*PARTS], help="default: every part")
     parser.add_argument("--only", default="", help="a pattern: only measurements it is found in")
-    parser.add_argument("--peers-python", default=sys.executable)
+    parser.add_argument("--peers-python", action="append", help="default: this interpreter")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the parts in turns")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<cpu>-<date>.json")
     options = parser.parse_args()
+    pythons = options.peers_python or [sys.executable]
     about = machine()
     parts = options.part or [*PARTS]
     kind = re.sub(r"[^a-z0-9]+", "-", about["cpu"].lower()).strip("-")
@@ -234,7 +261,7 @@ def main() -> int:
             rounds: dict[str, list[dict[str, Any]]] = {}
             turns = options.rounds if part in IN_TURNS else 1
             for name, peer, task in jobs * turns:
-                rounds.setdefault(name, []).append(work(peer, task, options.peers_python))
+                rounds.setdefault(name, []).append(work(peer, task, pythons))
                 result = combined(rounds[name])
                 versions = result.pop("versions", {})
                 what = {k: v for k, v in task.items() if k not in ("data", "y", "save", "forecast")}

@@ -23,13 +23,14 @@ import pytorch_lightning as pl
 import torch
 from speed import CELLS, NETWORK, PEERS, RESULTS, make_files, work
 from speed_clock import BLOCKS, Blocks, machine, versions
-from speed_ours import PACKAGES, Bare, Timer, panel_of, plain, scorer
+from speed_ours import PACKAGES, Bare, Timer, TimerByMember, panel_of, plain, scorer
 
 from forecasting.config import ForecasterConfig
 from forecasting.panel import Panel
 from forecasting.training import fit
 
 WARM = 11
+AT_ONCE = (1, 2, 4)
 TARGET_OWA = 0.44
 LENGTHS = (100, 200, 400, 800, 1600)
 
@@ -42,6 +43,27 @@ class SyncedTimer(Timer):
         if ahead >= 0 and ahead % self.blocks.size == 0:
             torch.cuda.synchronize()
         self.blocks()
+
+
+class SyncedTimerByMember(TimerByMember):
+    """Each member waits for its own stream at the ends of its blocks."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+        blocks = self.blocks.get(module.config.training.seed)
+        ahead = blocks.steps + 1 - blocks.warm if blocks else -1
+        if ahead >= 0 and ahead % self.size == 0:
+            torch.cuda.current_stream().synchronize()
+        super().on_train_batch_end(trainer, module)
+
+
+def members(panel: Panel, task: dict[str, Any], at_once: int) -> dict[str, Any]:
+    """Windows per second of all members, trained in streams of their own."""
+    timer = SyncedTimerByMember(task["steps"])
+    config = plain(task, Blocks(task["steps"]).total).replace(
+        training={"members": at_once, "at_once": at_once}
+    )
+    fit(panel, config, callbacks=[timer], device="cuda")
+    return timer.result(task["batch"])
 
 
 def train(
@@ -172,7 +194,9 @@ def predict(series: int, rows: int = 200, horizon: int = 18) -> dict[str, Any]:
     return {"wall_s": float(np.median(seconds)), "series": series}
 
 
-def measure(files: dict[str, str], peers_python: str, *, steps: int, series: int) -> dict[str, Any]:
+def measure(
+    files: dict[str, str], pythons: list[str], *, steps: int, series: int
+) -> dict[str, Any]:
     """Every measurement; what fails says why and stops no other."""
     data = dict(np.load(files["m4_hourly"]))
     panel = panel_of(data)
@@ -192,10 +216,12 @@ def measure(files: dict[str, str], peers_python: str, *, steps: int, series: int
             note(f"train/{cell}/gatecast {precision}", train, panel, task, precision)
             note(f"train/{cell}/gatecast {precision}, replayed", train, panel, task, precision,
                  True)  # fmt: skip
+        for count in AT_ONCE:
+            note(f"members/{cell}/{count}", members, panel, task, count)
         note(f"busy/{cell}", busy, panel, task, "32")
         for peer in PEERS:
             job = task | {"what": "train", "peer": peer, "device": "gpu"}
-            note(f"train/{cell}/{peer}", work, True, job, peers_python)
+            note(f"train/{cell}/{peer}", work, True, job, pythons)
     note("accuracy", accuracy, panel, data["test"])
     note("predict", predict, series)
     return found
@@ -205,7 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peers-python", default=sys.executable)
+    parser.add_argument("--peers-python", action="append", help="default: this interpreter")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<gpu>-<date>.json")
     options = parser.parse_args()
     if not torch.cuda.is_available():
@@ -216,7 +242,7 @@ def main() -> int:
     out = options.out or RESULTS / f"{kind}-{datetime.date.today().isoformat()}.json"
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder), ["train"])
-        found = measure(files, options.peers_python, steps=50, series=1_000_000)
+        found = measure(files, options.peers_python or [sys.executable], steps=50, series=1_000_000)
     found |= {"machine": machine() | {"gpu": name}, "versions": versions(*PACKAGES)}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")

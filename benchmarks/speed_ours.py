@@ -90,6 +90,17 @@ def train(task: dict[str, Any], data: Any) -> dict[str, Any]:
     return blocks.result(task["batch"]) | {"peak_mb": peak_mb()}
 
 
+def default(task: dict[str, Any], data: Any) -> dict[str, Any]:
+    """Windows per second of the network that the rules choose."""
+    blocks, panel = Blocks(task["steps"]), panel_of(data)
+    training = {"max_steps": blocks.total, "validation": "none", "threads": task["threads"],
+                "batch_size": task["batch"]}  # fmt: skip
+    options = {"horizon": task["horizon"], "calibrate": False, "training": training,
+               "model": {"cell": task["cell"]}}  # fmt: skip
+    fit(panel, ForecasterConfig.parse(options), callbacks=[Timer(blocks)], device="cpu")
+    return blocks.result(task["batch"])
+
+
 class TimerByMember(pl.Callback):
     """Times blocks of members trained at once: a block has ended when the last member's has."""
 
@@ -361,7 +372,7 @@ def _since(began: tuple[float, float]) -> tuple[float, float]:
 
 MEASURES = {
     m.__name__: m
-    for m in (train, at_once, products, bare, overhead, accuracy, predict, memory, scale)
+    for m in (train, default, at_once, products, bare, overhead, accuracy, predict, memory, scale)
 }
 
 

@@ -100,7 +100,8 @@ def _stream(device: torch.device) -> AbstractContextManager[Any]:
     """A stream of this thread's own on a GPU, which begins where the data is ready."""
     if device.type != "cuda":
         return nullcontext()
-    torch.cuda.set_device(device)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.default_stream(device))
     return torch.cuda.stream(stream)

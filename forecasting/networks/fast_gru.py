@@ -7,19 +7,14 @@ must be done in order, and each weight's gradient is one large product over all 
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from forecasting.networks.scripted import chunk, scripted, written_out
 from forecasting.networks.shares import each_on_a_core, shares
-
-# Rows of gates, steps times windows, that are read again before the cache has lost them.
-ROWS_IN_CACHE = 1024
 
 
 class FastGRU(nn.GRU):
@@ -33,7 +28,7 @@ class FastGRU(nn.GRU):
         self, x: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """``x`` [B, T, D], ``state`` [1, B, H] or None, to [B, T, H] and the last [1, B, H]."""
-        if not self._written_out(x):
+        if not written_out(self, x):
             fused: tuple[Tensor, Tensor] = super().forward(x, state)
             return fused
         start = x.new_zeros(x.shape[0], self.hidden_size) if state is None else state[0]
@@ -46,17 +41,6 @@ class FastGRU(nn.GRU):
             self.bias_hh_l0,
         )
         return hidden.transpose(0, 1), hidden[-1:]
-
-    def _written_out(self, x: Tensor) -> bool:
-        return (
-            x.device.type == "cpu"
-            and torch.is_grad_enabled()
-            and not self.bidirectional
-            and self.num_layers == 1
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-            and not torch.compiler.is_compiling()
-        )
 
 
 class _GRUFunction(torch.autograd.Function):
@@ -76,8 +60,8 @@ class _GRUFunction(torch.autograd.Function):
 
         def read(windows: slice) -> Tensor:
             own = x[:, windows]
-            gates: Tensor = _scripted(_read)(
-                own, states[:, windows], w_x, w_h, b_x, b_h, _chunk(own.shape[1])
+            gates: Tensor = scripted(_read)(
+                own, states[:, windows], w_x, w_h, b_x, b_h, chunk(own.shape[1])
             )
             return gates
 
@@ -94,9 +78,9 @@ class _GRUFunction(torch.autograd.Function):
 
         def learn(share: int) -> tuple[Tensor, ...]:
             own = ctx.shares[share]
-            found: tuple[Tensor, ...] = _scripted(_learn)(
+            found: tuple[Tensor, ...] = scripted(_learn)(
                 grad[:, own], x[:, own], gates[share], states[:, own], w_x, w_h,
-                None if d_x is None else d_x[:, own], d_start[own], _chunk(gates[share].shape[1]),
+                None if d_x is None else d_x[:, own], d_start[own], chunk(gates[share].shape[1]),
             )  # fmt: skip
             return found
 
@@ -196,23 +180,3 @@ def _learn(
         d_wh.addmm_(states[begin:end].flatten(0, 1).t(), of_state)
         d_bias += flat.sum(0)
     return d_wx, d_wh, d_bias
-
-
-@cache
-def _scripted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function run by torch's own interpreter, which asks for Python's lock but once.
-
-    As it stands where this Python has no such interpreter.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            scripted: Callable[..., Any] = torch.jit.script(function)
-        except RuntimeError:
-            return function
-    return scripted
-
-
-def _chunk(batch: int) -> int:
-    """Steps that are worked on while their gates stay in cache."""
-    return max(ROWS_IN_CACHE // batch, 1)

@@ -28,7 +28,7 @@ def benchmark(
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     report: Path = typer.Option(None, help="Write all results so far into this page."),
     jobs: int = typer.Option(
-        0, min=0, help="Sets scored at once, each on one thread; default: one per core."
+        0, min=0, help="Sets scored at once, each on one thread; 0: one per core."
     ),
 ) -> None:
     """Score the forecasters on public data, beside peers of the same run and published figures.

@@ -41,6 +41,13 @@ def test_every_setting_named_is_one() -> None:
     assert [f"{part}.{key}" for part, key in found if key not in fields[part]] == []
 
 
+def test_every_setting_is_named() -> None:
+    named = MODELS + (ROOT / "docs" / "accuracy.md").read_text()
+    for part, settings in (("model", ModelConfig), ("training", TrainingConfig)):
+        missing = [key for key in settings.model_fields if f"`{part}.{key}" not in named]
+        assert missing == []
+
+
 def test_the_page_on_gates_names_tests_that_exist() -> None:
     source = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for test in re.findall(r"`(test_\w+)`", GATES):

@@ -62,6 +62,12 @@ def test_training_is_timed(gpu: ModuleType, panel: Panel, precision: str, graphs
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_members_in_streams_are_timed(gpu: ModuleType, panel: Panel, at_once: int) -> None:
+    assert gpu.members(panel, TASK, at_once)["windows_per_wall_s"] > 0
+
+
+@pytest.mark.gpu
 def test_the_share_of_busy_time_is_a_share(gpu: ModuleType, panel: Panel) -> None:
     assert 0.0 < gpu.busy(panel, TASK, "32")["share"] <= 1.0
 

@@ -60,8 +60,8 @@ def test_twenty_fast_steps_equal_a_loop_over_windows_cut_out_one_by_one(
     trained = fit(panel, config, device="cpu")
     with monkeypatch.context() as patch:
         # The slow twin has nothing of ours in its recurrent layers.
-        patch.setattr(FastGRU, "_written_out", lambda self, x: False)
-        patch.setattr(FastLSTM, "_in_parts", lambda self, x: False)
+        for layers in (fast_gru, fast_lstm):
+            patch.setattr(layers, "written_out", lambda layer, x: False)
         expected, averaged = slow_training(panel, config, steps)
     found = [row["train_loss"] for row in trained.history]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -83,9 +83,9 @@ def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
 ) -> None:
     """Shared out among cores, too, however unevenly, and without torch's own interpreter."""
     if not scripted:
-        monkeypatch.setattr(fast_gru, "_scripted", lambda function: function)
+        monkeypatch.setattr(fast_gru, "scripted", lambda function: function)
     else:
-        assert fast_gru._scripted(fast_gru._read) is not fast_gru._read
+        assert fast_gru.scripted(fast_gru._read) is not fast_gru._read
     use_threads(threads)
     monkeypatch.setattr(shares, "LEAST_WORK", 1)
     torch.manual_seed(0)
@@ -108,57 +108,63 @@ def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("width", [3, 40])
+@pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("used", ["hidden", "h", "c", "all"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_an_lstm_in_parts_and_its_gradients_equal_those_of_torch(
-    threads: int,
+@pytest.mark.parametrize(("threads", "compiled"), [(1, True), (2, True), (3, True), (1, False)])
+def test_the_fast_lstm_and_its_gradients_equal_those_of_torch(
+    width: int,
+    given: bool,
     used: str,
-    wanted: bool,
-    bidirectional: bool,
+    threads: int,
+    compiled: bool,
     monkeypatch: pytest.MonkeyPatch,
     use_threads: UseThreads,
 ) -> None:
-    """Shared out among cores, and read in parts where it is trained in a thread of its own."""
+    """Shared out among cores, and by one where it is trained in a thread of its own."""
+    if not compiled:
+        monkeypatch.setattr(fast_lstm, "scripted", lambda function: function)
     use_threads(threads)
     monkeypatch.setattr(shares, "LEAST_WORK", 1)
-    monkeypatch.setattr(fast_lstm, "MOST_KEPT", 2 * 11 * 8)
+    monkeypatch.setattr(fast_lstm, "MOST_KEPT", 1)
     torch.manual_seed(0)
-    slow = nn.LSTM(3, 8, batch_first=True, bidirectional=bidirectional)
-    fast = FastLSTM(3, 8, batch_first=True, bidirectional=bidirectional)
+    slow = nn.LSTM(width, 8, batch_first=True, dtype=torch.float64)
+    fast = FastLSTM(width, 8, batch_first=True, dtype=torch.float64)
     fast.load_state_dict(slow.state_dict())
-    x = torch.randn(7, 11, 3, requires_grad=wanted)
+    # What is read is an earlier layer's output where states are given, else data.
+    x = torch.randn(5, 11, width, dtype=torch.float64, requires_grad=given)
+    first = [torch.randn(1, 5, 8, dtype=torch.float64, requires_grad=True) for _ in range(2)]
 
     def learned(layer: nn.LSTM) -> list[Tensor]:
-        x.grad = None
-        hidden, (h, c) = layer(x)
+        leaves = [*([x, *first] if given else []), *layer.parameters()]
+        for leaf in leaves:
+            leaf.grad = None
+        hidden, (h, c) = layer(x, (first[0], first[1]) if given else None)
         terms = {"hidden": hidden[:, 3].square().sum(), "h": h.sin().sum(), "c": c.pow(3).sum()}
         sum(v for k, v in terms.items() if used in (k, "all")).backward()
-        gradients = [p.grad for p in (x, *layer.parameters()) if p.grad is not None]
-        assert len(gradients) == wanted + len(list(layer.parameters()))
-        return [hidden, h, c, *gradients]
+        return [hidden, h, c, *(leaf.grad for leaf in leaves)]
 
     with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        assert pool.submit(fast._in_parts, x).result()
+        assert pool.submit(fast._written_out, x).result()
         found = pool.submit(learned, fast).result()
     for a, b in zip(learned(slow), found, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
 def test_an_lstm_with_little_work_or_nothing_to_learn_is_torchs_own(
     use_threads: UseThreads,
 ) -> None:
-    layer = FastLSTM(3, 8, batch_first=True)
-    x = torch.randn(2, 5, 3)
-    assert not layer._in_parts(x)
+    layer, large = FastLSTM(3, 8, batch_first=True), torch.randn(4096, 5, 3)
+    use_threads(1)
+    assert not layer._written_out(large)
     use_threads(2)
-    large = torch.randn(4096, 5, 3)
-    assert layer._in_parts(large)
+    assert not layer._written_out(large[:2])
+    assert layer._written_out(large)
+    assert not FastLSTM(3, 8, batch_first=True, bidirectional=True)._written_out(large)
     with torch.no_grad():
-        assert not layer._in_parts(large)
+        assert not layer._written_out(large)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not layer._in_parts(large)
+        assert not layer._written_out(large)
 
 
 def test_windows_are_shared_out_whole_and_only_where_there_is_work(
@@ -229,10 +235,10 @@ def test_the_fast_gru_stands_back_where_torch_has_the_better_kernel() -> None:
     expected, _ = layer(x)
     with torch.no_grad():
         torch.testing.assert_close(layer(x)[0], expected)
-        assert not layer._written_out(x)
+        assert not fast_gru.written_out(layer, x)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer._written_out(x)
-    assert not FastGRU(2, 4, batch_first=True, bidirectional=True)._written_out(x)
+        assert not fast_gru.written_out(layer, x)
+    assert not fast_gru.written_out(FastGRU(2, 4, batch_first=True, bidirectional=True), x)
 
 
 @pytest.mark.parametrize("transform", ["identity", "log", "log1p", "asinh"])
