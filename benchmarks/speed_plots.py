@@ -18,7 +18,8 @@ import matplotlib.pyplot as plt
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COLOURS = {
     "gatecast": "#1b6ca8",
-    "gatecast, members at once": "#5fa8d3",
+    "gatecast, threads that sleep": "#3d8bc0",
+    "gatecast, members at once": "#8fc4e3",
     "neuralforecast": "#d1495b",
     "darts": "#edae49",
     "gluonts": "#8f5fa8",

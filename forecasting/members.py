@@ -6,7 +6,8 @@ import gc
 import logging
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -117,7 +118,11 @@ class _Training:
 
         on_gpu = [self.device] if self.device.type == "cuda" else []
         # A fork keeps the caller's random state out of ours and ours out of theirs.
-        with torch.random.fork_rng(devices=on_gpu), warnings.catch_warnings():
+        with (
+            torch.random.fork_rng(devices=on_gpu),
+            _products_in(self.config.training.precision),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             found = side_by_side(
                 partial(self.member, batch), numbers, record, self.device, fits_when_smaller
@@ -232,13 +237,23 @@ def _return(network: ForecastNetwork, begin: ForecastNetwork, share: float) -> N
         own.lerp_(first.to(own.device), 1.0 - share)
 
 
+@contextmanager
+def _products_in(precision: str) -> Iterator[None]:
+    """Within it float32 products may be taken in TF32, where that was asked for."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _trainer(
     config: ForecasterConfig, device: torch.device, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     settings = config.training
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "tf32": "32-true"}[settings.precision]
-    if settings.precision == "tf32":
-        torch.set_float32_matmul_precision("high")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return pl.Trainer(

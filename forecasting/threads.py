@@ -10,6 +10,7 @@ import torch
 
 from forecasting.allocation import kept_memory
 from forecasting.config import ForecasterConfig
+from forecasting.networks.shares import threads_sleep
 
 # Windows of a batch times hidden size from which on it pays to wake sleeping threads for every
 # operation of a step.
@@ -30,14 +31,9 @@ def threads_of(config: ForecasterConfig) -> Iterator[None]:
 
 @contextmanager
 def worthwhile_threads(windows: int, hidden: int) -> Iterator[None]:
-    """Within it one thread, where several would cost more than they give.
-
-    Threads that wait by spinning are at hand at once. Those that sleep, as under the command line
-    (``OMP_WAIT_POLICY=PASSIVE``), leave the cores to others meanwhile, but must be woken.
-    """
+    """Within it one thread, where to wake several would cost more than they give."""
     threads = torch.get_num_threads()
-    sleeping = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
-    if sleeping and windows * hidden < WORTH_WAKING:
+    if threads_sleep() and windows * hidden < WORTH_WAKING:
         torch.set_num_threads(1)
     try:
         yield

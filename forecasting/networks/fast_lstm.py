@@ -1,10 +1,11 @@
-"""An LSTM layer that trains on several cores of a CPU faster than ``nn.LSTM``.
+"""An LSTM layer for where oneDNN's, which is torch's own, is the slower one.
 
 As in `fast_gru`, the backward pass is written out, each weight's gradient is formed chunk by chunk
-while it is in cache, and large batches are shared out whole among the cores. oneDNN, which is
-torch's own way, is the faster one on a single core. Its threads wait for each other at every step,
-though, and it keeps what the way back needs in one block: glibc holds blocks of up to 64 MB ready
-for a thread other than the main one, and maps larger ones anew, page by page, in every step.
+while it is in cache, and large batches are shared out whole among the cores. oneDNN is faster on
+one core, and on several whose threads spin while they wait for each other at every step. Where they
+sleep, it is not. Nor is it in a thread other than the main one: what the way back needs it keeps in
+one block, and glibc holds none above 64 MB ready for such a thread but maps it anew, page by page,
+in every step.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from forecasting.networks.scripted import chunk, scripted, written_out
-from forecasting.networks.shares import each_on_a_core, shares
+from forecasting.networks.shares import each_on_a_core, shares, threads_sleep
 
 # Windows times steps times units for which oneDNN keeps some 60 MB.
 MOST_KEPT = 1_000_000
 
 
 class FastLSTM(nn.LSTM):
-    """One ``nn.LSTM`` layer, batch first: its parameters, its results to rounding, faster training.
+    """One ``nn.LSTM`` layer, batch first: its parameters, its results to rounding.
 
-    Falls back to ``nn.LSTM`` wherever that is the faster or the only way: on a GPU, without
-    gradients, under autocast, traced or exported, in both directions, and on a single core, unless
-    it is a thread's and the batch a large one.
+    Is ``nn.LSTM`` itself wherever that is the faster or the only way: see above, and on a GPU,
+    without gradients, under autocast, traced or exported, or in both directions.
     """
 
     def forward(  # type: ignore[override]
@@ -53,9 +53,9 @@ class FastLSTM(nn.LSTM):
     def _written_out(self, x: Tensor) -> bool:
         if not written_out(self, x):
             return False
-        thread = threading.current_thread() is not threading.main_thread()
-        kept = x.shape[0] * x.shape[1] * self.hidden_size
-        return len(shares(len(x), self.hidden_size)) > 1 or (thread and kept > MOST_KEPT)
+        if threading.current_thread() is threading.main_thread():
+            return threads_sleep() and len(shares(len(x), self.hidden_size)) > 1
+        return x.shape[0] * x.shape[1] * self.hidden_size > MOST_KEPT
 
 
 class _LSTMFunction(torch.autograd.Function):

@@ -22,6 +22,15 @@ Found = TypeVar("Found")
 LEAST_WORK = 128 * 128
 
 
+def threads_sleep() -> bool:
+    """Whether torch's threads sleep while they wait, as under the command line.
+
+    They leave the cores to others then, but must be woken for every operation; threads that spin,
+    which is what torch does by itself, are at hand at once.
+    """
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+
+
 def shares(windows: int, size: int) -> list[slice]:
     """Slices of a batch of ``windows``, one per thread that torch may use, or one for all.
 

@@ -208,3 +208,15 @@ def same_weights(a: Forecaster, b: Forecaster) -> bool:
         for n, m in zip(a.networks, b.networks, strict=True)
         for x, y in zip(n.state_dict().values(), m.state_dict().values(), strict=True)
     )
+
+
+def course_of_loss(cell: str, precision: str, device: str) -> list[float]:
+    """The mean loss of each ten of sixty steps of one training."""
+    from forecasting.training import fit
+
+    config = settings(
+        model={"cell": cell, "hidden_size": 16},
+        training={"precision": precision, "max_steps": 60, "epoch_steps": 10, "batch_size": 32},
+    )
+    history = fit(make_panel([60, 50]), config, device=device).history
+    return [row["train_loss"] for row in history]

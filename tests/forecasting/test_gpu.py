@@ -12,7 +12,14 @@ from forecasting.forecaster import Forecaster
 from forecasting.inference import Predictor
 from forecasting.training import fit, pick_device
 from forecasting.windows import Windows, WindowStream
-from tests.forecasting.samples import CELLS, MIXES, make_panel, quantiles, settings
+from tests.forecasting.samples import (
+    CELLS,
+    MIXES,
+    course_of_loss,
+    make_panel,
+    quantiles,
+    settings,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -78,11 +85,11 @@ def test_one_network_gives_the_same_loss_and_gradient_on_both(cell: str) -> None
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
-def test_low_precision_trains(precision: str) -> None:
-    config = settings(training={"precision": precision, "max_steps": 10})
-    forecaster = fit(make_panel([60, 50]), config, device="cuda")
-    assert np.isfinite(quantiles(forecaster, make_panel([60, 50]))).all()
+def test_low_precision_learns_what_full_precision_does(precision: str, cell: str) -> None:
+    losses = course_of_loss(cell, precision, "cuda")
+    np.testing.assert_allclose(losses, course_of_loss(cell, "32", "cuda"), rtol=0.05)
 
 
 @pytest.mark.parametrize("mix", ["none", "all"])

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import forecasting.module
+import forecasting.threads
 from forecasting import allocation, windows
 from forecasting.config import Schema
 from forecasting.epochs import LossError
@@ -51,6 +52,8 @@ def test_twenty_fast_steps_equal_a_loop_over_windows_cut_out_one_by_one(
     cell: str, origins: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shares, "LEAST_WORK", 16)
+    monkeypatch.setattr(forecasting.threads, "WORTH_WAKING", 1)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     steps = 20
     config = settings(
         model=PLAIN | {"cell": cell, "steps": 12, "hidden_size": 16},
@@ -151,10 +154,11 @@ def test_the_fast_lstm_and_its_gradients_equal_those_of_torch(
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
-def test_an_lstm_with_little_work_or_nothing_to_learn_is_torchs_own(
-    use_threads: UseThreads,
+def test_an_lstm_is_torchs_own_where_that_is_the_faster_or_the_only_way(
+    use_threads: UseThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, large = FastLSTM(3, 8, batch_first=True), torch.randn(4096, 5, 3)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     use_threads(1)
     assert not layer._written_out(large)
     use_threads(2)
@@ -165,6 +169,11 @@ def test_an_lstm_with_little_work_or_nothing_to_learn_is_torchs_own(
         assert not layer._written_out(large)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not layer._written_out(large)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert not layer._written_out(large)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(layer._written_out, large).result()
+        assert pool.submit(layer._written_out, large.expand(4096, 5, 3).repeat(8, 1, 1)).result()
 
 
 def test_windows_are_shared_out_whole_and_only_where_there_is_work(

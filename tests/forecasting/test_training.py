@@ -16,7 +16,15 @@ from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.module import ForecastModule
 from forecasting.training import fit, fitted_schema, pick_device
-from tests.forecasting.samples import MIXES, make_panel, quantiles, same_weights, settings, with_y
+from tests.forecasting.samples import (
+    MIXES,
+    course_of_loss,
+    make_panel,
+    quantiles,
+    same_weights,
+    settings,
+    with_y,
+)
 from tests.forecasting.twins import slow_training
 
 
@@ -68,6 +76,27 @@ def test_training_leaves_the_callers_randomness_and_threads_alone() -> None:
     fit(make_panel([20]), settings(training={"threads": threads + 1}), device="cpu")
     assert torch.get_num_threads() == threads
     torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_tf32_ends_with_the_training() -> None:
+    before = torch.get_float32_matmul_precision()
+    seen = []
+    config = settings(training={"precision": "tf32"})
+    fit(
+        make_panel([20]),
+        config,
+        on_epoch=lambda _: seen.append(torch.get_float32_matmul_precision()),
+        device="cpu",
+    )
+    assert set(seen) == {"high"}
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_bf16_learns_what_full_precision_does(cell: str) -> None:
+    low, full = (course_of_loss(cell, precision, "cpu") for precision in ("bf16", "32"))
+    np.testing.assert_allclose(low, full, rtol=0.05)
+    assert low != full
 
 
 def test_members_differ_by_seed_loss_and_cell_and_forecast_with_their_median() -> None:
