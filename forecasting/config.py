@@ -302,7 +302,8 @@ class TrainingConfig(Settings):
     at_once: Positive | None = Field(
         None,
         description="members trained at the same time, each with its share of the threads, on a "
-        "GPU each in a stream of its own; None: one per thread on a CPU, one on a GPU",
+        "GPU each in a stream of its own; None: one per thread on a CPU, one on a GPU and with "
+        "callbacks",
     )
     noise: float | None = Field(
         None, ge=0.0, description="std of noise on scaled inputs in training; None: chosen"

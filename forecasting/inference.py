@@ -7,7 +7,9 @@ it torch. Both are stateless per call and safe under any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,8 @@ class Engine:
     ----------
     config : resolved configuration. schema : the covariates expected.
     correction : [H, Q] conformal correction in units of scale, or None.
-    runner : the network.
+    runner : the network. alone : the network on one core each time, for many series: then so many
+        chunks are forecast at once as there are ``threads``.
     """
 
     def __init__(
@@ -58,7 +61,10 @@ class Engine:
         schema: Schema,
         correction: Array | None,
         runner: Runner,
+        alone: Runner | None = None,
+        threads: int = 1,
     ) -> None:
+        self.alone, self.threads = alone, threads
         self.config, self.schema, self.correction = config, schema, correction
         self.geometry = Geometry.of(config)
         self.freq = Frequency.parse(config.freq or "step")
@@ -252,17 +258,28 @@ class Engine:
         out = np.empty((len(panel), self.config.horizon, len(levels)))
         spread = np.empty(len(panel))
         steps = self.geometry.steps_for(panel.lengths)
+        chunks: list[tuple[Array, int]] = []
         for count in np.unique(steps):
             chosen = np.flatnonzero(steps == count)
-            for begin in range(0, len(chosen), CHUNK):
-                index = chosen[begin : begin + CHUNK]
-                part = panel if len(index) == len(panel) else panel.select(index)
-                out[index], spread[index] = self._run(part, int(count))
+            chunks += [(chosen[k : k + CHUNK], int(count)) for k in range(0, len(chosen), CHUNK)]
+
+        def run(chunk: tuple[Array, int], runner: Runner) -> None:
+            index, count = chunk
+            part = panel if len(index) == len(panel) else panel.select(index)
+            out[index], spread[index] = self._run(part, count, runner)
+
+        if self.alone is not None and len(chunks) > 1:
+            with ThreadPoolExecutor(self.threads, "gatecast-predict") as pool:
+                # Taken one by one: an error is raised, that of the first chunk.
+                list(pool.map(run, chunks, repeat(self.alone)))
+        else:
+            for chunk in chunks:
+                run(chunk, self.runner)
         return out, spread
 
-    def _run(self, panel: Panel, steps: int) -> tuple[Array, Array]:
+    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
         batch, centre, unit = assemble(panel, self.config, steps)
-        params, level, scale = self.runner(batch)
+        params, level, scale = runner(batch)
         # Level and spread depend on the data alone: they are the same for every member.
         level, scale = level[:, 0].astype(np.float64), scale[:, 0].astype(np.float64)
         wide = np.broadcast_to(scale[:, None, None], params.shape[:3])
@@ -313,8 +330,10 @@ class Predictor(Engine):
         correction: Array | None,
         runner: Runner,
         manifest: dict[str, Any],
+        alone: Runner | None = None,
+        threads: int = 1,
     ) -> None:
-        super().__init__(config, schema, correction, runner)
+        super().__init__(config, schema, correction, runner, alone, threads)
         self.manifest = manifest
 
     @classmethod
@@ -324,8 +343,10 @@ class Predictor(Engine):
 
         manifest = bundle.verify(path)
         parts = bundle.read(path)
-        runner = _onnx_runner(Path(path) / "model.onnx", threads)
-        return cls(parts.config, parts.schema, parts.correction, runner, manifest)
+        network = Path(path) / "model.onnx"
+        runner = _onnx_runner(network, threads)
+        alone = _onnx_runner(network, 1) if threads > 1 else None
+        return cls(parts.config, parts.schema, parts.correction, runner, manifest, alone, threads)
 
 
 def _onnx_runner(path: Path, threads: int) -> Runner:

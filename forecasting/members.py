@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -27,9 +27,6 @@ from forecasting.panel import Panel
 from forecasting.side_by_side import side_by_side
 from forecasting.threads import worthwhile_threads
 from forecasting.windows import Batch, Windows, WindowStream
-
-# Building a member seeds and draws from the process's own random state, one at a time.
-_BUILDING = threading.Lock()
 
 
 def train_members(
@@ -60,13 +57,16 @@ def train_members(
     )
     trained: dict[int, tuple[ForecastNetwork, int]] = {}
     left = list(range(first, first + config.training.members))
-    together = at_once(config, device, callbacks)
+    together = min(at_once(config, device, callbacks), len(left))
     batch = config.training.batch_size or 64
     while left:
-        failed = training.members(left[:together], batch, record, trained)
+        group = left[:together]
+        failed = training.members(group, batch, record, trained)
         left = failed + left[together:]
-        if failed:
-            # The members to come start with what fitted, so this is said once.
+        # The members to come start with what fitted, so each of these is said once.
+        if failed and len(group) > 1:
+            together = _one_by_one(len(group), device)
+        elif failed:
             batch = _smaller_batch(batch, device)
     networks, best = zip(*(trained[number] for number in sorted(trained)), strict=True)
     return list(networks), int(np.median(best)) if watch is not None else None
@@ -83,6 +83,14 @@ def at_once(
     if config.training.at_once is not None:
         return config.training.at_once
     return 1 if callbacks or device.type == "cuda" else torch.get_num_threads()
+
+
+class _Built(NamedTuple):
+    """A member ready to be trained, what it draws from, and the network it begins from, if any."""
+
+    module: ForecastModule
+    draws: torch.Generator
+    begin: ForecastNetwork | None
 
 
 @dataclass(frozen=True)
@@ -124,37 +132,43 @@ class _Training:
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
+            # One by one, in this thread: to build draws from the process's own random state.
+            built = {number: self._built(number, batch) for number in numbers}
             found = side_by_side(
-                partial(self.member, batch), numbers, record, self.device, fits_when_smaller
+                partial(self._trained, built), numbers, record, self.device, fits_when_smaller
             )
         failed = []
         for number, outcome in zip(numbers, found, strict=True):
-            if isinstance(outcome, BaseException):
+            if isinstance(outcome, Exception):
                 failed.append(number)
             else:
                 trained[number] = outcome
         return failed
 
-    def member(
-        self, batch: int, number: int, record: OnEpoch, stop: threading.Event
+    def _built(self, number: int, batch: int) -> _Built:
+        config = _member_config(self.config, number, self.steps, batch)
+        seed = config.training.seed
+        begin = self.begin[number % len(self.begin)] if self.begin else None
+        torch.manual_seed(seed)
+        module = self._module(config, begin)
+        # Training draws from a generator of its own, which goes on where building ended: what a
+        # member gets does not depend on who is trained beside it.
+        draws = torch.Generator(self.device)
+        if self.device.type == "cpu":
+            draws.set_state(torch.get_rng_state())
+        else:
+            draws.manual_seed(seed)
+        module.draw_from(draws)
+        return _Built(module, draws, begin)
+
+    def _trained(
+        self, built: dict[int, _Built], number: int, record: OnEpoch, stop: threading.Event
     ) -> tuple[ForecastNetwork, int]:
         """One member's averaged network, and its best number of steps."""
-        config = _member_config(self.config, number, self.steps, batch)
-        settings = config.training
-        total, epoch = settings.max_steps or 1, settings.epoch_steps or 50
-        begin = self.begin[number % len(self.begin)] if self.begin else None
-        with _BUILDING:
-            torch.manual_seed(settings.seed)
-            module = self._module(config, begin)
-            # Training draws from a generator of its own, which goes on where building ended: what
-            # a member gets does not depend on who is trained beside it.
-            draws = torch.Generator(self.device)
-            if self.device.type == "cpu":
-                draws.set_state(torch.get_rng_state())
-            else:
-                draws.manual_seed(settings.seed)
-            module.draw_from(draws)
-        stream = WindowStream(self.windows, batch, epoch, settings.seed)
+        module, draws, begin = built.pop(number)
+        config, settings = module.config, module.config.training
+        total, batch = settings.max_steps or 1, settings.batch_size or 1
+        stream = WindowStream(self.windows, batch, settings.epoch_steps or 50, settings.seed)
         epochs = Epochs(
             self.windows, number, self.phase, total, batch, record, self.watch is not None, stop
         )
@@ -191,6 +205,17 @@ def out_of_memory(error: BaseException) -> bool:
     return "can't allocate memory" in str(error)
 
 
+def _one_by_one(together: int, device: torch.device) -> int:
+    warnings.warn(
+        f"{device} has no memory for {together} members at once: going on one by one; "
+        "set training.at_once in the configuration to spare the attempt",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    _free(device)
+    return 1
+
+
 def _smaller_batch(batch: int, device: torch.device) -> int:
     smaller = max(batch // 2, 1)
     warnings.warn(
@@ -199,11 +224,15 @@ def _smaller_batch(batch: int, device: torch.device) -> int:
         RuntimeWarning,
         stacklevel=4,
     )
+    _free(device)
+    return smaller
+
+
+def _free(device: torch.device) -> None:
     # What failed lies in cycles of Lightning's, and holds memory until they are found.
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    return smaller
 
 
 def _member_config(

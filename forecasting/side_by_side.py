@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from forecasting.epochs import OnEpoch, StoppedError
+from forecasting.networks.shares import settle
 
 Found = TypeVar("Found")
 Row = dict[str, Any]
@@ -29,7 +30,7 @@ def side_by_side(
     record: OnEpoch,
     device: torch.device,
     go_on: Callable[[BaseException], bool],
-) -> list[Found | BaseException]:
+) -> list[Found | Exception]:
     """What ``work`` makes of every number, or the error it ended with, in their order.
 
     Torch's threads are dealt out evenly. ``record`` is called in the caller's thread, row by row.
@@ -37,52 +38,56 @@ def side_by_side(
     next step and is raised when they have; of several, the first number's.
     """
     stop = threading.Event()
-    if len(numbers) == 1:
+
+    def ended(number: int, tell: OnEpoch) -> Found | Exception:
         try:
-            return [work(numbers[0], record, stop)]
+            return work(number, tell, stop)
         except Exception as error:
             if not go_on(error):
                 raise
-            return [error]
-    threads = torch.get_num_threads()
-    rows: SimpleQueue[Row | Future[Found]] = SimpleQueue()
+            # What its frames hold, a batch and all that was made of it, is wanted no more.
+            error.__context__ = None
+            return error.with_traceback(None)
 
-    def alone(number: int) -> Found:
-        with _stream(device):
-            return work(number, rows.put, stop)
+    if len(numbers) == 1:
+        return [ended(numbers[0], record)]
+    threads, ready = torch.get_num_threads(), _current_stream(device)
+    rows: SimpleQueue[Row | Future[Found | Exception]] = SimpleQueue()
+
+    def alone(number: int) -> Found | Exception:
+        with _stream(device, ready):
+            return ended(number, rows.put)
 
     share = max(threads // len(numbers), 1)
     pool = ThreadPoolExecutor(
-        len(numbers), "gatecast-member", initializer=torch.set_num_threads, initargs=(share,)
+        len(numbers), "gatecast-member", initializer=settle, initargs=(share,)
     )
+    futures: list[Future[Found | Exception]] = []
     try:
         with pool:
-            futures = [pool.submit(alone, number) for number in numbers]
-            for future in futures:
-                future.add_done_callback(rows.put)
             try:
-                _attend(rows, len(futures), record, stop, go_on)
+                for number in numbers:
+                    futures.append(pool.submit(alone, number))
+                    futures[-1].add_done_callback(rows.put)
+                _attend(rows, len(futures), record, stop)
             except BaseException:
                 stop.set()
                 raise
     finally:
         # Threads begun from now on would have a member's share.
         torch.set_num_threads(threads)
-    ended = [future.exception() or future.result() for future in futures]
-    for outcome in ended:
-        if isinstance(outcome, StoppedError) or not isinstance(outcome, BaseException):
-            continue
-        if not go_on(outcome):
-            raise outcome
-    return ended
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    for failure in failures:
+        if not isinstance(failure, StoppedError):
+            raise failure
+    return [future.result() for future in futures]
 
 
 def _attend(
-    rows: SimpleQueue[Row | Future[Found]],
+    rows: SimpleQueue[Row | Future[Found | Exception]],
     running: int,
     record: OnEpoch,
     stop: threading.Event,
-    go_on: Callable[[BaseException], bool],
 ) -> None:
     """Hand rows on as they come, until every member has ended."""
     while running:
@@ -91,17 +96,20 @@ def _attend(
             record(told)
             continue
         running -= 1
-        error = told.exception()
-        if error is not None and not go_on(error):
+        if told.exception() is not None:
             stop.set()
 
 
-def _stream(device: torch.device) -> AbstractContextManager[Any]:
-    """A stream of this thread's own on a GPU, which begins where the data is ready."""
+def _current_stream(device: torch.device) -> Any:
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+
+def _stream(device: torch.device, ready: Any) -> AbstractContextManager[Any]:
+    """A stream of this thread's own on a GPU, which begins where that of the data is ``ready``."""
     if device.type != "cuda":
         return nullcontext()
     if device.index is not None:
         torch.cuda.set_device(device)
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.default_stream(device))
+    stream.wait_stream(ready)
     return torch.cuda.stream(stream)

@@ -167,7 +167,7 @@ class _StateEngine(Engine):
     def _run(self, panel: Panel, steps: int) -> tuple[Array, Array]:
         where = self.state.positions(panel.ids, "the panel")
         runner = partial(self._decode, where)
-        return Engine(self.config, self.schema, self.correction, runner)._run(panel, steps)
+        return Engine(self.config, self.schema, self.correction, runner)._run(panel, steps, runner)
 
     def _decode(self, where: Array, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""

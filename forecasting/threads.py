@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,7 @@ import torch
 
 from forecasting.allocation import kept_memory
 from forecasting.config import ForecasterConfig
-from forecasting.networks.shares import threads_sleep
+from forecasting.networks.shares import cores, threads_sleep
 
 # Windows of a batch times hidden size from which on it pays to wake sleeping threads for every
 # operation of a step.
@@ -21,7 +20,7 @@ WORTH_WAKING = 256 * 64
 def threads_of(config: ForecasterConfig) -> Iterator[None]:
     """Within it torch has as many threads as the settings say, and freed memory is kept."""
     before = torch.get_num_threads()
-    torch.set_num_threads(config.training.threads or max(os.cpu_count() or 1, 1))
+    torch.set_num_threads(config.training.threads or cores())
     try:
         with kept_memory():
             yield

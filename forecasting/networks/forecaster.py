@@ -13,7 +13,7 @@ from forecasting.distributions import normal_scores
 from forecasting.geometry import Geometry
 from forecasting.networks.decoders import DirectDecoder, StateDecoder
 from forecasting.networks.heads import Head, sample
-from forecasting.networks.recurrent import RecurrentStack, States
+from forecasting.networks.recurrent import Dropout, RecurrentStack, States
 from forecasting.scaling import Scale, causal_scale
 
 Batch = dict[str, Tensor]
@@ -145,7 +145,9 @@ class ForecastNetwork(nn.Module):
 
     def draw_from(self, generator: torch.Generator | None) -> None:
         """Where dropout draws from in training; None: torch's own."""
-        self.encoder.dropout.generator = generator
+        for part in self.modules():
+            if isinstance(part, Dropout):
+                part.generator = generator
 
     def history(self, batch: Batch) -> Batch:
         """A training batch as the network may see it: y and mask [B, R] end with the history."""

@@ -67,7 +67,7 @@ class RecurrentStack(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that can draw from a generator of its own; the same values as `torch.nn.Dropout`."""
+    """Dropout that can draw from a generator of its own: on a CPU what `torch.nn.Dropout` draws."""
 
     generator: torch.Generator | None = None
 

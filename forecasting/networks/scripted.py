@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -14,8 +15,11 @@ from torch import Tensor, nn
 # Rows of gates, steps times windows, that are read again before the cache has lost them.
 ROWS_IN_CACHE = 1024
 
-# Several threads may want it at once, and nobody says that torch bears that.
+# Several threads may want to compile at once, and nobody says that torch bears that.
 _SCRIPTING = threading.Lock()
+# A forked process must not inherit a lock that a thread, which it has not, holds.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_SCRIPTING._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def scripted(function: Callable[..., Any]) -> Callable[..., Any]:

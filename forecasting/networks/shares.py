@@ -64,12 +64,24 @@ def each_on_a_core(work: Callable[[Item], Found], items: Sequence[Item]) -> list
         torch.set_num_threads(threads)
 
 
+def cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def settle(threads: int) -> None:
+    """Give the thread that this is called in so many of torch's threads, whatever others set."""
+    # Asked first, torch does not overwrite it later with what was set last in any thread.
+    torch.get_num_threads()
+    torch.set_num_threads(threads)
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     """For every caller of this process: several members may be in training."""
-    return ThreadPoolExecutor(
-        os.cpu_count(), "gatecast-share", initializer=torch.set_num_threads, initargs=(1,)
-    )
+    return ThreadPoolExecutor(cores(), "gatecast-share", initializer=settle, initargs=(1,))
 
 
 # A forked process has none of its parent's threads; not every system can fork.

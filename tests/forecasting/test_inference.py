@@ -15,6 +15,7 @@ from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
 from forecasting.forecaster import Forecaster
 from forecasting.inference import Predictor
+from forecasting.training import fit
 from tests.forecasting.samples import (
     CELLS,
     LEVELS,
@@ -332,3 +333,21 @@ def test_a_frame_that_cannot_be_forecast_names_the_series(plain: Forecaster) -> 
 def test_a_resolved_configuration_survives_json(plain: Forecaster) -> None:
     text = plain.config.model_dump_json()
     assert ForecasterConfig.model_validate_json(text) == plain.config
+
+
+def test_many_series_are_forecast_alike_in_chunks_at_once_and_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forecasting.inference.CHUNK", 3)
+    panel = make_panel([40, 12, 30, 25, 9, 40, 33, 21, 18, 40, 11])
+    fit(panel, settings(), device="cpu").save(tmp_path / "b")
+    one, several = (Predictor.load(tmp_path / "b", threads=n) for n in (1, 3))
+    assert one.alone is None
+    np.testing.assert_array_equal(quantiles(several, panel), quantiles(one, panel))
+
+    def broken(batch: object) -> None:
+        raise ValueError("no such input")
+
+    several.alone = broken  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="no such input"):
+        several.predict_panel(panel)

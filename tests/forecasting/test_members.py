@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from forecasting.config import ForecasterConfig
 from forecasting.epochs import LossError
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
+from forecasting.networks import fast_lstm, shares
 from forecasting.networks.recurrent import Dropout
 from forecasting.training import fit
 from forecasting.windows import Windows
@@ -33,10 +36,11 @@ def weights(forecaster: Forecaster) -> list[Tensor]:
     return [value for n in forecaster.networks for value in n.state_dict().values()]
 
 
-@pytest.mark.parametrize("at_once", [2, 3, 7])
+@pytest.mark.parametrize("at_once", [2, 7])
+@pytest.mark.parametrize("decoder", ["direct", "encoder_decoder", "recursive"])
 @pytest.mark.parametrize("cells", [("gru",), ("lstm",), ("gru", "lstm")])
 def test_trained_at_once_they_are_those_trained_one_after_another(
-    cells: tuple[str, ...], at_once: int
+    cells: tuple[str, ...], decoder: str, at_once: int
 ) -> None:
     panel = make_panel([60, 40, 50], schema=MIXES["all"])
     # Everything that draws at random in a step, and stopping at epochs of their own.
@@ -45,8 +49,8 @@ def test_trained_at_once_they_are_those_trained_one_after_another(
         "epoch_steps": 4, "validation": "refit", "patience": 1,
     }  # fmt: skip
     found = [
-        fit(panel, settings(model={"dropout": 0.3}, training={**options, "at_once": n}),
-            device="cpu")
+        fit(panel, settings(model={"dropout": 0.3, "decoder": decoder},
+                            training={**options, "at_once": n}), device="cpu")
         for n in (1, at_once)
     ]  # fmt: skip
     for one, other in zip(*map(weights, found), strict=True):
@@ -170,9 +174,62 @@ def test_memory_that_holds_one_batch_less_is_told_of_once(monkeypatch: pytest.Mo
     ours = [str(w.message) for w in said if "out of memory" in str(w.message)]
     assert len(ours) == 1
     assert "batch_size = 6: going on with 3" in ours[0]
+    assert len([w for w in said if "2 members at once: going on one by one" in str(w.message)]) == 1
     expected = fit(make_panel([40, 30]), several(1, batch_size=3), device="cpu")
     for one, other in zip(weights(small), weights(expected), strict=True):
         assert torch.equal(one, other)
+
+
+def test_memory_for_one_member_at_a_time_costs_no_smaller_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw, inside = Windows.draw, threading.Semaphore(1)
+
+    def small_device(self: Windows, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        if not inside.acquire(blocking=False):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        try:
+            time.sleep(0.02)
+            return draw(self, size, generator)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(Windows, "draw", small_device)
+    with pytest.warns(RuntimeWarning, match="3 members at once: going on one by one") as said:
+        small = fit(make_panel([40, 30]), several(3), device="cpu")
+    assert not [w for w in said if "batch_size" in str(w.message)]
+    monkeypatch.setattr(Windows, "draw", draw)
+    expected = fit(make_panel([40, 30]), several(1), device="cpu")
+    for one, other in zip(weights(small), weights(expected), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_large_lstm_is_to_rounding_the_one_trained_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_lstm, "MOST_KEPT", 1)
+    found = []
+    for at_once in (1, 3):
+        config = settings(
+            model={"cell": "lstm"}, training={"members": 3, "at_once": at_once, "max_steps": 20}
+        )
+        found.append(fit(make_panel([60, 40]), config, device="cpu"))
+    for one, other in zip(*map(weights, found), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_thread_keeps_its_share_whatever_others_set() -> None:
+    def later() -> int:
+        layer = torch.nn.Linear(4, 4)
+        layer(torch.ones(2, 4))
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1, initializer=shares.settle, initargs=(3,)) as pool:
+            pool.submit(int).result()
+            torch.set_num_threads(1)
+            assert pool.submit(later).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_graphs_are_captured_by_one_training_at_a_time() -> None:

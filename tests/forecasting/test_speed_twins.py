@@ -25,6 +25,7 @@ from forecasting.epochs import LossError
 from forecasting.graphs import ReplayedLoss
 from forecasting.members import out_of_memory
 from forecasting.networks import fast_gru, fast_lstm, shares
+from forecasting.networks import scripted as recurrence
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.fast_lstm import FastLSTM
 from forecasting.networks.recurrent import make_cell
@@ -91,6 +92,8 @@ def test_the_fast_gru_and_its_gradients_equal_those_of_torch(
         assert fast_gru.scripted(fast_gru._read) is not fast_gru._read
     use_threads(threads)
     monkeypatch.setattr(shares, "LEAST_WORK", 1)
+    # Several steps to a chunk, and a rest.
+    monkeypatch.setattr(recurrence, "ROWS_IN_CACHE", 15 if threads > 1 else 1024)
     torch.manual_seed(0)
     slow = nn.GRU(width, 8, batch_first=True, dtype=torch.float64)
     fast = FastGRU(width, 8, batch_first=True, dtype=torch.float64)
@@ -130,6 +133,8 @@ def test_the_fast_lstm_and_its_gradients_equal_those_of_torch(
     use_threads(threads)
     monkeypatch.setattr(shares, "LEAST_WORK", 1)
     monkeypatch.setattr(fast_lstm, "MOST_KEPT", 1)
+    # Several steps to a chunk, and a rest.
+    monkeypatch.setattr(recurrence, "ROWS_IN_CACHE", 15 if threads > 1 else 1024)
     torch.manual_seed(0)
     slow = nn.LSTM(width, 8, batch_first=True, dtype=torch.float64)
     fast = FastLSTM(width, 8, batch_first=True, dtype=torch.float64)
