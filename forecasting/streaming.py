@@ -36,7 +36,7 @@ from forecasting.assemble import assemble, takes_unit
 from forecasting.errors import ConfigError, DataError
 from forecasting.forecast import Forecast
 from forecasting.geometry import Geometry
-from forecasting.inference import Array, Engine
+from forecasting.inference import Array, Engine, Runner
 from forecasting.networks.decoders import StateDecoder
 from forecasting.networks.forecaster import Batch, ForecastNetwork, Output
 from forecasting.networks.recurrent import States
@@ -164,10 +164,10 @@ class _StateEngine(Engine):
         )
         self.forecaster, self.state = forecaster, state
 
-    def _run(self, panel: Panel, steps: int) -> tuple[Array, Array]:
+    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
+        """Of series whose history is read: what is left to do takes the place of ``runner``."""
         where = self.state.positions(panel.ids, "the panel")
-        runner = partial(self._decode, where)
-        return Engine(self.config, self.schema, self.correction, runner)._run(panel, steps, runner)
+        return super()._run(panel, steps, partial(self._decode, where))
 
     def _decode(self, where: Array, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""
