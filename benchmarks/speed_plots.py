@@ -14,6 +14,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 COLOURS = {
@@ -37,9 +38,10 @@ def training(found: dict[str, Any], axes: plt.Axes) -> None:
     width = 0.8 / len(names)
     for k, name in enumerate(names):
         at = [c + (k - (len(names) - 1) / 2) * width for c in range(2)]
-        rates = [found.get(f"{c}/{name}", {}).get(RATE, 0.0) for c in ("lstm", "gru")]
+        rates = [found.get(f"{c}/{name}", {}).get(RATE, np.nan) for c in ("lstm", "gru")]
         bars = axes.bar(at, rates, width, label=name, color=COLOURS[name])
-        axes.bar_label(bars, fmt="%.0f", fontsize=7)
+        texts = ["" if np.isnan(rate) else f"{rate:.0f}" for rate in rates]
+        axes.bar_label(bars, texts, fontsize=7)
     axes.set_xticks([0, 1], ["LSTM", "GRU"])
     axes.set_ylabel(RATE_LABEL)
     axes.set_title("Training, 2 × 128, 96 steps, batch 256")
@@ -47,20 +49,25 @@ def training(found: dict[str, Any], axes: plt.Axes) -> None:
 
 
 def by_hidden_size(found: dict[str, Any], axes: plt.Axes) -> None:
-    """Lines of windows per second over the hidden size."""
-    for name, colour in COLOURS.items():
-        points = sorted(
-            (int(key.partition("/")[0]), entry[RATE])
-            for key, entry in found.items()
-            if key.partition("/")[2] == name and RATE in entry
-        )
-        if points:
-            axes.plot(*zip(*points, strict=True), marker="o", label=name, color=colour)
+    """Lines of windows per second over the hidden size; of the LSTM dashed."""
+    sizes: set[int] = set()
+    for prefix, style in (("", "-"), ("lstm, ", "--")):
+        for name, colour in COLOURS.items():
+            points = sorted(
+                (int(key.partition("/")[0]), entry[RATE])
+                for key, entry in found.items()
+                if key.partition("/")[2] == prefix + name and RATE in entry
+            )
+            if points:
+                axes.plot(*zip(*points, strict=True), style, marker="o", label=prefix + name,
+                          color=colour)  # fmt: skip
+                sizes |= {size for size, _ in points}
     axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted(sizes), [str(size) for size in sorted(sizes)])
     axes.set_yscale("log")
     axes.set_xlabel("hidden size")
     axes.set_ylabel(RATE_LABEL)
-    axes.set_title("Training a GRU of two layers, batch 128")
+    axes.set_title("Training two layers, batch 128: GRU, and LSTM dashed")
     axes.legend(fontsize=8)
 
 
