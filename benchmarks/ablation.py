@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from forecasting.errors import GatecastError
-from pipelines.benchmark import Row, run
-from pipelines.benchmark_report import COLUMNS, write_markdown
-from pipelines.config_file import merge
+from pipelines.benchmark.benchmark import Row, run
+from pipelines.benchmark.report import COLUMNS, write_markdown
+from pipelines.config.file import merge
 
 CHANGES = {
     "as chosen": {},

@@ -40,9 +40,9 @@ def memory() -> float:
 
 def batches(bundle: Path) -> dict[int, dict[str, np.ndarray]]:
     """What the network reads, by number of series."""
-    from forecasting.assemble import assemble
-    from forecasting.example import example_panel
-    from forecasting.inference import Predictor
+    from forecasting.prediction.example import example_panel
+    from forecasting.prediction.predictor import Predictor
+    from forecasting.windows.prediction import assemble
 
     predictor = Predictor.load(bundle)
     steps = int(predictor.geometry.steps_for(np.array([predictor.context]))[0])
@@ -76,13 +76,13 @@ def onnx(bundle: Path, threads: int, quantised: bool = False) -> Run:
 def torch_engine(bundle: Path, threads: int, kind: str, first: Mapping[str, np.ndarray]) -> Run:
     import torch
 
-    from forecasting.export import _Members
     from forecasting.forecaster import Forecaster
+    from forecasting.saving.onnx import Members
 
     torch.set_num_threads(threads)
     networks = Forecaster.load(bundle).networks
     names = [n for n in first if n not in ("centre", "unit")]
-    module: Any = _Members(networks, names).eval()
+    module: Any = Members(networks, names).eval()
     example = tuple(torch.from_numpy(np.ascontiguousarray(first[n])) for n in names)
     if kind == "script":
         module = torch.jit.freeze(torch.jit.trace(module, example))

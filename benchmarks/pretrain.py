@@ -22,15 +22,15 @@ import numpy as np
 from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 
-from forecasting import starting
 from forecasting.bundle import sha256
-from forecasting.calendar import Frequency
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.defaults import MEDIAN, SHARES
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError
-from forecasting.panel import Panel
-from forecasting.training import fit
-from pipelines.datasets import load, registry
+from forecasting.forecaster import Forecaster
+from forecasting.pretrained import weights
+from forecasting.training.defaults import MEDIAN, SHARES
+from pipelines.data.datasets import load, registry
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -50,7 +50,7 @@ AGGREGATED = {
     "hourly": (),
 }
 ABOUT = {
-    "what": "Networks that Gatecast begins small panels from (forecasting/starting).",
+    "what": "Networks that Gatecast begins small panels from (forecasting/pretrained).",
     "made by": "GATECAST_DATA=../data python -m benchmarks.pretrain (single-threaded CPU, seeded)",
     "data": "The training parts of the M1 sets and of the M4 samples named below, nothing else. "
     "Aggregates are made of the same parts; mixed series are weighted means of two or three.",
@@ -258,7 +258,7 @@ def pretrain(
         seconds = time.perf_counter() - began
         print(f"{where}: {row['train_loss']:.4f}, {seconds:.0f} s", flush=True)
 
-    networks = fit(panel, config, on_epoch=say, device="cpu").networks
+    networks = Forecaster.train(panel, config, on_epoch=say, device="cpu").networks
     out.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{m}.{name}": value.detach().half().contiguous()
@@ -266,7 +266,7 @@ def pretrain(
         for name, value in network.state_dict().items()
     }
     save_file(tensors, out / f"{kind}.safetensors")
-    card = json.loads((out / starting.CARD).read_text()) if (out / starting.CARD).is_file() else {}
+    card = json.loads((out / weights.CARD).read_text()) if (out / weights.CARD).is_file() else {}
     card = {"about": ABOUT, "starts": card.get("starts", {})}
     card["starts"][kind] = {
         "sha256": sha256(out / f"{kind}.safetensors"),
@@ -282,14 +282,14 @@ def pretrain(
         "seed": seed,
         "held": held,
     }  # fmt: skip
-    (out / starting.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    (out / weights.CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     print(f"{kind}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(PLANS)}")
-    parser.add_argument("--out", type=Path, default=starting.FOLDER)
+    parser.add_argument("--out", type=Path, default=weights.FOLDER)
     parser.add_argument("--held", type=int, default=0, help="horizons left out before the test")
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--steps", type=int)

@@ -30,7 +30,7 @@ NAME = "benchmark-score"
 
 def make_table(path: Path, series: int) -> int:
     """A long Parquet table of `series` monthly series; returns its rows."""
-    from pipelines.datasets import load
+    from pipelines.data.datasets import load
 
     (task,) = load("m3_monthly")
     panel = task.train.select(np.arange(series) % len(task.train))
@@ -45,17 +45,17 @@ def make_table(path: Path, series: int) -> int:
 
 def make_champion(config_path: Path) -> str:
     """Register a network of the demo's size as champion; returns it in a few words."""
-    from forecasting.training import fit
+    from forecasting.forecaster import Forecaster
     from pipelines.config import load_config
-    from pipelines.datasets import load
-    from pipelines.record import describe
-    from pipelines.registry import Registry
-    from pipelines.tracking import Tracker
+    from pipelines.data.datasets import load
+    from pipelines.registry.registry import Registry
+    from pipelines.tracking.tracker import Tracker
+    from pipelines.training.trained import describe
 
     config = load_config(config_path, ["training.max_steps=20"])
     (task,) = load("m3_monthly")
     settings = config.forecaster("gru", freq=task.train.freq.alias)
-    forecaster = fit(task.train, settings)
+    forecaster = Forecaster.train(task.train, settings)
     tracker = Tracker.open(NAME, system_metrics=False)
     with tempfile.TemporaryDirectory() as folder, tracker.run("benchmark") as run:
         forecaster.save(Path(folder) / "bundle")

@@ -31,22 +31,22 @@ def train(folder: Path) -> Path:
     """A bundle with the demo's settings, trained for a moment."""
     import torch
 
-    from forecasting.training import fit
+    from forecasting.forecaster import Forecaster
     from pipelines.config import load_config
-    from pipelines.datasets import load
+    from pipelines.data.datasets import load
 
     torch.set_num_threads(1)
     config = load_config(ROOT / "pipelines" / "m3_monthly.yaml", [])
     (task,) = load("m3_monthly")
     settings = config.forecaster(next(iter(config.candidates)))
     settings = settings.replace(training={"max_steps": 30, "validation_windows": 1, "threads": 1})
-    return fit(task.train, settings).save(folder)
+    return Forecaster.train(task.train, settings).save(folder)
 
 
 def register(bundle: Path, home: Path) -> Path:
     """Make the bundle the champion of a new registry; its folder there."""
-    from pipelines.registry import Registry
-    from pipelines.tracking import Tracker
+    from pipelines.registry.registry import Registry
+    from pipelines.tracking.tracker import Tracker
 
     tracker = Tracker.open("serving", uri=f"sqlite:///{home / 'mlflow.db'}",
                            artifacts=(home / "artifacts").as_uri())  # fmt: skip

@@ -81,8 +81,8 @@ def median_seconds(work: Callable[[], Any], seconds: float) -> float:
 
 def engine_alone(bundle: Path, threads: int) -> dict[int, Callable[[], Any]]:
     """Calls of the engine on panels that are there already, by number of series."""
-    from forecasting.inference import Predictor
-    from forecasting.panel import Panel
+    from forecasting.data.panel import Panel
+    from forecasting.prediction.predictor import Predictor
 
     predictor = Predictor.load(bundle, threads=threads)
 

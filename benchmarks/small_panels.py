@@ -22,11 +22,11 @@ from rich.console import Console
 
 from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError, GatecastError
-from forecasting.training import fit
-from pipelines import peers
-from pipelines.benchmark_report import write_markdown
-from pipelines.datasets import Task, inside, load
-from pipelines.task_scores import LEVELS, score_task, summary
+from forecasting.forecaster import Forecaster
+from pipelines.benchmark import peers
+from pipelines.benchmark.report import write_markdown
+from pipelines.benchmark.scores import LEVELS, score_task, summary
+from pipelines.data.datasets import Task, inside, load
 
 # Draws of subsets of each size: the smaller, the more are needed.
 DRAWS: Mapping[int, int] = {1: 6, 10: 2, 50: 1, 150: 1}
@@ -102,7 +102,7 @@ def _part(task: Task, size: int, draw: int) -> Task:
 def _ours(task: Task, start: str | None) -> tuple[pd.DataFrame, str]:
     config = ForecasterConfig(horizon=task.horizon, season=task.about.season)
     settings: dict[str, Any] = {"training": {"threads": 1, "start": start}}
-    forecaster = fit(task.train, config.replace(**settings), device="cpu")
+    forecaster = Forecaster.train(task.train, config.replace(**settings), device="cpu")
     scores = score_task(
         task,
         lambda panel: forecaster.predict_panel(panel, quantiles=LEVELS),

@@ -170,7 +170,7 @@ def make_files(folder: Path, parts: list[str]) -> dict[str, str]:
         np.savez(files[name], **arrays)
 
     if {"train", "sizes", "batches", "overhead", "accuracy"} & set(parts):
-        from pipelines.datasets import load
+        from pipelines.data.datasets import load
 
         task = load("m4_hourly")[0]
         test = task.full.y.reshape(-1)

@@ -26,8 +26,8 @@ from speed_clock import BLOCKS, Blocks, machine, versions
 from speed_ours import PACKAGES, Bare, Timer, TimerByMember, panel_of, plain, scorer
 
 from forecasting.config import ForecasterConfig
-from forecasting.panel import Panel
-from forecasting.training import fit
+from forecasting.data.panel import Panel
+from forecasting.forecaster import Forecaster
 
 WARM = 11
 AT_ONCE = (1, 2, 4)
@@ -62,7 +62,7 @@ def members(panel: Panel, task: dict[str, Any], at_once: int) -> dict[str, Any]:
     config = plain(task, Blocks(task["steps"]).total).replace(
         training={"members": at_once, "at_once": at_once}
     )
-    fit(panel, config, callbacks=[timer], device="cuda")
+    Forecaster.train(panel, config, callbacks=[timer], device="cuda")
     return timer.result(task["batch"])
 
 
@@ -72,7 +72,7 @@ def train(
     """Windows per second of `fit`."""
     blocks = Blocks(task["steps"], warm=20)
     config = plain(task, blocks.total).replace(training={"precision": precision, "graphs": graphs})
-    fit(panel, config, callbacks=[SyncedTimer(blocks)], device="cuda")
+    Forecaster.train(panel, config, callbacks=[SyncedTimer(blocks)], device="cuda")
     return blocks.result(task["batch"])
 
 
@@ -116,7 +116,7 @@ def busy(panel: Panel, task: dict[str, Any], precision: str) -> dict[str, Any]:
     """Share of training time in which the GPU works."""
     profiled = Profiled(30, 50)
     config = plain(task, 90).replace(training={"precision": precision})
-    fit(panel, config, callbacks=[profiled], device="cuda")
+    Forecaster.train(panel, config, callbacks=[profiled], device="cuda")
     return {"share": profiled.share}
 
 
@@ -166,7 +166,7 @@ def accuracy(panel: Panel, actual: np.ndarray) -> dict[str, Any]:
                  "training": {"max_steps": steps, "seed": seed, "validation": "none"}}
             )  # fmt: skip
             began = time.perf_counter()
-            trained = fit(panel, config, device="cuda")
+            trained = Forecaster.train(panel, config, device="cuda")
             torch.cuda.synchronize()
             seconds = time.perf_counter() - began
             median = trained.predict_panel(panel, quantiles=(0.5,)).quantiles[..., 0]
@@ -185,7 +185,9 @@ def predict(series: int, rows: int = 200, horizon: int = 18) -> dict[str, Any]:
         {"horizon": horizon, "season": 12, "calibrate": False,
          "model": {"hidden_size": 64}, "training": {"max_steps": 1, "validation": "none"}}
     )  # fmt: skip
-    trained = fit(panel.select(np.arange(min(series, 64))), config, device="cuda").to("cuda")
+    trained = Forecaster.train(panel.select(np.arange(min(series, 64))), config, device="cuda").to(
+        "cuda"
+    )
     seconds = []
     for _ in range(3):
         began = time.perf_counter()

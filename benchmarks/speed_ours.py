@@ -19,16 +19,17 @@ import torch
 from speed_clock import Blocks, answer, peak_mb, timed, versions
 from torch import nn
 
-from forecasting import baselines, metrics
-from forecasting.allocation import kept_memory
-from forecasting.calendar import Frequency
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.defaults import resolve
-from forecasting.inference import Predictor
-from forecasting.module import ForecastModule
-from forecasting.panel import Panel
-from forecasting.training import fit
-from forecasting.windows import Windows
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import Panel
+from forecasting.data.scale import mase_scale
+from forecasting.evaluation import baselines, metrics
+from forecasting.forecaster import Forecaster
+from forecasting.hardware.allocation import kept_memory
+from forecasting.prediction.predictor import Predictor
+from forecasting.training.defaults import resolve
+from forecasting.training.module import ForecastModule
+from forecasting.windows.training import Windows
 
 warnings.filterwarnings("ignore")
 PACKAGES = ("gatecast", "torch", "pytorch-lightning", "numpy", "onnxruntime")
@@ -86,7 +87,9 @@ def plain(task: dict[str, Any], steps: int) -> ForecasterConfig:
 def train(task: dict[str, Any], data: Any) -> dict[str, Any]:
     """Windows per second of `fit`, Lightning and all."""
     blocks = Blocks(task["steps"])
-    fit(panel_of(data), plain(task, blocks.total), callbacks=[Timer(blocks)], device="cpu")
+    Forecaster.train(
+        panel_of(data), plain(task, blocks.total), callbacks=[Timer(blocks)], device="cpu"
+    )
     return blocks.result(task["batch"]) | {"peak_mb": peak_mb()}
 
 
@@ -97,7 +100,9 @@ def default(task: dict[str, Any], data: Any) -> dict[str, Any]:
                 "batch_size": task["batch"]}  # fmt: skip
     options = {"horizon": task["horizon"], "calibrate": False, "training": training,
                "model": {"cell": task["cell"]}}  # fmt: skip
-    fit(panel, ForecasterConfig.parse(options), callbacks=[Timer(blocks)], device="cpu")
+    Forecaster.train(
+        panel, ForecasterConfig.parse(options), callbacks=[Timer(blocks)], device="cpu"
+    )
     return blocks.result(task["batch"])
 
 
@@ -124,7 +129,7 @@ def at_once(task: dict[str, Any], data: Any) -> dict[str, Any]:
     config = plain(task, Blocks(task["steps"]).total).replace(
         training={"members": task["members"], "at_once": task["members"]}
     )
-    fit(panel_of(data), config, callbacks=[timer], device="cpu")
+    Forecaster.train(panel_of(data), config, callbacks=[timer], device="cpu")
     return timer.result(task["batch"]) | {"peak_mb": peak_mb()}
 
 
@@ -244,7 +249,7 @@ def overhead(task: dict[str, Any], data: Any) -> dict[str, Any]:
         options = {"horizon": task["horizon"], "calibrate": False, "training": training}
         config = resolve(ForecasterConfig.parse(options), panel)
     turns = Alternating(Windows(panel, config, CPU), config.training.batch_size or 1, size)
-    fit(panel, config, callbacks=[Logging(), turns], device="cpu")
+    Forecaster.train(panel, config, callbacks=[Logging(), turns], device="cpu")
     names = ("wall_s", "cpu_s")
     found: dict[str, Any] = {"batch": config.training.batch_size, "steps_per_block": size}
     for clock, name in enumerate(names):
@@ -274,7 +279,7 @@ def accuracy(task: dict[str, Any], data: Any) -> dict[str, Any]:
                               "threads": task["threads"]}}
             )  # fmt: skip
             began = _now()
-            trained = fit(panel, config, device="cpu")
+            trained = Forecaster.train(panel, config, device="cpu")
             wall, cpu = _since(began)
             median = trained.predict_panel(panel, quantiles=(0.5,)).quantiles[..., 0]
             runs.append({"steps": steps, "seed": seed, "cpu_s": cpu, "wall_s": wall,
@@ -284,7 +289,7 @@ def accuracy(task: dict[str, Any], data: Any) -> dict[str, Any]:
 
 def scorer(panel: Panel, actual: np.ndarray) -> Callable[[np.ndarray], float]:
     """OWA of forecasts [N, H], as the M4 competition counts it."""
-    scale = metrics.mase_scale(panel.y, panel.offsets, 24)
+    scale = mase_scale(panel.y, panel.offsets, 24)
     reference = baselines.naive2(panel, actual.shape[1], season=24).mean
 
     def score(forecast: np.ndarray) -> float:
@@ -308,7 +313,7 @@ def predict(task: dict[str, Any], data: Any) -> dict[str, Any]:
              "training": {"max_steps": 1, "validation": "none", "threads": task["threads"]}}
         )  # fmt: skip
     few = panel.select(np.arange(64))
-    trained = fit(few, config, device="cpu")
+    trained = Forecaster.train(few, config, device="cpu")
     torch.set_num_threads(task["threads"])
     with tempfile.TemporaryDirectory() as folder:
         trained.save(Path(folder) / "bundle")
@@ -340,7 +345,7 @@ def memory(task: dict[str, Any], data: Any) -> dict[str, Any]:
     )
     before = peak_mb()
     blocks = Blocks(2)
-    fit(panel, plain(task, blocks.total), callbacks=[Timer(blocks)], device="cpu")
+    Forecaster.train(panel, plain(task, blocks.total), callbacks=[Timer(blocks)], device="cpu")
     return {"peak_mb": peak_mb(), "before_training_mb": before, "rows": len(y)}
 
 

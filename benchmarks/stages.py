@@ -87,8 +87,8 @@ async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> d
 def _patched(application: Any, clock: Clock) -> Iterator[None]:
     """The application's functions, timed."""
     import serving.app as app
-    from serving import arrow as table
-    from serving import body
+    from serving.reading import arrow_form as table
+    from serving.reading import body
 
     predictor = application.models.keepers[MODEL].current.predictor
     with ExitStack() as stack:

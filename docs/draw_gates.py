@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
 from docs.copy_task import AVERAGED, train
-from forecasting import Forecaster, Panel, reference
-from forecasting.assemble import assemble
+from forecasting import Forecaster, Panel
 from forecasting.config import ForecasterConfig
-from forecasting.diagnostics import diagnose, plot_diagnosis
+from forecasting.explain import reference
+from forecasting.explain.diagnose import diagnose, plot_diagnosis
+from forecasting.explain.reference_network import ReferenceNetwork
 from forecasting.plotting import ACCENT, CYCLE, INK, QUIET, STYLE
-from forecasting.reference_network import ReferenceNetwork
-from forecasting.training import fit
+from forecasting.windows.prediction import assemble
 
 IMAGES = Path(__file__).parent / "images"
 SIGMA, TANH = "#d9e8f5", "#fbe3d0"
@@ -204,7 +204,7 @@ def trained(panel: Panel, cell: str) -> Forecaster:
             "training": {"max_steps": 400, "batch_size": 64, "threads": 1, "validation": "none"},
         }
     )
-    return fit(panel, config, device="cpu")
+    return Forecaster.train(panel, config, device="cpu")
 
 
 def most_seasonal(panel: Panel) -> int:
@@ -218,7 +218,7 @@ def most_seasonal(panel: Panel) -> int:
 
 
 def draw_activations(forecaster: Forecaster, panel: Panel, series: int, path: Path) -> None:
-    """A saved bundle's first layer at work on one series, through `forecasting.reference`."""
+    """A saved bundle's first layer at work on one series, by `forecasting.explain.reference`."""
     one = panel.select(np.array([series]))
     with tempfile.TemporaryDirectory() as folder:
         network = ReferenceNetwork.load(forecaster.save(Path(folder) / "bundle"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forecasting.backtest import Backtest, backtest
     from forecasting.config import ForecasterConfig
-    from forecasting.forecast import Forecast
+    from forecasting.data.forecast import Forecast
+    from forecasting.data.panel import Panel
+    from forecasting.evaluation.backtest import Backtest, backtest
     from forecasting.forecaster import Forecaster
-    from forecasting.inference import Predictor
-    from forecasting.panel import Panel
+    from forecasting.prediction.predictor import Predictor
 
 __all__ = [
     "Backtest",
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Backtest": "backtest",
-    "Forecast": "forecast",
+    "Backtest": "evaluation.backtest",
+    "Forecast": "data.forecast",
     "Forecaster": "forecaster",
     "ForecasterConfig": "config",
-    "Panel": "panel",
-    "Predictor": "inference",
-    "backtest": "backtest",
+    "Panel": "data.panel",
+    "Predictor": "prediction.predictor",
+    "backtest": "evaluation.backtest",
 }
 
 

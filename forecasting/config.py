@@ -1,6 +1,6 @@
 """Every setting of a forecaster, as frozen pydantic models with units and limits.
 
-A value of ``None`` means "choose from the data"; :func:`forecasting.defaults.resolve`
+A value of ``None`` means "choose from the data"; :func:`forecasting.training.defaults.resolve`
 replaces each of them before training. This module imports no torch.
 """
 

@@ -1,55 +1,30 @@
-"""`Forecaster`: fit, predict, save, load. Stateless per call, safe under any number of threads."""
+"""`Forecaster`: fit, predict, save, load; the one door of this package.
+
+What is trained, judged, streamed and saved is an `Ensemble`; the rooms below know only that.
+"""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-import torch
-from safetensors.torch import load_file, save_file
+import pytorch_lightning as pl
 
-from forecasting import bundle, streaming
-from forecasting.calendar import calendar_names
-from forecasting.config import ForecasterConfig, Schema
-from forecasting.errors import BundleError, DataError
-from forecasting.export import export_onnx, golden
-from forecasting.inference import Array, Engine
-from forecasting.networks import ForecastNetwork
-from forecasting.panel import Panel
-from forecasting.stream_state import State
+from forecasting.config import ForecasterConfig
+from forecasting.data.panel import Panel
+from forecasting.ensemble import Ensemble
+from forecasting.errors import DataError
+from forecasting.hardware.side_by_side import OnEpoch
+from forecasting.saving import save as saving
+from forecasting.streaming import reading
+from forecasting.streaming.state import State
+from forecasting.training import fit as training
 
 
-class Forecaster(Engine):
-    """Trained members that forecast with the median of their quantiles.
-
-    Attributes
-    ----------
-    networks : one per member, on the CPU unless moved with `to`.
-    history : one row per epoch of training. swing : min, median and max score of the members on
-        held-back origins (MASE), and the ensemble's; where a pretrained start was among the
-        choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
-    """
-
-    def __init__(
-        self,
-        *,
-        config: ForecasterConfig,
-        schema: Schema,
-        networks: Sequence[ForecastNetwork],
-        correction: Array | None = None,
-        history: list[dict[str, Any]] | None = None,
-        swing: dict[str, float] | None = None,
-    ) -> None:
-        super().__init__(config, schema, correction, self._run_networks)
-        self.networks = list(networks)
-        self.history, self.swing = history or [], swing or {}
-        self.device = torch.device("cpu")
+class Forecaster(Ensemble):
+    """An ensemble of trained members that people hold: it is fitted, asked, saved and loaded."""
 
     @classmethod
     def fit(
@@ -66,7 +41,7 @@ class Forecaster(Engine):
         members: int | None = None,
         seed: int | None = None,
         device: str = "auto",
-    ) -> Forecaster:
+    ) -> Self:
         """Train on a long table ``unique_id, ds, y`` and covariates.
 
         Parameters
@@ -81,8 +56,6 @@ class Forecaster(Engine):
         ------
         DataError, ConfigError, TrainingError.
         """
-        from forecasting.training import fit
-
         if not isinstance(config, ForecasterConfig):
             config = ForecasterConfig.parse({**(config or {}), "horizon": horizon})
         changes: dict[str, Any] = {"horizon": horizon}
@@ -94,7 +67,48 @@ class Forecaster(Engine):
         panel = Panel.from_frame(
             df, freq=config.freq, static=static, past=past, future=future, categorical=categorical
         )
-        return fit(panel, config, device=device)
+        return cls.train(panel, config, device=device)
+
+    @classmethod
+    def train(
+        cls,
+        panel: Panel,
+        config: ForecasterConfig,
+        *,
+        callbacks: Sequence[pl.Callback] = (),
+        on_epoch: OnEpoch | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Train on a panel; see `forecasting.training.fit.fit`."""
+        return cls._of(
+            training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
+        )
+
+    def refit(
+        self,
+        panel: Panel,
+        *,
+        backs: Sequence[int],
+        steps: int | None = None,
+        callbacks: Sequence[pl.Callback] = (),
+        on_epoch: OnEpoch | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Another forecaster with these settings, trained on every row of a panel.
+
+        See `forecasting.training.fit.refit`.
+        """
+        return self._of(
+            training.refit(
+                self,
+                panel,
+                backs=backs,
+                steps=steps,
+                callbacks=callbacks,
+                on_epoch=on_epoch,
+                device=device,
+            )
+        )
 
     def predict(
         self,
@@ -121,7 +135,7 @@ class Forecaster(Engine):
             )  # fmt: skip
         if df is not None or static is not None or extend:
             raise DataError("with a state go only future, horizon and quantiles: it holds the rest")
-        forecast = streaming.forecast(
+        forecast = reading.forecast(
             self, state, future=future, horizon=horizon, quantiles=quantiles
         )
         if forecast.problems:
@@ -133,23 +147,19 @@ class Forecaster(Engine):
         return forecast.to_frame()
 
     def encode(self, panel: Panel | pd.DataFrame, *, static: pd.DataFrame | None = None) -> State:
-        """The state after reading every row of a panel or long table; see `streaming`."""
+        """The state after reading every row of a panel or long table.
+
+        See `forecasting.streaming.reading`.
+        """
         if not isinstance(panel, Panel):
             panel = Panel.from_frame(panel, freq=self.freq, static=static, schema=self.schema)
-        return streaming.encode(self, panel)
+        return reading.encode(self, panel)
 
     def update(
         self, state: State, new_rows: pd.DataFrame, *, future: pd.DataFrame | None = None
     ) -> State:
         """The state after some more rows, at a cost that does not grow with the history."""
-        return streaming.update(self, state, new_rows, future=future)
-
-    def to(self, device: str) -> Forecaster:
-        """This forecaster with its networks on another device."""
-        self.device = torch.device(device)
-        for network in self.networks:
-            network.to(self.device)
-        return self
+        return reading.update(self, state, new_rows, future=future)
 
     def save(
         self,
@@ -162,103 +172,21 @@ class Forecaster(Engine):
 
         ``metrics`` and ``extra`` (lineage and the like) are kept in the manifest.
         """
-        target = Path(path)
-        if target.is_file() or (
-            target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file()
-        ):
-            raise BundleError(
-                f"{target} exists and is no saved forecaster: it is not overwritten; "
-                "name another folder"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        half = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            tensors = {
-                f"{m}.{name}": value.detach().cpu().contiguous()
-                for m, network in enumerate(self.networks)
-                for name, value in network.state_dict().items()
-            }
-            save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
-            export_onnx(self, half / "model.onnx")
-            bundle.write_json(
-                half / "config.json",
-                {
-                    "config": self.config.model_dump(mode="json"),
-                    "schema": self.schema.model_dump(mode="json"),
-                    "correction": None if self.correction is None else self.correction.tolist(),
-                    "cells": [n.config.model.cell for n in self.networks],
-                },
-            )
-            bundle.write_manifest(
-                half,
-                {
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "horizon": self.config.horizon,
-                    "freq": self.config.freq,
-                    "season": self.config.season,
-                    "context": self.context,
-                    "quantile_levels": list(self.config.model.quantile_levels),
-                    "covariates": self.schema.model_dump(mode="json")["covariates"],
-                    "members": {"count": len(self.networks), **self.swing},
-                    "start": self.config.training.start,
-                    "metrics": dict(metrics or {}),
-                    "golden": golden(self),
-                    **dict(extra or {}),
-                },
-            )
-            # A service under another account reads what training wrote.
-            half.chmod(0o755)
-            for file in half.iterdir():
-                file.chmod(0o644)
-            if target.exists():
-                shutil.rmtree(target)
-            half.replace(target)
-        except BaseException:
-            shutil.rmtree(half, ignore_errors=True)
-            raise
-        return target
+        return saving.save(self, path, metrics=metrics, extra=extra)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> Forecaster:
+    def load(cls, path: str | Path, *, device: str = "cpu") -> Self:
         """Open a bundle with torch; `BundleError` says what is wrong with it."""
-        manifest = bundle.verify(path)
-        parts = bundle.read(path)
-        tensors = load_file(str(Path(path) / "model.safetensors"))
-        calendar = 0
-        if parts.config.model.calendar:
-            from forecasting.calendar import Frequency
+        return cls._of(saving.load(path)).to(device)
 
-            calendar = len(calendar_names(Frequency.parse(parts.config.freq or "step")))
-        networks = []
-        for m, cell in enumerate(parts.cells):
-            member = parts.config.replace(model={"cell": cell})
-            network = ForecastNetwork(member, parts.schema, calendar)
-            prefix = f"{m}."
-            weights = {k.removeprefix(prefix): v for k, v in tensors.items() if
-                       k.startswith(prefix)}  # fmt: skip
-            try:
-                network.load_state_dict(weights)
-            except RuntimeError as error:
-                raise BundleError(f"{path}: the weights do not fit the settings: {error}") from None
-            networks.append(network.eval().requires_grad_(False))
-        if any(int(name.partition(".")[0]) >= len(networks) for name in tensors):
-            raise BundleError(f"{path}: there are weights of more members than the settings name")
-        swing = {k: v for k, v in manifest.get("members", {}).items() if k != "count"}
+    @classmethod
+    def _of(cls, ensemble: Ensemble) -> Self:
+        """The same networks and facts behind this door."""
         return cls(
-            config=parts.config,
-            schema=parts.schema,
-            networks=networks,
-            correction=parts.correction,
-            swing=swing,
-        ).to(device)
-
-    def _run_networks(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-        """All members over one batch: params [B, M, H, D], level and scale [B, M]."""
-        tensors = {k: torch.from_numpy(np.ascontiguousarray(v)).to(self.device)
-                   for k, v in batch.items()}  # fmt: skip
-        with torch.inference_mode():
-            outputs = [network(tensors) for network in self.networks]
-            params = torch.stack([o.params[:, 0] for o in outputs], dim=1)
-            level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
-            scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
-        return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()
+            config=ensemble.config,
+            schema=ensemble.schema,
+            networks=ensemble.networks,
+            correction=ensemble.correction,
+            history=ensemble.history,
+            swing=ensemble.swing,
+        )

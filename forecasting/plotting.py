@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from forecasting.arrays import Array
 from forecasting.errors import GatecastError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[Any]
 
 INK, QUIET, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 ACCENT, ACTUAL = "#0f6fb8", "#d1495b"

@@ -13,7 +13,7 @@ import traceback
 import typer
 
 from forecasting.errors import GatecastError, TrainingError
-from pipelines.state import home, quiet
+from pipelines.machine.state import home, quiet
 
 # Modules below pipelines.commands; each has `register(app)`. Their order is the help's.
 COMMANDS = (
@@ -51,7 +51,7 @@ def build() -> typer.Typer:
         version: bool = typer.Option(False, "--version", help="Print the version."),
     ) -> None:
         if version:
-            from pipelines.candidates import code_version
+            from pipelines.training.candidates import code_version
 
             print(f"gatecast {code_version()}")
             raise typer.Exit

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from forecasting.errors import GatecastError
-from pipelines.state import HOME_VARIABLE, home, quiet
+from pipelines.machine.state import HOME_VARIABLE, home, quiet
 
 DISTRIBUTION = "gatecast"
 DEVELOPER_EXTRAS = {"dev"}
@@ -212,7 +212,7 @@ def check_state() -> list[Check]:
 
 def check_tracking() -> list[Check]:
     """The MLflow store: reachable, and its tables as this MLflow expects them."""
-    from pipelines.tracking import connect, default_uri
+    from pipelines.tracking.store import connect, default_uri
 
     uri = default_uri()
     shown = _without_password(uri)

@@ -13,7 +13,7 @@ import sys
 from typing import NoReturn
 
 from forecasting.errors import ConfigError, GatecastError
-from serving import tracing
+from serving.running import tracing
 from serving.settings import ServingSettings, quiet
 
 BACKLOG = 2048
@@ -79,8 +79,8 @@ def _take_port(settings: ServingSettings) -> socket.socket:
 
 def _check_models(settings: ServingSettings) -> None:
     """An unknown model stops the start; an unreachable registry does not, if there is a copy."""
-    from serving.registry import RegistryError, open_registry
-    from serving.remembered import remembered
+    from serving.models.registry import RegistryError, open_registry
+    from serving.models.remembered import remembered
 
     registry = open_registry(settings.store)
     for name in settings.models:

@@ -12,19 +12,24 @@ from typing import Any
 import orjson
 
 from forecasting.errors import GatecastError
-from serving import arrow, body, describe, logs, openapi
-from serving.answers import Answer, write_json
-from serving.api import Query, read_model_name
-from serving.body import ARROW, JSON, GoneError
-from serving.engine import SMALL, Batcher
 from serving.errors import PROBLEM_TYPE, RequestError, show
-from serving.invocations import invoke
-from serving.memory import MUCH, Memory
-from serving.metrics import CONTENT_TYPE, Metrics
-from serving.models import Keeper, Loaded, Models
-from serving.read_json import body_object, read_json
+from serving.models import describe
+from serving.models.batcher import SMALL, Batcher
+from serving.models.keeper import Keeper, Loaded, Models
+from serving.reading import arrow_form as arrow
+from serving.reading import body
+from serving.reading.body import ARROW, JSON, GoneError
+from serving.reading.json_form import body_object, read_json
+from serving.reading.query import Query, read_model_name
+from serving.routes import openapi
+from serving.routes.invocations import invoke
+from serving.running import logs
+from serving.running.memory import MUCH, Memory
+from serving.running.metrics import CONTENT_TYPE, Metrics
 from serving.security import check_key
 from serving.settings import ServingSettings
+from serving.writing.answer import Answer, write_json
+from serving.writing.arrow_form import write_arrow
 
 Scope = Mapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
@@ -194,7 +199,7 @@ class Application:
         computed: float,
     ) -> Reply:
         began = perf_counter()
-        content = write_json(answer) if wanted == JSON else arrow.write_arrow(answer)
+        content = write_json(answer) if wanted == JSON else write_arrow(answer)
         reply = _packed(content, wanted, call)
         stage = self.metrics.stage
         stage["parse"].observe(parsed)

@@ -17,11 +17,11 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from forecasting.calendar import Frequency
 from forecasting.config import Covariate, Schema
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
-from forecasting.panel import Panel
-from serving.body import ARROW
+from serving.reading.body import ARROW
 
 if TYPE_CHECKING:
     from types import TracebackType

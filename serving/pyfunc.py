@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving.frames import forecast_frame
+from serving.reading.frame import forecast_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.inference import Engine
+    from forecasting.prediction.engine import Engine
 
 
 class ForecastModel:
@@ -21,12 +21,12 @@ class ForecastModel:
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Forecast a long table; see `serving.frames.forecast_frame`."""
+        """Forecast a long table; see `serving.reading.frame.forecast_frame`."""
         return forecast_frame(self.engine, model_input, params)
 
 
 def _load_pyfunc(path: str) -> ForecastModel:
     """Open the verified bundle in a folder."""
-    from forecasting.inference import Predictor
+    from forecasting.prediction.predictor import Predictor
 
     return ForecastModel(Predictor.load(path))

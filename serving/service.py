@@ -21,9 +21,9 @@ import bentoml  # noqa: E402  (reads the environment that `quiet` sets)
 from starlette.applications import Starlette  # noqa: E402
 
 from forecasting.errors import ConfigError  # noqa: E402
-from serving import logs  # noqa: E402
 from serving.app import Application  # noqa: E402
-from serving.tracing import Tracing  # noqa: E402
+from serving.running import logs  # noqa: E402
+from serving.running.tracing import Tracing  # noqa: E402
 
 ASGI = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
 

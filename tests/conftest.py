@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.state import HOME_VARIABLE, quiet
+from pipelines.machine.state import HOME_VARIABLE, quiet
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN_STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")

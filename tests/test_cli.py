@@ -17,9 +17,9 @@ import pytest
 import typer
 
 from pipelines import cli
-from pipelines.gate import EXIT_REFUSED, RefusedError
-from pipelines.state import HOME_VARIABLE
-from pipelines.tracking import connect
+from pipelines.machine.state import HOME_VARIABLE
+from pipelines.tracking.store import connect
+from pipelines.training.gate import EXIT_REFUSED, RefusedError
 
 BAD_INPUT = 2
 Run = Callable[..., "Result"]
@@ -111,7 +111,7 @@ def test_a_refused_demo_ends_as_every_refusal_does(
         raise RefusedError("the gate did not let the demo's model into production")
         yield
 
-    monkeypatch.setattr("pipelines.demo.demo", refused)
+    monkeypatch.setattr("pipelines.demo.demo.demo", refused)
     result = gatecast("demo --exit")
     assert result.code == EXIT_REFUSED
     assert result.err.startswith("gatecast: the gate did not let")

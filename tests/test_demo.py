@@ -77,6 +77,6 @@ def test_a_port_in_use_is_said_before_anything_is_trained(tmp_path: Path) -> Non
 
 
 def _answers(url: str) -> bool:
-    from pipelines.service import _answers as answers
+    from pipelines.demo.processes import _answers as answers
 
     return answers(f"{url}/livez")

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from forecasting import Forecaster
-from forecasting.backtest import backtest
-from forecasting.panel import Panel
+from forecasting.data.panel import Panel
+from forecasting.evaluation.backtest import backtest
 from pipelines.config import build_config
-from pipelines.registry import Registry
-from pipelines.service import command, pick_port, running
-from pipelines.state import HOME_VARIABLE
-from pipelines.tracking import connect
-from pipelines.train import train
+from pipelines.demo.processes import command, pick_port, running
+from pipelines.machine.state import HOME_VARIABLE
+from pipelines.registry.registry import Registry
+from pipelines.tracking.store import connect
+from pipelines.training.train import train
 
 HORIZON, LEVELS = 4, [0.1, 0.5, 0.9]
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.datasets import load
-from pipelines.service import pick_port
-from pipelines.state import HOME_VARIABLE
+from pipelines.data.datasets import load
+from pipelines.demo.processes import pick_port
+from pipelines.machine.state import HOME_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

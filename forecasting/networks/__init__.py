@@ -1,6 +1,6 @@
 """The networks: stacked recurrent encoders, decoders, heads, and the whole forecaster."""
 
-from forecasting.networks.forecaster import ForecastNetwork, Output
+from forecasting.networks.network import ForecastNetwork, Output
 from forecasting.networks.recurrent import RecurrentStack
 
 __all__ = ["ForecastNetwork", "Output", "RecurrentStack"]

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from forecasting.hardware.shares import each_on_a_core, shares
 from forecasting.networks.scripted import chunk, scripted, written_out
-from forecasting.networks.shares import each_on_a_core, shares
 
 
 class FastGRU(nn.GRU):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from forecasting.hardware.shares import each_on_a_core, shares, threads_sleep
 from forecasting.networks.scripted import chunk, scripted, written_out
-from forecasting.networks.shares import each_on_a_core, shares, threads_sleep
 
 # Windows times steps times units for which oneDNN keeps some 60 MB.
 MOST_KEPT = 1_000_000

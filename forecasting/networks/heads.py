@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forecasting.config import ModelConfig
-from forecasting.distributions import normal_scores
+from forecasting.quantiles import normal_scores
 
 
 class Head(nn.Module):

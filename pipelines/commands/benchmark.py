@@ -42,11 +42,11 @@ def benchmark(
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from forecasting.errors import ConfigError, GatecastError
-    from pipelines.benchmark import CACHE, MODELS, RESULTS, Report, cores, run
-    from pipelines.benchmark_jobs import run_apart
-    from pipelines.benchmark_report import markdown, terminal_tables, write_markdown
-    from pipelines.config_file import override
-    from pipelines.datasets import expand, registry
+    from pipelines.benchmark.benchmark import CACHE, MODELS, RESULTS, Report, cores, run
+    from pipelines.benchmark.jobs import run_apart
+    from pipelines.benchmark.report import markdown, terminal_tables, write_markdown
+    from pipelines.config.file import override
+    from pipelines.data.datasets import expand, registry
 
     console = Console()
     if not sets and report is None:

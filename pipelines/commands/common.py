@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.candidates import Progress
 from pipelines.config import build_config, load_config
-from pipelines.config_file import override
+from pipelines.config.file import override
+from pipelines.training.candidates import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
     from pipelines.config import ExperimentConfig
-    from pipelines.jobs import JobResult
-    from pipelines.telling import Teller
+    from pipelines.jobs.run import JobResult
+    from pipelines.jobs.tell import Teller
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -40,7 +40,7 @@ NotifyOption = typer.Option(
 
 def teller_of(what: str, notify: bool) -> Teller:
     """Tells how this command ended; what cannot be sent is a line on stderr."""
-    from pipelines.telling import Teller
+    from pipelines.jobs.tell import Teller
 
     return Teller(what, lambda problem: tell(f"gatecast: {problem}"), send=notify)
 
@@ -49,7 +49,7 @@ def follow(
     job: str, config: ExperimentConfig, result: JobResult, teller: Teller
 ) -> list[JobResult]:
     """Tell of a job's result, and do what follows from it as the scheduler would."""
-    from pipelines.jobs import JOBS, following
+    from pipelines.jobs.run import JOBS, following
 
     done = [result]
     teller.ended(result)
@@ -84,7 +84,7 @@ def experiment(
 
 
 def _table_name(source: str) -> str:
-    from pipelines.prepare import source_name
+    from pipelines.data.prepare import source_name
 
     stem = source_name(source)
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)

@@ -30,8 +30,8 @@ def demo_command(
 
     Example: `gatecast demo --exit --port 3100`
     """
-    from pipelines.demo import demo, mlflow_pages, print_result
-    from pipelines.service import running
+    from pipelines.demo.demo import demo, mlflow_pages, print_result
+    from pipelines.demo.processes import running
 
     stays = sys.stdout.isatty() and sys.stdin.isatty() and not leave
     with demo(

@@ -15,8 +15,8 @@ from pipelines.commands.common import existing, tell
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.diagnosis import Diagnosis
-    from pipelines.registry import Registry
+    from forecasting.explain.diagnosis import Diagnosis
+    from pipelines.registry.registry import Registry
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -46,7 +46,7 @@ def diagnose_command(
     Examples: `gatecast diagnose demand/ --out demand.png`,
     `gatecast diagnose m3-monthly@2 --data sales.csv`
     """
-    from forecasting.diagnostics import diagnose_bundle
+    from forecasting.explain.diagnose import diagnose_bundle
 
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: a picture is written as .png")
@@ -72,8 +72,8 @@ def find_bundle(what: str, scratch: Path) -> Path:
         return Path(what)
     if Path(what).exists() or "/" in what:
         raise ConfigError(f"{what} is no folder of a saved forecaster")
-    from pipelines.registry import Registry
-    from pipelines.tracking import connect
+    from pipelines.registry.registry import Registry
+    from pipelines.tracking.store import connect
 
     registry = Registry(connect())
     if RUN_ID.fullmatch(what):
@@ -86,7 +86,7 @@ def _of_run(registry: Registry, run_id: str, scratch: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from pipelines.mlmodel import ARTIFACT_FOLDER
+    from pipelines.registry.mlmodel import ARTIFACT_FOLDER
 
     try:
         run = registry.client.get_run(run_id)

@@ -12,7 +12,7 @@ from pipelines.commands.common import CONFIG_SUFFIXES, NotifyOption, SetOption, 
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
-    from pipelines.score import Written
+    from pipelines.forecasts.forecast import Written
 
 SHOWN = 10  # series that could not be forecast, named on the terminal
 EXIT_FAILED = 1
@@ -52,8 +52,8 @@ def forecast_command(
     `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`
     """
     from pipelines.config import load_config
-    from pipelines.jobs import forecasted
-    from pipelines.score import forecast
+    from pipelines.forecasts.forecast import forecast
+    from pipelines.jobs.run import forecasted
 
     teller = teller_of(what, notify)
     with teller.watching():
@@ -80,7 +80,7 @@ def model_config(
     what: str, sets: list[str] | None, *, needs_source: bool = True
 ) -> ExperimentConfig:
     """The experiment a registered model was trained by."""
-    from pipelines.score import needs_password, registered_config
+    from pipelines.registry.registered import needs_password, registered_config
 
     if sets:
         raise ConfigError(f"--set changes a config file; {what} is taken as a registered model")
@@ -102,7 +102,7 @@ def _report(written: Written, path: Path | None) -> None:
     if path is not None:
         import pandas as pd
 
-        from pipelines.files import write_table
+        from pipelines.machine.files import write_table
 
         columns = ["unique_id", "code", "detail"]
         rows = [(p.id, p.code, p.detail) for p in written.problems]

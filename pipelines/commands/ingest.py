@@ -39,8 +39,8 @@ def ingest(
     Example: `gatecast ingest sales.csv --config sales.yaml --out clean/`
     """
     from pipelines.ingestion import MappingError
-    from pipelines.ingestion.output import written
-    from pipelines.ingestion.streaming import ingest_to
+    from pipelines.ingestion.pieces import ingest_to
+    from pipelines.ingestion.result.output import written
 
     settings, horizon = _settings(source, config, sets)
     try:
@@ -67,7 +67,7 @@ def _settings(
     """The data section, and the horizon where the file is a whole experiment."""
     from forecasting.errors import ConfigError
     from pipelines.config import build_config
-    from pipelines.config_file import override, read_yaml
+    from pipelines.config.file import override, read_yaml
     from pipelines.ingestion import DataConfig
 
     values: dict[str, Any] = override(read_yaml(config) if config else {}, sets or ())

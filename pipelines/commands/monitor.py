@@ -17,11 +17,11 @@ from pipelines.commands.common import (
     tell,
     teller_of,
 )
-from pipelines.gate import EXIT_REFUSED
+from pipelines.training.gate import EXIT_REFUSED
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
-    from pipelines.monitor import Watch
+    from pipelines.monitoring.watch import Watch
 
 
 def register(app: typer.Typer) -> None:
@@ -57,8 +57,8 @@ def monitor_command(
     Examples: `gatecast monitor configs/m3_monthly.yaml`,
     `gatecast monitor demand --forecasts sqlite:///forecasts.db --retrain`
     """
-    from pipelines.jobs import watched
-    from pipelines.monitor import monitor
+    from pipelines.jobs.run import watched
+    from pipelines.monitoring.monitor import monitor
 
     teller = teller_of(what, notify)
     with teller.watching():
@@ -84,7 +84,7 @@ def _experiment(what: str, sets: list[str] | None) -> ExperimentConfig:
 
 
 def _show(watch: Watch, as_json: bool) -> None:
-    from pipelines.monitor_log import findings_table
+    from pipelines.monitoring.log import findings_table
 
     if as_json:
         print(json.dumps(watch.facts(), ensure_ascii=False))

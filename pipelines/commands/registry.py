@@ -9,10 +9,10 @@ import typer
 
 from forecasting.errors import ConfigError
 from pipelines.commands.common import CONFIG_SUFFIXES, tell
-from pipelines.gate import EXIT_REFUSED
+from pipelines.training.gate import EXIT_REFUSED
 
 if TYPE_CHECKING:
-    from pipelines.registry import Registry
+    from pipelines.registry.registry import Registry
 
 ModelArgument = typer.Argument(
     ..., metavar="NAME", help="A registered model; or the config that trains it."
@@ -28,8 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def _open(target: str) -> tuple[Registry, str]:
     """The registry a model is in, and the model's name."""
-    from pipelines.registry import Registry
-    from pipelines.tracking import connect
+    from pipelines.registry.registry import Registry
+    from pipelines.tracking.store import connect
 
     if target.endswith(CONFIG_SUFFIXES):
         from pipelines.config import load_config
@@ -54,7 +54,7 @@ def promote_command(
     Examples: `gatecast promote m3-monthly`,
     `gatecast promote m3-monthly --version 7 --force --reason "the champion's data was wrong"`
     """
-    from pipelines.registry import CHALLENGER
+    from pipelines.registry.registry import CHALLENGER
 
     reason = (reason or "").strip()
     if force and not reason:

@@ -25,7 +25,7 @@ def reproduce_command(
     Example: `gatecast reproduce 4f1c0d0f6c0c4d4f9a4d0a3f7f0e1b2a`
     """
     from pipelines.config import load_config
-    from pipelines.reproduce import reproduce
+    from pipelines.training.reproduce import reproduce
 
     given = load_config(config) if config is not None else None
     with progress_bar() as progress:

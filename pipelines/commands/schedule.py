@@ -10,7 +10,7 @@ from forecasting.errors import ConfigError
 from pipelines.commands.common import SetOption, tell
 
 if TYPE_CHECKING:
-    from pipelines.schedule import Scheduled
+    from pipelines.scheduling.schedule import Scheduled
 
 
 def register(app: typer.Typer) -> None:
@@ -60,11 +60,11 @@ def schedule_command(
         raise ConfigError(f"{' and '.join(asked)} exclude each other")
     if not asked:
         raise ConfigError("say when: --cron '0 3 * * *' or --every 6h; or --list, --pause, ...")
-    from pipelines import prefect_local
-    from pipelines import schedule as plan
+    from pipelines.scheduling import schedule as plan
+    from pipelines.scheduling import server as prefect_local
 
     if serve:
-        from pipelines.prefect_supervisor import supervise
+        from pipelines.scheduling.supervisor import supervise
 
         raise typer.Exit(supervise(limit=limit))
     if stop:
@@ -104,7 +104,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 def _list() -> None:
-    from pipelines import schedule as plan
+    from pipelines.scheduling import schedule as plan
 
     found = plan.listing()
     for one in found:
@@ -130,7 +130,7 @@ def _show(one: Scheduled) -> None:
 
 
 def _tell_ui() -> None:
-    from pipelines.prefect_local import folder, running, shared_server
+    from pipelines.scheduling.server import folder, running, shared_server
 
     address = shared_server() or running()
     if address is None:

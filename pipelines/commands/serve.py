@@ -35,7 +35,7 @@ def serve_command(
 
     Example: `gatecast serve --model m3-monthly --port 3000`
     """
-    from pipelines.service import command
+    from pipelines.demo.processes import command
 
     sys.stdout.flush()
     arguments = command(model, host=host, port=port, workers=workers, alias=alias)
@@ -50,7 +50,7 @@ def ui_command(
 
     Example: `gatecast ui --port 5001`
     """
-    from pipelines.service import free_port, ui_command_line
+    from pipelines.demo.processes import free_port, ui_command_line
 
     if not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")

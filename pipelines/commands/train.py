@@ -19,7 +19,7 @@ from pipelines.commands.common import (
     tell,
     teller_of,
 )
-from pipelines.gate import EXIT_REFUSED
+from pipelines.training.gate import EXIT_REFUSED
 
 SHOWN = ["smape", "mase", "mae", "wql", "bias", "coverage_80", "coverage_95"]
 
@@ -47,8 +47,8 @@ def train_command(
     `gatecast train configs/m3_monthly.yaml --set training.max_steps=300`,
     `gatecast train sales.csv --horizon 12`
     """
-    from pipelines.jobs import trained
-    from pipelines.train import train
+    from pipelines.jobs.run import trained
+    from pipelines.training.train import train
 
     teller = teller_of(what, notify)
     with teller.watching():
@@ -90,12 +90,12 @@ def backtest_command(
     `gatecast backtest sales.csv --horizon 12 --out forecasts.parquet`
     """
     config = experiment(what, sets, horizon=horizon, name=name)
-    from pipelines.train import backtest_only
+    from pipelines.training.train import backtest_only
 
     with progress_bar() as progress:
         found = backtest_only(config, model=model, say=tell, progress=progress)
     if out is not None:
-        from pipelines.files import write_table
+        from pipelines.machine.files import write_table
 
         write_table(found.backtest.table, out)
         tell(f"wrote {out}")

@@ -37,12 +37,12 @@ def tune_command(
     Examples: `gatecast tune configs/x.yaml --trials 30`, then `gatecast train configs/x.tuned.yaml`
     """
     from pipelines.config import build_config
-    from pipelines.config_file import override, read_yaml
+    from pipelines.config.file import override, read_yaml
 
     path = existing(what, "config file")
     values = override(read_yaml(path), sets or ())
     config = build_config(values, origin=what)
-    from pipelines.tune import tune
+    from pipelines.tuning.tune import tune
 
     target = out or path.with_name(f"{path.stem}.tuned.yaml")
     found = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)

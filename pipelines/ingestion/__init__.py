@@ -8,16 +8,16 @@ from pipelines.ingestion.config import DataConfig
 
 if TYPE_CHECKING:
     from pipelines.ingestion.entry import ingest
-    from pipelines.ingestion.mapping import MappingError
-    from pipelines.ingestion.report import Report
-    from pipelines.ingestion.result import IngestResult
+    from pipelines.ingestion.read.mapping import MappingError
+    from pipelines.ingestion.report.report import Report
+    from pipelines.ingestion.result.result import IngestResult
 
 __all__ = ["DataConfig", "IngestResult", "MappingError", "Report", "ingest"]
 _HOMES = {
     "ingest": "entry",
-    "IngestResult": "result",
-    "MappingError": "mapping",
-    "Report": "report",
+    "IngestResult": "result.result",
+    "MappingError": "read.mapping",
+    "Report": "report.report",
 }
 
 

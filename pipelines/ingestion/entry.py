@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-
-from forecasting.errors import ConfigError, DataError
+from forecasting.errors import ConfigError
 from pipelines.ingestion.config import DataConfig
-from pipelines.ingestion.engine import clean
-from pipelines.ingestion.fast import (
-    clean_parquet,
+from pipelines.ingestion.read.sources import Source, read
+from pipelines.ingestion.report.strict import refuse_repairs
+from pipelines.ingestion.result.future import note_future
+from pipelines.ingestion.result.result import IngestResult
+from pipelines.ingestion.ways.careful import clean
+from pipelines.ingestion.ways.fast import (
     clean_raw,
-    clean_stream,
-    clean_table,
-    dictionary_columns,
+    fast_way,
     may_be_fast,
 )
-from pipelines.ingestion.future import note_future
-from pipelines.ingestion.mapping import settle
-from pipelines.ingestion.report import Report
-from pipelines.ingestion.result import IngestResult
-from pipelines.ingestion.sources import SAMPLE_ROWS, Source, open_text, parquet_file, read
 
 
 def ingest(
@@ -67,49 +61,8 @@ def ingest(
     return result
 
 
-def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
-    """A table that is typed and clean already, in one pass; None for all others."""
-    found = None
-    if isinstance(source, pa.Table) and source.num_rows:
-        names = list(source.column_names)
-        config = settle(config, [names], source.slice(0, SAMPLE_ROWS))
-        if may_be_fast(config):
-            found = clean_table(source, config)
-    elif (file := parquet_file(source, config)) is not None and file.metadata.num_rows:
-        head = next(file.iter_batches(SAMPLE_ROWS, use_threads=False))
-        config = settle(config, [list(head.schema.names)], pa.Table.from_batches([head]))
-        if may_be_fast(config):
-            texts = dictionary_columns(file.schema_arrow, config)
-            again = parquet_file(source, config, texts)
-            found = clean_parquet(again, config) if again is not None else None
-    elif (text := open_text(source, config)) is not None:
-        config = text.config
-        if may_be_fast(config):
-            found = clean_stream(text.batches, config, text.facts)
-    return IngestResult(found, config) if found is not None else None
-
-
 def _name(source: Source) -> str:
     """The only series of a table without ids bears the table's name."""
     if not isinstance(source, str | Path):
         return "series"
     return Path(str(source).split("?")[0].rstrip("/")).name.split(".")[0] or "series"
-
-
-def refuse_repairs(report: Report) -> None:
-    """An error that names all repairs, if there are any."""
-    repaired = report.repaired
-    left_out = report.values["rows"]["lines_left_out"]
-    if not repaired and not left_out.get("malformed line"):
-        return
-    parts = [f"{f['count']:,} {f['code']}" for f in repaired]
-    parts += [f"{n:,} {reason}" for reason, n in left_out.items() if reason == "malformed line"]
-    where = ""
-    if repaired and repaired[0]["positions"]:
-        first = repaired[0]["positions"][0]
-        places = [f"{k} {first[k]!r}" for k in ("unique_id", "ds", "row", "column") if k in first]
-        where = f"; the first: {repaired[0]['detail']} ({', '.join(places)})"
-    raise DataError(
-        f"the table needs repairs, which strict forbids: {', '.join(parts)}{where}; mend the "
-        "source, or ingest without strict"
-    )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Array = npt.NDArray[Any]
+from forecasting.arrays import Array
+
 Action = Literal["removed", "inserted", "changed", "flagged"]
 NAT = np.iinfo(np.int64).min
 

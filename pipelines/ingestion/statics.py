@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.columns import Column, read_covariate
+from pipelines.ingestion.columns.columns import Column, read_covariate
 from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
 from pipelines.ingestion.ledger import Ledger
-from pipelines.ingestion.sources import read
-from pipelines.ingestion.table import Table
-
-Array = npt.NDArray[Any]
+from pipelines.ingestion.read.sources import read
+from pipelines.ingestion.series.table import Table
 
 
 def static_columns(

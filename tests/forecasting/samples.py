@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from forecasting.calendar import Frequency, calendar_names
 from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.data.calendar import Frequency, calendar_names
+from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
-from forecasting.panel import Panel
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CELLS = ("lstm", "gru", "rnn", "layer_norm_lstm")
@@ -212,11 +212,11 @@ def same_weights(a: Forecaster, b: Forecaster) -> bool:
 
 def course_of_loss(cell: str, precision: str, device: str) -> list[float]:
     """The mean loss of each ten of sixty steps of one training."""
-    from forecasting.training import fit
+    from forecasting.forecaster import Forecaster
 
     config = settings(
         model={"cell": cell, "hidden_size": 16},
         training={"precision": precision, "max_steps": 60, "epoch_steps": 10, "batch_size": 32},
     )
-    history = fit(make_panel([60, 50]), config, device=device).history
+    history = Forecaster.train(make_panel([60, 50]), config, device=device).history
     return [row["train_loss"] for row in history]

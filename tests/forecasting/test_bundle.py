@@ -14,9 +14,9 @@ import pytest
 from forecasting import bundle
 from forecasting.bundle import FILES, FORMAT_VERSION
 from forecasting.errors import BundleError
-from forecasting.example import example_panel
 from forecasting.forecaster import Forecaster
-from forecasting.inference import Predictor
+from forecasting.prediction.example import example_panel
+from forecasting.prediction.predictor import Predictor
 from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, untrained
 
 RELEASED = Path(__file__).resolve().parent.parent / "bundles"

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.calendar import Frequency
 from forecasting.config import ForecasterConfig
-from forecasting.defaults import resolve
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
-from forecasting.inference import Predictor
-from forecasting.panel import Panel
+from forecasting.prediction.predictor import Predictor
+from forecasting.training.defaults import resolve
 from tests.forecasting.samples import seasonal_frame
 
 QUICK = {

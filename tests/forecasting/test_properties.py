@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forecasting.config import ForecasterConfig
-from forecasting.panel import Panel
+from forecasting.data.panel import Panel
 from tests.forecasting.samples import (
     CELLS,
     LEVELS,
@@ -209,7 +209,7 @@ def test_a_masked_value_has_no_influence(
     """Whatever number stands under a mask, the network's numbers are the same to the last bit."""
     import torch
 
-    from forecasting.assemble import assemble
+    from forecasting.windows.prediction import assemble
 
     panel = make_panel([n + 4 for n in sizes], schema=MIXES[mix], seed=seed, missing=0.4)
     forecaster = untrained(config, panel.schema, seed=seed)
@@ -286,12 +286,12 @@ def test_uncertainty_of_sampled_paths_grows_with_the_horizon() -> None:
     config = settings(
         horizon=8, model={"decoder": "recursive", "samples": 200, "level": "last", "skip": True}
     )
-    from forecasting.training import fit
+    from forecasting.forecaster import Forecaster
 
     rng = np.random.default_rng(0)
     panel = make_panel([60] * 8)
     panel = with_y(panel, rng.normal(size=480).reshape(8, 60).cumsum(axis=1).ravel())
     config = config.replace(training={"max_steps": 60, "batch_size": 32, "epoch_steps": 60})
-    values = quantiles(fit(panel, config, device="cpu"), panel)
+    values = quantiles(Forecaster.train(panel, config, device="cpu"), panel)
     width = (values[..., -1] - values[..., 0]).mean(axis=0)
     assert width[-1] > 1.5 * width[0]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from forecasting import transforms
-from forecasting.calendar import calendar_features, phase
 from forecasting.config import ForecasterConfig
-from forecasting.geometry import Geometry
-from forecasting.losses import training_loss
+from forecasting.data.calendar import calendar_features, phase
+from forecasting.data.panel import Panel
 from forecasting.networks import ForecastNetwork
-from forecasting.panel import Panel
-from forecasting.windows import Windows
+from forecasting.training.losses import training_loss
+from forecasting.windows import transforms
+from forecasting.windows.geometry import Geometry
+from forecasting.windows.training import Windows
 
 
 def slow_window(

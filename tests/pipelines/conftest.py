@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipelines import record
 from pipelines.config import ExperimentConfig, build_config
-from pipelines.config_file import merge
-from pipelines.run import Run
-from pipelines.state import HOME_VARIABLE
-from pipelines.tracking import connect
-from pipelines.train import Outcome, train
+from pipelines.config.file import merge
+from pipelines.machine.state import HOME_VARIABLE
+from pipelines.tracking.run import Run
+from pipelines.tracking.store import connect
+from pipelines.training import pages
+from pipelines.training.train import Outcome, train
 from tests.pipelines.sinks import hook, mailbox
 
 __all__ = ["hook", "mailbox"]
@@ -28,7 +28,7 @@ QUICK = {"max_steps": 40, "batch_size": 16, "validation": "none", "threads": 1}
 @pytest.fixture(scope="session")
 def monthly() -> pd.DataFrame:
     """[unique_id, ds, y] of some of M3's monthly series, histories only."""
-    from pipelines.datasets import load
+    from pipelines.data.datasets import load
 
     (task,) = load("m3_monthly")
     panel = task.train.select(slice(0, 20 * SERIES, 20))
@@ -96,7 +96,7 @@ def state(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures: they take most of the time of a small run, and `outcome` has them."""
     monkeypatch.setattr(Run, "figure", lambda *_: None)
-    monkeypatch.setattr(record, "diagnosis", lambda *_: None)
+    monkeypatch.setattr(pages, "log_diagnosis", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecasting.panel import Panel
-from forecasting.training import fit
+from forecasting.data.panel import Panel
+from forecasting.forecaster import Forecaster
 from pipelines.config import ExperimentConfig
-from pipelines.registry import Registry
-from pipelines.tracking import Tracker
+from pipelines.registry.registry import Registry
+from pipelines.tracking.tracker import Tracker
 
 
 def small_bundle(config: ExperimentConfig, panel: Panel, folder: Path) -> Path:
@@ -20,7 +20,7 @@ def small_bundle(config: ExperimentConfig, panel: Panel, folder: Path) -> Path:
     name = next(iter(config.candidates))
     settings = config.forecaster(name, freq=panel.freq.alias)
     settings = settings.replace(training={"max_steps": 3})
-    fit(panel, settings).save(folder)
+    Forecaster.train(panel, settings).save(folder)
     return folder
 
 

@@ -160,7 +160,7 @@ def test_a_file_that_is_no_database_is_told(
 def test_a_store_of_another_schema_is_told(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipelines.tracking import connect
+    from pipelines.tracking.store import connect
 
     connect(f"sqlite:///{tmp_path}/new.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")

@@ -22,11 +22,11 @@ import pytest
 import yaml
 
 from pipelines.config import ExperimentConfig
-from pipelines.registry import CHAMPION, Registry
-from pipelines.service import pick_port
-from pipelines.state import HOME_VARIABLE
-from pipelines.tracking import connect
-from pipelines.train import train
+from pipelines.demo.processes import pick_port
+from pipelines.machine.state import HOME_VARIABLE
+from pipelines.registry.registry import CHAMPION, Registry
+from pipelines.tracking.store import connect
+from pipelines.training.train import train
 from serving.settings import ServingSettings
 from tests.pipelines.waiting import answers, until
 

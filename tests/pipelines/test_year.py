@@ -25,9 +25,9 @@ import yaml
 from mlflow.entities import Run
 
 from pipelines.config import ExperimentConfig, load_config
-from pipelines.jobs import JOBS, JobResult, following
-from pipelines.registry import CHAMPION, Registry
-from pipelines.train import open_tracker
+from pipelines.jobs.run import JOBS, JobResult, following
+from pipelines.registry.registry import CHAMPION, Registry
+from pipelines.tracking.tracker import open_tracker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -101,7 +101,8 @@ class Year:
 def die_in_the_middle(year: Year) -> None:
     """The job in a process of its own, killed as soon as it trains."""
     code = (
-        "import sys; from pipelines.config import load_config; from pipelines.jobs import JOBS\n"
+        "import sys; from pipelines.config import load_config\n"
+        "from pipelines.jobs.run import JOBS\n"
         "JOBS['train'](load_config(sys.argv[1], ['training.max_steps=100000']), trigger='outage',"
         " say=lambda line: print(line, flush=True))"
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.inference import Predictor
+from forecasting.prediction.predictor import Predictor
 from serving.app import Application
 from serving.settings import ServingSettings, quiet
 from tests.serving.process import Server

@@ -11,10 +11,10 @@ import orjson
 import pytest
 import zstandard
 
-from forecasting.calendar import Frequency
-from serving import stamps
+from forecasting.data.calendar import Frequency
 from serving.app import Application
 from serving.errors import MAX_FAULTS, Faults, place, pointer
+from serving.reading import stamps
 from serving.settings import ServingSettings
 from tests.serving.conftest import KEY, Caller
 from tests.serving.test_forecast import rich_series, series

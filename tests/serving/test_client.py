@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from forecasting.errors import DataError
-from forecasting.inference import Predictor
+from forecasting.prediction.predictor import Predictor
 from serving import client as module
 from serving.app import Application
 from serving.client import Client, ServiceError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from forecasting.inference import Predictor
+from forecasting.prediction.predictor import Predictor
 from serving.app import Application
 from tests.serving.conftest import Caller, sales, stores
 

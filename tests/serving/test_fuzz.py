@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from serving.app import Application
-from serving.body import ARROW
-from tests.serving.test_arrow import stream, table
+from serving.reading.body import ARROW
+from tests.serving.reading.test_arrow_form import stream, table
+from tests.serving.routes.test_invocations import layouts, plain_frame
 from tests.serving.test_forecast import rich_series, series
-from tests.serving.test_mlflow import layouts, plain_frame
 
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 1.5, -0.0, 1e308, 5e-324, 2**63, -(2**63), 10**19, "", "x", "1",

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.backtest import backtest
-from forecasting.inference import Engine, Predictor
-from forecasting.panel import Panel
+from forecasting.data.panel import Panel
+from forecasting.evaluation.backtest import backtest
+from forecasting.prediction.engine import Engine
+from forecasting.prediction.predictor import Predictor
 from serving.app import Application
 from tests.serving.conftest import Caller
-from tests.serving.test_arrow import ask, read, stream, table
+from tests.serving.reading.test_arrow_form import ask, read, stream, table
 
 LEVELS = (0.05, 0.5, 0.83)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -247,7 +248,7 @@ def test_a_forecast_does_not_depend_on_the_schema_of_the_panel(retail: Predictor
 
 
 def public_tasks() -> list[str]:
-    from pipelines.datasets import registry
+    from pipelines.data.datasets import registry
 
     return list(registry())
 
@@ -258,8 +259,8 @@ def test_public_sets_are_answered_as_the_library_and_the_backtest_do(
     name: str, tmp_path: Path, shared_data: Path
 ) -> None:
     from forecasting.config import ForecasterConfig
-    from forecasting.training import fit
-    from pipelines.datasets import load
+    from forecasting.forecaster import Forecaster
+    from pipelines.data.datasets import load
     from serving.settings import ServingSettings
     from tests.serving.store import Store
 
@@ -275,7 +276,7 @@ def test_public_sets_are_answered_as_the_library_and_the_backtest_do(
         }
     )
     store = Store(tmp_path)
-    store.register("public", fit(train, config).save(tmp_path / "bundle"))
+    store.register("public", Forecaster.train(train, config).save(tmp_path / "bundle"))
     settings = ServingSettings.read({}, models=("public",), home=tmp_path, log_level="error")
     app = Application(settings)
     app.models.load()

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from docs.copy_task import train
 from forecasting.config import ForecasterConfig, ModelConfig
 from forecasting.errors import ConfigError
+from forecasting.forecaster import Forecaster
 from forecasting.networks import RecurrentStack
 from forecasting.networks.cells import LayerNormLSTM, LoopGRU, LoopLSTM
 from forecasting.networks.recurrent import memory_steps
-from forecasting.training import fit
 from tests.forecasting.samples import CELLS, make_panel, settings, untrained
 
 SIZES = {
@@ -167,7 +167,7 @@ def test_a_bidirectional_encoder_may_not_be_trained_at_every_origin() -> None:
 
 def test_a_layer_norm_lstm_is_chosen_trained_and_saved_by_config(tmp_path: Any) -> None:
     panel = make_panel([30, 30])
-    forecaster = fit(panel, settings(model={"cell": "layer_norm_lstm"}), device="cpu")
+    forecaster = Forecaster.train(panel, settings(model={"cell": "layer_norm_lstm"}), device="cpu")
     layers = forecaster.networks[0].encoder.layers
     assert all(isinstance(layer, LayerNormLSTM) for layer in layers)
     opened = type(forecaster).load(forecaster.save(tmp_path / "bundle"))

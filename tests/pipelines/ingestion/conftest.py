@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.config_file import read_yaml
+from pipelines.config.file import read_yaml
 from pipelines.ingestion import DataConfig, IngestResult, ingest
 
 CONFIGS = Path(__file__).parent / "messy"

@@ -66,7 +66,7 @@ def test_no_row_of_a_messy_file_vanishes_unreported(name: str, messy_config: Con
 def test_the_panel_from_arrays_equals_the_panel_from_the_frame(
     name: str, messy_config: Config
 ) -> None:
-    from forecasting.panel import Panel
+    from forecasting.data.panel import Panel
 
     config = messy_config(name)
     result = ingest(config)

@@ -1,0 +1,87 @@
+"""Covariates and the target as numbers: what a column's values become, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import Covariate
+from forecasting.errors import DataError
+
+if TYPE_CHECKING:
+    # Imported where tables are handled: a service of arrays starts without pandas.
+    import pandas as pd
+
+
+def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
+    """Float64 values of a column; ``frame`` tells which series and stamp a wrong one belongs to.
+
+    Raises
+    ------
+    DataError : a value that is no number, or infinite.
+    """
+    import pandas as pd
+
+    try:
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError):
+        bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+        at = int(np.flatnonzero(bad.to_numpy())[0])
+        where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
+        raise DataError(
+            f"column {name}: {column.iloc[at]!r} is not a number ({where}); mend it, or let "
+            "`gatecast ingest` read it as missing"
+        ) from None
+    if np.isinf(values).any():
+        at = int(np.flatnonzero(np.isinf(values))[0])
+        where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
+        raise DataError(f"column {name} is infinite ({where}); leave it empty if it is missing")
+    return values
+
+
+def encode(column: Any, covariate: Covariate, frame: pd.DataFrame | None = None) -> Array:
+    """Codes of a categorical column, numbers of a real one; float64 either way."""
+    if hasattr(column, "iloc"):
+        return _encode_series(column, covariate, frame)
+    if covariate.type == "real":
+        return np.asarray(column, dtype=np.float64)
+    place = {name: float(code) for code, name in enumerate(covariate.categories, 1)}
+    codes = {v: place.get(category(v), 0.0) for v in dict.fromkeys(column) if not _is_missing(v)}
+    return np.array([codes.get(v, 0.0) for v in column], dtype=np.float64)
+
+
+def _encode_series(column: pd.Series, covariate: Covariate, frame: pd.DataFrame | None) -> Array:
+    import pandas as pd
+
+    if covariate.type == "real":
+        return numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
+    rows, found = pd.factorize(column)
+    place = {name: code for code, name in enumerate(covariate.categories, 1)}
+    codes = np.array([place.get(category(v), 0) for v in found] + [0], dtype=np.float64)
+    return codes[rows]  # a missing value is row -1: the 0 at the end
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def category(value: Any) -> str:
+    """The name of a category; 7.0 is 7, as a whole number becomes beside missing values."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def decode(values: Array, covariate: Covariate) -> Any:
+    """What `encode` made numbers of: names of categories, None where unseen or missing."""
+    if covariate.type == "real":
+        return values
+    names = np.array([None, *covariate.categories], dtype=object)
+    return names[np.nan_to_num(values).astype(np.int64)]
+
+
+def blank(covariate: Covariate, count: int) -> Array:
+    """What stands where a covariate is missing altogether."""
+    return np.full(count, 0.0 if covariate.type == "categorical" else np.nan)

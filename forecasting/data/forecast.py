@@ -1,0 +1,71 @@
+"""What a forecast is: quantiles and mean of some series over the steps ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import public_stamps
+from forecasting.errors import SeriesProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecasts of N series over h steps.
+
+    Attributes
+    ----------
+    ids : [N]. start : [N] stamp of the first forecast step. freq, tz : of the panel.
+    mean : [N, h] float64, mean of the predictive distribution.
+    quantiles : [N, h, Q] float64, rising along Q. levels : the Q levels.
+    problems : series that could not be forecast; they are not among ``ids``.
+    """
+
+    ids: Array
+    start: Array
+    freq: Frequency
+    tz: str | None
+    mean: Array
+    quantiles: Array
+    levels: tuple[float, ...]
+    problems: list[SeriesProblem] = field(default_factory=list)
+
+    def stamps(self) -> Array:
+        """[N, h] stamps of the forecast steps."""
+        return self.freq.stamps(self.start, 0, self.mean.shape[1])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Long table ``unique_id, ds, mean, q<level>…``, one row per series and step."""
+        import pandas as pd
+
+        steps = self.mean.shape[1]
+        frame = pd.DataFrame(
+            {
+                "unique_id": np.repeat(self.ids, steps),
+                "ds": public_stamps(self.stamps().ravel(), self),
+                "mean": self.mean.ravel(),
+            }
+        )
+        for k, level in enumerate(self.levels):
+            frame[f"q{level:g}"] = self.quantiles[:, :, k].ravel()
+        return frame
+
+    def without(self, lost: Array, code: str, detail: str) -> Forecast:
+        """The forecast without the series at positions ``lost`` [n], each named a problem of y."""
+        beyond = [SeriesProblem(str(self.ids[i]), code, detail, {"column": "y"}) for i in lost]
+        kept = np.setdiff1d(np.arange(len(self.ids)), lost)
+        return replace(
+            self,
+            ids=self.ids[kept],
+            start=self.start[kept],
+            mean=self.mean[kept],
+            quantiles=self.quantiles[kept],
+            problems=[*self.problems, *beyond],
+        )

@@ -1,0 +1,291 @@
+"""Long tables as panels: stamps, names, order, the grid of each series, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from forecasting.arrays import Array
+from forecasting.config import Covariate, Schema
+from forecasting.data.calendar import Frequency, infer_frequency, wall_clock
+from forecasting.data.encoding import blank, category, encode, numbers
+from forecasting.errors import DataError
+
+# A grid of more rows than this, and so many times more than were given, is a mistake.
+VAST, SPARSE = 10_000_000, 1_000
+
+
+class Arrays(NamedTuple):
+    """What a long table holds, in the terms and order of a `Panel`'s fields."""
+
+    ids: Array
+    offsets: Array
+    y: Array
+    start: Array
+    freq: Frequency
+    tz: str | None
+    schema: Schema
+    past: Array
+    future: Array
+    horizon: Array | None
+    static: Array
+
+
+def read(
+    frame: pd.DataFrame,
+    *,
+    freq: str | Frequency | None = None,
+    static: pd.DataFrame | None = None,
+    past: Sequence[str] = (),
+    future: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    schema: Schema | None = None,
+    future_frame: pd.DataFrame | None = None,
+) -> Arrays:
+    """The arrays of `Panel.from_frame`, which says what goes in and what is refused."""
+    if schema is not None:
+        past = [c.name for c in schema.past]
+        future = [c.name for c in schema.future]
+    _need_columns(frame, ("unique_id", "ds", "y", *past, *future))
+    if future_frame is not None:
+        frame = _append_future(frame, future_frame, future)
+    if frame.empty:
+        raise DataError("the table has no rows: nothing to forecast")
+    stamps, tz = _stamps(frame["ds"])
+    ids, codes = _ids(frame["unique_id"])
+    order = _order(codes, stamps)
+    if order is not None:
+        codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
+    offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
+    _refuse_duplicates(codes, stamps, ids)
+    step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
+    if freq is None and tz is not None and not step.sub_daily:
+        # Months, weekdays and weekends are those of the place, not of UTC.
+        step = infer_frequency(wall_clock(stamps, tz), offsets)
+    if step.integer != np.issubdtype(stamps.dtype, np.integer):
+        kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
+        raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
+    if tz is not None and not step.sub_daily and not step.integer:
+        stamps = _local_days(stamps, tz)
+    start = stamps[offsets[:-1]]
+    position = step.steps_between(start[codes], stamps)
+    _refuse_irregular(step, start, codes, position, stamps, ids)
+
+    schema = schema or _schema(frame, static, past, future, categorical)
+    y = numbers(frame["y"], "y", frame)
+    columns = {c.name: encode(frame[c.name], c, frame) for c in (*schema.past, *schema.future)}
+    lengths = np.zeros(len(ids), np.int64)
+    np.maximum.at(lengths, codes, position + 1)
+    _refuse_vast(step, lengths, len(frame), ids)
+    rows = _Grid(codes, position, lengths)
+    y_grid = rows.fill(y)
+    past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
+    future_grid = rows.fill_columns([columns[c.name] for c in schema.future])
+    return Arrays(
+        ids=ids,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        y=y_grid,
+        start=start,
+        freq=step,
+        tz=tz,
+        schema=schema,
+        past=past_grid,
+        future=future_grid,
+        horizon=None,
+        static=_static(static, ids, schema),
+    )
+
+
+class _Grid:
+    """Places rows on each series' regular grid; absent rows stay missing."""
+
+    def __init__(self, codes: Array, position: Array, lengths: Array) -> None:
+        self.rows = int(lengths.sum())
+        target = np.concatenate([[0], np.cumsum(lengths)])[codes] + position
+        dense = self.rows == len(codes) and bool((target == np.arange(self.rows)).all())
+        self.target = None if dense else target
+
+    def fill(self, values: Array) -> Array:
+        if self.target is None:
+            return values
+        out = np.full(self.rows, np.nan)
+        out[self.target] = values
+        return out
+
+    def fill_columns(self, columns: list[Array]) -> Array:
+        if not columns:
+            return np.empty((self.rows, 0))
+        return np.stack([self.fill(c) for c in columns], axis=1)
+
+
+def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
+    if twice:
+        raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
+    missing = [n for n in names if n not in frame.columns]
+    if missing:
+        there = ", ".join(map(str, frame.columns[:20]))
+        raise DataError(
+            f"missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
+            f"the table has: {there or 'none'}"
+        )
+
+
+def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:
+    _need_columns(extra, ("unique_id", "ds", *future))
+    extra = extra[["unique_id", "ds", *future]]
+    return pd.concat([frame, extra], ignore_index=True)
+
+
+def _stamps(column: pd.Series) -> tuple[Array, str | None]:
+    if column.isna().any():
+        row = int(np.flatnonzero(column.isna().to_numpy())[0])
+        raise DataError(f"row {row}: ds is missing")
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return column.to_numpy(dtype=np.int64), None
+    if pd.api.types.is_float_dtype(column.dtype) and (column % 1 == 0).all():
+        return column.to_numpy().astype(np.int64), None
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return utc.to_numpy().astype("datetime64[us]"), str(column.dt.tz)
+    if not pd.api.types.is_datetime64_dtype(column.dtype):
+        try:
+            if pd.api.types.is_numeric_dtype(column.dtype):
+                raise ValueError(f"it holds numbers such as {column.iloc[0]}")
+            column = pd.to_datetime(column)
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"column ds is neither time stamps nor integers: {error}; "
+                "bring it into ISO format, or run `gatecast ingest` on the file"
+            ) from None
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            return _stamps(column)
+    return column.to_numpy().astype("datetime64[us]"), None
+
+
+def _ids(column: pd.Series) -> tuple[Array, Array]:
+    codes, found = pd.factorize(column, sort=False)
+    ids = [str(i) for i in found]
+    if len(set(ids)) < len(ids):
+        # 1 and "1" are one name.
+        again, names = pd.factorize(np.asarray(ids, dtype=object), sort=False)
+        codes, ids = np.where(codes < 0, -1, again[codes]), list(names)
+    if (codes < 0).any():
+        row = int(np.flatnonzero(codes < 0)[0])
+        raise DataError(f"row {row}: unique_id is missing")
+    return np.asarray(ids, dtype=object), codes.astype(np.int64)
+
+
+def _order(codes: Array, stamps: Array) -> Array | None:
+    ahead = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (stamps[1:] >= stamps[:-1]))
+    return None if bool(ahead.all()) else np.lexsort((stamps, codes))
+
+
+def _refuse_duplicates(codes: Array, stamps: Array, ids: Array) -> None:
+    twice = (codes[1:] == codes[:-1]) & (stamps[1:] == stamps[:-1])
+    if twice.any():
+        at = int(np.flatnonzero(twice)[0])
+        raise DataError(
+            f"series {ids[codes[at]]!r} has two rows for ds = {stamps[at]} "
+            f"({int(twice.sum())} such rows in all); `gatecast ingest` can mend this"
+        )
+
+
+def _refuse_irregular(
+    step: Frequency, start: Array, codes: Array, position: Array, stamps: Array, ids: Array
+) -> None:
+    wrong = step.shift(start[codes], position) != stamps
+    wrong[1:] |= (codes[1:] == codes[:-1]) & (position[1:] == position[:-1])
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"series {ids[codes[at]]!r}: ds = {stamps[at]} does not lie on the grid of "
+            f"freq = {step.alias} that starts at {start[codes[at]]} "
+            f"({int(wrong.sum())} such rows in all); name the right freq, or let "
+            "`gatecast ingest` snap or resample the stamps"
+        )
+
+
+def _refuse_vast(step: Frequency, lengths: Array, rows: int, ids: Array) -> None:
+    """One mistyped year must not fill the memory with missing rows."""
+    total = int(lengths.sum())
+    if total > VAST and total > SPARSE * rows:
+        at = int(lengths.argmax())
+        raise DataError(
+            f"series {ids[at]!r} would span {int(lengths[at]):,} rows of freq = {step.alias}, but "
+            f"the table has {rows:,} rows in all; look for a stamp far from the others, or name a "
+            "longer freq"
+        )
+
+
+def _local_days(stamps: Array, tz: str) -> Array:
+    """UTC stamps as local ones; where clocks skipped midnight, the day's first hour is midnight."""
+    local = wall_clock(stamps, tz)
+    days = local.astype("datetime64[D]").astype("datetime64[us]")
+    late = np.flatnonzero(local != days)
+    if len(late):
+        first = pd.DatetimeIndex(days[late]).tz_localize(
+            tz, nonexistent="shift_forward", ambiguous=True
+        )
+        same = first.tz_convert("UTC").tz_localize(None).to_numpy() == stamps[late]
+        local[late[same]] = days[late[same]]
+    return local
+
+
+def _schema(
+    frame: pd.DataFrame,
+    static: pd.DataFrame | None,
+    past: Sequence[str],
+    future: Sequence[str],
+    categorical: Sequence[str],
+) -> Schema:
+    covariates = []
+    tables = [("past", list(past), frame), ("future", list(future), frame)]
+    if static is not None:
+        tables.append(("static", [c for c in static.columns if c != "unique_id"], static))
+    for role, names, table in tables:
+        for name in names:
+            column = table[name]
+            is_text = not (
+                pd.api.types.is_numeric_dtype(column.dtype)
+                or pd.api.types.is_bool_dtype(column.dtype)
+            )
+            values: dict[str, Any] = {"name": str(name), "role": role}
+            if is_text or name in categorical:
+                kinds = {category(v) for v in column.dropna().unique()}
+                values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
+            else:
+                found = numbers(column, str(name), frame if role != "static" else _flat(table))
+                known = found[~np.isnan(found)]
+                if len(known):
+                    spread = float(known.std())
+                    values |= {"mean": float(known.mean()), "std": spread if spread > 0 else 1.0}
+            covariates.append(Covariate.parse(values))
+    return Schema(covariates=tuple(covariates))
+
+
+def _flat(static: pd.DataFrame) -> pd.DataFrame:
+    return static.assign(ds="static")
+
+
+def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:
+    if not schema.static:
+        return np.empty((len(ids), 0))
+    if static is None:
+        return np.stack([blank(c, len(ids)) for c in schema.static], axis=1)
+    _need_columns(static, ("unique_id", *(c.name for c in schema.static)))
+    keys = static["unique_id"].map(str)
+    if keys.duplicated().any():
+        raise DataError(f"static table: series {keys[keys.duplicated()].iloc[0]!r} stands twice")
+    position = pd.Index(keys).get_indexer(pd.Index(ids))
+    table = _flat(static)
+    columns = []
+    for covariate in schema.static:
+        values = encode(static[covariate.name], covariate, table)
+        columns.append(np.where(position >= 0, values[position], blank(covariate, len(ids))))
+    return np.stack(columns, axis=1)

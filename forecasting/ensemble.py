@@ -1,0 +1,59 @@
+"""`Ensemble`: what training makes. Stateless per call, safe under any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from forecasting.arrays import Array
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.networks import ForecastNetwork
+from forecasting.prediction.engine import Engine
+
+
+class Ensemble(Engine):
+    """Trained members that forecast with the median of their quantiles.
+
+    Attributes
+    ----------
+    networks : one per member, on the CPU unless moved with `to`.
+    history : one row per epoch of training. swing : min, median and max score of the members on
+        held-back origins (MASE), and the ensemble's; where a pretrained start was among the
+        choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: ForecasterConfig,
+        schema: Schema,
+        networks: Sequence[ForecastNetwork],
+        correction: Array | None = None,
+        history: list[dict[str, Any]] | None = None,
+        swing: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(config, schema, correction, self._run_networks)
+        self.networks = list(networks)
+        self.history, self.swing = history or [], swing or {}
+        self.device = torch.device("cpu")
+
+    def to(self, device: str) -> Self:
+        """This ensemble with its networks on another device."""
+        self.device = torch.device(device)
+        for network in self.networks:
+            network.to(self.device)
+        return self
+
+    def _run_networks(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        """All members over one batch: params [B, M, H, D], level and scale [B, M]."""
+        tensors = {k: torch.from_numpy(np.ascontiguousarray(v)).to(self.device)
+                   for k, v in batch.items()}  # fmt: skip
+        with torch.inference_mode():
+            outputs = [network(tensors) for network in self.networks]
+            params = torch.stack([o.params[:, 0] for o in outputs], dim=1)
+            level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
+            scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
+        return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()

@@ -1,0 +1,255 @@
+"""Rolling origins: what every model would have said at past cutoffs, and how far off it was.
+
+A model only ever gets the panel truncated at the cutoff, so it cannot see what it is scored on.
+Whether the model itself was trained before the first cutoff is for the caller to see to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from forecasting.arrays import Array
+from forecasting.data.forecast import Forecast
+from forecasting.data.panel import Panel, public_stamps
+from forecasting.data.scale import mase_scale
+from forecasting.errors import DataError
+from forecasting.evaluation import metrics
+from forecasting.quantiles import Interpolation
+
+DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+
+# From a panel that ends at the cutoff (with known-future covariates after it) to its forecast,
+# at the horizon and levels of the backtest.
+Model = Callable[[Panel], Forecast]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts of every model at every cutoff, beside what happened.
+
+    Attributes
+    ----------
+    ids, cutoffs, steps_back : [M] the series, stamp and distance from the end of each origin.
+    actual : [M, H] what happened, NaN where unknown.
+    scale : [M] mean absolute seasonal difference of the history before the cutoff.
+    levels : Q levels. median, mean : per model [M, H]. quantiles : per model [M, H, Q]. NaN where
+        a model gave no forecast.
+    """
+
+    ids: Array
+    cutoffs: Array
+    steps_back: Array
+    stamps: Array
+    actual: Array
+    scale: Array
+    levels: tuple[float, ...]
+    mean: dict[str, Array]
+    quantiles: dict[str, Array]
+    season: int
+    tz_panel: Panel
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, in the order given."""
+        return list(self.mean)
+
+    def median(self, model: str) -> Array:
+        """[M, H] the point forecasts that are scored."""
+        return np.asarray(self.quantiles[model][:, :, self.levels.index(0.5)])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Long table ``unique_id, ds, cutoff, step, y, model, mean, q<level>…``."""
+        count, horizon = self.actual.shape
+        parts = []
+        for model in self.models:
+            part = pd.DataFrame(
+                {
+                    "unique_id": np.repeat(self.ids, horizon),
+                    "ds": public_stamps(self.stamps.ravel(), self.tz_panel),
+                    "cutoff": public_stamps(np.repeat(self.cutoffs, horizon), self.tz_panel),
+                    "step": np.tile(np.arange(1, horizon + 1), count),
+                    "y": self.actual.ravel(),
+                    "model": model,
+                    "mean": self.mean[model].ravel(),
+                }
+            )
+            for k, level in enumerate(self.levels):
+                part[f"q{level:g}"] = self.quantiles[model][:, :, k].ravel()
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    def errors(self, model: str) -> dict[str, Array]:
+        """Per origin and step [M, H]: ``smape`` (percent), ``mase``, ``ae``, ``bias``, NaN unknown.
+
+        ``bias`` is signed, in units of the series' scale.
+        """
+        y, f = self.actual, self.median(model)
+        scale = np.where(self.scale > 0, self.scale, np.nan)[:, None]
+        size = np.abs(y) + np.abs(f)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            smape = np.where(size == 0, 0.0, 200.0 * np.abs(y - f) / size)
+        smape = np.where(np.isnan(y) | np.isnan(f), np.nan, smape)
+        return {
+            "smape": smape,
+            "mase": np.abs(y - f) / scale,
+            "ae": np.abs(y - f),
+            "bias": (f - y) / scale,
+        }
+
+    def scores(self) -> pd.DataFrame:
+        """One row per model: ``smape, mase, mae, rmse, wql, bias, coverage_80, coverage_95``."""
+        rows = {}
+        for model in self.models:
+            errors = self.errors(model)
+            quantiles = self.quantiles[model]
+            # Where a model gave no forecast there is nothing of it to score.
+            answered = np.where(np.isnan(quantiles).any(axis=-1), np.nan, self.actual)
+            rows[model] = {
+                "smape": _average(errors["smape"]),
+                "mase": _average(errors["mase"]),
+                "mae": float(np.nanmean(errors["ae"])) if np.isfinite(errors["ae"]).any() else
+                np.nan,
+                "rmse": float(np.sqrt(np.nanmean(np.square(errors["ae"]))))
+                if np.isfinite(errors["ae"]).any() else np.nan,
+                "wql": metrics.wql(answered, quantiles, self.levels),
+                "bias": _average(errors["bias"]),
+                **{f"coverage_{width}": self.coverage(model, width) for width in (80, 95)},
+            }  # fmt: skip
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+    def coverage(self, model: str, width: int) -> float:
+        """Share of known values within the central ``width`` percent interval."""
+        tail = (100 - width) / 200.0
+        ends = Interpolation(self.levels, (tail, 1.0 - tail))(self.quantiles[model])
+        known = ~np.isnan(self.actual) & ~np.isnan(ends).any(axis=-1)
+        inside = (self.actual >= ends[..., 0]) & (self.actual <= ends[..., 1])
+        return float(inside[known].mean()) if known.any() else float("nan")
+
+    def by_step(self) -> pd.DataFrame:
+        """Scores per model and horizon step."""
+        return self._grouped("step")
+
+    def by_series(self) -> pd.DataFrame:
+        """Scores per model and series."""
+        return self._grouped("unique_id")
+
+    def by_cutoff(self) -> pd.DataFrame:
+        """Scores per model and distance of the cutoff from the end."""
+        return self._grouped("steps_back")
+
+    def per_series(self, model: str, metric: str) -> tuple[Array, Array]:
+        """Distinct ids and each one's mean error, for paired comparisons."""
+        table = self._grouped("unique_id")
+        table = table[table["model"] == model]
+        return table["unique_id"].to_numpy(), table[metric].to_numpy()
+
+    def _grouped(self, key: str) -> pd.DataFrame:
+        horizon = self.actual.shape[1]
+        keys = {
+            "step": np.tile(np.arange(1, horizon + 1), len(self.ids)),
+            "unique_id": np.repeat(self.ids, horizon),
+            "steps_back": np.repeat(self.steps_back, horizon),
+        }[key]
+        parts = []
+        for model in self.models:
+            errors = {name: e.ravel() for name, e in self.errors(model).items()}
+            part = pd.DataFrame({key: keys, **errors}).groupby(key, sort=True).mean()
+            parts.append(part.rename(columns={"ae": "mae"}).reset_index().assign(model=model))
+        return pd.concat(parts, ignore_index=True)
+
+
+def backtest(
+    panel: Panel,
+    models: Mapping[str, Model],
+    *,
+    horizon: int,
+    season: int,
+    windows: int = 3,
+    step: int | None = None,
+    levels: Sequence[float] = DEFAULT_LEVELS,
+) -> Backtest:
+    """Forecast from the last ``windows`` cutoffs, ``step`` rows apart, with every model.
+
+    Parameters
+    ----------
+    models : callables that get the truncated panel and give a `Forecast` of ``horizon`` steps at
+        ``levels``, which must contain 0.5.
+    season : steps per season, for the scale of MASE.
+    step : rows between cutoffs; None: the horizon.
+
+    Raises
+    ------
+    DataError : when no series is long enough for a single cutoff.
+    """
+    if 0.5 not in levels:
+        raise DataError("levels must contain 0.5: the median is what is scored")
+    step = step or horizon
+    parts: dict[str, list[Array]] = {n: [] for n in ("ids", "cut", "back", "ds", "y", "scale")}
+    mean: dict[str, list[Array]] = {name: [] for name in models}
+    quantiles: dict[str, list[Array]] = {name: [] for name in models}
+    for window in range(windows, 0, -1):
+        back = horizon + (window - 1) * step
+        enough = np.flatnonzero(panel.lengths > back)
+        if not len(enough):
+            continue
+        whole = panel if len(enough) == len(panel) else panel.select(enough)
+        known = whole.truncate(back, horizon)
+        parts["ids"].append(known.ids)
+        parts["cut"].append(known.last)
+        parts["back"].append(np.full(len(known), back))
+        parts["ds"].append(known.freq.stamps(known.last, 1, horizon))
+        parts["y"].append(whole.after(back, horizon))
+        parts["scale"].append(mase_scale(known.y, known.offsets, season))
+        for name, model in models.items():
+            forecast = model(known)
+            m, q = _aligned(forecast, known.ids, horizon, len(levels))
+            mean[name].append(m)
+            quantiles[name].append(q)
+    if not parts["ids"]:
+        raise DataError(
+            f"no series has more than {horizon} rows, so there is no past cutoff to forecast "
+            "from; lower horizon or bring longer histories"
+        )
+    joined = {key: np.concatenate(value) for key, value in parts.items()}
+    return Backtest(
+        ids=joined["ids"],
+        cutoffs=joined["cut"],
+        steps_back=joined["back"],
+        stamps=joined["ds"],
+        actual=joined["y"],
+        scale=joined["scale"],
+        levels=tuple(levels),
+        mean={name: np.concatenate(value) for name, value in mean.items()},
+        quantiles={name: np.concatenate(value) for name, value in quantiles.items()},
+        season=season,
+        tz_panel=panel,
+    )
+
+
+def _aligned(
+    forecast: Forecast, ids: Array, horizon: int, levels: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The forecast in the order of ``ids``; NaN for a series it left out."""
+    if len(forecast.ids) == len(ids) and bool((forecast.ids == ids).all()):
+        return forecast.mean, forecast.quantiles
+    mean = np.full((len(ids), horizon), np.nan)
+    quantiles = np.full((len(ids), horizon, levels), np.nan)
+    place = pd.Index(ids).get_indexer(pd.Index(forecast.ids))
+    mean[place], quantiles[place] = forecast.mean, forecast.quantiles
+    return mean, quantiles
+
+
+def _average(errors: Array) -> float:
+    """Mean over origins of the mean over steps, as the competitions average."""
+    known = np.isfinite(errors)
+    count = known.sum(axis=1)
+    if not count.any():
+        return float("nan")
+    totals = np.where(known, errors, 0.0).sum(axis=1)
+    return float((totals[count > 0] / count[count > 0]).mean())

@@ -1,0 +1,325 @@
+"""Prediction without torch: what the library, the backtest and the service all run.
+
+`Engine` is the arithmetic around a network; `Predictor` gives it ONNX Runtime, `Forecaster` gives
+it torch. Both are stateless per call and safe under any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.data.calendar import Frequency
+from forecasting.data.forecast import Forecast
+from forecasting.data.growing import continued
+from forecasting.data.panel import Panel
+from forecasting.errors import DataError, SeriesProblem
+from forecasting.prediction.theta import theta
+from forecasting.quantiles import Interpolation, mean_weights, quantiles_of, rearrange
+from forecasting.windows import transforms
+from forecasting.windows.geometry import Geometry
+from forecasting.windows.prediction import assemble
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
+Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
+
+# Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
+EXPONENTIAL = ("log", "log1p", "asinh")
+ENOUGH_TO_BOUND = 8
+# Said of a series whose values are beyond float's range.
+BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
+# Series per run: large enough to fill the cores, small enough to stay in cache.
+CHUNK = 1024
+
+
+class Engine:
+    """Checks a panel, assembles windows, runs the network, undoes the scaling.
+
+    Parameters
+    ----------
+    config : resolved configuration. schema : the covariates expected.
+    correction : [H, Q] conformal correction in units of scale, or None.
+    runner : the network. alone : the network on one core each time, for many series: then so many
+        chunks are forecast at once as there are ``threads``.
+    """
+
+    def __init__(
+        self,
+        config: ForecasterConfig,
+        schema: Schema,
+        correction: Array | None,
+        runner: Runner,
+        alone: Runner | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.alone, self.threads = alone, threads
+        self.config, self.schema, self.correction = config, schema, correction
+        self.geometry = Geometry.of(config)
+        self.freq = Frequency.parse(config.freq or "step")
+        self.runner = runner
+
+    @property
+    def context(self) -> int:
+        """Rows of history a forecast looks at, at most."""
+        return self.geometry.rows
+
+    def predict_panel(
+        self,
+        panel: Panel,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Forecast:
+        """Forecast every series from its end.
+
+        Raises
+        ------
+        DataError : a horizon beyond the trained one without ``extend``, a level outside (0, 1), a
+            frequency or covariates other than the model's. What concerns single series is in
+            ``Forecast.problems`` instead.
+        """
+        steps = self.config.horizon if horizon is None else int(horizon)
+        self._check(panel, steps, quantiles, extend)
+        # Standardised and coded as in training, whatever the panel was made with.
+        panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
+        trained = self.config.model.quantile_levels
+        values = self._trained_quantiles(panel)
+        if steps > self.config.horizon and len(panel):
+            values = self._extended(panel, values, steps)
+        values = values[:, :steps]
+        weights = mean_weights(trained)
+        wanted = Interpolation(trained, tuple(quantiles))(values)
+        transform = self.config.model.transform or "identity"
+        originals = transforms.inverse(values, transform)
+        wanted = transforms.inverse(wanted, transform)
+        if self.config.model.head == "negative_binomial":
+            originals, wanted = np.maximum(originals, 0.0), np.maximum(wanted, 0.0)
+        found = Forecast(
+            ids=panel.ids,
+            start=panel.freq.shift(panel.start, panel.lengths),
+            freq=panel.freq,
+            tz=panel.tz,
+            mean=originals @ weights,
+            quantiles=wanted,
+            levels=tuple(quantiles),
+            problems=problems,
+        )
+        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
+        if finite.all():
+            return found
+        return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
+
+    def predict(
+        self,
+        df: pd.DataFrame,
+        *,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> pd.DataFrame:
+        """Forecast a long table ``unique_id, ds, y`` and covariates.
+
+        Parameters
+        ----------
+        future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns
+            (or as trailing rows of ``df`` without y). static : one row per series.
+        horizon : steps, at most the trained horizon (more only with ``extend``, which feeds
+            medians back and is less certain than it says). quantiles : any levels in (0, 1).
+
+        Returns
+        -------
+        ``unique_id, ds, mean, q<level>…``.
+
+        Raises
+        ------
+        DataError : bad input, or series that cannot be forecast, each named.
+        """
+        panel = Panel.from_frame(
+            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
+        )
+        forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
+        if forecast.problems:
+            first = forecast.problems[0]
+            raise DataError(
+                f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
+                f"first: series {first.id!r}: {first.detail}"
+            )
+        return forecast.to_frame()
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
+        if steps < 1 or (steps > self.config.horizon and not extend):
+            raise DataError(
+                f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
+                "trained for; ask for less, or set extend to continue by recursion"
+            )
+        if steps > self.config.horizon and self.schema.future:
+            raise DataError(
+                f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
+                "needs known-future covariates"
+            )
+        for level in quantiles:
+            if not 0.0 < level < 1.0:
+                raise DataError(f"quantile {level} is outside (0, 1)")
+        if not panel.freq.same_step(self.freq):
+            raise DataError(
+                f"the series have freq = {panel.freq.alias}, the model was trained on "
+                f"{self.freq.alias}"
+            )
+
+    def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
+        """The series that can be forecast, and why the others cannot."""
+        problems: list[SeriesProblem] = []
+        window = panel.tail(self.context)
+        t = transforms.forward(window.y, self.config.model.transform or "identity")
+        # reduceat would misread empty series; bincount counts them as nothing observed.
+        seen = np.bincount(window.series, weights=~np.isnan(t), minlength=len(panel)) > 0
+        good = seen.copy()
+        for i in np.flatnonzero(~seen):
+            positive = self.config.model.transform == "log"
+            problems.append(
+                SeriesProblem(
+                    str(panel.ids[i]),
+                    "no_observations",
+                    f"no value is observed in the last {self.context} steps"
+                    + (" that is above 0, as this model needs" if positive else ""),
+                    {"column": "y"},
+                )
+            )
+        if self.config.model.head == "negative_binomial":
+            below = np.bincount(window.series, weights=window.y < 0, minlength=len(panel)) > 0
+            good &= ~below
+            for i in np.flatnonzero(below):
+                problems.append(
+                    SeriesProblem(
+                        str(panel.ids[i]),
+                        "negative_count",
+                        "a value is below 0, but this model forecasts counts",
+                        {"column": "y"},
+                    )
+                )
+        if self.schema.future:
+            ahead = np.full((len(panel), steps, len(self.schema.future)), np.nan)
+            if panel.horizon is not None:
+                given = panel.horizon[:, :steps]
+                ahead[:, : given.shape[1]] = given
+            short = np.isnan(ahead)
+            bad = short.any(axis=(1, 2)) & seen
+            for i in np.flatnonzero(bad):
+                step, column = (int(v[0]) for v in np.nonzero(short[i]))
+                name = self.schema.future[column].name
+                problems.append(
+                    SeriesProblem(
+                        str(panel.ids[i]),
+                        "missing_future_covariate",
+                        f"known-future covariate {name!r} is not given for step {step + 1} of "
+                        f"{steps}",
+                        {"column": name, "step": step + 1},
+                    )
+                )
+            good &= ~bad
+        if good.all():
+            return panel, problems
+        return panel.select(np.flatnonzero(good)), problems
+
+    def _trained_quantiles(self, panel: Panel) -> Array:
+        """[N, H, Q] at the trained levels, in transformed units; batched by length."""
+        return self.scaled_quantiles(panel)[0]
+
+    def scaled_quantiles(self, panel: Panel) -> tuple[Array, Array]:
+        """Quantiles at the trained levels, and the spread each origin was scaled by.
+
+        Returns
+        -------
+        quantiles : [N, H, Q]; spread : [N]; both in transformed units.
+        """
+        levels = self.config.model.quantile_levels
+        out = np.empty((len(panel), self.config.horizon, len(levels)))
+        spread = np.empty(len(panel))
+        steps = self.geometry.steps_for(panel.lengths)
+        chunks: list[tuple[Array, int]] = []
+        for count in np.unique(steps):
+            chosen = np.flatnonzero(steps == count)
+            chunks += [(chosen[k : k + CHUNK], int(count)) for k in range(0, len(chosen), CHUNK)]
+
+        def run(chunk: tuple[Array, int], runner: Runner) -> None:
+            index, count = chunk
+            part = panel if len(index) == len(panel) else panel.select(index)
+            out[index], spread[index] = self._run(part, count, runner)
+
+        if self.alone is not None and len(chunks) > 1:
+            with ThreadPoolExecutor(self.threads, "gatecast-predict") as pool:
+                # Taken one by one: an error is raised, that of the first chunk.
+                list(pool.map(run, chunks, repeat(self.alone)))
+        else:
+            for chunk in chunks:
+                run(chunk, self.runner)
+        return out, spread
+
+    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
+        batch, centre, unit = assemble(panel, self.config, steps)
+        params, level, scale = runner(batch)
+        # Level and spread depend on the data alone: they are the same for every member.
+        level, scale = level[:, 0].astype(np.float64), scale[:, 0].astype(np.float64)
+        wide = np.broadcast_to(scale[:, None, None], params.shape[:3])
+        values = quantiles_of(params, wide, self.config.model).astype(np.float64)
+        values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
+        if self.config.model.blend:
+            values = values + self._towards_theta(batch, values, level, scale)
+        if self.correction is not None:
+            values = rearrange(values + self.correction)
+        values = values * scale[:, None, None] + level[:, None, None]
+        if self.config.model.transform in EXPONENTIAL:
+            values = _bounded(values, batch["y"], batch["mask"])
+        return values * unit[:, None, None] + centre[:, None, None], scale * unit
+
+    def _towards_theta(
+        self, batch: Mapping[str, Array], values: Array, level: Array, scale: Array
+    ) -> Array:
+        """[N, H, 1] by how much the blend moves every quantile, in units of scale."""
+        season, horizon = self.config.season or 1, self.config.horizon
+        other = (theta(batch["y"], batch["mask"], season, horizon) - level[:, None]) / scale[
+            :, None
+        ]
+        median = values[..., values.shape[2] // 2]
+        return np.asarray((self.config.model.blend or 0.0) * (other - median))[..., None]
+
+    def _extended(self, panel: Panel, values: Array, steps: int) -> Array:
+        """Continue past the horizon by feeding the median back, window by window."""
+        transform = self.config.model.transform or "identity"
+        middle = values.shape[2] // 2
+        parts = [values]
+        while sum(p.shape[1] for p in parts) < steps:
+            median = transforms.inverse(parts[-1][:, :, middle], transform)
+            panel = continued(panel, median)
+            ahead = self._trained_quantiles(panel)
+            # The uncertainty already reached at the seam is carried on, never lost.
+            spread = parts[-1][:, -1:] - parts[-1][:, -1:, middle : middle + 1]
+            parts.append(ahead + spread)
+        return np.concatenate(parts, axis=1)
+
+
+def _bounded(values: Array, y: Array, mask: Array) -> Array:
+    """Quantiles [N, H, Q] at most a whole range beyond what the window [N, R] has shown.
+
+    In logs a restless series' far quantiles would otherwise be thousands of times its values.
+    """
+    seen = mask > 0
+    low = np.where(seen, y, np.inf).min(axis=1)
+    high = np.where(seen, y, -np.inf).max(axis=1)
+    span = np.where((seen.sum(axis=1) >= ENOUGH_TO_BOUND) & (high > low), high - low, np.inf)
+    return np.clip(values, (low - span)[:, None, None], (high + span)[:, None, None])

@@ -1,0 +1,119 @@
+"""An ensemble to a bundle folder and back."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from forecasting import bundle
+from forecasting.data.calendar import Frequency, calendar_names
+from forecasting.ensemble import Ensemble
+from forecasting.errors import BundleError
+from forecasting.networks import ForecastNetwork
+from forecasting.saving.onnx import export_onnx, golden
+
+
+def save(
+    ensemble: Ensemble,
+    path: str | Path,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a bundle folder: all of it, or nothing.
+
+    ``metrics`` and ``extra`` (lineage and the like) are kept in the manifest.
+    """
+    target = Path(path)
+    if target.is_file() or (
+        target.is_dir() and any(target.iterdir()) and not (target / "manifest.json").is_file()
+    ):
+        raise BundleError(
+            f"{target} exists and is no saved forecaster: it is not overwritten; "
+            "name another folder"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        tensors = {
+            f"{m}.{name}": value.detach().cpu().contiguous()
+            for m, network in enumerate(ensemble.networks)
+            for name, value in network.state_dict().items()
+        }
+        save_file(tensors, half / "model.safetensors", metadata={"format": "pt"})
+        export_onnx(ensemble, half / "model.onnx")
+        bundle.write_json(
+            half / "config.json",
+            {
+                "config": ensemble.config.model_dump(mode="json"),
+                "schema": ensemble.schema.model_dump(mode="json"),
+                "correction": None if ensemble.correction is None else ensemble.correction.tolist(),
+                "cells": [n.config.model.cell for n in ensemble.networks],
+            },
+        )
+        bundle.write_manifest(
+            half,
+            {
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "horizon": ensemble.config.horizon,
+                "freq": ensemble.config.freq,
+                "season": ensemble.config.season,
+                "context": ensemble.context,
+                "quantile_levels": list(ensemble.config.model.quantile_levels),
+                "covariates": ensemble.schema.model_dump(mode="json")["covariates"],
+                "members": {"count": len(ensemble.networks), **ensemble.swing},
+                "start": ensemble.config.training.start,
+                "metrics": dict(metrics or {}),
+                "golden": golden(ensemble),
+                **dict(extra or {}),
+            },
+        )
+        # A service under another account reads what training wrote.
+        half.chmod(0o755)
+        for file in half.iterdir():
+            file.chmod(0o644)
+        if target.exists():
+            shutil.rmtree(target)
+        half.replace(target)
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    return target
+
+
+def load(path: str | Path) -> Ensemble:
+    """Open a bundle with torch; `BundleError` says what is wrong with it."""
+    manifest = bundle.verify(path)
+    parts = bundle.read(path)
+    tensors = load_file(str(Path(path) / "model.safetensors"))
+    calendar = 0
+    if parts.config.model.calendar:
+        calendar = len(calendar_names(Frequency.parse(parts.config.freq or "step")))
+    networks = []
+    for m, cell in enumerate(parts.cells):
+        member = parts.config.replace(model={"cell": cell})
+        network = ForecastNetwork(member, parts.schema, calendar)
+        prefix = f"{m}."
+        weights = {k.removeprefix(prefix): v for k, v in tensors.items() if
+                   k.startswith(prefix)}  # fmt: skip
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise BundleError(f"{path}: the weights do not fit the settings: {error}") from None
+        networks.append(network.eval().requires_grad_(False))
+    if any(int(name.partition(".")[0]) >= len(networks) for name in tensors):
+        raise BundleError(f"{path}: there are weights of more members than the settings name")
+    swing = {k: v for k, v in manifest.get("members", {}).items() if k != "count"}
+    return Ensemble(
+        config=parts.config,
+        schema=parts.schema,
+        networks=networks,
+        correction=parts.correction,
+        swing=swing,
+    )

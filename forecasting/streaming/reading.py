@@ -1,0 +1,318 @@
+"""Forecasting as rows arrive: read a history once, then only what is new.
+
+A `State` keeps, per series, the states of every recurrent layer and the last
+``Forecaster.context`` rows, whatever the length of the history; an update reads the new rows and
+nothing else. With p data steps per recurrent step there are p sets of states, one per phase: the
+row at position t ends a recurrent step of phase ``t mod p``, so each new row moves one of them.
+
+What is frozen and what is refreshed
+------------------------------------
+*Nothing is frozen.* Level and spread are causal: each recurrent step takes its own from the last
+rows up to its end, so a step once read needs no other scaling later. The conditioning that keeps
+float32 exact (centre and unit of `windows.transforms.condition`) is taken anew from the kept rows
+at every update and every forecast; the network's inputs do not depend on it. (They would in
+one corner: a lag that reaches behind W values of which no two differ, where the spread is one
+unit. Such a step is read by itself, its unit taken from the rows it looks at, however the rows
+arrived.)
+
+A state has read the whole history, `Forecaster.predict` reads the last ``model.steps`` recurrent
+steps of it. Up to that length both give the same forecast. Beyond it a state remembers longer than
+training showed the network; encode the last ``Forecaster.context`` rows where that is not wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
+
+from forecasting.arrays import Array
+from forecasting.data.forecast import Forecast
+from forecasting.data.growing import arrived, extended, merged, piece
+from forecasting.data.panel import Panel
+from forecasting.ensemble import Ensemble
+from forecasting.errors import ConfigError, DataError
+from forecasting.networks.decoders import StateDecoder
+from forecasting.networks.network import Batch, ForecastNetwork, Output
+from forecasting.networks.recurrent import States
+from forecasting.prediction.engine import Engine, Runner
+from forecasting.streaming.state import State, fingerprint, with_ahead
+from forecasting.windows.geometry import Geometry
+from forecasting.windows.prediction import assemble, takes_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Recurrent steps read at a time, and steps of all series together in one call: bounds on memory.
+BLOCK = 512
+STEPS_PER_CALL = 32_768
+
+
+def encode(forecaster: Ensemble, panel: Panel) -> State:
+    """The state after reading every row of a panel.
+
+    Raises
+    ------
+    DataError : a frequency or covariates other than the model's, a series that stands twice.
+    ConfigError : a bidirectional encoder, which must see the end of a window first.
+    """
+    if forecaster.config.model.bidirectional:
+        raise ConfigError(
+            "model.bidirectional = true reads each window backwards too, so it has no state to "
+            "carry on: use predict, or train with model.bidirectional = false"
+        )
+    forecaster._check(panel, 1, (), extend=False)
+    panel = panel.under(forecaster.schema)
+    ids, counts = np.unique(panel.ids.astype(str), return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"series {ids[counts > 1][0]!r} stands twice in the panel")
+    segment, count = forecaster.geometry.segment, len(panel)
+    hidden, states = [], []
+    for network in forecaster.networks:
+        width = network.config.model.hidden_size
+        parts = 2 if network.config.model.cell in ("lstm", "layer_norm_lstm") else 1
+        hidden.append(np.zeros((count, width), np.float32))
+        states.append(
+            tuple(
+                tuple(np.zeros((segment, count, width), np.float32) for _ in range(parts))
+                for _ in network.encoder.layers
+            )
+        )
+    state = State(
+        panel=panel,
+        count=np.zeros(count, np.int64),
+        hidden=tuple(hidden),
+        states=tuple(states),
+        fingerprint=fingerprint(forecaster),
+    )
+    return _advanced(forecaster, state, np.arange(count), panel, panel.lengths)
+
+
+def update(
+    forecaster: Ensemble,
+    state: State,
+    new_rows: pd.DataFrame,
+    *,
+    future: pd.DataFrame | None = None,
+) -> State:
+    """The state after some more rows; the one given stays as it is.
+
+    Parameters
+    ----------
+    new_rows : ``unique_id, ds, y`` and the model's past and future covariates, of any of the
+        state's series, each later than what the state has read. All of them have happened: a row
+        without y is a missing value, and so is a row left out between.
+    future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns;
+        without it what is left of those announced earlier.
+
+    Raises
+    ------
+    DataError : an unknown series, a row already read, a stamp off the grid, another state's model.
+    """
+    _belongs(forecaster, state)
+    rows = arrived(new_rows, state.panel)
+    where = state.positions(rows.ids, "new_rows")
+    joined = extended(state.panel.select(where), rows)
+    fresh = joined.lengths - state.panel.lengths[where]
+    moved = _advanced(forecaster, state, where, joined, fresh)
+    if future is None:
+        return moved
+    return replace(moved, panel=with_ahead(moved, future, forecaster.config.horizon))
+
+
+def forecast(
+    forecaster: Ensemble,
+    state: State,
+    *,
+    future: pd.DataFrame | None = None,
+    horizon: int | None = None,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+) -> Forecast:
+    """Forecast every series of a state from its last row.
+
+    ``future`` holds the known-future covariates of the steps ahead, ``unique_id, ds`` and their
+    columns; without it those that came with the rows are used. Series that cannot be forecast are
+    in ``Forecast.problems``.
+    """
+    _belongs(forecaster, state)
+    if future is not None:
+        state = replace(state, panel=with_ahead(state, future, forecaster.config.horizon))
+    return _StateEngine(forecaster, state).predict_panel(
+        state.panel, horizon=horizon, quantiles=quantiles
+    )
+
+
+class _StateEngine(Engine):
+    """The arithmetic around a network, with the reading of the history already done."""
+
+    def __init__(self, forecaster: Ensemble, state: State) -> None:
+        super().__init__(
+            forecaster.config, forecaster.schema, forecaster.correction, forecaster.runner
+        )
+        self.forecaster, self.state = forecaster, state
+
+    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
+        """Of series whose history is read: what is left to do takes the place of ``runner``."""
+        where = self.state.positions(panel.ids, "the panel")
+        return super()._run(panel, steps, partial(self._decode, where))
+
+    def _decode(self, where: Array, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        """All members from the states of the series at positions ``where``."""
+        state, geometry = self.state, self.geometry
+        phase = (state.count[where] - 1) % geometry.segment
+        tensors = _tensors(_last_step(batch, geometry.reach), self.forecaster.device)
+        outputs = []
+        with torch.inference_mode():
+            for network, hidden, layers in zip(
+                self.forecaster.networks, state.hidden, state.states, strict=True
+            ):
+                carried = _pick(layers, phase, where, self.forecaster.device)
+                last = torch.from_numpy(hidden[where])[:, None].to(self.forecaster.device)
+                outputs.append(_resume(network, tensors, last, carried))
+            params = torch.stack([o.params[:, 0] for o in outputs], dim=1)
+            level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
+            scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
+        return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()
+
+
+def _resume(network: ForecastNetwork, batch: Batch, hidden: Tensor, states: States) -> Output:
+    """What `ForecastNetwork.forward` makes of the last step once the encoder has read it."""
+    _, shown, scale = network.features(batch)
+    last = torch.zeros(1, dtype=torch.int64, device=shown.device)
+    if network.config.model.decoder == "recursive":
+        return network._sample_paths(batch, hidden, states)
+    if isinstance(network.decoder, StateDecoder):
+        ahead = network.horizon_features(batch, last, network.geometry.horizon)
+        static = None
+        if network.static is not None:
+            static = network.static(batch["static"], batch["static_mask"])
+        raw = network.decoder(states, None if ahead is None else ahead[:, 0], static, len(shown))
+        skip = network._skip(batch, shown, ahead if network.ahead else None, last, raw[:, None])
+        params = network.head(raw[:, None], skip)
+    else:
+        params = network._decode(batch, hidden, shown, last)
+    return Output(params, scale.level, scale.spread, last)
+
+
+def _advanced(forecaster: Ensemble, state: State, where: Array, rows: Panel, fresh: Array) -> State:
+    """The state once series ``where`` have read the last ``fresh`` rows of ``rows``.
+
+    ``rows`` holds the kept rows and the new ones of these series, and their horizon.
+    """
+    geometry = forecaster.geometry
+    hidden = tuple(part.copy() for part in state.hidden)
+    states = tuple(tuple(tuple(p.copy() for p in s) for s in layers) for layers in state.states)
+    begin = rows.lengths - fresh
+    reader = _Reader(forecaster, rows, where, state.count[where] - begin, hidden, states)
+    while (begin < rows.lengths).any():
+        end = np.minimum(begin + geometry.segment * BLOCK, rows.lengths)
+        # Of every phase the first new row, how many follow, and the last of them.
+        first = begin[:, None] + np.arange(geometry.segment)
+        steps = np.maximum(-(-(end[:, None] - first) // geometry.segment), 0)
+        last = first + (steps - 1) * geometry.segment
+        for count in np.unique(steps[steps > 0]):
+            series, phase = np.nonzero(steps == count)
+            width = max(STEPS_PER_CALL // int(count), 1)
+            for at in range(0, len(series), width):
+                i, stop = series[at : at + width], last[series, phase][at : at + width] + 1
+                reader.walk(i, stop, int(count))
+        begin = end
+    count = state.count.copy()
+    count[where] += fresh
+    kept = merged(state.panel, rows, where).tail(geometry.rows)
+    return replace(state, panel=kept, count=count, hidden=hidden, states=states)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Moves the states of series ``where`` on, in place, over the rows of their panel.
+
+    ``base`` [n] is the position of each panel's first row since its series began.
+    """
+
+    forecaster: Ensemble
+    rows: Panel
+    where: Array
+    base: Array
+    hidden: tuple[Array, ...]
+    states: tuple[tuple[tuple[Array, ...], ...], ...]
+
+    def walk(self, series: Array, stop: Array, count: int) -> None:
+        """Read ``count`` recurrent steps of one phase each; the last ends before row ``stop``."""
+        geometry, config = self.forecaster.geometry, self.forecaster.config
+        begin = np.maximum(stop - geometry.length(count), 0)
+        batch, _, _ = assemble(piece(self.rows, series, begin, stop), config, count)
+        if count > 1 and geometry.reach > geometry.scale_window and takes_unit(config):
+            alone = _stands_still(batch, geometry)
+            for back in range(count - 1, -1, -1) if alone.any() else ():
+                self.walk(series[alone], stop[alone] - back * geometry.segment, 1)
+            batch = {name: value[~alone] for name, value in batch.items()}
+            series, stop = series[~alone], stop[~alone]
+        if len(series):
+            self._read(batch, series, stop)
+
+    def _read(self, batch: Mapping[str, Array], series: Array, stop: Array) -> None:
+        device = self.forecaster.device
+        where, final = self.where[series], stop == self.rows.lengths[series]
+        phase = (self.base[series] + stop - 1) % self.forecaster.geometry.segment
+        tensors = _tensors(batch, device)
+        with torch.inference_mode():
+            for network, top, layers in zip(
+                self.forecaster.networks, self.hidden, self.states, strict=True
+            ):
+                x, _, _ = network.features(tensors)
+                seen, after = network.read(x, _pick(layers, phase, where, device))
+                top[where[final]] = seen[:, -1].cpu().numpy()[final]
+                for layer, new in zip(layers, after, strict=True):
+                    for part, value in zip(layer, new, strict=True):
+                        part[phase, where] = value[0].cpu().numpy()
+
+
+def _stands_still(batch: Mapping[str, Array], geometry: Geometry) -> Array:
+    """[B] whether at any recurrent step no two of the last W observed values differ."""
+    width = geometry.scale_window
+    known = batch["mask"] > 0
+    ends = slice(geometry.reach - width, None, geometry.segment)
+    low = sliding_window_view(np.where(known, batch["y"], np.inf), width, axis=1)[:, ends].min(-1)
+    high = sliding_window_view(np.where(known, batch["y"], -np.inf), width, axis=1)[:, ends].max(-1)
+    return np.asarray((low >= high).any(axis=1))
+
+
+def _pick(
+    layers: tuple[tuple[Array, ...], ...], phase: Array, where: Array, device: torch.device
+) -> States:
+    return tuple(
+        tuple(torch.from_numpy(part[phase, where])[None].to(device) for part in layer)
+        for layer in layers
+    )
+
+
+def _last_step(batch: Mapping[str, Array], reach: int) -> dict[str, Array]:
+    """The part of an assembled batch that its last recurrent step and its horizon look at."""
+    skip = batch["y"].shape[1] - reach
+    out: dict[str, Array] = {}
+    for name, value in batch.items():
+        if name in ("y", "mask", "time", "past", "past_mask", "future", "future_mask"):
+            out[name] = value[:, skip:]
+        else:
+            out[name] = value + skip if name == "phase" else value
+    return out
+
+
+def _tensors(batch: Mapping[str, Array], device: torch.device) -> Batch:
+    return {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in batch.items()}
+
+
+def _belongs(forecaster: Ensemble, state: State) -> None:
+    if state.fingerprint != fingerprint(forecaster):
+        raise DataError(
+            "this state was made by another forecaster (or another training of it): encode the "
+            "history again"
+        )

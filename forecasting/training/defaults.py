@@ -1,0 +1,293 @@
+"""Rules that choose what a user left open: from frequency, lengths, covariates, series.
+
+The rules are a user's own: they look at nothing but the panel, and docs/accuracy.md says them in
+words. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from forecasting import pretrained
+from forecasting.arrays import Array
+from forecasting.config import (
+    MOST_MEMBERS,
+    ForecasterConfig,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from forecasting.data.calendar import calendar_names
+from forecasting.data.panel import Panel
+from forecasting.errors import ConfigError, DataError
+from forecasting.windows.transforms import condition
+
+# A season longer than this share of the typical history cannot be learned from it.
+SEASONS_NEEDED = 2
+SHORT_HISTORY = 600
+# A season is read as one segment where the typical history holds it so often; one of LONG_SEASON
+# steps or more where it holds it half as often.
+SEASONS_TO_SEGMENT, LONG_SEASON = 60, 20
+# Recurrent steps a short season is read in.
+SEGMENTS_PER_SEASON = 4
+# From so many rows on a history holds its seasons many times over: the window widens to several
+# of the longest, and the linear path through it does most of the work.
+LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
+# There the noise is large and the same in every window: weights and inputs are held against it,
+# and the squared error has a say in the loss. Elsewhere:
+LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
+# Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
+# dropout between the layers.
+BLEND, DROPOUT = 0.4, 0.1
+# The networks that come with the package, by the season they know; panels of at most so many
+# series and rows may begin from them.
+STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly"}
+START_SERIES, START_ROWS = 250, 100_000
+# How they are trained on, from so many rows on: optimiser steps, their rate, the share of the way
+# from the start that is kept, and the recurrent steps read at most.
+TUNED_ROWS, TUNED_STEPS, TUNED_RATE, TUNED_SHARE, TUNED_READ = 2_000, 150, 5e-4, 0.5, 20
+# Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
+# loss of all quantiles.
+MEDIAN, SHARES = 0.5, 3.0
+# Horizons held back to judge by: so many, and in histories that spare them more, up to a share.
+LEAST_WINDOWS, MOST_WINDOWS, WINDOWS_SHARE = 2, 8, 8
+# Mean absolute deviation of a series' logs from which its level counts as moving.
+LEVEL_MOVES = 0.01
+
+
+def season_of(panel: Panel, config: ForecasterConfig) -> int:
+    """The main season in steps; 1 when the histories are too short to hold it twice."""
+    season = config.season or panel.freq.season
+    typical = int(np.median(panel.lengths))
+    return season if typical >= SEASONS_NEEDED * season else 1
+
+
+def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
+    """The configuration with every ``None`` replaced by what suits the panel."""
+    if len(panel) == 0:
+        raise DataError("the panel has no series: nothing to train on")
+    model, horizon = config.model, config.horizon
+    season = season_of(panel, config)
+    typical = int(np.median(panel.lengths))
+    seasons = [s for s in panel.freq.seasons if typical >= 3 * s] or [season]
+    longest = max(seasons) if max(seasons) <= 400 else season
+    short = typical < SHORT_HISTORY
+    long = typical >= LONG_HISTORY and not panel.schema.future
+    transform = model.transform or _transform(panel, config)
+    logs = transform in ("log", "log1p", "asinh")
+    recursive = model.decoder == "recursive"
+    segment = model.segment or (1 if recursive else _segment(season, typical))
+    window = model.window or _window(season, longest, segment, horizon, typical)
+    if long and model.window is None:
+        window = LONG_WINDOW * longest
+    window = max(window, segment)
+    scale_window = model.scale_window or max(min(season, 400), min(8, typical))
+    scale_window = max(scale_window, window)
+    reading = max(4 * season, 2 * longest, min(2 * horizon, 16 * season), 32)
+    reading = min(longest if long else reading, max(typical - window, segment))
+    steps = model.steps or int(np.clip(reading // segment, 4, 64))
+    return config.replace(
+        freq=panel.freq.alias,
+        season=season,
+        model={
+            "segment": segment,
+            "window": window,
+            "scale_window": scale_window,
+            "steps": steps,
+            "lags": _lags(panel, season, window, typical, horizon)
+            if model.lags is None
+            else model.lags,
+            "calendar": bool(calendar_names(panel.freq)) if model.calendar is None
+            else model.calendar,
+            "cycle": model.cycle or 0,
+            "transform": transform,
+            "level": model.level or ("mean" if season > 1 or logs else "last"),
+            "spread": model.spread or "mad",
+            "dropout": _dropout(short, long) if model.dropout is None else model.dropout,
+            "blend": _blend(config, panel, short) if model.blend is None else model.blend,
+        },
+        training={
+            "loss": _loss(config, transform, long),
+            **_linear_mix(config, long),
+            "max_steps": config.training.max_steps or _steps_of_training(panel, long),
+            "batch_size": config.training.batch_size
+            or int(np.clip(len(panel), 16, 64)),
+            "epoch_steps": config.training.epoch_steps or 50,
+            "weight_decay": (LONG_DECAY if long else DECAY)
+            if config.training.weight_decay is None else config.training.weight_decay,
+            "noise": (LONG_NOISE if long else 0.0)
+            if config.training.noise is None else config.training.noise,
+            "validation_windows": config.training.validation_windows
+            or int(np.clip(typical // (WINDOWS_SHARE * horizon), LEAST_WINDOWS, MOST_WINDOWS)),
+            "start": "none",
+        },
+    )  # fmt: skip
+
+
+def started(
+    asked: ForecasterConfig, config: ForecasterConfig, panel: Panel
+) -> ForecasterConfig | None:
+    """The settings of a panel that may begin from pretrained networks; None for one that may not.
+
+    Small panels may, without covariates known ahead, with the season and at most the horizon of a
+    start, where the user left the network and the length of its training to the rules.
+    ``training.start`` is None in them where validation decides what becomes of the start.
+
+    Parameters
+    ----------
+    asked : the user's settings; config : the same resolved.
+
+    Raises
+    ------
+    ConfigError : ``training.start`` asks for a start that there is none of.
+    """
+    wanted = asked.training.start
+    if wanted == "none":
+        return None
+    name = STARTS.get(asked.season or panel.freq.season)
+    known = pretrained.available().get(name or "")
+    why = _unfit(asked, panel, known)
+    if why is None and wanted is None and (
+        len(panel) > START_SERIES or panel.rows > START_ROWS
+    ):  # fmt: skip
+        why = "the panel is large"
+    if why is not None or known is None or name is None:
+        if wanted is None:
+            return None
+        raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
+    transform, rate = config.model.transform, asked.training.learning_rate
+    cells = pretrained.cells(name)
+    members = max(config.training.members, len(cells))
+    return config.replace(
+        season=known.season,
+        model={
+            **known.model.model_dump(),
+            "transform": transform,
+            "blend": BLEND if asked.model.blend is None else asked.model.blend,
+        },
+        training={
+            "start": wanted,
+            "loss": {**known.training.loss.model_dump(),
+                     "smape": known.training.loss.smape if transform == "log" else 0.0},
+            "cell_mix": cells,
+            "members": members,
+            "max_steps": asked.training.max_steps or TUNED_STEPS,
+            "learning_rate": TUNED_RATE if rate == TrainingConfig().learning_rate else rate,
+        },
+    )  # fmt: skip
+
+
+def _open(asked: ForecasterConfig) -> bool:
+    """Whether a user left network and training to the rules."""
+    free = {"start", "seed", "members", "threads", "at_once", "graphs", "validation",
+            "validation_windows", "precision"}  # fmt: skip
+    training = asked.training.model_dump(exclude=free)
+    return _network(asked) == ModelConfig() and training == TrainingConfig().model_dump(
+        exclude=free
+    )
+
+
+def _network(config: ForecasterConfig) -> ModelConfig:
+    """What decides a network's shape and training, of the settings of a model."""
+    return config.model.replace(blend=None, transform=None)
+
+
+def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None) -> str | None:
+    """Why a panel cannot begin from a start; None where it can."""
+    if known is None:
+        return f"no start knows the season {asked.season or panel.freq.season}"
+    if panel.schema.future:
+        return "a start reads no covariates known ahead"
+    if asked.horizon > known.horizon:
+        return f"horizon = {asked.horizon} is beyond the start's {known.horizon}"
+    if asked.training.start is None and not _open(asked):
+        return "the network or its training is set"
+    if _network(asked) not in (ModelConfig(), _network(known)):
+        return "the network's settings are not the start's"
+    return None
+
+
+def _transform(panel: Panel, config: ForecasterConfig) -> str:
+    """Logs for positive values whose level moves; units otherwise.
+
+    Where the typical series moves by less than `LEVEL_MOVES` of its level, logs would only hide
+    how much it does.
+    """
+    if config.model.head == "negative_binomial":
+        return "identity"
+    known = panel.y[~np.isnan(panel.y)]
+    if len(known) == 0:
+        return "identity"
+    if panel.schema.future and known.min() == 0 and _heavy(known):
+        return "log1p"
+    if known.min() <= 0:
+        return "identity"
+    logs, series = np.log(panel.y), panel.series
+    _, moves = condition(logs, ~np.isnan(logs), series, len(panel), centred=True, scaled=True)
+    return "log" if np.median(moves) >= LEVEL_MOVES else "identity"
+
+
+def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
+    """A Theta forecast knows nothing of covariates and counts."""
+    alone = config.model.head == "negative_binomial" or bool(panel.schema.future)
+    return BLEND if short and not alone else 0.0
+
+
+def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any]:
+    """The median is what is scored most: it gets terms of its own, shares too where logs do."""
+    loss = config.training.loss
+    if config.model.head != "quantiles" or loss != LossConfig():
+        return loss.model_dump() | {"mae": loss.mae or 0.0}
+    shares = SHARES if transform == "log" else 0.0
+    return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}
+
+
+def _linear_mix(config: ForecasterConfig, long: bool) -> dict[str, Any]:
+    """Long histories hold enough to solve a linear median: a member more has one."""
+    members = config.training.members
+    open_to_more = long and config.model.skip and members < MOST_MEMBERS
+    if config.training.linear_mix is not None or not open_to_more:
+        return {"linear_mix": config.training.linear_mix or ()}
+    return {"linear_mix": ("trained",) * members + ("solved",), "members": members + 1}
+
+
+def _dropout(short: bool, long: bool) -> float:
+    return DROPOUT if short else LONG_DROPOUT if long else 0.0
+
+
+def _heavy(values: Array) -> bool:
+    return bool(np.percentile(values, 99) > 8 * max(float(np.median(values)), 1e-12))
+
+
+def _segment(season: int, typical: int) -> int:
+    """A day of hours, a week of days; a quarter of a year of months, or of few years' weeks."""
+    enough = SEASONS_TO_SEGMENT // 2 if season >= LONG_SEASON else SEASONS_TO_SEGMENT
+    if typical >= enough * season and season > 1:
+        return season
+    return max(season // SEGMENTS_PER_SEASON, 1)
+
+
+def _window(season: int, longest: int, segment: int, horizon: int, typical: int) -> int:
+    if season == 1:
+        return int(np.clip(min(2 * horizon, typical // 3), 2, 12))
+    wanted = max(2 * season, min(4 * season, typical // 20), longest, segment)
+    return int(max(min(wanted, typical // 2), season, segment))
+
+
+def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) -> tuple[int, ...]:
+    year = {"W": 52, "D": 364, "B": 260}.get(panel.freq.alias.split("-")[0])
+    if year and window < year and typical > 2 * year + horizon:
+        return (year,)
+    return ()
+
+
+def _steps_of_training(panel: Panel, long: bool) -> int:
+    """Enough passes for the data at hand; long histories of few series repeat themselves."""
+    if long and len(panel) < FEW_SERIES:
+        return 300
+    if panel.schema.future and len(panel) >= FEW_SERIES:
+        # Every origin decodes the covariates of its whole horizon: a step costs several others.
+        return 400
+    return int(np.clip(24 * np.sqrt(panel.rows / 100), 300, 1200))

@@ -1,0 +1,328 @@
+"""Members: each network trained on its own, in steps; several at once where that is faster."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.data.panel import Panel
+from forecasting.hardware.side_by_side import OnEpoch, side_by_side
+from forecasting.hardware.threads import worthwhile_threads
+from forecasting.networks import ForecastNetwork
+from forecasting.training.defaults import TUNED_SHARE
+from forecasting.training.epochs import Epochs, watched_windows
+from forecasting.training.linear import solve_linear_path
+from forecasting.training.module import ForecastModule
+from forecasting.windows.training import Batch, Windows, WindowStream
+
+
+def train_members(
+    panel: Panel,
+    config: ForecasterConfig,
+    callbacks: Sequence[pl.Callback],
+    record: OnEpoch,
+    device: torch.device,
+    *,
+    phase: str,
+    steps: int | None = None,
+    watched: Panel | None = None,
+    held: int = 0,
+    first: int = 0,
+    begin: Sequence[ForecastNetwork] = (),
+) -> tuple[list[ForecastNetwork], int | None]:
+    """Every member's averaged network, and the median of their best numbers of steps.
+
+    ``first`` is the number of the first: seed, loss and cell go by it, and the one of ``begin``
+    that it is trained on from.
+    """
+    windows = Windows(panel, config, device)
+    watch = None
+    if watched is not None and config.training.patience is not None:
+        watch = watched_windows(watched, config, device, held)
+    training = _Training(
+        windows, config, panel.schema, callbacks, device, phase, steps, watch, begin
+    )
+    trained: dict[int, tuple[ForecastNetwork, int]] = {}
+    left = list(range(first, first + config.training.members))
+    together = min(at_once(config, device, callbacks), len(left))
+    batch = config.training.batch_size or 64
+    while left:
+        group = left[:together]
+        failed = training.members(group, batch, record, trained)
+        left = failed + left[together:]
+        # The members to come start with what fitted, so each of these is said once.
+        if failed and len(group) > 1:
+            together = _one_by_one(len(group), device)
+        elif failed:
+            batch = _smaller_batch(batch, device)
+    networks, best = zip(*(trained[number] for number in sorted(trained)), strict=True)
+    return list(networks), int(np.median(best)) if watch is not None else None
+
+
+def at_once(
+    config: ForecasterConfig, device: torch.device, callbacks: Sequence[pl.Callback] = ()
+) -> int:
+    """How many members are trained at the same time.
+
+    Left open, one per thread on a CPU; one after another on a GPU, and with callbacks, which are
+    not asked to bear being called for two members at once.
+    """
+    if config.training.at_once is not None:
+        return config.training.at_once
+    return 1 if callbacks or device.type == "cuda" else torch.get_num_threads()
+
+
+class _Built(NamedTuple):
+    """A member ready to be trained, what it draws from, and the network it begins from, if any."""
+
+    module: ForecastModule
+    draws: torch.Generator
+    begin: ForecastNetwork | None
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What the members of one training have in common."""
+
+    windows: Windows
+    config: ForecasterConfig
+    schema: Schema
+    callbacks: Sequence[pl.Callback]
+    device: torch.device
+    phase: str
+    steps: int | None
+    watch: list[Batch] | None
+    begin: Sequence[ForecastNetwork]
+
+    def members(
+        self,
+        numbers: Sequence[int],
+        batch: int,
+        record: OnEpoch,
+        trained: dict[int, tuple[ForecastNetwork, int]],
+    ) -> list[int]:
+        """Puts members, trained at the same time, among those ``trained``.
+
+        Returns
+        -------
+        The numbers of those for which ``batch`` windows were too many for the memory.
+        """
+
+        def fits_when_smaller(error: BaseException) -> bool:
+            return batch > 1 and out_of_memory(error)
+
+        on_gpu = [self.device] if self.device.type == "cuda" else []
+        # A fork keeps the caller's random state out of ours and ours out of theirs.
+        with (
+            torch.random.fork_rng(devices=on_gpu),
+            _products_in(self.config.training.precision),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            # One by one, in this thread: to build draws from the process's own random state.
+            built = {number: self._built(number, batch) for number in numbers}
+            found = side_by_side(
+                partial(self._trained, built), numbers, record, self.device, fits_when_smaller
+            )
+        failed = []
+        for number, outcome in zip(numbers, found, strict=True):
+            if isinstance(outcome, Exception):
+                failed.append(number)
+            else:
+                trained[number] = outcome
+        return failed
+
+    def _built(self, number: int, batch: int) -> _Built:
+        config = _member_config(self.config, number, self.steps, batch)
+        seed = config.training.seed
+        begin = self.begin[number % len(self.begin)] if self.begin else None
+        torch.manual_seed(seed)
+        module = self._module(config, begin)
+        # Training draws from a generator of its own, which goes on where building ended: what a
+        # member gets does not depend on who is trained beside it.
+        draws = torch.Generator(self.device)
+        if self.device.type == "cpu":
+            draws.set_state(torch.get_rng_state())
+        else:
+            draws.manual_seed(seed)
+        module.draw_from(draws)
+        return _Built(module, draws, begin)
+
+    def _trained(
+        self, built: dict[int, _Built], number: int, record: OnEpoch, stop: threading.Event
+    ) -> tuple[ForecastNetwork, int]:
+        """One member's averaged network, and its best number of steps."""
+        module, draws, begin = built.pop(number)
+        config, settings = module.config, module.config.training
+        total, batch = settings.max_steps or 1, settings.batch_size or 1
+        stream = WindowStream(self.windows, batch, settings.epoch_steps or 50, settings.seed)
+        epochs = Epochs(
+            self.windows, number, self.phase, total, batch, record, self.watch is not None, stop
+        )
+        # A loader draws a seed at every epoch, whether it has workers or not.
+        seeds = draws if self.device.type == "cpu" else torch.Generator()
+        load = partial(DataLoader, batch_size=None, num_workers=0, generator=seeds)
+        trainer = _trainer(config, self.device, [*self.callbacks, epochs])
+        watch = load(_Batches(self.watch)) if self.watch else None
+        with worthwhile_threads(batch, config.model.hidden_size):
+            trainer.fit(module, load(stream), watch)
+        module.draw_from(None)
+        network = epochs.best_network(module)
+        if begin is not None:
+            _return(network, begin, TUNED_SHARE)
+        network.to("cpu").eval().requires_grad_(False)
+        _forget_unseen(network, self.windows, self.schema)
+        return network, epochs.best_step or total
+
+    def _module(self, config: ForecasterConfig, begin: ForecastNetwork | None) -> ForecastModule:
+        module = ForecastModule(config, self.schema, self.windows.calendar)
+        if begin is not None:
+            for network in (module.network, module.averaged):
+                network.load_state_dict(begin.state_dict())
+        elif config.training.linear_mix == ("solved",):
+            solve_linear_path(module.network, self.windows, config.training.seed)
+            module.averaged.load_state_dict(module.network.state_dict())
+        return module
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error)
+
+
+def _one_by_one(together: int, device: torch.device) -> int:
+    warnings.warn(
+        f"{device} has no memory for {together} members at once: going on one by one; "
+        "set training.at_once in the configuration to spare the attempt",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    _free(device)
+    return 1
+
+
+def _smaller_batch(batch: int, device: torch.device) -> int:
+    smaller = max(batch // 2, 1)
+    warnings.warn(
+        f"out of memory on {device} with training.batch_size = {batch}: going on with {smaller}; "
+        "set it in the configuration to spare the attempt",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    _free(device)
+    return smaller
+
+
+def _free(device: torch.device) -> None:
+    # What failed lies in cycles of Lightning's, and holds memory until they are found.
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _member_config(
+    config: ForecasterConfig, member: int, steps: int | None, batch: int
+) -> ForecasterConfig:
+    settings = config.training
+    loss = (
+        settings.loss_mix[member % len(settings.loss_mix)] if settings.loss_mix else settings.loss
+    )
+    cell = settings.cell_mix[member % len(settings.cell_mix)] if settings.cell_mix else (
+        config.model.cell)  # fmt: skip
+    mix = settings.linear_mix or ("trained",)
+    return config.replace(
+        model={"cell": cell},
+        training={
+            "loss": loss.model_dump(),
+            "linear_mix": mix[member % len(mix) :][:1],
+            "seed": settings.seed + member,
+            "max_steps": steps or settings.max_steps,
+            "batch_size": batch,
+        },
+    )
+
+
+@torch.no_grad()
+def _return(network: ForecastNetwork, begin: ForecastNetwork, share: float) -> None:
+    """Keep a share of the way that weights have gone from a start: what few series teach is noise,
+    and half of it costs half as much (Wortsman et al. 2022, "Robust fine-tuning").
+    """
+    for own, first in zip(network.parameters(), begin.parameters(), strict=True):
+        own.lerp_(first.to(own.device), 1.0 - share)
+
+
+@contextmanager
+def _products_in(precision: str) -> Iterator[None]:
+    """Within it float32 products may be taken in TF32, where that was asked for."""
+    before = torch.get_float32_matmul_precision()
+    if precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _trainer(
+    config: ForecasterConfig, device: torch.device, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    settings = config.training
+    precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "tf32": "32-true"}[settings.precision]
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    return pl.Trainer(
+        max_steps=settings.max_steps or 1,
+        max_epochs=-1,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        precision=precision,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        inference_mode=True,
+    )
+
+
+class _Batches(Dataset[Batch]):
+    """Ready-made batches, as Lightning wants them."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.batches[index]
+
+
+def _forget_unseen(network: ForecastNetwork, windows: Windows, schema: Schema) -> None:
+    """Categories that training never showed get the "unseen" token's embedding."""
+    for role in ("past", "future", "static"):
+        encoder = getattr(network, role)
+        if encoder is None:
+            continue
+        for key, table in encoder.tables.items():
+            codes = torch.unique(windows.covariates[role][..., int(key)].long())
+            with torch.no_grad():
+                for row in set(range(table.weight.shape[0])) - set(codes.tolist()):
+                    if row:
+                        table.weight[row] = table.weight[0]

@@ -1,0 +1,181 @@
+"""The Lightning module of one member: an ordinary training step, and averaged weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.hardware.graphs import ReplayedLoss
+from forecasting.networks.network import Batch, ForecastNetwork
+from forecasting.training.losses import training_loss
+
+
+class ForecastModule(pl.LightningModule):
+    """Trains a `ForecastNetwork`.
+
+    Works with stock callbacks and loggers. Nothing in a step waits for the device: losses and
+    gradient norms stay in device buffers (`recent_loss`, `recent_norm`) until somebody reads them.
+
+    Parameters
+    ----------
+    config : resolved configuration. schema : covariates. calendar : number of calendar columns.
+    """
+
+    def __init__(self, config: ForecasterConfig, schema: Schema, calendar: int) -> None:
+        super().__init__()
+        self.config = config
+        # Sampled paths come back as quantiles, whatever head they were drawn from.
+        paths = config.model.decoder == "recursive"
+        self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
+        self.network = ForecastNetwork(config, schema, calendar)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.categorical = [
+            (role, column)
+            for role in ("past", "future", "static")
+            for column, covariate in enumerate(schema.role(role))
+            if covariate.type == "categorical"
+        ]
+        self.recent_loss: list[Tensor] = []
+        self.recent_norm: list[Tensor] = []
+        self.recent_windows: list[tuple[Tensor, Tensor]] = []
+        self.replayed: ReplayedLoss | None = None
+        self.draws: torch.Generator | None = None
+        self.broken: Tensor
+        # 1 once a loss or gradient was no number: the optimiser leaves the weights alone from
+        # then on, without anybody waiting for the device to know.
+        self.register_buffer("broken", torch.zeros(()), persistent=False)
+
+    def draw_from(self, draws: torch.Generator | None) -> None:
+        """Noise, hidden categories and dropout of training come from here; None: from torch's own.
+
+        Dropout that is replayed within a CUDA graph cannot.
+        """
+        self.draws = draws
+        replays = self.config.training.graphs and draws is not None and draws.device.type == "cuda"
+        self.network.draw_from(None if replays else draws)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch of windows."""
+        noise = self.config.training.noise
+        network_batch = self.network.history(batch)
+        if self.categorical and self.config.training.unseen:
+            self._hide_categories(network_batch)
+        if noise:
+            y = network_batch["y"]
+            drawn = torch.empty_like(y).normal_(generator=self.draws)
+            network_batch["y"] = y + noise * drawn * network_batch["mask"]
+        if self.config.training.graphs and self.device.type == "cuda":
+            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
+            loss = self.replayed(network_batch, batch)
+        else:
+            loss = self._loss(network_batch, batch)
+        self.recent_loss.append(loss.detach())
+        self.recent_windows.append((batch["series"], batch["origin"]))
+        return loss
+
+    def loss_of(self, batch: Batch) -> Tensor:
+        """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
+        return self._loss(self.network.history(batch), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of the averaged weights."""
+        output = self.averaged(self.network.history(batch), every_origin=False)
+        loss = training_loss(output, batch, self.scored_as)
+        self.log("val_loss", loss, batch_size=len(batch["y"]))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; weight decay on matrices only; the configured schedule, step by step."""
+        settings = self.config.training
+        matrices = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": settings.weight_decay or 0.0},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any
+    ) -> None:
+        """By norm, by value, or both; the norm before clipping is kept."""
+        settings = self.config.training
+        parameters = [p for p in self.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(
+            parameters, settings.clip_norm or math.inf, foreach=True
+        )
+        self.recent_norm.append(norm.detach())
+        # What is no number times 0 is no number.
+        self.broken.add_((norm * 0.0 + self.recent_loss[-1] * 0.0).isnan()).clamp_(max=1.0)
+        optimizer.found_inf = self.broken  # type: ignore[attr-defined]
+        if settings.clip_value:
+            torch.nn.utils.clip_grad_value_(parameters, settings.clip_value, foreach=True)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Move the averaged weights; young averages forget faster (the usual bias correction)."""
+        decay = min(self.config.training.ema, (1.0 + self.global_step) / (10.0 + self.global_step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.averaged.parameters()), list(self.network.parameters()), 1.0 - decay
+            )
+
+    def fault(self) -> tuple[int, Tensor, Tensor] | None:
+        """The first step since the last `drain` whose loss or gradient was no number.
+
+        Its place among them, and the series and origins of its batch; None if all went well.
+        """
+        if not self.broken.item():
+            return None
+        whole = torch.stack(self.recent_loss) + torch.stack(self.recent_norm)
+        step = int((~torch.isfinite(whole)).to(torch.int8).argmax())
+        return step, *self.recent_windows[step]
+
+    def drain(self) -> tuple[float, float]:
+        """Mean loss and gradient norm since the last call; the one place that waits."""
+        loss = torch.stack(self.recent_loss).mean().item() if self.recent_loss else math.nan
+        norm = torch.stack(self.recent_norm).mean().item() if self.recent_norm else math.nan
+        self.recent_loss, self.recent_norm, self.recent_windows = [], [], []
+        return loss, norm
+
+    def _loss(self, seen: Batch, batch: Batch) -> Tensor:
+        """Of what the network makes of ``seen``, as the whole batch tells."""
+        every = self.config.training.origins == "all"
+        return training_loss(self.network(seen, every_origin=every), batch, self.config)
+
+    def _hide_categories(self, batch: Batch) -> None:
+        """Now and then a window has a category that training never saw: code 0 is learned."""
+        hidden = torch.rand(
+            len(self.categorical),
+            len(batch["y"]),
+            device=batch["y"].device,
+            generator=self.draws,
+        )
+        for drawn, (role, column) in zip(hidden, self.categorical, strict=True):
+            values = batch[role].clone()
+            values[..., column][drawn < self.config.training.unseen] = 0.0
+            batch[role] = values
+
+    def _rate(self, step: int) -> float:
+        settings = self.config.training
+        total = max(settings.max_steps or 1, 1)
+        warm = max(int(settings.warmup * total), 1)
+        if settings.schedule == "one_cycle":
+            warm = max(int(0.3 * total), 1)
+        if step < warm:
+            floor = 0.04 if settings.schedule == "one_cycle" else 0.0
+            return floor + (1.0 - floor) * 0.5 * (1.0 - math.cos(math.pi * (step + 1) / warm))
+        if settings.schedule == "constant":
+            return 1.0
+        progress = min((step - warm) / max(total - warm, 1), 1.0)
+        return 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-4

@@ -1,0 +1,103 @@
+"""The first stage: from the configured source to a panel that can be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecasting.data.panel import Panel
+from forecasting.errors import ConfigError, DataError
+from pipelines.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    from pipelines.ingestion.report.report import Report
+
+PUBLIC = "dataset:"  # a public data set by name instead of a table: dataset:m3_monthly
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A panel and where it came from.
+
+    Attributes
+    ----------
+    report
+        The ingestion's report of every repair; None for a public data set.
+    source
+        What was read, for the lineage.
+    left_out
+        Series that are too short to train on and are not in the panel.
+    """
+
+    panel: Panel
+    source: str
+    report: Report | None = None
+    left_out: int = 0
+
+    @property
+    def summary(self) -> str:
+        """One line on the data for a person."""
+        lengths = self.panel.lengths
+        return (
+            f"{len(self.panel):,} series, {self.panel.rows:,} rows "
+            f"({int(lengths.min())} to {int(lengths.max())} each), freq {self.panel.freq.alias}"
+            + (f"; {self.left_out:,} too short to train on left out" if self.left_out else "")
+        )
+
+
+def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared:
+    """Read, clean and check the data of an experiment.
+
+    Parameters
+    ----------
+    every_series
+        Also those without the ``data.flags.min_rows`` values that training asks for: they can
+        be forecast, but nothing is learnt from them.
+
+    Raises
+    ------
+    DataError, ConfigError
+        Nothing to read, or a table that cannot be used, with what to do about it.
+    """
+    source = config.data.source
+    if not source:
+        raise ConfigError("data.source: required, but not given; name a file, folder or URL")
+    read = _public if source.startswith(PUBLIC) else _ingested
+    prepared = read(source, config, every_series)
+    panel = prepared.panel
+    if config.history is not None:
+        panel = panel.tail(config.history)
+    if not len(panel) or not panel.rows:
+        raise DataError(f"{source}: no series with a value is left to train on")
+    return replace(prepared, panel=panel)
+
+
+def _public(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
+    from pipelines.data.datasets import load
+
+    tasks = load(source.removeprefix(PUBLIC))
+    fitting = [task for task in tasks if task.horizon == config.horizon] or tasks
+    return Prepared(fitting[0].train, source)
+
+
+def _ingested(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
+    from pipelines.ingestion import ingest
+
+    result = ingest(config.data, freq=config.freq)
+    panel, trainable = result.panel(), result.trainable
+    if every_series or trainable.all():
+        return Prepared(panel, source, result.report)
+    if not trainable.any():
+        raise DataError(
+            f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
+            f"{result.config.flags.min_rows} values that training asks for"
+        )
+    return Prepared(panel.select(trainable), source, result.report, int((~trainable).sum()))
+
+
+def source_name(source: str) -> str:
+    """A short name of a source, for runs: a file's stem or the data set's name."""
+    if source.startswith(PUBLIC):
+        return source.removeprefix(PUBLIC)
+    return Path(source.split("?")[0]).stem or source

@@ -1,0 +1,282 @@
+"""Batch forecasts: every series of a table through the champion, into a file or a database."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.errors import ConfigError, DataError, SeriesProblem
+from pipelines.config import ExperimentConfig
+from pipelines.data.prepare import Prepared, prepare
+from pipelines.data.profile import panel_digest
+from pipelines.forecasts.job import Job, Target, table_of
+from pipelines.forecasts.targets import default_output, target_of
+from pipelines.machine.masking import masked
+from pipelines.machine.state import cores, locked
+from pipelines.registry.registered import load
+from pipelines.registry.registry import HASH_TAG, Registry
+from pipelines.tracking.store import brief, connect
+from pipelines.tracking.tracker import Tracker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from mlflow.entities.model_registry import ModelVersion
+
+    from forecasting.data.panel import Panel
+    from forecasting.prediction.predictor import Predictor
+
+Say = Callable[[str], None]
+
+CHUNK = 2048  # series forecast and written at once
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a batch forecast came to.
+
+    Attributes
+    ----------
+    target
+        Where the forecasts are.
+    series, rows
+        Forecast and written by this run.
+    kept
+        Series that an earlier run of the same job had written already.
+    problems
+        Series that could not be forecast; the others were.
+    """
+
+    model: str
+    version: int
+    run_id: str
+    target: str
+    job: str
+    series: int
+    rows: int
+    kept: int
+    asked: int
+    problems: list[SeriesProblem] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def refused(self) -> float:
+        """Share of the series without a forecast."""
+        return len(self.problems) / self.asked if self.asked else 0.0
+
+    @property
+    def line(self) -> str:
+        """One line for a person."""
+        text = (
+            f"{self.model} version {self.version}: {self.series:,} series, {self.rows:,} rows "
+            f"in {self.seconds:.1f} s to {self.target}"
+        )
+        if self.kept:
+            text += f"; {self.kept:,} series were there already"
+        if self.problems:
+            text += f"; {len(self.problems):,} of {self.asked:,} could not be forecast"
+        return text
+
+
+def forecast(
+    config: ExperimentConfig,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+    out: str | None = None,
+    table: str | None = None,
+    levels: Sequence[float] | None = None,
+    workers: int | None = None,
+    track: bool = True,
+    say: Say = _silent,
+) -> Written:
+    """Forecast every series from its end, with the champion.
+
+    Run again after it was cut off, it goes on with the pieces that are missing. Forecasts are
+    keyed by model, version, series, cutoff and step: nothing is ever there twice.
+
+    Parameters
+    ----------
+    model
+        ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``; default: the config's champion.
+    data
+        A table to read instead of ``data.source``; the rest of the data section stays.
+    out
+        ``.parquet`` or ``.csv`` file (replaced), folder (gets a file per run) or database URL;
+        default: ``forecast.output``, else a folder of the model's below ``.gatecast``.
+    table
+        Of the database; default: ``forecast.table``.
+    workers
+        Threads; default: the cores.
+    track
+        Whether the run is noted in MLflow.
+
+    Raises
+    ------
+    GatecastError
+        No such model, data that do not fit it, an output that cannot be written.
+    """
+    began = time.monotonic()
+    name, _, wanted = (model or config.name).partition("@")
+    output = out or config.forecast.output or default_output(name)
+    target = target_of(output, table or config.forecast.table)
+    registry = Registry(connect(config.tracking.uri))
+    version = registry.version(name, wanted or None)
+    predictor = load(registry, version)
+    say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
+    if data is not None:
+        config = config.model_copy(update={"data": config.data.replace(source=data)})
+    prepared = prepare(config, every_series=True)
+    say(prepared.summary)
+    lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
+    with locked(f"forecast-{lock}", wait=1.0):
+        panel = prepared.panel.under(predictor.schema)
+        steps = min(config.horizon, predictor.config.horizon)
+        job = _job(version, panel, steps, tuple(levels or config.forecast.levels))
+        written = write(predictor, panel, job, target, workers=workers, say=say)
+    written = Written(**{**written.__dict__, "seconds": time.monotonic() - began})
+    if track:
+        try:
+            _note(config, written, prepared)
+        except Exception as error:
+            # The forecasts are where they belong: a busy store must not make them look failed.
+            say(f"the run could not be noted in MLflow: {brief(error)}")
+    return written
+
+
+def write(
+    predictor: Predictor,
+    panel: Panel,
+    job: Job,
+    target: Target,
+    *,
+    workers: int | None = None,
+    say: Say = _silent,
+) -> Written:
+    """Forecast a panel in chunks on several threads, and write what a target lacks."""
+    began = time.monotonic()
+    target.open(job)
+    done = target.done([str(i) for i in panel.ids])
+    if done.any():
+        say(f"{int(done.sum()):,} series are there from a run that was cut off")
+    left = np.flatnonzero(~done)
+    problems: list[SeriesProblem] = []
+    series = rows = 0
+    for piece, (found, faults) in enumerate(_chunks(predictor, panel, left, job, workers)):
+        problems += faults
+        if found.num_rows:
+            target.write(piece, found)
+            rows += found.num_rows
+            series += found.num_rows // job.horizon
+    if not series and not done.any():
+        first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
+        raise DataError(f"none of the {len(panel):,} series could be forecast{first}")
+    return Written(
+        model=job.model,
+        version=job.version,
+        run_id=job.run_id,
+        target=target.finish(),
+        job=job.digest,
+        series=series,
+        rows=rows,
+        kept=int(done.sum()),
+        asked=len(panel),
+        problems=problems,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _chunks(
+    predictor: Predictor, panel: Panel, left: Array, job: Job, workers: int | None
+) -> Iterator[tuple[pa.Table, list[SeriesProblem]]]:
+    """Forecasts in order; a few chunks ahead of the writer, so that memory stays bounded."""
+    workers = workers or cores()
+    parts = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[Future[tuple[pa.Table, list[SeriesProblem]]]] = []
+        try:
+            for index in parts:
+                waiting.append(pool.submit(_one, predictor, panel, index, job))
+                if len(waiting) > workers + 1:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _one(
+    predictor: Predictor, panel: Panel, index: Array, job: Job
+) -> tuple[pa.Table, list[SeriesProblem]]:
+    part = panel.select(index)
+    found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
+    # One step back from the first forecast stamp is the last row of the series.
+    cutoffs = found.freq.shift(found.start, -1)
+    return table_of(found, cutoffs, job), found.problems
+
+
+def _job(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
+    if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
+        raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
+    facts = [version.name, version.version, version.tags[HASH_TAG], panel_digest(panel), horizon]
+    text = json.dumps([*map(str, facts), list(levels)])
+    newest = str(panel.last.max()).split(".")[0].replace(":", "")
+    return Job(
+        model=str(version.name),
+        version=int(version.version),
+        run_id=str(version.run_id),
+        digest=hashlib.sha256(text.encode()).hexdigest()[:32],
+        newest=newest,
+        horizon=horizon,
+        levels=levels,
+        created=datetime.datetime.now(datetime.UTC),
+    )
+
+
+def _note(config: ExperimentConfig, written: Written, prepared: Prepared) -> None:
+    """Keep in MLflow what was forecast."""
+    import pandas as pd
+
+    tracker = Tracker.open(
+        config.tracking.experiment or config.name,
+        uri=config.tracking.uri,
+        artifacts=config.tracking.artifacts,
+        system_metrics=False,
+    )
+    title = f"forecast {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    tags = {
+        "kind": "forecast",
+        "model": written.model,
+        "version": written.version,
+        "target": written.target,
+        "job": written.job,
+        "source": masked(prepared.source),
+    }
+    with tracker.run(title, tags=tags) as run:
+        run.metrics(
+            {
+                "series": written.series,
+                "rows": written.rows,
+                "kept": written.kept,
+                "problems": len(written.problems),
+                "seconds": written.seconds,
+            }
+        )
+        if written.problems:
+            rows = [
+                {"unique_id": p.id, "code": p.code, "detail": p.detail} for p in written.problems
+            ]
+            run.table(pd.DataFrame(rows), "problems.json")

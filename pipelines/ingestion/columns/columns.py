@@ -1,0 +1,117 @@
+"""Columns of the source: values, units and covariates, as numbers or as codes of categories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.columns.numbers import Numbers, read_numbers
+from pipelines.ingestion.config import CovariateConfig
+from pipelines.ingestion.raw import is_text
+
+
+@dataclass
+class Column:
+    """A covariate: float64 values, or codes of categories (-1 missing)."""
+
+    config: CovariateConfig
+    values: Array
+    categories: Array | None = None
+    numbers: Numbers | None = None
+
+    def take(self, index: Array) -> Column:
+        """The values of some rows, by position."""
+        return Column(self.config, self.values[index], self.categories)
+
+
+def numbers_of(column: Any, name: str, config: Any, csv: Any) -> Numbers:
+    """A column of values; a `DataError` where more than half of it are no numbers."""
+    try:
+        found = read_numbers(column, config, csv)
+    except (DataError, pa.ArrowException) as error:
+        raise DataError(f"column {name}: {error}") from None
+    bad = len(found.unreadable)
+    if bad and bad > 0.5 * max(len(found.values) - len(found.codes), 1):
+        raise DataError(
+            f"column {name} holds no numbers: {bad:,} of {len(found.values):,} values cannot be "
+            f"read, such as {found.unreadable_text[0]!r}; name another column as y"
+        )
+    return found
+
+
+def encode(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, Array]:
+    """Distinct texts of a column, and which one each row has (-1 for none)."""
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    kind = column.type
+    if pa.types.is_floating(kind):
+        whole = column.cast(pa.int64(), safe=False)
+        same = pc.all(pc.equal(whole.cast(pa.float64()), column)).as_py()
+        column = whole if same is not False else column
+    if not pa.types.is_dictionary(kind):
+        plain = pa.types.is_integer(column.type) or is_text(column.type)
+        if not plain or pa.types.is_string_view(column.type):
+            column = column.cast(pa.string())
+        column = column.dictionary_encode()
+    column = column.unify_dictionaries()
+    if column.num_chunks == 0:
+        return pa.array([], pa.string()), np.empty(0, np.int32)
+    # Unified dictionaries only ever grow, so the longest serves every chunk.
+    chunks = column.chunks
+    longest = max((c.dictionary for c in chunks), key=len)
+    codes = [
+        np.asarray(
+            (pc.fill_null(c.indices, -1) if c.indices.null_count else c.indices).to_numpy(
+                zero_copy_only=False
+            )
+        )
+        for c in chunks
+    ]
+    flat = codes[0] if len(codes) == 1 else np.concatenate(codes)
+    return longest.cast(pa.string()), flat.astype(np.int32, copy=False)
+
+
+def unit_factors(column: Any, scale: dict[str, float]) -> Array:
+    """[T] factor of each row by its unit's name; NaN for an unknown unit."""
+    texts, codes = encode(column)
+    known = {k.strip(): v for k, v in scale.items()}
+    factors = np.array([known.get((t or "").strip(), np.nan) for t in texts.to_pylist()] + [np.nan])
+    return factors[codes]
+
+
+def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
+    """A covariate as numbers or as codes of categories, by its type or by what it holds."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    textual = is_text(kind)
+    wanted = config.type
+    numbers = None
+    if wanted is None:
+        wanted = "real"
+        if textual:
+            numbers = read_numbers(column, config, csv)
+            readable = len(numbers.values) - len(numbers.unreadable) - len(numbers.codes)
+            if len(numbers.unreadable) >= max(0.05 * readable, 1):
+                wanted = "categorical"
+    if wanted == "real" and isinstance(config.fill, str):
+        raise ConfigError(f"covariates.{config.name}.fill = {config.fill!r} is not a number")
+    if wanted == "real":
+        numbers = numbers or numbers_of(column, config.name, config, csv)
+        return Column(config, numbers.values * config.scale, None, numbers)
+    texts, codes = encode(column)
+    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str")
+    text = text.map(config.recode).fillna(text) if config.recode else text
+    missing = text.isin(config.missing) | text.isna()
+    if "" not in (config.fill, *config.recode.values()):
+        missing |= text == ""
+    number, names = pd.factorize(text.where(~missing))
+    lookup = np.concatenate([number, [-1]]).astype(np.int32)
+    return Column(config, lookup[codes], np.asarray(names, dtype=object))

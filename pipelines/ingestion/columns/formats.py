@@ -1,0 +1,307 @@
+"""Stamps written as text: formats are found out from the distinct values, and tried on them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import DataError
+from pipelines.ingestion.config import StampConfig, StampFormat
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.raw import shown
+
+NAIVE, UTC = -1, 0
+DAY = 86_400_000_000
+EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
+EXCEL_ORIGIN = -25_569 * DAY
+_TIME = ("", " %H:%M", " %H", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y")
+_MONTH_FIRST = ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y")
+_OTHERS = (
+    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b %d, %Y",
+    "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%m/%Y",
+    "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
+)  # fmt: skip
+_ISO = (
+    r"^[+-]?\d{4}-\d{1,2}(?:-\d{1,2})?(?:[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?)?"
+    r"\s*(?:Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
+)
+_OFFSET = r"(?:Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
+_QUARTER = r"^(\d{4})[-\s/]?[Qq]([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
+_WEEK = (
+    r"(?i)^(?P<y>\d{4})[-\s/]?[WK]{1,2}(?P<w>\d{1,2})(?:-?(?P<d>[1-7]))?$"
+    r"|^[WK]{1,2}\s?(?P<w2>\d{1,2})[-\s/]+(?P<y2>\d{4})$"
+)
+
+
+@dataclass
+class Texts:
+    """Distinct texts as stamps.
+
+    Attributes
+    ----------
+    values, zone, zones, offsets : as in `stamps.Stamps`.
+    """
+
+    values: Array
+    zone: Array
+    zones: list[str]
+    integer: bool
+    offsets: Array | None
+    facts: dict[str, Any]
+
+
+def own_zone(zone: str | None, zones: list[str]) -> int:
+    """The number of a zone, noted in the list; `NAIVE` for none."""
+    if zone is None:
+        return NAIVE
+    if zone == "UTC":
+        return UTC
+    if zone not in zones:
+        zones.append(zone)
+    return zones.index(zone) + 1
+
+
+def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
+    """Distinct texts as stamps."""
+    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
+    text, late = _end_of_day(text)
+    values = np.full(len(text), NAT)
+    zone = np.full(len(text), NAIVE, np.int8)
+    zones: list[str] = []
+    counts: dict[str, int] = {}
+    formats = config.formats or _propose(text, config, name, counts)
+    for form in formats:
+        left = np.flatnonzero(values == NAT)
+        if not len(left):
+            break
+        found, found_zone = _apply(text.iloc[left], form, config, zones)
+        read = found != NAT
+        values[left[read]], zone[left[read]] = found[read], found_zone[read]
+        label = form.format if not form.zone else f"{form.format} in {form.zone}"
+        counts[label] = counts.get(label, 0) + int(read.sum())
+    values = np.where(late & (values != NAT), values + DAY, values)
+    integer = bool(formats) and all(f.format == "step" for f in formats)
+    facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
+    if late.any():
+        facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
+    offsets = _written_offsets(text) if (zone == UTC).any() else None
+    return Texts(values, zone, zones, integer, offsets, facts)
+
+
+def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
+    late = text.str.contains(r"[T ]24(?::00){0,2}$", regex=True).to_numpy(dtype=bool)
+    if late.any():
+        text = text.str.replace(r"([T ])24((?::00){0,2})$", r"\g<1>00\g<2>", regex=True)
+    return text, late
+
+
+def _apply(
+    text: pd.Series, form: StampFormat, config: StampConfig, zones: list[str]
+) -> tuple[Array, Array]:
+    """What one format reads; `NAT` for the rest."""
+    own = own_zone(form.zone or config.zone, zones)
+    name = form.format
+    zone = np.full(len(text), own, np.int8)
+    if name in EPOCHS or name in ("excel", "step", "year"):
+        number = pd.to_numeric(
+            text.where(text.str.fullmatch(r"[+-]?\d{1,19}(\.\d*)?")), errors="coerce"
+        )
+        if name == "year":
+            number = number.where(text.str.fullmatch(r"\d{4}"))
+        known = number.notna().to_numpy()
+        filled = number.fillna(0).to_numpy()
+        if name == "excel":
+            out = (filled.astype(np.float64) * 86_400.0).round().astype(np.int64) * 1_000_000
+            out = out + EXCEL_ORIGIN
+        elif name == "year":
+            out = (filled.astype(np.int64) - 1970).astype("datetime64[Y]")
+            out = out.astype("datetime64[us]").astype(np.int64)
+        elif name == "step":
+            out, zone = filled.astype(np.int64), np.full(len(text), NAIVE, np.int8)
+        else:
+            unit = EPOCHS[name]
+            # An epoch of another unit would be a date far away: it is left to another format.
+            known = known & (np.abs(filled) * unit >= 1e14) & (np.abs(filled) * unit < 1e16)
+            filled = np.where(known, filled, 0)
+            out = (filled * unit).astype(np.int64) if unit < 1 or filled.dtype.kind == "f" else (
+                filled.astype(np.int64) * int(unit)
+            )  # fmt: skip
+            zone = np.full(len(text), UTC, np.int8)
+        return np.where(known, out, NAT), zone
+    if name == "iso":
+        return _iso(text, own)
+    if name == "week":
+        parts = text.str.extract(_WEEK)
+        text = parts["y"].fillna(parts["y2"]) + "-" + parts["w"].fillna(parts["w2"]).str.zfill(2)
+        text = (text + "-" + parts["d"].fillna(str(form.weekday))).fillna("")
+        return _strptime(text, "%G-%V-%u")[0], zone
+    if name == "quarter":
+        parts = text.str.extract(_QUARTER)
+        year = pd.to_numeric(parts[0].fillna(parts[3]), errors="coerce")
+        quarter = pd.to_numeric(parts[1].fillna(parts[2]), errors="coerce")
+        known = (year.notna() & quarter.notna()).to_numpy()
+        months = (year.fillna(1970).to_numpy(np.int64) - 1970) * 12
+        months = months + (quarter.fillna(1).to_numpy(np.int64) - 1) * 3
+        out = months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+        return np.where(known, out, NAT), zone
+    pattern = name
+    if "%V" in pattern and "%u" not in pattern and "%a" not in pattern:
+        text, pattern = text + f"-{form.weekday}", pattern + "-%u"
+    parsed, instants = _strptime(text, pattern)
+    return parsed, np.where(instants, UTC, zone).astype(np.int8)
+
+
+def _strptime(text: pd.Series, pattern: str) -> tuple[Array, bool]:
+    offset = "%z" in pattern
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = pd.to_datetime(text, format=pattern, errors="coerce", utc=offset)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"stamps.formats: {pattern!r} is no usable format: {error}") from None
+    if offset:
+        found = found.dt.tz_localize(None)
+    return _micro(found), offset
+
+
+def _micro(found: pd.Series) -> Array:
+    values = found.to_numpy().astype("datetime64[us]").astype(np.int64)
+    return np.where(found.isna().to_numpy(), NAT, values)
+
+
+def _iso(text: pd.Series, own: int) -> tuple[Array, Array]:
+    fits = text.str.fullmatch(_ISO).to_numpy(dtype=bool)
+    # 2024-1-5 7:00 is as good as 2024-01-05 07:00.
+    text = text.str.replace(r"([-T ])(\d)(?!\d)", r"\g<1>0\2", regex=True)
+    text = text.str.replace(r"\s*(UTC|GMT|z)$", "Z", regex=True).str.replace(",", ".", regex=False)
+    instant = fits & text.str.contains(_OFFSET, regex=True).to_numpy(dtype=bool)
+    values = np.full(len(text), NAT)
+    for mask, utc in ((fits & ~instant, False), (instant, True)):
+        if mask.any():
+            found = pd.to_datetime(text[mask], format="ISO8601", errors="coerce", utc=utc)
+            values[mask] = _micro(found.dt.tz_localize(None) if utc else found)
+    return values, np.where(instant, UTC, own).astype(np.int8)
+
+
+def _written_offsets(text: pd.Series) -> Array | None:
+    """Microseconds ahead of UTC behind each time of day; None when there are none."""
+    parts = text.str.extract(r":\d{2}(?:[.,]\d+)?\s*([+-])(\d{2}):?(\d{2})?$")
+    if parts[0].isna().all():
+        return None
+    minutes = parts[1].fillna("0").astype(int) * 60 + parts[2].fillna("0").astype(int)
+    sign = np.where(parts[0] == "-", -1, 1)
+    return np.asarray(sign * minutes.to_numpy() * 60_000_000)
+
+
+def _propose(
+    text: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
+) -> tuple[StampFormat, ...]:
+    """The formats that read the distinct values, the most telling first."""
+    left = text[text != ""]
+    chosen: list[StampFormat] = []
+    total = max(len(left), 1)
+
+    def take(form: StampFormat, fits: Array) -> None:
+        nonlocal left
+        if fits.any():
+            chosen.append(form)
+            left = left[~fits]
+
+    take(StampFormat(format="iso"), left.str.fullmatch(_ISO).to_numpy(dtype=bool))
+    for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
+        compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
+        if compact.any() and (_strptime(left[compact], compact_form)[0] != NAT).all():
+            take(StampFormat(format=compact_form), compact)
+    digits = left.str.fullmatch(r"\d{9,19}").to_numpy(dtype=bool)
+    if digits.any():
+        lengths = left[digits].str.len()
+        for form, low, high in (
+            ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
+        ):  # fmt: skip
+            if lengths.between(low, high).any():
+                fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool)
+                take(StampFormat(format=form), fits)
+    days = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
+    take(StampFormat(format="%Y%m%d"), days.to_numpy(dtype=bool))
+    take(StampFormat(format="quarter"), left.str.fullmatch(_QUARTER).to_numpy(dtype=bool))
+    take(StampFormat(format="week"), left.str.fullmatch(_WEEK).to_numpy(dtype=bool))
+    years = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}").to_numpy(dtype=bool)
+    numbers = left.str.fullmatch(r"\d{1,8}").to_numpy(dtype=bool)
+    if years.sum() > 0.9 * max(len(left), 1):
+        take(StampFormat(format="year"), years)
+    elif len(left) and numbers.sum() > 0.9 * len(left):
+        take(StampFormat(format="step"), numbers)
+    if len(left):
+        for pattern, read in _patterns(left, config, name, counts):
+            take(pattern, read[left.index.to_numpy()])
+            if not len(left):
+                break
+    counts["unreadable"] = len(left) if len(left) < total else total
+    return tuple(chosen)
+
+
+def _patterns(
+    left: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
+) -> list[tuple[StampFormat, Array]]:
+    """strptime patterns that read some of the values; day or month first is settled by all."""
+    size = int(left.index.max()) + 1
+    first, month_first = _read_all(left, _DAY_FIRST), _read_all(left, _MONTH_FIRST)
+    day_count = sum(int(m.sum()) for m in first.values())
+    month_count = sum(int(m.sum()) for m in month_first.values())
+    day_first = config.day_first
+    if day_first is None and day_count and month_count:
+        if day_count == month_count:
+            # Each reading gives dates: the one on a more regular step is right.
+            day_step, month_step = _regularity(left, first), _regularity(left, month_first)
+            if abs(day_step - month_step) < 0.02:
+                raise DataError(
+                    f"column {name}: {shown(left.iloc[0])} may have the day or the month first; "
+                    "set stamps.day_first: true or false"
+                )
+            day_first = day_step > month_step
+            counts["day first" if day_first else "month first"] = 0
+        else:
+            day_first = day_count > month_count
+    elif day_first is None:
+        day_first = day_count > 0
+    found = list((first if day_first else month_first).items())
+    found += list(_read_all(left, _OTHERS).items())
+    out = []
+    for pattern, mask in sorted(found, key=lambda item: -int(item[1].sum())):
+        full = np.zeros(size, bool)
+        full[left.index.to_numpy()[mask]] = True
+        out.append((StampFormat(format=pattern), full))
+    return out
+
+
+def _read_all(left: pd.Series, dates: tuple[str, ...]) -> dict[str, Array]:
+    """Which values each pattern, with any time behind it, reads."""
+    sample = left.iloc[:: max(len(left) // 200, 1)]
+    found = {}
+    for date in dates:
+        for time in _TIME:
+            pattern = date + time
+            if (_strptime(sample, pattern)[0] != NAT).any():
+                mask = _strptime(left, pattern)[0] != NAT
+                found[pattern] = mask
+    return found
+
+
+def _regularity(left: pd.Series, readings: dict[str, Array]) -> float:
+    """Share of the most common step between sorted distinct dates."""
+    values = np.full(len(left), NAT)
+    for pattern in readings:
+        read = _strptime(left, pattern)[0]
+        values = np.where(values == NAT, read, values)
+    steps = np.diff(np.unique(values[values != NAT]))
+    if not len(steps):
+        return 0.0
+    return float(np.unique(steps, return_counts=True)[1].max() / len(steps))

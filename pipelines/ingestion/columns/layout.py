@@ -1,0 +1,237 @@
+"""Long, wide and one-row-per-series tables become the same thing: one row per value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
+from pipelines.ingestion.columns.ids import compose, series_of
+from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.raw import Raw, is_text
+
+
+@dataclass
+class Rows:
+    """One row per value, as delivered.
+
+    Attributes
+    ----------
+    ids : [K] names as written; codes : [T] which one each row has, -1 for none.
+    y : what was read of the values; unit_factor : [T] from the unit column, NaN for an unknown
+        unit.
+    row : [T] row of the source, from 1.
+    """
+
+    ids: Array
+    codes: Array
+    stamps: Stamps
+    y: Numbers
+    row: Array
+    columns: dict[str, Column] = field(default_factory=dict)
+    unit_factor: Array | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
+    """The table, one row per value; cells of wide tables are read column by column."""
+    if config.layout == "wide":
+        rows = _wide(raw, config)
+    elif config.layout == "rows":
+        rows = _per_series(raw, config)
+    else:
+        rows = _long(raw, config, name)
+    rows.facts = {**raw.facts, **rows.stamps.facts, **rows.y.facts, **rows.facts}
+    return rows
+
+
+def _csv(raw: Raw, config: DataConfig) -> Any:
+    return config.csv.replace(separator=raw.facts.get("separator", config.csv.separator))
+
+
+def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
+    count = raw.table.num_rows
+    if config.series is not None or not config.id:
+        ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
+    else:
+        ids, codes = series_of(
+            [raw.column(c, "id") for c in config.id], list(config.id), config.ids
+        )
+    csv = _csv(raw, config)
+    y_name = config.y or "y"
+    rows = Rows(
+        ids,
+        codes,
+        _stamps(raw, config),
+        numbers_of(raw.column(y_name, "data.y"), y_name, config.values, csv),
+        np.arange(1, count + 1) if raw.row is None else raw.row,
+    )
+    unit = config.values.unit
+    if unit is not None:
+        rows.unit_factor = unit_factors(raw.column(unit.column, "values.unit.column"), unit.scale)
+    for covariate in config.covariates:
+        if config.static and covariate.role == "static" and covariate.source not in raw.names:
+            continue  # it stands in the table of static covariates
+        column = raw.column(covariate.source, f"covariates.{covariate.name}")
+        rows.columns[covariate.name] = read_covariate(column, covariate, csv)
+        own = covariate.unit
+        if own is not None:
+            factor = unit_factors(raw.column(own.column, "unit.column"), own.scale)
+            found = rows.columns[covariate.name]
+            found.values = found.values * factor
+    used = {*(config.id or ()), *(config.ds or ("ds",)), y_name}
+    used |= {c.source for c in config.covariates}
+    ignored = [n for n in raw.facts.get("all columns", raw.names) if n not in used]
+    if ignored:
+        rows.facts["columns left aside"] = ignored[:100]
+    return rows
+
+
+def _stamps(raw: Raw, config: DataConfig) -> Stamps:
+    names = config.ds or ("ds",)
+    columns = [raw.column(n, "ds") for n in names]
+    if len(columns) == 1:
+        return read_stamps(columns[0], names[0], config.stamps)
+    parts = [pc.utf8_trim_whitespace(c.cast(pa.string())) for c in columns]
+    return read_stamps(pc.binary_join_element_wise(*parts, " "), " ".join(names), config.stamps)
+
+
+def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
+    """Cells of some columns, one column after the other."""
+    table = raw.table.select(positions)
+    kinds = {t for t in table.schema.types if not pa.types.is_null(t)}
+    target = kinds.pop() if len(set(table.schema.types)) == 1 and kinds else None
+    if target is None:
+        target = pa.large_string() if any(is_text(k) for k in kinds) else pa.float64()
+        table = table.cast(pa.schema([(n, target) for n in table.column_names]))
+    return pa.chunked_array([c for column in table.columns for c in column.chunks], type=target)
+
+
+def _wide(raw: Raw, config: DataConfig) -> Rows:
+    ds_at = [raw.position(n, "ds") for n in config.ds or ()]
+    shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
+    apart = {*ds_at, *shared}
+    at = [i for i in range(len(raw.names)) if i not in apart]
+    if not at:
+        raise DataError("layout = wide: no column is left for the series beside ds")
+    count, width = raw.table.num_rows, len(at)
+    names = list(config.levels) or [f"level{i + 1}" for i in range(len(raw.headers))]
+    if len(names) != len(raw.headers):
+        raise ConfigError(
+            f"levels names {len(names)} header lines, but the table has {len(raw.headers)}"
+        )
+    levels = [_filled([level[i] for i in at]) for level in raw.headers[:-1]]
+    levels.append([raw.names[i] for i in at])
+    parts = [pa.array(level, pa.string()) for level in levels]
+    ids = compose(parts, names, config.ids)
+    stamps = _stamps(raw, config)
+    stamps.index = np.tile(stamps.index if stamps.index is not None else np.arange(count), width)
+    csv = _csv(raw, config)
+    rows = Rows(
+        ids,
+        np.repeat(np.arange(width, dtype=np.int32), count),
+        stamps,
+        numbers_of(_matrix(raw, at), "of values", config.values, csv),
+        np.tile(np.arange(1, count + 1), width),
+        facts={"cells": "a row is a cell of the wide table"},
+    )
+    for covariate, i in zip(config.covariates, shared, strict=True):
+        column = read_covariate(raw.table.column(i), covariate, csv)
+        rows.columns[covariate.name] = Column(
+            covariate, np.tile(column.values, width), column.categories
+        )
+    return rows
+
+
+def _filled(level: list[str]) -> list[str]:
+    """A header line of joined cells: a blank means what stands to its left."""
+    out: list[str] = []
+    for name in level:
+        out.append(name or (out[-1] if out else ""))
+    return out
+
+
+def _per_series(raw: Raw, config: DataConfig) -> Rows:
+    id_names = config.id or (raw.names[0],)
+    id_at = [raw.position(n, "id") for n in id_names]
+    static = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
+    moving = [c.name for c in config.covariates if c.role != "static"]
+    if moving:
+        raise ConfigError(
+            f"layout = rows has one row per series: covariate {moving[0]!r} can be static only"
+        )
+    apart = {*id_at, *static}
+    at = [i for i in range(len(raw.names)) if i not in apart]
+    if not at:
+        raise DataError("layout = rows: no column is left for the values beside id")
+    count, width = raw.table.num_rows, len(at)
+    ids, codes = series_of([raw.table.column(i) for i in id_at], list(id_names), config.ids)
+    csv = _csv(raw, config)
+    found = numbers_of(_matrix(raw, at), "of values", config.values, csv)
+    # From one column after the other to one series after the other.
+    turn = np.arange(count * width).reshape(width, count).T.ravel()
+    back = np.empty_like(turn)
+    back[turn] = np.arange(len(turn))
+    y = Numbers(
+        found.values[turn],
+        back[found.codes],
+        found.code_text,
+        back[found.unreadable],
+        found.unreadable_text,
+        found.facts,
+    )
+    stamps = _header_stamps([raw.names[i] for i in at], config)
+    stamps.index = np.tile(np.arange(width), count)
+    rows = Rows(
+        ids,
+        np.repeat(codes, width),
+        stamps,
+        y,
+        np.repeat(np.arange(1, count + 1), width),
+        facts={"cells": "a row is a cell of the table"},
+    )
+    for covariate, i in zip(config.covariates, static, strict=True):
+        column = read_covariate(raw.table.column(i), covariate, csv)
+        rows.columns[covariate.name] = Column(
+            covariate, np.repeat(column.values, width), column.categories
+        )
+    return rows
+
+
+def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
+    """Stamps in the header; plain steps 1, 2, … where it only numbers its columns."""
+    numbered = all(re.fullmatch(r"[A-Za-z_. ]{0,12}\d{1,6}", n) for n in names)
+    years = all(re.fullmatch(r"(1[6-9]|2[0-2])\d{2}", n) for n in names)
+    quarters = all(re.fullmatch(r"(?i)\d{4}[ -]?q[1-4]|q[1-4][ -]?\d{4}", n) for n in names)
+    if config.freq == "step" or (
+        numbered and not years and not quarters and not config.stamps.formats
+        and not all(n.isdigit() and len(n) == 8 for n in names)
+    ):  # fmt: skip
+        steps = np.arange(1, len(names) + 1)
+        facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}
+        zone = np.full(len(names), NAIVE, np.int8)
+        return Stamps(steps, zone, [], None, integer=True, texts=pa.array(names), facts=facts)
+    found = read_stamps(pa.array(names, pa.string()), "of the header", config.stamps)
+    rows = found.rows()
+    if (rows == np.iinfo(np.int64).min).any():
+        wrong = names[int(np.flatnonzero(rows == np.iinfo(np.int64).min)[0])]
+        raise DataError(
+            f"layout = rows: the column {wrong!r} is no time stamp; name it as id or as a static "
+            "covariate, or give its format in stamps.formats"
+        )
+    return Stamps(
+        rows, found.row_zones(), found.zones, None, found.integer, pa.array(names),
+        facts=found.facts,
+    )  # fmt: skip

@@ -1,0 +1,239 @@
+"""A column of stamps of any type; integers may be steps, years, days or Unix time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import DataError
+from pipelines.ingestion.columns.formats import (
+    DAY,
+    EPOCHS,
+    EXCEL_ORIGIN,
+    NAIVE,
+    UTC,
+    own_zone,
+    read_texts,
+)
+from pipelines.ingestion.config import StampConfig
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.raw import is_text
+
+EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
+SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
+_COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
+_YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
+_DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
+
+
+@dataclass
+class Stamps:
+    """A column of stamps, by its distinct values.
+
+    Attributes
+    ----------
+    values : [K] int64, microseconds since 1970 or plain steps; `NAT` where unreadable.
+    zone : [K] `NAIVE`, `UTC` (an instant), or 1 + position in ``zones`` (a wall clock there).
+    index : [T] which distinct value each row has, -1 for none; None when every row has its own.
+    integer : plain steps.
+    texts : [K] as they were written, where they were text.
+    tz : the zone that the column's type names.
+    offsets : [K] microseconds ahead of UTC, as written beside instants; None when none was.
+    facts : what was found out, for the report.
+    """
+
+    values: Array
+    zone: Array
+    zones: list[str]
+    index: Array | None
+    integer: bool = False
+    texts: pa.Array | None = None
+    tz: str | None = None
+    offsets: Array | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> Array:
+        """[T] int64, one per row."""
+        if self.index is None:
+            return self.values
+        if not len(self.values):
+            return np.full(len(self.index), NAT)
+        if (self.index < 0).any():
+            return np.where(self.index < 0, NAT, self.values[self.index])
+        return np.asarray(self.values[self.index])
+
+    def row_zones(self) -> Array:
+        """[T] the zone of each row."""
+        if self.index is None:
+            return self.zone
+        return self.zone[self.index] if len(self.zone) else np.full(len(self.index), NAIVE)
+
+    def text(self, rows: Array) -> list[str | None]:
+        """What stood in some rows."""
+        if self.texts is None or not len(self.texts):
+            return [None] * len(rows)
+        index = rows if self.index is None else self.index[rows]
+        at = pa.array(np.where(index < 0, 0, index))
+        found = self.texts.take(at).to_pylist()
+        return [None if i < 0 else t for i, t in zip(index, found, strict=True)]
+
+
+def read_stamps(column: pa.ChunkedArray | pa.Array, name: str, config: StampConfig) -> Stamps:
+    """A column of any type as stamps."""
+    if isinstance(column, pa.ChunkedArray):
+        column = (
+            column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+            if column.num_chunks else pa.array([], column.type)
+        )  # fmt: skip
+    kind = column.type
+    if pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("s" if pa.types.is_date32(kind) else "ms"))
+        kind = column.type
+    if pa.types.is_timestamp(kind):
+        return _typed(column, config, name)
+    if pa.types.is_integer(kind):
+        return _integers(column, config, name)
+    if pa.types.is_floating(kind):
+        whole = pc.cast(column, pa.int64(), safe=False)
+        same = pc.all(pc.equal(pc.cast(whole, pa.float64(), safe=False), column)).as_py()
+        if same is False:
+            return _serials(column, config, name)
+        return _integers(whole, config, name)
+    if pa.types.is_dictionary(kind):
+        column = column if is_text(kind.value_type) else column.dictionary_decode()
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    texts = column.dictionary.cast(pa.string())
+    index = column.indices
+    index = np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
+    return _from_texts(texts, index, config, name)
+
+
+def _from_texts(texts: pa.Array, index: Array, config: StampConfig, name: str) -> Stamps:
+    found = read_texts(texts, config, name)
+    return Stamps(
+        found.values, found.zone, found.zones, index, found.integer, texts,
+        offsets=found.offsets, facts=found.facts,
+    )  # fmt: skip
+
+
+def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
+    """Spreadsheets count days since 1900, and the time of day as a fraction."""
+    values = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
+    known = ~np.isnan(values)
+    if not (known & (values >= SERIALS[0]) & (values < SERIALS[1]) == known).all():
+        raise DataError(f"column {name}: numbers with fractions are no time stamps")
+    zones: list[str] = []
+    zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
+    seconds = np.round(np.where(known, values, 0.0) * 86_400.0).astype(np.int64)
+    out = np.where(known, seconds * 1_000_000 + EXCEL_ORIGIN, NAT)
+    return Stamps(out, zone, zones, None, facts={"stamps": "days since 1900, as in spreadsheets"})
+
+
+def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
+    tz = column.type.tz
+    zoned = tz is not None
+    facts = {"stamps": f"typed, {'with' if zoned else 'without'} a zone"}
+    if column.type.unit == "ns":
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
+    elif column.type.unit != "us":
+        try:
+            column = column.cast(pa.timestamp("us", column.type.tz))
+        except pa.ArrowInvalid:
+            raise DataError(
+                f"column {name}: stamps beyond the range of microseconds; the years allowed are "
+                f"{config.earliest[:4]} to {config.latest[:4]}"
+            ) from None
+    column = column.cast(pa.int64())
+    if column.null_count:
+        column = pc.fill_null(column, NAT)
+    values = column.to_numpy(zero_copy_only=False)
+    zones: list[str] = []
+    zone = UTC
+    if not zoned:
+        zone = own_zone(config.zone, zones)
+    wide = np.broadcast_to(np.int8(zone), values.shape)
+    return Stamps(values, wide, zones, None, tz=tz, facts=facts)
+
+
+def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
+    null = column.null_count
+    values = np.asarray(
+        pc.fill_null(column.cast(pa.int64()), NAT).to_numpy(zero_copy_only=False), np.int64
+    )
+    known = values[values != NAT] if null else values
+    if config.formats:
+        texts = pc.cast(column, pa.string()).dictionary_encode()
+        index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
+        return _from_texts(texts.dictionary, index, config, name)
+    kind = _kind(known, name)
+    facts = {"stamps": f"integers, read as {kind}"}
+    zones: list[str] = []
+    naive = own_zone(config.zone, zones)
+    zone = np.broadcast_to(np.int8(UTC if kind.startswith("epoch") else naive), values.shape)
+    if kind == "step":
+        zone = np.broadcast_to(np.int8(NAIVE), values.shape)
+        return Stamps(values, zone, [], None, integer=True, facts=facts)
+    missing = values == NAT
+    filled = np.where(missing, known[0], values) if null else values
+    if kind == "year":
+        out = (filled - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
+    elif kind == "excel":
+        out = filled * DAY + EXCEL_ORIGIN
+    elif kind in _COMPACT:
+        out, wrong = _calendar(filled, _COMPACT[kind])
+        missing = missing | wrong
+    elif kind == "epoch":
+        out = _any_epoch(filled)
+    else:
+        unit = EPOCHS[kind]
+        out = filled * int(unit) if unit >= 1 else filled // 1000
+    return Stamps(np.where(missing, NAT, out), zone, zones, None, facts=facts)
+
+
+def _kind(known: Array, name: str) -> str:
+    """What integers mean, from their size and the column's name."""
+    if not len(known):
+        return "step"
+    low, high = int(known.min()), int(known.max())
+    if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
+        return "year"
+    if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
+        return "excel"
+    for kind, digits in _COMPACT.items():
+        reach = 10 ** (digits - 4)
+        if low >= 1700 * reach and high < 2201 * reach and not _calendar(known, digits)[1].any():
+            return kind
+    for kind, unit in EPOCHS.items():
+        if low * unit >= EPOCH_REACH[0] and high * unit < EPOCH_REACH[1]:
+            return kind
+    return "epoch" if low > 0 and (_any_epoch(known) != NAT).all() else "step"
+
+
+def _any_epoch(values: Array) -> Array:
+    """Unix time whose unit is told by each value's size; `NAT` for what is none."""
+    out = np.full(len(values), NAT)
+    for unit in EPOCHS.values():
+        fits = (values * float(unit) >= EPOCH_REACH[0]) & (values * float(unit) < EPOCH_REACH[1])
+        out[fits] = values[fits] * int(unit) if unit >= 1 else values[fits] // 1000
+    return out
+
+
+def _calendar(values: Array, digits: int) -> tuple[Array, Array]:
+    """Numbers such as 202401312359 as microseconds, and which of them are no dates."""
+    rest = 10 ** (digits - 8)
+    date, time = values // rest, values % rest * (1_000_000 // rest)
+    year, month, day = date // 10_000, date // 100 % 100, date % 100
+    hour, minute, second = time // 10_000, time // 100 % 100, time % 100
+    months = (year - 1970) * 12 + month - 1
+    days = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64) + day - 1
+    held = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    wrong = (held != months) | (month < 1) | (month > 12) | (hour > 23)
+    wrong |= (minute > 59) | (second > 59)
+    return days * DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000, wrong

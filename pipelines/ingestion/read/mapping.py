@@ -1,0 +1,326 @@
+"""Which columns are the series, the time and the value: from the config, else from the table."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.errors import DataError
+from pipelines.ingestion.columns.numbers import read_numbers
+from pipelines.ingestion.columns.stamps import NAT, read_stamps
+from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
+from pipelines.ingestion.raw import is_text, shown
+
+_DS = re.compile(
+    r"(?i)ds|date|datetime|timestamp|time|date_time|ts|day|month|week|year|quarter|period|datum|"
+    r"zeit|zeitstempel|fecha|data|hour|step|date_hour"
+)
+_Y = re.compile(
+    r"(?i)y|values?|target|sales|demand|count|quantity|qty|volume|units|amount|load|wert|menge|last|"
+    r"valor|valeur|measurement|observation"
+)
+_Y_PART = re.compile(r"(?i)(^|[_ ])(" + _Y.pattern[4:] + r")($|[_ ])")
+_ID = re.compile(
+    r"(^|_| )(unique_id|id|series|item|sku|store|shop|sensor|product|station|location|region|name|"
+    r"key|code|site|meter|channel|customer|category|brand|state|country|city)s?($|_| )",
+    re.I,
+)
+_CLOCK = re.compile(r"^\s*([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?\s*$")
+_NUMBERED = re.compile(r"^[A-Za-z_. ]{0,12}?(\d{1,6})$")
+
+
+class MappingError(DataError):
+    """The roles of the columns cannot be told.
+
+    Attributes
+    ----------
+    proposal : settings that can be pasted into the config.
+    """
+
+    def __init__(self, message: str, proposal: str) -> None:
+        super().__init__(message)
+        self.proposal = proposal
+
+
+@dataclass
+class _Seen:
+    """Columns by what they hold."""
+
+    stamps: list[str]
+    clocks: list[str]
+    numbers: list[str]
+    texts: list[str]
+
+
+def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> DataConfig:
+    """The config with layout and columns filled in.
+
+    Parameters
+    ----------
+    sample : the first rows; columns by position, named by the last of ``headers``.
+
+    Raises
+    ------
+    MappingError : more than one reading; it holds a proposal.
+    """
+    names = [n.strip() for n in headers[-1]]
+    if config.layout == "rows":
+        return config.replace(id=config.id or (names[0],))
+    if config.layout == "wide" or (config.layout is None and len(headers) > 1):
+        return config.replace(layout="wide", ds=config.ds or (names[0],))
+    if config.ds and config.y and (config.id or config.series):
+        return config.replace(layout="long")
+    lower = [n.lower() for n in names]
+    canonical = {r: names[lower.index(r)] for r in ("unique_id", "ds", "y") if lower.count(r) == 1}
+    ds = config.ds or ((canonical["ds"],) if "ds" in canonical else None)
+    y = config.y or canonical.get("y")
+    ids = config.id or ((canonical["unique_id"],) if "unique_id" in canonical else None)
+    if ds and y and (ids or config.series):
+        return config.replace(layout="long", id=ids, ds=ds, y=y)
+    if config.layout is None and not (ds or y or config.id):
+        found = _stamps_in_header(config, names, sample)
+        if found is not None:
+            return found
+    _refuse_more_headers(config, names, sample)
+    seen = _look(config, names, sample)
+    return _long(config, ids, ds, y, names, seen, sample)
+
+
+def wanted_columns(config: DataConfig) -> set[str] | None:
+    """Names that are read; None for all."""
+    if config.layout != "long":
+        return None
+    names = {*(config.id or ()), *(config.ds or ("ds",)), config.y or "y"}
+    for values in (config.values, *config.covariates):
+        if values.unit is not None:
+            names.add(values.unit.column)
+    return names | {c.source for c in config.covariates}
+
+
+def text_columns(config: DataConfig, names: list[str]) -> set[str]:
+    """Names whose cells must stay as they were written: ``007`` is no number."""
+    found = set(config.id or (names[:1] if config.layout == "rows" else ()))
+    for values in (config.values, *config.covariates):
+        if values.unit is not None:
+            found.add(values.unit.column)
+    if len(config.ds or ()) > 1 or config.stamps.formats:
+        found |= set(config.ds or ())
+    return found | {c.source for c in config.covariates if c.type == "categorical"}
+
+
+def _look(config: DataConfig, names: list[str], sample: pa.Table) -> _Seen:
+    taken = {c.source for c in config.covariates}
+    seen = _Seen([], [], [], [])
+    for name, column in zip(names, sample.columns, strict=True):
+        if name in taken or not name:
+            continue
+        kind = column.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            seen.stamps.append(name)
+        elif pa.types.is_time(kind):
+            seen.clocks.append(name)
+        elif pa.types.is_null(kind):
+            continue
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            whole = not pa.types.is_decimal(kind) and bool(_DS.fullmatch(name))
+            (seen.stamps if whole else seen.numbers).append(name)
+        else:
+            getattr(seen, _text_kind(column, name, config)).append(name)
+    return seen
+
+
+def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
+    if not is_text(column.type):
+        return "texts"
+    known = [v for v in column.drop_null().to_pylist() if v.strip()]
+    if not known:
+        return "texts"
+    if sum(bool(_CLOCK.match(v)) for v in known) > 0.9 * len(known):
+        return "clocks"
+    try:
+        values = read_stamps(pa.array(known), name, config.stamps)
+        readable = float((values.rows() != NAT).mean())
+        if readable > 0.9 and not (values.integer and not _DS.fullmatch(name)):
+            return "stamps"
+    except DataError:
+        # Several readings of the same stamps: they are stamps.
+        return "stamps"
+    numbers = read_numbers(column, ValueConfig(), CsvConfig())
+    readable = int(np.isfinite(numbers.values).sum())
+    return "numbers" if readable and len(numbers.unreadable) < 0.1 * readable else "texts"
+
+
+def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) -> DataConfig | None:
+    """One row per series, when the header holds dates or counts 1, 2, 3, …"""
+    if len(names) < 4:
+        return None
+    readable = [bool(re.search(r"\d", n)) for n in names]
+    tail = [n for n, digits in zip(names, readable, strict=True) if digits]
+    if len(tail) < max(3, 0.6 * len(names)) or not readable[-1]:
+        return None
+    first = readable.index(True)
+    if not all(readable[first:]):
+        return None
+    numbered = [_NUMBERED.match(n) for n in tail]
+    counts = [int(m[1]) for m in numbered if m]
+    consecutive = len(counts) == len(tail) and all(
+        b - a == 1 for a, b in itertools.pairwise(counts)
+    )
+    if not consecutive:
+        try:
+            found = read_stamps(pa.array(tail), "of the header", config.stamps)
+        except DataError:
+            return None
+        if found.integer or (found.rows() == NAT).any():
+            return None
+    elif first == 0 or len(tail) < 5:
+        return None
+    ids = names[: max(first, 1)]
+    texts = [is_text(sample.column(i).type) for i in range(len(ids))]
+    # Identifiers are text, or at least one column stands alone before the values.
+    if first != 1 and not any(texts):
+        return None
+    return config.replace(layout="rows", id=tuple(ids))
+
+
+def _refuse_more_headers(config: DataConfig, names: list[str], sample: pa.Table) -> None:
+    """A second header line among the rows shows in names that repeat above cells of text."""
+    repeated = len(set(names)) < 0.8 * len(names)
+    if not repeated or config.csv.header_lines != 1 or not sample.num_rows or len(names) < 3:
+        return
+    first = [str(c[0].as_py() or "") for c in sample.columns[1:]]
+    if sum(bool(re.search(r"[^\W\d_]{2}", cell)) for cell in first) < 0.8 * len(first):
+        return
+    corner = str(sample.column(0)[0].as_py() or names[0])
+    flow = f"layout: wide, csv: {{header_lines: 2}}, ds: {_flow(corner)}"
+    raise MappingError(
+        f"the header names columns twice and the first row holds text ({shown(first[0])}, …): it "
+        f"seems to be a second header line; set data: {{{flow}}} if each column is a series",
+        _paste({"layout": "wide", "csv": {"header_lines": 2}, "ds": corner}),
+    )
+
+
+def _repeats(ds: tuple[str, ...], names: list[str], sample: pa.Table) -> bool:
+    """Whether stamps stand in more than one row, as they do with several series."""
+    parts = [sample.column(names.index(n)).cast(pa.string()) for n in ds if n in names]
+    if not parts or not sample.num_rows:
+        return False
+    joined = pc.binary_join_element_wise(*parts, " ")
+    return bool(pc.count_distinct(joined).as_py() < 0.8 * sample.num_rows)
+
+
+def _key(
+    options: list[str], ds: tuple[str, ...], names: list[str], sample: pa.Table
+) -> tuple[str, ...]:
+    """The fewest columns that, with the stamp, tell the rows of the sample apart."""
+    table = pa.table({n: sample.column(names.index(n)) for n in (*options, *ds) if n in names})
+    chosen: list[str] = []
+    left = list(dict.fromkeys(options))
+    best = 0
+    while left:
+        counts = [len(table.group_by([*chosen, n, *ds]).aggregate([])) for n in left]
+        most = max(counts)
+        if chosen and most <= best:
+            break
+        best = most
+        chosen.append(left.pop(counts.index(most)))
+    return tuple(chosen)
+
+
+def _pick(options: list[str], words: re.Pattern[str]) -> tuple[list[str], bool]:
+    """The options a name speaks for, and whether there is one reading only."""
+    if len(options) == 1:
+        return options, True
+    named = [n for n in options if words.fullmatch(n)]
+    if len(named) == 1:
+        return named, True
+    close = [n for n in options if words is _Y and _Y_PART.search(n)]
+    return named or close or options, False
+
+
+def _long(
+    config: DataConfig,
+    ids: tuple[str, ...] | None,
+    ds: tuple[str, ...] | None,
+    y: str | None,
+    names: list[str],
+    seen: _Seen,
+    sample: pa.Table,
+) -> DataConfig:
+    sure = True
+    if ds is None:
+        options, sure = _pick([n for n in seen.stamps if n != y], _DS)
+        if not options:
+            there = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
+            raise MappingError(
+                f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
+                "data.layout: rows if the stamps stand in the header",
+                _paste({"id": list(ids or ["…"]), "ds": "…", "y": y or "…"}),
+            )
+        ds = (options[0],)
+        if len(seen.clocks) == 1:
+            # A date in one column and the time of day in another are one stamp.
+            ds = (options[0], seen.clocks[0])
+    numbers = [n for n in seen.numbers if n not in ds and n not in (ids or ())]
+    keys = [n for n in seen.texts if n not in ds and n != y]
+    if y is None:
+        plain = [n for n in numbers if not _ID.search(n)] or numbers
+        options, one = _pick(plain, _Y)
+        if not options:
+            raise MappingError(
+                "no column holds numbers; name the values in data.y",
+                _paste({"id": list(ids or keys or ["…"]), "ds": _short(ds), "y": "…"}),
+            )
+        if not one and not ids and not keys and len(plain) > 1 and config.layout is None:
+            series = ", ".join(shown(n) for n in plain[:4])
+            raise MappingError(
+                f"the table has one column of time and {len(plain)} of numbers ({series}, …): if "
+                f"each is a series, set data: {{layout: wide, ds: {_flow(_short(ds))}}}; if one of "
+                f"them is the value, name it: data: {{ds: {_flow(_short(ds))}, "
+                f"y: {_flow(plain[0])}}}",
+                _paste({"layout": "wide", "ds": _short(ds)}),
+            )
+        y, sure = options[0], sure and one
+    if ids is None and config.series is None:
+        coded = [n for n in numbers if n != y and _ID.search(n)]
+        options = [*keys, *coded]
+        named = [n for n in options if _ID.search(n)]
+        several = _repeats(ds, names, sample)
+        if len(options) == 1 and (named or several):
+            ids = (options[0],)
+        elif options:
+            sure = False
+            ids = _key([*named, *options], ds, names, sample) if named or several else None
+    settled = config.replace(layout="long", id=ids, ds=ds, y=y)
+    if sure:
+        return settled
+    proposal: dict[str, Any] = {"id": list(ids)} if ids else {"series": "name"}
+    proposal |= {"ds": _short(ds), "y": y}
+    flow = ", ".join(f"{k}: {_flow(v)}" for k, v in proposal.items())
+    raise MappingError(
+        "which columns are the series, the time and the value cannot be told for sure; set "
+        f"data: {{{flow}}} if this is right (the table has {', '.join(map(repr, names[:20]))})",
+        _paste(proposal),
+    )
+
+
+def _short(ds: tuple[str, ...]) -> Any:
+    return ds[0] if len(ds) == 1 else list(ds)
+
+
+def _flow(value: Any) -> str:
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    return text.removesuffix("...\n").strip()
+
+
+def _paste(values: dict[str, Any]) -> str:
+    lines = [f"  {key}: {_flow(value)}" for key, value in values.items()]
+    return "\n".join(["data:", *lines])

@@ -1,0 +1,321 @@
+"""Reads a table from wherever it is: file, folder, archive, object store, database, memory."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.raw import Raw, is_text
+from pipelines.ingestion.read.databases import is_database, masked, read_database
+from pipelines.ingestion.read.encodings import decompress, is_packed
+from pipelines.ingestion.read.mapping import settle, wanted_columns
+from pipelines.ingestion.read.textfile import Stream, read_text, text_stream
+
+PARQUET = (".parquet", ".parq", ".pq")
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".psv")
+SAMPLE_ROWS = 1000
+PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+
+Source: TypeAlias = Any  # a path or URL, or a pandas or Arrow table
+
+
+def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
+    """The source's table, and the config with the roles of its columns.
+
+    Raises
+    ------
+    MappingError : the roles are neither configured nor plain to see.
+    DataError : no such source, or none that can be read.
+    """
+    if isinstance(source, pd.DataFrame):
+        source = _from_pandas(source)
+    if isinstance(source, pa.Table):
+        return _from_table(source, {"kind": "table in memory"}, config)
+    text = str(source)
+    if is_database(text, config):
+        complete = config.ds and config.y and config.layout in (None, "long")
+        known = wanted_columns(config.replace(layout="long")) if complete else None
+        return _from_table(*read_database(text, config, known), config)
+    kind, paths, filesystem = locate(text, config)
+    facts = {"kind": kind, "files": len(paths)}
+    if kind == "parquet":
+        return _read_parquet(paths, filesystem, text, config, facts)
+    if kind == "arrow":
+        tables = [_read_arrow(_bytes(filesystem, p), p) for p in paths]
+        return _from_table(_joined(tables, text), facts, config)
+    raws = []
+    for path in paths:
+        raw, config = read_text(_text_buffer(filesystem, path), path, config)
+        raws.append(raw)
+    return (_together(raws, paths) if len(raws) > 1 else raws[0]), config
+
+
+def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
+    """Kind of files (``csv``, ``parquet``, ``arrow``), their paths, and their file system."""
+    try:
+        filesystem, path = fsspec.core.url_to_fs(source)
+        if any(sign in path for sign in "*?["):
+            found = sorted(filesystem.glob(path))
+            if not found and "://" not in source:
+                found = sorted(glob.glob(glob.escape(path)))
+            if not found:
+                raise DataError(f"no file matches {source}")
+            return _kind(found, filesystem, config), found, filesystem
+        if not filesystem.exists(path):
+            aside = "" if "://" in source or Path(source).is_absolute() else f" in {Path.cwd()}"
+            raise DataError(f"{source} does not exist{aside}")
+        if filesystem.isdir(path):
+            return _folder(path, filesystem, source, config)
+    except DataError:
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise DataError(f"{masked(source)} cannot be opened: {_first_line(error)}") from None
+    return _kind([path], filesystem, config), [path], filesystem
+
+
+def _folder(
+    path: str, filesystem: Any, source: str, config: DataConfig
+) -> tuple[str, list[str], Any]:
+    files = [
+        f
+        for f in sorted(filesystem.find(path))
+        if not any(part.startswith((".", "_")) for part in f[len(path) :].strip("/").split("/"))
+    ]
+    for kind, ends in (("parquet", PARQUET), ("arrow", ARROW), ("csv", TEXT)):
+        chosen = [f for f in files if _suffix(f) in ends]
+        if chosen and config.format in (None, kind):
+            # Parquet is read as one data set, whose folders may be columns.
+            return kind, [path] if kind == "parquet" else chosen, filesystem
+    seen = ", ".join(f.rsplit("/", 1)[-1] for f in files[:5]) or "nothing"
+    raise DataError(f"the folder {source} holds no table (Parquet, Arrow or CSV); it has: {seen}")
+
+
+def _suffix(path: str) -> str:
+    pure = Path(path)
+    suffix = pure.suffix.lower()
+    return Path(pure.stem).suffix.lower() if suffix in PACKED else suffix
+
+
+def _kind(paths: list[str], filesystem: Any, config: DataConfig) -> str:
+    if config.format in ("csv", "parquet", "arrow"):
+        return config.format
+    with filesystem.open(paths[0], "rb") as file:
+        head = file.read(8)
+    if not head:
+        raise DataError(f"{paths[0]} is empty")
+    if head[:4] == b"PAR1":
+        return "parquet"
+    if head[:6] == b"ARROW1" or head[:4] == b"\xff\xff\xff\xff":
+        return "arrow"
+    if head[:4] == b"PK\x03\x04":
+        raise DataError(f"{paths[0]} is an archive or a spreadsheet; export its table as CSV")
+    for kind, ends in (("Parquet", PARQUET), ("Arrow", ARROW)):
+        if paths[0].lower().endswith(ends):
+            raise DataError(
+                f"{paths[0]} is no {kind} file, as its name says, for it begins with {head!r}; if "
+                "it is a text table, set data.format: csv"
+            )
+    return "csv"
+
+
+def _text_buffer(filesystem: Any, path: str) -> pa.Buffer:
+    """The bytes of a text; those of a local file stay where they are."""
+    if _is_local(filesystem):
+        try:
+            mapped = pa.memory_map(path).read_buffer()
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
+        if not is_packed(mapped[: min(len(mapped), 8)].to_pybytes()):
+            return mapped
+    return pa.py_buffer(decompress(_bytes(filesystem, path), path))
+
+
+def _bytes(filesystem: Any, path: str) -> bytes:
+    try:
+        with filesystem.open(path, "rb") as file:
+            return bytes(file.read())
+    except Exception as error:
+        raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
+
+
+def parquet_file(
+    source: Source, config: DataConfig, dictionary: Iterable[str] = ()
+) -> pq.ParquetFile | None:
+    """The source as one Parquet file to be read in pieces; None when it is something else.
+
+    ``dictionary`` names text columns to be read as codes.
+    """
+    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+        return None
+    kind, paths, filesystem = locate(str(source), config)
+    if kind != "parquet" or len(paths) != 1 or filesystem.isdir(paths[0]):
+        return None
+    try:
+        file = paths[0] if _is_local(filesystem) else filesystem.open(paths[0], "rb")
+        return pq.ParquetFile(file, read_dictionary=list(dictionary))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def open_text(source: Source, config: DataConfig) -> Stream | None:
+    """The source as one text table to be read in blocks; None when it is something else."""
+    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+        return None
+    kind, paths, filesystem = locate(str(source), config)
+    if kind != "csv" or len(paths) != 1:
+        return None
+    path = paths[0]
+    data = _text_buffer(filesystem, path)
+    mapped = _is_local(filesystem) and len(data) == Path(path).stat().st_size
+    return text_stream(data, path if mapped else None, path, config)
+
+
+def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
+    """A Parquet source, one file or many, to be read in batches; None for other sources."""
+    if is_database(source, config):
+        return None
+    kind, paths, filesystem = locate(source, config)
+    if kind != "parquet":
+        return None
+    try:
+        return _dataset(paths, filesystem, set())
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def _dataset(paths: list[str], filesystem: Any, dictionary: set[str]) -> pads.Dataset:
+    reading = pads.ParquetReadOptions(dictionary_columns=dictionary)
+    return pads.dataset(
+        paths if len(paths) > 1 else paths[0],
+        filesystem=None if _is_local(filesystem) else filesystem,
+        format=pads.ParquetFileFormat(read_options=reading),
+        partitioning="hive",
+    )
+
+
+def _read_parquet(
+    paths: list[str], filesystem: Any, source: str, config: DataConfig, facts: dict[str, Any]
+) -> tuple[Raw, DataConfig]:
+    try:
+        plain = _dataset(paths, filesystem, set())
+        _check_width(len(plain.schema.names), config)
+        config = settle(config, [plain.schema.names], plain.head(SAMPLE_ROWS, use_threads=False))
+        wanted = wanted_columns(config)
+        names = plain.schema.names
+        facts["all columns"] = names
+        if wanted is not None:
+            stripped = {w.strip() for w in wanted}
+            names = [n for n in names if n.strip() in stripped] or names
+        kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
+        texts = {n for n, k in kinds.items() if is_text(k)}
+        table = _dataset(paths, filesystem, texts).to_table(columns=names, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
+    if not table.num_rows:
+        raise DataError(f"{source} has no rows")
+    return Raw(table, [list(table.column_names)], facts), config
+
+
+def _is_local(filesystem: Any) -> bool:
+    protocol = filesystem.protocol
+    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def _read_arrow(data: bytes, path: str) -> pa.Table:
+    buffer = pa.BufferReader(data)
+    try:
+        if data[:6] == b"ARROW1":
+            return pa.ipc.open_file(buffer).read_all()
+        return pa.ipc.open_stream(buffer).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Arrow: {_first_line(error)}") from None
+
+
+def _from_pandas(frame: pd.DataFrame) -> pa.Table:
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    frame = frame.copy(deep=False)
+    frame.columns = [str(c) for c in frame.columns]
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError):
+        # A column of mixed Python values: its text says as much.
+        mixed = [c for c in frame.columns if pd.api.types.is_object_dtype(frame[c].dtype)]
+        frame[mixed] = frame[mixed].map(lambda v: None if v is None or v != v else str(v))
+        return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _check_width(width: int, config: DataConfig) -> None:
+    if width > config.max_columns:
+        raise DataError(
+            f"the table has {width:,} columns, more than max_columns = {config.max_columns:,}; "
+            "keep it long (one row per value), or raise max_columns"
+        )
+
+
+def _from_table(
+    table: pa.Table, facts: dict[str, Any], config: DataConfig
+) -> tuple[Raw, DataConfig]:
+    _check_width(table.num_columns, config)
+    if not table.num_rows:
+        raise DataError("the table has no rows")
+    config = settle(config, [list(table.column_names)], table.slice(0, SAMPLE_ROWS))
+    facts["all columns"] = list(table.column_names)
+    wanted = wanted_columns(config)
+    if wanted is not None:
+        stripped = {w.strip() for w in wanted}
+        names = [n for n in table.column_names if n.strip() in stripped]
+        table = table.select(names) if names else table
+    return Raw(table, [list(table.column_names)], facts), config
+
+
+def _joined(tables: list[pa.Table], source: str) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"{source}: its files do not fit together: {_first_line(error)}") from None
+
+
+def _together(raws: list[Raw], paths: list[str]) -> Raw:
+    """Several text files with the same header as one table."""
+    first = raws[0]
+    for place, (raw, path) in enumerate(zip(raws, paths, strict=True)):
+        if raw.headers == first.headers:
+            continue
+        alike = len(raw.headers) == 1 and sorted(raw.names) == sorted(first.names)
+        if not alike or len(set(raw.names)) < len(raw.names):
+            raise DataError(
+                f"{path} has another header than {paths[0]}: {raw.names[:8]}, {first.names[:8]}"
+            )
+        # The same columns in another order.
+        order = [raw.names.index(n) for n in first.names]
+        moved = raw.table.select(order).rename_columns(first.table.column_names)
+        raws[place] = replace(raw, table=moved)
+    columns = []
+    for i in range(first.table.num_columns):
+        parts = [raw.table.column(i) for raw in raws]
+        if len({p.type for p in parts}) > 1:
+            parts = [p.cast(pa.string()) for p in parts]
+        columns.append(pa.chunked_array([c for p in parts for c in p.chunks], type=parts[0].type))
+    removed: dict[str, int] = {}
+    for raw in raws:
+        for reason, count in raw.removed.items():
+            removed[reason] = removed.get(reason, 0) + count
+    table = pa.table(columns, names=first.table.column_names)
+    return Raw(table, first.headers, {**first.facts, "files": len(raws)}, removed)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,241 @@
+"""Text tables: encoding, dialect and header are found out, then pyarrow reads the cells.
+
+Nothing is converted here that could lose something: identifiers stay text (``007``), and a
+column with any code for "missing" stays text until its numbers are read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import CsvConfig, DataConfig
+from pipelines.ingestion.raw import Raw, shown
+from pipelines.ingestion.read.cells import parse, stream
+from pipelines.ingestion.read.dialect import Dialect, find_dialect, split_line
+from pipelines.ingestion.read.encodings import SAMPLE, detect_encoding, looks_binary, to_utf8
+from pipelines.ingestion.read.mapping import settle, text_columns, wanted_columns
+
+SAMPLE_LINES = 1000
+_GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A text table in blocks, the config with the roles of its columns, and what is known of it."""
+
+    batches: Iterator[pa.RecordBatch]
+    config: DataConfig
+    facts: dict[str, Any]
+
+
+def read_text(data: pa.Buffer, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
+    """A text table as columns, and the config with the roles of its columns."""
+    plain = _as_it_is(data, name, config)
+    if plain is not None:
+        try:
+            return _read(*plain, "utf-8", {}, name, config)
+        except pa.ArrowInvalid:
+            # Bytes that are no UTF-8 stand further below, or another oddity does.
+            pass
+    return _with_care(data.to_pybytes(), name, config)
+
+
+def _as_it_is(data: pa.Buffer, name: str, config: DataConfig) -> tuple[Dialect, pa.Buffer] | None:
+    """Dialect and rows of a text in UTF-8 none of whose bytes has to be changed, else None."""
+    csv = config.csv
+    head = data[: min(len(data), SAMPLE)].to_pybytes()
+    at = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    end = head.rfind(b"\n") + 1
+    if end <= at or not head.strip() or looks_binary(head) or csv.drop_lines:
+        return None
+    if csv.encoding is not None and csv.encoding.lower() not in ("utf-8", "utf8"):
+        return None
+    try:
+        head[:end].decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    dialect = find_dialect(head[at:end], name, csv, "utf-8", config.max_columns)
+    body = at + _lines_end(head[at:end], dialect.skip)
+    return (dialect, data.slice(body)) if dialect.comment is None and body <= end else None
+
+
+def _with_care(data: bytes, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
+    """Text in any encoding, with comments and lines to be left out."""
+    if not data.strip():
+        raise DataError(f"{name} is empty")
+    csv = config.csv
+    encoding = csv.encoding or detect_encoding(data, name)
+    data = to_utf8(data, encoding, name)
+    if b"\r" in data[:SAMPLE] and b"\n" not in data[:SAMPLE]:
+        data = data.replace(b"\r", b"\n")
+    end = data.find(b"\n", SAMPLE) if len(data) > SAMPLE else -1
+    # The header must be whole, however long its lines are.
+    head = data[:end] if end >= 0 else data
+    dialect = find_dialect(head, name, csv, encoding, config.max_columns)
+    removed: dict[str, int] = {}
+    body = _body(data, dialect, csv, removed)
+    try:
+        return _read(dialect, pa.py_buffer(body), encoding, removed, name, config)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{name} cannot be read as a text table: {error}") from None
+
+
+def _read(
+    dialect: Dialect,
+    body: pa.Buffer,
+    encoding: str,
+    removed: dict[str, int],
+    name: str,
+    config: DataConfig,
+) -> tuple[Raw, DataConfig]:
+    names = dialect.headers[-1]
+    config, texts = _roles(dialect, body, config)
+    facts = _facts(dialect, encoding, config)
+    if config.layout == "rows":
+        body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
+    table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
+    if malformed:
+        first = malformed[0]
+        if config.csv.malformed == "refuse" or len(malformed) > _few(table.num_rows):
+            raise DataError(
+                f"{name}: {len(malformed)} lines do not have the header's {len(names)} cells; the "
+                f"first has {first.actual_columns}: {shown(first.text)}; is the separator "
+                f"{dialect.separator!r} right?"
+            )
+        removed["malformed line"] = len(malformed)
+        facts["malformed lines"] = [shown(m.text, 120) for m in malformed[:20]]
+    if not table.num_rows:
+        raise DataError(f"{name} has a header but no rows")
+    return Raw(table, dialect.headers, facts, removed), config
+
+
+def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any]:
+    return {
+        "kind": "text table",
+        "encoding": encoding,
+        "separator": dialect.separator,
+        "header lines": len(dialect.headers) if config.csv.header_lines else 0,
+        "all columns": dialect.headers[-1],
+    }
+
+
+def _roles(dialect: Dialect, body: pa.Buffer, config: DataConfig) -> tuple[DataConfig, set[str]]:
+    """The config with the roles of the columns, and the columns that stay text."""
+    names = dialect.headers[-1]
+    sample, _ = parse(_head(body), dialect, names, (), None)
+    config = settle(config, dialect.headers, sample)
+    texts = set(text_columns(config, names))
+    own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
+    zoned = (i for i, n in enumerate(names) if n.strip() in own)
+    if any(getattr(sample.column(i).type, "tz", None) is not None for i in zoned):
+        # The offset written beside an instant says where its day begins.
+        texts |= own
+    if (
+        dialect.separator == ";"
+        and config.csv.decimal is None
+        and _GROUPED.search(_head_bytes(body))
+    ):
+        # 1.234 may be a number of thousands: its column decides, as text.
+        texts |= set(names)
+    return config, texts
+
+
+def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig) -> Stream | None:
+    """A plain text table to be read block by block; None when it needs more care.
+
+    Parameters
+    ----------
+    path : the local file that the bytes are, to be read again without holding it in memory.
+    """
+    plain = _as_it_is(data, name, config)
+    if plain is None or len(plain[0].headers) != 1:
+        return None
+    dialect, body = plain
+    config, texts = _roles(dialect, body, config)
+    file = pa.BufferReader(body) if path is None else pa.OSFile(path)
+    if path is not None:
+        file.seek(len(data) - len(body))
+    names = dialect.headers[-1]
+    batches = stream(file, dialect, names, texts, wanted_columns(config))
+    return Stream(batches, config, _facts(dialect, "utf-8", config))
+
+
+def _few(rows: int) -> float:
+    """Lines with a wrong number of cells that a table of so many rows may lose."""
+    return max(0.05 * rows, min(5, 0.2 * rows), 1)
+
+
+def _head(body: pa.Buffer) -> pa.Buffer:
+    """The first lines, whole: enough of them to tell the columns' roles."""
+    few = body[: min(len(body), SAMPLE // 8)]
+    end = few.to_pybytes().rfind(b"\n") + 1
+    if end and few[:end].to_pybytes().count(b"\n") >= SAMPLE_LINES:
+        return few[:end]
+    if len(body) <= SAMPLE:
+        return body
+    end = _head_bytes(body).rfind(b"\n")
+    return body[: end + 1] if end > 0 else body
+
+
+def _head_bytes(body: pa.Buffer) -> bytes:
+    return bytes(body[: min(len(body), SAMPLE)])
+
+
+def _lines_end(data: bytes, lines: int) -> int:
+    """Where the line after the first ``lines`` begins."""
+    at = 0
+    for _ in range(lines):
+        at = data.find(b"\n", at) + 1
+        if at == 0:
+            return len(data)
+    return at
+
+
+def _body(data: bytes, dialect: Dialect, config: CsvConfig, removed: dict[str, int]) -> bytes:
+    """The rows' bytes, without header, comments and lines that are no rows."""
+    at = _lines_end(data, dialect.skip)
+    body = data[at:]
+    if dialect.comment:
+        sign = re.escape(dialect.comment.encode())
+        body, count = re.subn(rb"(?m)^" + sign + rb"[^\n]*(\n|\Z)", b"", body)
+        removed["comment line"] = count + data[:at].count(b"\n" + dialect.comment.encode()) + int(
+            data.startswith(dialect.comment.encode())
+        )  # fmt: skip
+    for pattern in config.drop_lines:
+        try:
+            compiled = re.compile(pattern.encode())
+        except re.error as error:
+            raise DataError(
+                f"csv.drop_lines: {pattern!r} is no regular expression: {error}"
+            ) from None
+        lines = body.split(b"\n")
+        kept = [line for line in lines if not compiled.search(line.rstrip(b"\r"))]
+        if len(kept) < len(lines):
+            removed["dropped line"] = removed.get("dropped line", 0) + len(lines) - len(kept)
+        body = b"\n".join(kept)
+    return body
+
+
+def _padded(body: bytes, dialect: Dialect, width: int) -> bytes:
+    """Short lines filled up with empty cells."""
+    separator = dialect.separator.encode()
+    lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    if dialect.quote and any(dialect.quote.encode() in line for line in lines[:50]):
+        counts = [
+            len(split_line(line.decode(), dialect.separator, dialect.quote)) for line in lines
+        ]
+    else:
+        counts = [line.count(separator) + 1 for line in lines]
+    if all(n >= width for n, line in zip(counts, lines, strict=True) if line):
+        return body
+    return b"\n".join(
+        line + separator * max(width - n, 0) if line else line
+        for n, line in zip(counts, lines, strict=True)
+    )

@@ -1,0 +1,213 @@
+"""Watching: how past forecasts did, whether data or accuracy have changed, and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.arrays import Array
+from forecasting.errors import DataError
+from pipelines.config import ExperimentConfig
+from pipelines.data.prepare import prepare
+from pipelines.data.profile import panel_digest
+from pipelines.forecasts.targets import default_output
+from pipelines.machine.masking import masked
+from pipelines.machine.state import home
+from pipelines.monitoring.drift import (
+    MOST_BLOCKS,
+    TESTS,
+    Finding,
+    accuracy,
+    accuracy_findings,
+    block_length,
+    changes,
+    data_findings,
+    series_findings,
+)
+from pipelines.monitoring.log import log
+from pipelines.monitoring.past import join, read_forecasts, scores_by
+from pipelines.monitoring.verdict import blocks_of, notes_of, scores_of, verdict_of
+from pipelines.monitoring.watch import Watch
+from pipelines.registry.registry import CHAMPION, Registry
+
+if TYPE_CHECKING:
+    from forecasting.data.panel import Panel
+
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def monitor(
+    config: ExperimentConfig,
+    *,
+    forecasts: str | None = None,
+    page: Path | None = None,
+    track: bool = True,
+    say: Say = _silent,
+) -> Watch:
+    """Join past forecasts with what happened, test for drift, say what to do.
+
+    Parameters
+    ----------
+    forecasts
+        File, folder or database URL; default: ``monitor.forecasts``, ``forecast.output``, or the
+        model's folder below ``.gatecast``.
+    page
+        Where the HTML page goes; default: ``.gatecast/monitor/NAME.html``.
+    track
+        Whether the check is logged to MLflow.
+
+    Raises
+    ------
+    GatecastError
+        Data or forecasts that cannot be read, or do not belong together.
+    """
+    from pipelines.monitoring.page import write_page
+    from pipelines.tracking.tracker import open_tracker
+
+    if forecasts is not None and "://" not in forecasts and not Path(forecasts).exists():
+        raise DataError(f"--forecasts {forecasts}: there is no such file or folder")
+    tracker = open_tracker(config)
+    data = prepare(config)
+    say(data.summary)
+    source = forecasts or config.monitor.forecasts or config.forecast.output
+    recent = config.monitor.recent or config.horizon
+    past = read_forecasts(
+        source or default_output(config.name),
+        config.forecast.table,
+        config.name,
+        since=_since(data.panel, recent),
+    )
+    champion = Registry(tracker.client).alias(config.name, CHAMPION)
+    watch = check(
+        data.panel,
+        past,
+        config,
+        champion=int(champion.version) if champion is not None else None,
+        trained_on=champion.tags.get("data_hash") if champion is not None else None,
+        backtest=json.loads(champion.tags.get("scores") or "{}") if champion is not None else {},
+    )
+    say(f"{watch.counts['judged']:,} forecasts have come true")
+    target = page or home() / "monitor" / f"{config.name}.html"
+    write_page(watch, target)
+    changed: dict[str, Any] = {"page": target}
+    if track:
+        changed["run_id"] = log(tracker, watch, masked(data.source), target)
+    say(f"the page: {target}")
+    return Watch(**{**watch.__dict__, **changed})
+
+
+def check(
+    panel: Panel,
+    past: pd.DataFrame,
+    config: ExperimentConfig,
+    *,
+    champion: int | None = None,
+    trained_on: str | None = None,
+    backtest: dict[str, float] | None = None,
+) -> Watch:
+    """The check itself, on data in memory.
+
+    Parameters
+    ----------
+    champion
+        The version in use; the error of versions before it is no reason to train again.
+    trained_on
+        Data hash the champion was trained on; the same data cannot teach it more.
+    backtest
+        The champion's scores when it was judged.
+    """
+    season = config.season or panel.freq.season
+    recent = config.monitor.recent or config.horizon
+    share = config.monitor.false_alarms / TESTS
+    joined = join(past, panel, season)
+    rows = joined.rows
+    length = block_length(panel, recent)
+    awake, silent = _awake(panel, length)
+    found = changes(awake, length)
+    kinds = {
+        "level": _all_series(panel, awake, found.level),
+        "spread": _all_series(panel, awake, found.spread),
+    }
+    findings: list[Finding] = []
+    usable = rows[rows["scaled"].notna()]
+    if len(usable):
+        did = accuracy(
+            usable["series"].to_numpy(),
+            blocks_of(usable, recent),
+            usable["step"].to_numpy(),
+            usable["signed"].to_numpy(),
+            usable["inside"].to_numpy(),
+            len(panel),
+        )
+        kinds["error"] = did.error
+    series = series_findings(panel.ids, kinds, share)
+    if len(usable):
+        # What single series did is said of them; all the others are judged without them.
+        odd = np.isin(panel.ids.astype(str), [f.id for f in series])
+        findings += accuracy_findings(did if odd.all() else did.without(odd), share)
+    findings += data_findings(found, share)
+    verdict, reasons = verdict_of(
+        findings, series, silent, len(awake), rows, recent, champion,
+        same_data=trained_on is not None and trained_on == panel_digest(panel),
+    )  # fmt: skip
+    return Watch(
+        model=config.name,
+        version=champion,
+        verdict=verdict,
+        reasons=reasons,
+        findings=findings,
+        series=series,
+        silent=silent,
+        scores=scores_of(rows, recent),
+        counts=joined.counts,
+        false_alarms=config.monitor.false_alarms,
+        block=length,
+        recent=recent,
+        by_time=scores_by(rows, "time"),
+        by_step=scores_by(rows, "step"),
+        by_series=scores_by(rows, "unique_id"),
+        joined=joined,
+        panel=panel,
+        notes=notes_of(findings, joined, backtest or {}, rows),
+    )
+
+
+def _all_series(panel: Panel, part: Panel, values: Array) -> Array:
+    """Rows of some series in the order of all; NaN for the others."""
+    out = np.full((len(panel), values.shape[1]), np.nan)
+    out[np.isin(panel.ids.astype(str), part.ids.astype(str))] = values
+    return out
+
+
+def _since(panel: Panel, recent: int) -> Any:
+    """Stamp before which no forecast matters any more."""
+    newest = panel.last.max()
+    return panel.freq.shift(np.array([newest]), -(MOST_BLOCKS + 2) * recent)[0]
+
+
+def _awake(panel: Panel, length: int) -> tuple[Panel, list[str]]:
+    """The series that still get values, and those that stopped within the last blocks.
+
+    Where series end at different stamps by nature there is no telling who stopped.
+    """
+    known = np.isfinite(panel.y)
+    position = np.arange(panel.rows) - panel.offsets[panel.series]
+    last = np.full(len(panel), -1, np.int64)
+    np.maximum.at(last, panel.series[known], position[known])
+    stamp = panel.freq.shift(panel.start, np.maximum(last, 0))
+    newest = stamp.max()
+    gap = panel.freq.steps_between(stamp, np.full(len(panel), newest))
+    if np.mean(gap == 0) < 0.5:
+        return panel, []
+    stopped = (last < 0) | (gap >= length)
+    lately = stopped & (last >= 0) & (gap < 3 * length)
+    return panel.select(np.flatnonzero(~stopped)), [str(i) for i in panel.ids[lately]]

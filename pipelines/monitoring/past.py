@@ -1,0 +1,288 @@
+"""Past forecasts beside what really happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.arrays import Array
+from forecasting.data.scale import mase_scale
+from forecasting.errors import DataError
+from pipelines.forecasts.file_target import SUFFIXES
+from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.read.databases import is_database
+from pipelines.machine.masking import masked
+
+if TYPE_CHECKING:
+    from forecasting.data.panel import Panel
+
+
+NEEDED = ("model", "version", "unique_id", "cutoff", "step", "ds", "q0.5")
+ONCE = ["unique_id", "cutoff", "step"]
+OFF_GRID_SHARE = 0.5  # more stamps than this off the data's grid: it is another frequency
+
+
+def read_forecasts(source: str, table: str, model: str, *, since: Any = None) -> pd.DataFrame:
+    """Forecasts of a model from a file, a folder of files or a database table.
+
+    Where a series was forecast more than once from one cutoff the latest forecast counts: it is
+    the one that was in use. Empty when nothing has been forecast yet.
+
+    Parameters
+    ----------
+    since
+        Stamp; a database is not asked for forecasts of what lies before it.
+
+    Raises
+    ------
+    DataError
+        Something there that is no table of forecasts.
+    """
+    if is_database(source, DataConfig()):
+        frame = _from_database(source, table, model, since)
+        where = f"{masked(source)}, table {table}"
+    else:
+        frame, where = _from_files(Path(source).expanduser()), source
+    if frame is None or frame.empty:
+        return pd.DataFrame(columns=[*NEEDED])
+    lacking = [name for name in NEEDED if name not in frame.columns]
+    if lacking:
+        there = ", ".join(map(str, frame.columns[:20]))
+        raise DataError(
+            f"{where} is no table of forecasts by `gatecast forecast`: no column "
+            f"{', '.join(lacking)} (it has {there}); set monitor.forecasts"
+        )
+    frame = frame[frame["model"].astype(str) == model]
+    frame = frame.assign(unique_id=frame["unique_id"].astype(str))
+    if "created" in frame:
+        created = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
+        frame = frame.assign(created=created).sort_values("created", kind="stable")
+    return frame.drop_duplicates(ONCE, keep="last").reset_index(drop=True)
+
+
+def _from_files(path: Path) -> pd.DataFrame | None:
+    if not path.exists():
+        return None
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] != ".")
+    frames = []
+    for file in files:
+        try:
+            if file.suffix == ".csv":
+                frames.append(pd.read_csv(file, dtype={"unique_id": str, "model": str}))
+            else:
+                frames.append(pd.read_parquet(file))
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error}") from error
+        except ValueError as error:  # ArrowInvalid and pandas' parser errors among them
+            raise DataError(f"{file} is damaged or no table: {error}") from error
+    return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame | None:
+    from pipelines.forecasts.table_target import open_engine, reason, split_name
+
+    engine = open_engine(url)
+    import sqlalchemy as sa
+
+    schema, name = split_name(table)
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table(name, schema=schema):
+                return None
+            found = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+            wanted = sa.select(found)
+            if "model" in found.c:
+                wanted = wanted.where(found.c.model == model)
+            if since is not None and "ds" in found.c:
+                wanted = wanted.where(found.c.ds >= _bound(since, found.c.ds.type))
+            return pd.read_sql(wanted, connection)
+    except sa.exc.SQLAlchemyError as error:
+        raise DataError(f"{masked(url)}: {reason(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def _bound(since: Any, kind: Any) -> Any:
+    """A stamp as the database compares it; a day early, whatever zone it is read in."""
+    import sqlalchemy as sa
+
+    if not isinstance(since, np.datetime64):
+        return int(since)
+    stamp = pd.Timestamp(since) - pd.Timedelta(days=1)
+    if isinstance(kind, sa.DateTime):
+        return (stamp.tz_localize("UTC") if kind.timezone else stamp).to_pydatetime()
+    return stamp.isoformat()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Forecast rows that have come true, and what became of the others.
+
+    Attributes
+    ----------
+    rows
+        ``unique_id, series, version, cutoff, ds, step, time, y, median, low, high, scaled,
+        signed, inside``; `series` is the position in the panel, `time` counts steps on one axis
+        for all series, errors are in units of the series' scale.
+    nominal
+        Coverage the interval promises; NaN when the forecasts hold no symmetric pair of levels.
+    counts
+        Rows by what became of them.
+    """
+
+    rows: pd.DataFrame
+    nominal: float
+    counts: dict[str, int]
+
+
+def join(forecasts: pd.DataFrame, panel: Panel, season: int) -> Joined:
+    """Put beside each forecast what happened.
+
+    Raises
+    ------
+    DataError
+        Most stamps of the forecasts do not lie on the data's grid: another frequency or zone.
+    """
+    ds = native(forecasts["ds"], panel, "ds")
+    place = pd.Index(panel.ids.astype(str)).get_indexer(pd.Index(forecasts["unique_id"]))
+    known = place >= 0
+    at = np.maximum(place, 0)
+    empty = not len(panel)
+    if empty or not len(forecasts):
+        known[:] = False
+    start = panel.start[at] if not empty else ds
+    position = panel.freq.steps_between(start, ds) if len(ds) else np.empty(0, np.int64)
+    on_grid = panel.freq.shift(start, position) == ds if len(ds) else known
+    off = known & ~on_grid
+    if off.sum() > OFF_GRID_SHARE * max(known.sum(), 1):
+        first = forecasts.iloc[int(np.flatnonzero(off)[0])]
+        raise DataError(
+            f"the forecasts do not lie on the grid of the data (freq = {panel.freq.alias}): "
+            f"series {first['unique_id']!r} has a forecast for {first['ds']}; the data have "
+            "another frequency or zone than the model was used with"
+        )
+    length = panel.lengths[at] if not empty else np.zeros(len(ds), np.int64)
+    within = known & on_grid & (position >= 0) & (position < length)
+    row = np.where(within, panel.offsets[:-1][at] + position if not empty else 0, 0)
+    y = np.where(within, panel.y[row], np.nan) if panel.rows else np.full(len(ds), np.nan)
+    matched = np.isfinite(y) & np.isfinite(forecasts["q0.5"].to_numpy(np.float64))
+    counts = {
+        "judged": int(matched.sum()),
+        "not yet known": int((known & on_grid & (position >= length)).sum()),
+        "value missing": int((within & ~matched).sum()),
+        "older than the data": int((known & on_grid & (position < 0)).sum()),
+        "series not in the data": int((~known).sum()),
+        "off the grid": int(off.sum()),
+    }
+    rows = forecasts.loc[matched, ["unique_id", "version", "step", "cutoff"]].assign(
+        series=place[matched],
+        ds=ds[matched],
+        time=_axis(panel, ds[matched]),
+        y=y[matched],
+        median=forecasts["q0.5"].to_numpy(np.float64)[matched],
+    )
+    rows["step"] = rows["step"].astype(np.int64)
+    rows["version"] = rows["version"].astype(np.int64)
+    pair = widest(forecasts.columns)
+    bounds = [forecasts[f"q{p:g}"].to_numpy(np.float64)[matched] for p in pair] if pair else None
+    rows["low"], rows["high"] = bounds if bounds else (np.nan, np.nan)
+    scale = _scales(panel, rows, season)
+    rows["signed"] = (rows["median"] - rows["y"]) / scale
+    rows["scaled"] = rows["signed"].abs()
+    inside = ((rows["y"] >= rows["low"]) & (rows["y"] <= rows["high"])).astype(float)
+    rows["inside"] = inside.where(rows["low"].notna() & rows["high"].notna())
+    return Joined(rows.reset_index(drop=True), pair[1] - pair[0] if pair else np.nan, counts)
+
+
+def scores_by(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Scores by a column: ``rows, mase, bias, coverage``; by time the stamp is there too."""
+    if rows.empty:
+        return pd.DataFrame(columns=[key, "rows", "mase", "bias", "coverage"])
+    groups = rows.groupby(key, sort=True)
+    out = groups.agg(
+        rows=("y", "size"), mase=("scaled", "mean"), bias=("signed", "mean"),
+        coverage=("inside", "mean"),
+    )  # fmt: skip
+    if key == "time":
+        out.insert(0, "ds", groups["ds"].first())
+    return out.reset_index()
+
+
+def widest(columns: Any) -> tuple[float, float] | None:
+    """The outermost pair of levels p and 1 - p among columns ``q<level>``."""
+    levels = sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))
+    for low in levels:
+        for high in levels:
+            if low < 0.5 and abs(low + high - 1.0) < 1e-9:
+                return low, high
+    return None
+
+
+def native(column: pd.Series, panel: Panel, name: str) -> Array:
+    """Stamps as the panel holds them: UTC where it is sub-daily, else the wall clock's."""
+    if panel.freq.integer:
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.isna().any() or column.dtype.kind == "M":
+            raise DataError(
+                f"column {name} of the forecasts holds dates, the data have integer steps"
+            )
+        return numbers.to_numpy(np.int64)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        if len(column):
+            raise DataError(f"column {name} of the forecasts holds numbers, the data have dates")
+        return np.empty(0, "datetime64[us]")
+    zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
+    if column.dtype.kind != "M" and not zoned:
+        # Text of a CSV file or of SQLite; an offset stands there when there is a zone.
+        texts = column.astype(str)
+        zoned = bool(len(texts) and texts.str.contains(r"(?:[+-]\d\d:?\d\d|Z)$").all())
+        column = pd.to_datetime(texts, format="ISO8601", utc=zoned)
+    if zoned:
+        if panel.tz is None:
+            raise DataError(f"column {name} of the forecasts has a time zone, the data have none")
+        zone = "UTC" if panel.freq.sub_daily else panel.tz
+        column = column.dt.tz_convert(zone).dt.tz_localize(None)
+        if not panel.freq.sub_daily:
+            # Where clocks skipped midnight the day began an hour late.
+            column = column.dt.floor("D")
+    elif panel.tz is not None and len(column):
+        raise DataError(f"column {name} of the forecasts has no time zone, the data have one")
+    return column.to_numpy().astype("datetime64[us]")
+
+
+def _axis(panel: Panel, ds: Array) -> Array:
+    """Steps on one axis for all series."""
+    if not len(ds):
+        return np.empty(0, np.int64)
+    origin = ds.min()
+    if panel.freq.integer:
+        return np.asarray((ds - origin) // panel.freq.size)
+    return np.asarray(panel.freq.steps_between(np.full(len(ds), origin), ds))
+
+
+def _scales(panel: Panel, rows: pd.DataFrame, season: int) -> Array:
+    """[R] mean absolute seasonal difference of the history before a series' first judged stamp.
+
+    Of the whole series where that is too short to have one; NaN for a constant series.
+    """
+    if rows.empty:
+        return np.empty(0)
+    series = rows["series"].to_numpy()
+    first = pd.Series(rows["ds"].to_numpy()).groupby(series).min()
+    chosen = first.index.to_numpy()
+    known = panel.freq.steps_between(panel.start[chosen], first.to_numpy())
+    picked = panel.select(chosen)
+    scale = mase_scale(picked.y, picked.offsets, season)
+    before = picked.lengths - known
+    cut = np.where(known > season, before, 0)
+    early = picked.truncate(cut)
+    own = mase_scale(early.y, early.offsets, season)
+    scale = np.where(np.isfinite(own) & (own > 0), own, scale)
+    scale = np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)
+    return np.asarray(scale[np.searchsorted(chosen, series)])

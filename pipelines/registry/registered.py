@@ -1,0 +1,68 @@
+"""What is registered: the settings it was trained with, and its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecasting.errors import GatecastError
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.config.file import read_yaml
+from pipelines.machine.masking import HIDDEN
+from pipelines.machine.state import home
+from pipelines.registry.registry import Registry
+from pipelines.tracking.store import connect, default_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from forecasting.prediction.predictor import Predictor
+
+
+def load(registry: Registry, version: ModelVersion) -> Predictor:
+    """The forecaster of a version: downloaded, checked against its hash, opened."""
+    from forecasting.prediction.predictor import Predictor
+
+    return Predictor.load(registry.download(version, home() / "cache" / "bundles"), threads=1)
+
+
+def registered_config(name: str, *, uri: str | None = None) -> ExperimentConfig:
+    """The experiment a registered model was trained by, as its pipeline run keeps it.
+
+    Parameters
+    ----------
+    name
+        ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``.
+    """
+    import tempfile
+
+    from mlflow.artifacts import download_artifacts
+
+    client = connect(uri)
+    model, _, wanted = name.partition("@")
+    version = Registry(client).version(model, wanted or None)
+    run = version.tags.get("pipeline_run")
+    if run is None:
+        raise GatecastError(f"version {version.version} of {model!r} names no run: give the config")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            path = download_artifacts(
+                run_id=run,
+                artifact_path="config.yaml",
+                dst_path=scratch,
+                tracking_uri=client.tracking_uri,
+            )
+        except Exception as error:
+            raise GatecastError(
+                f"the config of {name!r} cannot be read from its run {run}: give the config file"
+            ) from error
+        values = read_yaml(Path(path))
+    config = build_config(values, origin=f"config of {name}")
+    # The run hides the password of its store; this client has it.
+    where = config.tracking.replace(uri=uri or default_uri())
+    return config.model_copy(update={"tracking": where})
+
+
+def needs_password(config: ExperimentConfig) -> bool:
+    """Whether the config came from a run, which keeps no password of the data's source."""
+    return HIDDEN in (config.data.source or "")

@@ -1,0 +1,360 @@
+"""Model versions and their aliases: register, promote, roll back, list what happened.
+
+The order of writing is artifacts → version → hash tag → alias, so that a reader who follows an
+alias always finds a finished version, whenever the writer dies. MLflow has no compare-and-swap:
+promotions of one model take turns on a lock of this machine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import GatecastError
+from pipelines.machine.masking import masked
+from pipelines.machine.state import locked
+from pipelines.registry.mlmodel import ARTIFACT_FOLDER, write_mlmodel
+from pipelines.tracking.store import brief
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.tracking import MlflowClient
+
+    from pipelines.tracking.run import Run
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
+JUDGED_FOLDER = "judged"
+EVENT_PREFIX = "gatecast.event."
+DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
+STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
+REASON_SHOWN = 160  # characters of a reason on the model's page
+HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a model's history."""
+
+    at: str
+    action: str
+    version: int
+    replaced: int | None
+    reason: str
+    by: str
+
+
+class Registry:
+    """The registered models of one MLflow store."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client = client
+
+    def register(
+        self,
+        name: str,
+        run: Run,
+        bundle: Path,
+        *,
+        judged: Path | None = None,
+        tags: Mapping[str, Any],
+        description: str,
+        example: pd.DataFrame | None = None,
+    ) -> int:
+        """Upload a bundle to its run and make it a version with the alias ``challenger``.
+
+        Parameters
+        ----------
+        bundle
+            Folder of a saved forecaster; an ``MLmodel`` file is written beside it on upload.
+        judged
+            The bundle that was judged in its stead: the same model before it was fitted on the
+            rows of the backtest. Kept beside it for later comparisons.
+        tags
+            Lineage kept on the version; values are turned into text.
+        example
+            A few rows a caller could send, logged as the input example.
+
+        Returns
+        -------
+        int
+            The new version.
+        """
+        digest = bundle_digest(bundle)
+        self._upload(run, bundle, example)
+        tags = dict(tags)
+        if judged is not None:
+            run.folder(judged, JUDGED_FOLDER)
+            tags[JUDGED_TAG] = bundle_digest(judged)
+        if not self._exists(name):
+            self._create(name)
+        made = self.client.create_model_version(
+            name,
+            source=f"{run.artifact_uri}/{ARTIFACT_FOLDER}",
+            run_id=run.id,
+            tags={key: str(value) for key, value in tags.items() if value is not None},
+            description=description[:DESCRIPTION_LENGTH],
+        )
+        version = int(made.version)
+        self.client.set_model_version_tag(name, str(version), HASH_TAG, digest)
+        self.client.set_registered_model_alias(name, CHALLENGER, str(version))
+        self._note(name, "registered", version, None, f"run {run.name}")
+        return version
+
+    def _upload(self, run: Run, bundle: Path, example: pd.DataFrame | None) -> None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            write_mlmodel(Path(scratch), bundle, run_id=run.id, example=example)
+            run.folder(Path(scratch), ARTIFACT_FOLDER)
+        run.folder(bundle, ARTIFACT_FOLDER)
+
+    def _exists(self, name: str) -> bool:
+        return bool(self.client.search_registered_models(f"name = '{name}'", max_results=1))
+
+    def _create(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise GatecastError(f"cannot create the model {name!r}: {brief(error)}") from error
+
+    def alias(self, name: str, alias: str) -> ModelVersion | None:
+        """The version an alias points at; None when there is no such model or alias."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise GatecastError(f"cannot read the model {name!r}: {brief(error)}") from error
+
+    def version(self, name: str, wanted: str | int | None) -> ModelVersion:
+        """A version by number or alias; with None the champion.
+
+        Raises
+        ------
+        GatecastError
+            Naming the models or versions there are.
+        """
+        if not self._exists(name):
+            known = [m.name for m in self.client.search_registered_models(max_results=50)]
+            store = masked(str(self.client.tracking_uri))
+            there = (
+                f"there are: {', '.join(known)}"
+                if known
+                else f"{store} holds none: train one with `gatecast train`, or go to the folder "
+                "where one was trained"
+            )
+            raise GatecastError(f"no registered model {name!r}; {there}")
+        wanted = CHAMPION if wanted is None else str(wanted)
+        found = None
+        if wanted.isdigit():
+            from mlflow.exceptions import MlflowException
+
+            try:
+                found = self.client.get_model_version(name, wanted)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise GatecastError(f"cannot read {name!r}: {brief(error)}") from error
+        else:
+            found = self.alias(name, wanted)
+        if found is None:
+            versions = ", ".join(str(v.version) for v in self.versions(name)) or "none"
+            raise GatecastError(
+                f"model {name!r} has no version {wanted!r}; versions: {versions}; "
+                f"aliases: {', '.join(self.aliases(name)) or 'none'}"
+            )
+        return found
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Every version, oldest first."""
+        found = self.client.search_model_versions(f"name = '{name}'", max_results=1000)
+        return sorted(found, key=lambda v: int(v.version))
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Alias → version."""
+        model = self.client.get_registered_model(name)
+        return {alias: int(version) for alias, version in model.aliases.items()}
+
+    def promote(self, name: str, version: int | str | None, *, reason: str, action: str) -> Event:
+        """Make a version champion; the champion until now becomes ``previous``.
+
+        Parameters
+        ----------
+        version
+            Number or alias; with None the challenger.
+        action
+            Kept in the history: ``promoted``, ``forced``.
+        """
+        with locked(f"promote-{name}"):
+            target = self.version(name, version if version is not None else CHALLENGER)
+            self._refuse_unfinished(target)
+            now = self.alias(name, CHAMPION)
+            number, old = int(target.version), int(now.version) if now is not None else None
+            if old is not None and old != number:
+                self.client.set_registered_model_alias(name, PREVIOUS, str(old))
+            self.client.set_registered_model_alias(name, CHAMPION, str(number))
+            challenger = self.alias(name, CHALLENGER)
+            if challenger is not None and int(challenger.version) == number:
+                self.client.delete_registered_model_alias(name, CHALLENGER)
+            return self._note(name, action, number, old, reason)
+
+    def rollback(self, name: str, *, reason: str = "rolled back") -> Event:
+        """Make the previous champion champion again; the one it replaces becomes ``previous``."""
+        with locked(f"promote-{name}"):
+            now = self.version(name, CHAMPION)
+            before = self.alias(name, PREVIOUS)
+            if before is None:
+                raise GatecastError(
+                    f"model {name!r} has no previous champion to go back to; "
+                    f"name a version: gatecast promote {name} --version N --force --reason '...'"
+                )
+            self._refuse_unfinished(before)
+            number, old = int(before.version), int(now.version)
+            self.client.set_registered_model_alias(name, PREVIOUS, str(old))
+            self.client.set_registered_model_alias(name, CHAMPION, str(number))
+            return self._note(name, "rolled back", number, old, reason)
+
+    def refuse(self, name: str, version: int, reason: str) -> Event:
+        """Keep in the history that the gate said no."""
+        return self._note(name, "refused", version, None, reason)
+
+    def _refuse_unfinished(self, version: ModelVersion) -> None:
+        if HASH_TAG not in version.tags:
+            raise GatecastError(
+                f"version {version.version} of {version.name!r} was never finished "
+                f"(no {HASH_TAG} tag); it cannot become champion: train again"
+            )
+
+    def _note(
+        self, name: str, action: str, version: int, replaced: int | None, reason: str
+    ) -> Event:
+        now = datetime.datetime.now(datetime.UTC)
+        event = Event(
+            at=now.isoformat(timespec="seconds"),
+            action=action,
+            version=version,
+            replaced=replaced,
+            reason=reason[:4000],
+            by=f"{_user()}@{platform.node()}",
+        )
+        key = f"{EVENT_PREFIX}{now:%Y%m%dT%H%M%S.%f}"
+        self.client.set_registered_model_tag(name, key, json.dumps(event.__dict__))
+        if action != "registered":
+            self.client.set_model_version_tag(name, str(version), "decision", action)
+            self.client.set_model_version_tag(name, str(version), "decision_reason", event.reason)
+        self._tell(name)
+        return event
+
+    def _tell(self, name: str) -> None:
+        """Let the model's page say who is champion and why; a description of one's own stays."""
+        model = self.client.get_registered_model(name)
+        if not model.description or model.description.startswith(STORY):
+            events = self.history(name)
+            self.client.update_registered_model(name, _story(self.aliases(name), events))
+
+    def history(self, name: str) -> list[Event]:
+        """Registrations, promotions, refusals and rollbacks, oldest first."""
+        self._need(name)
+        tags = self.client.get_registered_model(name).tags
+        keys = sorted(key for key in tags if key.startswith(EVENT_PREFIX))
+        return [Event(**json.loads(tags[key])) for key in keys]
+
+    def _need(self, name: str) -> None:
+        if not self._exists(name):
+            self.version(name, None)
+
+    def download(self, version: ModelVersion, folder: Path) -> Path:
+        """The bundle of a version, checked against its hash; kept in `folder` by that hash."""
+        self._refuse_unfinished(version)
+        return self._fetch(version, str(version.source), version.tags[HASH_TAG], folder)
+
+    def download_judged(self, version: ModelVersion, folder: Path) -> Path:
+        """The bundle that was judged for a version; the version's own where none was kept."""
+        digest = version.tags.get(JUDGED_TAG)
+        if digest is None:
+            return self.download(version, folder)
+        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + JUDGED_FOLDER
+        return self._fetch(version, source, digest, folder)
+
+    def _fetch(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
+        import shutil
+        import tempfile
+
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        target = folder / digest
+        if target.is_dir() and bundle_digest(target) == digest:
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder))
+        what = f"version {version.version} of {version.name!r}"
+        try:
+            got = Path(
+                download_artifacts(
+                    artifact_uri=source,
+                    dst_path=str(scratch),
+                    tracking_uri=self.client.tracking_uri,
+                )
+            )
+            if bundle_digest(got) != digest:
+                raise GatecastError(
+                    f"{what} is damaged: its manifest no longer has the hash it was registered "
+                    "with; roll back or train again"
+                )
+            if target.exists():
+                shutil.rmtree(target)
+            got.rename(target)
+        except (MlflowException, OSError) as error:
+            raise GatecastError(f"the files of {what} cannot be read: {brief(error)}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return target
+
+
+def _story(aliases: Mapping[str, int], events: list[Event]) -> str:
+    """The latest events of a model in Markdown, newest first, as many as the column holds."""
+    where = ", ".join(
+        f"{alias} is version {aliases[alias]}" for alias in ALIASES if alias in aliases
+    )
+    lines = [f"{STORY} {where or 'no aliases'}.", "", "| when | what | version | reason |"]
+    lines.append("|---|---|---|---|")
+    room = DESCRIPTION_LENGTH - sum(len(line) + 1 for line in lines)
+    for event in reversed(events):
+        reason = " ".join(event.reason.split()).replace("|", "/")
+        short = reason if len(reason) <= REASON_SHOWN else reason[: REASON_SHOWN - 1] + "…"
+        lines.append(
+            f"| {event.at[:16].replace('T', ' ')} | {event.action} | {event.version} | {short} |"
+        )
+        room -= len(lines[-1]) + 1
+        if room < 0:
+            return "\n".join(lines[:-1])
+    return "\n".join(lines)
+
+
+def bundle_digest(bundle: Path) -> str:
+    """SHA-256 of a bundle's manifest, which in turn holds the hash of each of its files."""
+    manifest = bundle / "manifest.json"
+    if not manifest.is_file():
+        raise GatecastError(f"{bundle} holds no manifest.json: it is no saved forecaster")
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

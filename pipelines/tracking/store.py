@@ -1,0 +1,110 @@
+"""The store behind MLflow: where it is, and whether it answers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecasting.errors import GatecastError
+from pipelines.machine.state import home, locked, quiet
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+POSTGRES = ("postgres", "postgresql")
+
+
+def default_uri() -> str:
+    """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
+    return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}")
+
+
+def store_uri(uri: str) -> str:
+    """A store's URI with PostgreSQL's driver in it, where it names none: the one we install."""
+    scheme, mark, rest = uri.partition("://")
+    return f"postgresql+psycopg://{rest}" if mark and scheme in POSTGRES else uri
+
+
+def connect(uri: str | None = None) -> MlflowClient:
+    """A client of a store that is there and migrated.
+
+    Raises
+    ------
+    GatecastError
+        When the store cannot be reached or is no MLflow store.
+    """
+    quiet()
+    uri = store_uri(uri or default_uri())
+    if "://" not in uri or uri.startswith("file:"):
+        raise GatecastError(
+            f"tracking.uri {uri!r} is not usable: give sqlite:///path/mlflow.db, "
+            "postgresql://... or http(s)://..."
+        )
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).expanduser().parent.mkdir(
+                parents=True, exist_ok=True
+            )
+        # Several processes that open a new database at once corrupt its migration: one goes
+        # first, and whoever holds the lock later finds the work done.
+        with _database_lock(uri):
+            _knock(uri)
+            client = MlflowClient(uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+            if not uri.startswith("http"):
+                client.search_registered_models(max_results=1)
+    except GatecastError:
+        raise
+    except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
+        raise GatecastError(
+            f"the MLflow store {shown_uri(uri)} cannot be used: "
+            # A password with an @ in it is read as part of the host.
+            + re.sub(r"\S*@", "...@", brief(error))
+        ) from error
+    return client
+
+
+def _database_lock(uri: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if uri.startswith("http") else locked("mlflow-migration")
+
+
+def _knock(uri: str) -> None:
+    """Fail at once where no database answers: MLflow would ask ten times, over 100 seconds."""
+    if uri.startswith(("http", "sqlite")):
+        return
+    from sqlalchemy import create_engine
+
+    # A host that takes the call and never speaks is away, too.
+    patience = {"connect_timeout": 10} if uri.startswith("postgresql") else {}
+    engine = create_engine(uri, connect_args=patience)
+    engine.connect().close()
+    engine.dispose()
+
+
+def shown_uri(uri: str) -> str:
+    """A URI without user, password and options."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def brief(error: BaseException) -> str:
+    """First line of an error's text, at most 300 characters."""
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:300]
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What a store that was opened fails with, SQL or server."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    return MlflowException, RequestException

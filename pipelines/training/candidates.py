@@ -1,0 +1,178 @@
+"""Fitting: each candidate on what came before the backtest, and the winner on everything."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import BundleError, DataError
+from pipelines.config import ExperimentConfig
+from pipelines.data.profile import panel_digest
+from pipelines.tracking.epochs import EpochLog
+from pipelines.training.stages import StageResult, stage
+from pipelines.training.trained import Trained, bundle_weights
+
+if TYPE_CHECKING:
+    from forecasting.config import ForecasterConfig
+    from forecasting.data.panel import Panel
+    from forecasting.forecaster import Forecaster
+    from pipelines.tracking.run import Run
+    from pipelines.tracking.tracker import Tracker
+
+Progress = Callable[[str, float], None]  # what is being done, and the share that is done
+
+HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
+
+
+def no_progress(_what: str, _share: float) -> None:
+    """Show no progress."""
+
+
+def origins(config: ExperimentConfig) -> list[int]:
+    """The backtest's cutoffs as rows before each series' end, earliest first."""
+    step = config.backtest.step or config.horizon
+    return [config.horizon + k * step for k in reversed(range(config.backtest.windows))]
+
+
+def split(panel: Panel, config: ExperimentConfig) -> Panel:
+    """What candidates may see: every series without its last rows, on which they are judged.
+
+    Raises
+    ------
+    DataError
+        When no series is long enough.
+    """
+    held = origins(config)[0]
+    longest = int(panel.lengths.max(initial=0))
+    needed = held + config.horizon
+    if longest <= needed:
+        name = panel.ids[int(panel.lengths.argmax())]
+        raise DataError(
+            f"the longest series, {name!r}, has {longest} rows, but horizon {config.horizon} with "
+            f"{config.backtest.windows} backtest windows needs more than {needed}: lower horizon, "
+            "backtest.windows or backtest.step"
+        )
+    return panel.truncate(held, horizon=config.horizon)
+
+
+def fit_candidate(
+    config: ExperimentConfig,
+    name: str,
+    settings: ForecasterConfig,
+    known: Panel,
+    *,
+    run: Run | None = None,
+    tracker: Tracker | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> Trained:
+    """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
+
+    def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
+        from forecasting.forecaster import Forecaster
+
+        return Forecaster.train(known, settings, on_epoch=on_epoch)
+
+    inputs = {"data": panel_digest(known), "settings": settings.model_dump(mode="json")}
+    log = EpochLog(run, tracker, refits=settings.training.validation == "refit")
+    return _fitted(config, name, f"fit-{name}", inputs, fit, log, force, progress)
+
+
+def fit_final(
+    config: ExperimentConfig,
+    candidate: Trained,
+    panel: Panel,
+    *,
+    run: Run | None = None,
+    tracker: Tracker | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> Trained:
+    """The winner once more, on every row; its intervals are corrected by its errors as candidate.
+
+    This is what is registered and served. What was judged stays beside it, so that a later
+    challenger and this one can be compared on rows that neither has seen.
+    """
+
+    def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
+        from forecasting.forecaster import Forecaster
+
+        judged = Forecaster.load(candidate.bundle)
+        return judged.refit(panel, backs=origins(config), steps=candidate.steps, on_epoch=on_epoch)
+
+    inputs = {
+        "data": panel_digest(panel),
+        "settings": candidate.config.model_dump(mode="json"),
+        "origins": origins(config),
+        "candidate": bundle_weights(candidate.bundle),
+    }
+    log = EpochLog(run, tracker)
+    name = candidate.name
+    return _fitted(config, name, f"final-{name}", inputs, fit, log, force, progress)
+
+
+def _fitted(
+    config: ExperimentConfig,
+    name: str,
+    stage_name: str,
+    inputs: dict[str, Any],
+    fit: Callable[[Callable[[dict[str, Any]], None]], Forecaster],
+    log: EpochLog,
+    force: bool,
+    progress: Progress,
+) -> Trained:
+    from forecasting.bundle import verify
+    from forecasting.config import ForecasterConfig
+
+    def build(folder: Path) -> None:
+        began = time.monotonic()
+
+        def on_epoch(row: dict[str, Any]) -> None:
+            log(row)
+            progress(f"{name}, member {row['member'] + 1}, {row['phase']}", row["step"] / row["of"])
+
+        forecaster = fit(on_epoch)
+        forecaster.save(folder / BUNDLE)
+        facts = {
+            "swing": forecaster.swing,
+            "seconds": time.monotonic() - began,
+            "settings": forecaster.config.model_dump(mode="json"),
+        }
+        (folder / FACTS).write_text(json.dumps(facts))
+        (folder / HISTORY).write_text(json.dumps(forecaster.history))
+
+    with log:
+        inputs = {**inputs, "code": code_version()}
+        made: StageResult = stage(config.name, stage_name, inputs, build, force=force)
+        if made.skipped:
+            try:
+                verify(made.folder / BUNDLE)
+            except BundleError:
+                made = stage(config.name, stage_name, inputs, build, force=True)
+        history = json.loads((made.folder / HISTORY).read_text())
+        if made.skipped:
+            for row in history:
+                log(row)
+    facts = json.loads((made.folder / FACTS).read_text())
+    return Trained(
+        name=name,
+        bundle=made.folder / BUNDLE,
+        config=ForecasterConfig.parse(facts["settings"]),
+        history=history,
+        facts=facts,
+        seconds=facts["seconds"],
+        skipped=made.skipped,
+    )
+
+
+def code_version() -> str:
+    """Of the installed package: part of every stage's inputs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("gatecast")
+    except PackageNotFoundError:
+        return "source"

@@ -1,0 +1,256 @@
+"""What the pipeline writes into MLflow, so that its own pages tell the story."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
+from pipelines.data.profile import panel_profile
+from pipelines.ingestion.report.page import write_html
+from pipelines.machine.masking import masked
+from pipelines.training.trained import bundle_weights, describe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from forecasting.config import ForecasterConfig
+    from forecasting.data.panel import Panel
+    from pipelines.config import ExperimentConfig
+    from pipelines.data.prepare import Prepared
+    from pipelines.tracking.run import Run
+    from pipelines.tracking.tracker import Tracker
+    from pipelines.training.evaluate import Evaluation
+    from pipelines.training.gate import Decision
+    from pipelines.training.trained import Trained
+
+
+HISTORY_SHOWN = 4  # horizons of history in a fan chart
+EXAMPLE_SERIES, EXAMPLE_ROWS = 2, 48
+TABLE_SERIES = 2000  # series listed in the table of errors, worst first
+
+
+def candidate_tags(name: str, settings: ForecasterConfig) -> dict[str, Any]:
+    """Tags the UI can group and filter by."""
+    return {
+        "kind": "candidate",
+        "candidate": name,
+        "cell": settings.model.cell,
+        "decoder": settings.model.decoder,
+        "head": settings.model.head,
+    }
+
+
+def log_dataset(run: Run, data: Prepared, digest: str) -> None:
+    """The data as an input of the run, and the ingestion's report beside it."""
+    from pipelines.data.prepare import source_name
+
+    panel = data.panel
+    stamp = "long" if panel.freq.integer else "datetime64"
+    columns = [("unique_id", "str"), ("ds", stamp), ("y", "float64")]
+    columns += [
+        (c.name, "str" if c.type == "categorical" else "float64") for c in panel.schema.covariates
+    ]
+    run.dataset(
+        name=source_name(data.source),
+        digest=digest,
+        source=masked(data.source),
+        profile={"num_rows": panel.rows, "num_series": len(panel), "freq": panel.freq.alias},
+        columns=columns,
+    )
+    run.json(panel_profile(panel, recent=panel.freq.season * 2), "data/profile.json")
+    if data.report is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            data.report.write_json(Path(scratch) / "ingestion.json")
+            write_html(data.report, Path(scratch) / "ingestion.html")
+            run.folder(Path(scratch), "data")
+
+
+def log_candidate(run: Run, trained: Trained) -> None:
+    """Settings as resolved on the data, and what training was like."""
+    run.params(trained.config.model_dump(mode="json"))
+    run.tag(weights=bundle_weights(trained.bundle))
+    run.metrics({"train_seconds": trained.seconds})
+    swing = {f"members_{k}": v for k, v in trained.facts.get("swing", {}).items()}
+    run.metrics({k: v for k, v in swing.items() if isinstance(v, int | float)})
+
+
+def log_diagnosis(run: Run, trained: Trained, panel: Panel) -> None:
+    """How far back the network's signal reaches, and how its gates are used."""
+    from forecasting.explain.diagnose import diagnose_bundle
+    from forecasting.explain.diagnosis import plot_diagnosis
+
+    if trained.config.model.bidirectional:
+        return  # each step of such a network sees both ways: there is no past side to look into
+    found = diagnose_bundle(trained.bundle, panel)
+    run.json(found.summary(), "diagnosis.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        run.file(plot_diagnosis(found, Path(scratch) / "diagnosis.png"))
+
+
+def log_evaluation(
+    tracker: Tracker, parent: Run, runs: Mapping[str, Run], found: Evaluation, panel: Panel
+) -> None:
+    """Scores, curves by horizon, origins and pictures; the same names for every model."""
+    by_step, by_cutoff = found.backtest.by_step(), found.backtest.by_cutoff()
+    for model in found.backtest.models:
+        if model in runs:
+            _model_scores(tracker, runs[model], found, model, by_step, by_cutoff)
+            _pictures(runs[model], found, model, panel)
+            continue
+        tags = {"kind": "baseline" if model != "champion" else "champion", "candidate": model}
+        with tracker.run(model, parent=parent, tags=tags) as run:
+            _model_scores(tracker, run, found, model, by_step, by_cutoff)
+    parent.table(found.scores.reset_index().round(5), "scores.json")
+    curves = {m: by_step[by_step["model"] == m]["smape"].to_numpy() for m in found.backtest.models}
+    parent.figure(error_by_step(curves, metric="sMAPE, %"), "error_by_horizon.png")
+    parent.figure(calibration_plot(found), "calibration.png")
+
+
+def _model_scores(
+    tracker: Tracker,
+    run: Run,
+    found: Evaluation,
+    model: str,
+    by_step: pd.DataFrame,
+    by_cutoff: pd.DataFrame,
+) -> None:
+    run.metrics(found.scores_of(model))
+    steps = by_step[by_step["model"] == model].sort_values("step")
+    for name in ("smape", "mase", "bias"):
+        run.curve(f"horizon/{name}", steps[name])
+    result = found.backtest
+    for level, share in zip(result.levels, _shares(found, model), strict=True):
+        run.metrics({"under_quantile": float(share)}, step=round(100 * level))
+    cutoffs = by_cutoff[by_cutoff["model"] == model].sort_values("steps_back", ascending=False)
+    for row in cutoffs.to_dict("records"):
+        name = f"origin {row['steps_back']} rows back"
+        tags = {"kind": "origin", "candidate": model}
+        with tracker.run(name, parent=run, tags=tags) as origin:
+            origin.metrics({k: float(row[k]) for k in ("smape", "mase", "mae", "bias")})
+    series = result.by_series()
+    series = series[series["model"] == model].drop(columns="model")
+    worst = series.sort_values("mase", ascending=False).head(TABLE_SERIES).round(5)
+    run.table(worst, "errors_by_series.json")
+
+
+def _shares(found: Evaluation, model: str) -> Array:
+    """[Q] share of actuals at or under each quantile."""
+    result = found.backtest
+    quantiles = result.quantiles[model]
+    known = np.isfinite(result.actual) & np.isfinite(quantiles).all(axis=-1)
+    if not known.any():
+        return np.full(len(result.levels), np.nan)
+    return np.asarray((result.actual[known][:, None] <= quantiles[known]).mean(axis=0))
+
+
+def calibration_plot(found: Evaluation) -> Figure:
+    """Observed against nominal levels of every model."""
+    shares = {model: _shares(found, model) for model in found.backtest.models}
+    return calibration(found.backtest.levels, shares)
+
+
+def _pictures(run: Run, found: Evaluation, model: str, panel: Panel) -> None:
+    """Fan charts of the best, median and worst series at the last origin."""
+    fans = backtest_fans(found, model, panel)
+    if fans:
+        run.figure(fan_chart(fans, title=f"{model}: best, median and worst series"), "fans.png")
+
+
+def backtest_fans(found: Evaluation, model: str, panel: Panel) -> list[Fan]:
+    """The best two, middle two and worst two series of a model at its latest origin."""
+    result = found.backtest
+    latest = np.flatnonzero(result.steps_back == result.steps_back.min())
+    errors = np.nanmean(np.where(np.isfinite(e := result.errors(model)["mase"]), e, np.nan), axis=1)
+    usable = latest[np.isfinite(errors[latest])]
+    if not len(usable):
+        return []
+    order = usable[np.argsort(errors[usable])]
+    middle = len(order) // 2
+    picks = {"best": order[:2], "median": order[middle : middle + 2], "worst": order[-2:]}
+    seen: set[int] = set()
+    fans = []
+    for label, rows in picks.items():
+        for row in rows:
+            if int(row) not in seen:
+                seen.add(int(row))
+                fans.append(_fan(found, model, panel, int(row), f"{label}, MASE {errors[row]:.2f}"))
+    return fans
+
+
+def _fan(found: Evaluation, model: str, panel: Panel, row: int, note: str) -> Fan:
+    result = found.backtest
+    back = int(result.steps_back[row])
+    series = panel.select(np.flatnonzero(panel.ids == result.ids[row]))
+    known = series.truncate(back).tail(HISTORY_SHOWN * result.actual.shape[1])
+    return Fan(
+        title=f"{result.ids[row]} ({note})",
+        history_ds=known.freq.stamps(known.start, 0, known.rows)[0],
+        history_y=known.y,
+        ds=result.stamps[row],
+        levels=result.levels,
+        quantiles=result.quantiles[model][row],
+        actual=result.actual[row],
+    )
+
+
+def comparison_line(found: Evaluation, metric: str, winner: str) -> str:
+    """One line: every model's score, the winner marked."""
+    parts = [
+        f"{'→ ' if model == winner else ''}{model} {found.scores_of(model)[metric]:.3f}"
+        for model in found.backtest.models
+    ]
+    return f"{metric}: " + ", ".join(parts)
+
+
+def log_decision(parent: Run, run: Run, decided: Decision) -> None:
+    """The gate's table and its reason, in the pipeline's run and the challenger's."""
+    for target in (parent, run):
+        target.table(decided.table(), "gate.json")
+        target.text(decided.markdown() + f"\n\n{decided.reason}\n", "gate.md")
+        target.tags(
+            {"gate": "passed" if decided.promote else "refused", "gate_reason": decided.reason}
+        )
+
+
+def version_description(
+    config: ExperimentConfig,
+    trained: Trained,
+    found: Evaluation,
+    decided: Decision,
+    data: Prepared,
+) -> str:
+    """The text of a model version's page: what it is, how it scored, what the gate said."""
+    lines = [f"**{trained.name}**: {describe(trained.config)}."]
+    if config.description:
+        lines.append(config.description)
+    lines += [
+        f"Trained on {data.summary}; horizon {config.horizon}.",
+        "",
+        f"Backtest on {config.backtest.windows} rolling origins:",
+        "",
+        "| model | sMAPE | MASE | WQL | 80 % coverage |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for model in found.backtest.models:
+        s = found.scores_of(model)
+        name = f"**{model}**" if model == trained.name else model
+        lines.append(
+            f"| {name} | {s['smape']:.3f} | {s['mase']:.3f} | {s['wql']:.4f} "
+            f"| {100 * s['coverage_80']:.1f} % |"
+        )
+    lines += ["", "The gate:", "", decided.markdown(), "", decided.reason]
+    return "\n".join(lines)
+
+
+def input_example(panel: Panel) -> pd.DataFrame:
+    """The last rows of two series, as a caller would send them."""
+    few = panel.select(np.arange(min(EXAMPLE_SERIES, len(panel)))).tail(EXAMPLE_ROWS)
+    frame = few.to_frame()
+    return frame.where(frame.notna(), None) if frame.isna().any().any() else frame

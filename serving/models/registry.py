@@ -1,0 +1,254 @@
+"""The MLflow registry, read: which version an alias points at, and its files.
+
+Reading the alias happens every few seconds in every worker, and MLflow's client costs two seconds
+of start and 60 MB. So SQLite stores are read with the standard library and tracking servers over
+their public REST interface; MLflow itself is loaded only for other stores, and in a process of
+its own for downloads that are not plain folders.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from forecasting.errors import GatecastError
+
+HASH_TAG = "bundle_sha256"
+TIMEOUT_SECONDS = 3.0
+DOWNLOAD_SECONDS = 600.0
+
+
+class UnknownModelError(GatecastError):
+    """No such registered model, or no version behind the alias."""
+
+
+class RegistryError(GatecastError):
+    """The registry cannot be reached or read."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model, as the registry describes it."""
+
+    name: str
+    number: int
+    run_id: str | None
+    source: str
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the bundle's manifest; a version without one was never finished."""
+        return self.tags.get(HASH_TAG)
+
+
+class Registry(Protocol):
+    """What the service needs of a registry."""
+
+    def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
+        ...
+
+    def names(self) -> list[str]:
+        """Registered models, for a helpful message."""
+        ...
+
+
+def open_registry(uri: str) -> Registry:
+    """A reader for an MLflow store by its URI."""
+    if uri.startswith("sqlite:///"):
+        return SqliteRegistry(Path(uri.removeprefix("sqlite:///").split("?")[0]))
+    if uri.startswith(("http://", "https://")):
+        return RestRegistry(uri.rstrip("/"))
+    return ClientRegistry(uri)
+
+
+class SqliteRegistry:
+    """A local store, opened read-only: never created, never migrated."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
+        found = self._rows(
+            "SELECT v.version, v.run_id, v.source, v.storage_location "
+            "FROM registered_model_aliases a JOIN model_versions v "
+            "ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?",
+            (name, alias),
+        )
+        if not found:
+            raise unknown(name, alias, self.names())
+        number, run_id, source, location = found[0]
+        tags = self._rows(
+            "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?",
+            (name, number),
+        )
+        return Version(name, int(number), run_id or None, location or source, dict(tags))
+
+    def names(self) -> list[str]:
+        """Names of all registered models."""
+        return [row[0] for row in self._rows("SELECT name FROM registered_models", ())]
+
+    def _rows(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        if not self.path.is_file():
+            raise RegistryError(
+                f"there is no model registry at {self.path}; train a model with `gatecast train`, "
+                "or name the store in MLFLOW_TRACKING_URI"
+            )
+        uri = f"file:{urllib.parse.quote(str(self.path))}?mode=ro"
+        try:
+            connection = sqlite3.connect(uri, uri=True, timeout=TIMEOUT_SECONDS)
+            try:
+                return connection.execute(query, values).fetchall()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise RegistryError(f"cannot read the model registry {self.path}: {error}") from None
+
+
+class RestRegistry:
+    """An MLflow tracking server."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
+        query = urllib.parse.urlencode({"name": name, "alias": alias})
+        try:
+            answer = self._get(f"registered-models/alias?{query}")["model_version"]
+        except _MissingError:
+            raise unknown(name, alias, self.names()) from None
+        tags = {tag["key"]: tag.get("value", "") for tag in answer.get("tags", [])}
+        source = answer["source"]
+        if source.startswith("models:/"):
+            query = urllib.parse.urlencode({"name": name, "version": answer["version"]})
+            source = self._get(f"model-versions/get-download-uri?{query}")["artifact_uri"]
+        return Version(name, int(answer["version"]), answer.get("run_id") or None, source, tags)
+
+    def names(self) -> list[str]:
+        """Names of registered models, at most 50."""
+        found = self._get("registered-models/search?max_results=50")
+        return [model["name"] for model in found.get("registered_models", [])]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.uri}/api/2.0/mlflow/{path}", headers=_credentials()
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+                content: dict[str, Any] = json.load(answer)
+                return content
+        except urllib.error.HTTPError as error:
+            text = error.read(4096).decode(errors="replace")
+            if "RESOURCE_DOES_NOT_EXIST" in text or "INVALID_PARAMETER_VALUE" in text:
+                raise _MissingError from None
+            raise RegistryError(
+                f"the tracking server {self.uri} answered {error.code}: {text[:200]}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise RegistryError(f"cannot reach the tracking server {self.uri}: {error}") from None
+
+
+class ClientRegistry:
+    """Any other store, such as PostgreSQL, through MLflow's own client."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def resolve(self, name: str, alias: str) -> Version:
+        """The version behind an alias; `UnknownModelError` or `RegistryError`."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            client = self._client()
+            found = client.get_model_version_by_alias(name, alias)
+            location = client.get_model_version_download_uri(name, found.version)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise unknown(name, alias, self.names()) from None
+            raise RegistryError(f"cannot read the model registry: {_line(error)}") from None
+        return Version(name, int(found.version), found.run_id, location, dict(found.tags))
+
+    def names(self) -> list[str]:
+        """Names of registered models, at most 50."""
+        return [model.name for model in self._client().search_registered_models(max_results=50)]
+
+    def _client(self) -> Any:
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+
+class _MissingError(Exception):
+    pass
+
+
+def unknown(name: str, alias: str, names: list[str]) -> UnknownModelError:
+    """The error that says what there is instead."""
+    if name in names:
+        return UnknownModelError(
+            f"model {name!r} has no version with the alias {alias!r}; "
+            f"promote one with `gatecast promote {name}`"
+        )
+    there = f"there are: {', '.join(sorted(names))}" if names else "train one with `gatecast train`"
+    return UnknownModelError(f"no registered model {name!r}; {there}")
+
+
+def fetch(version: Version, folder: Path, tracking_uri: str) -> None:
+    """Copy a version's files into an empty folder."""
+    source = urllib.parse.urlparse(version.source)
+    if source.scheme in ("", "file"):
+        path = Path(urllib.request.url2pathname(source.path))
+        if not path.is_dir():
+            raise RegistryError(
+                f"version {version.number} of {version.name!r} has lost its files: {path} is gone"
+            )
+        shutil.copytree(path, folder, dirs_exist_ok=True)
+        return
+    command = [sys.executable, "-m", "serving.models.download", version.source, str(folder)]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri}
+    try:
+        run = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RegistryError(
+            f"fetching {version.source} took over {DOWNLOAD_SECONDS:.0f} s"
+        ) from None
+    if run.returncode != 0:
+        last = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RegistryError(f"cannot fetch {version.source}: {last[:300]}")
+
+
+def _credentials() -> dict[str, str]:
+    """As MLflow's clients send them."""
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    if user:
+        secret = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+        return {"Authorization": "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()}
+    return {}
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

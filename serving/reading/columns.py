@@ -1,0 +1,93 @@
+"""Lists from JSON as arrays: one pass decides, a second one only finds the place of a fault."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import chain
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from forecasting.arrays import Array
+from serving.errors import Faults, show
+
+NUMBERS: frozenset[type] = frozenset({int, float, NoneType})
+CATEGORIES: frozenset[type] = frozenset({str, int, float, bool, NoneType})
+
+Place = Callable[[int], tuple[str | int, ...]]
+
+
+def numbers(
+    lists: Sequence[list[Any]],
+    path: Place,
+    faults: Faults,
+    *,
+    single: bool = False,
+    no_booleans: bool = False,
+) -> Array:
+    """Numbers and nulls of all lists, one after the other, as float64 with NaN for null.
+
+    Parameters
+    ----------
+    path : where list i stands in the request. single : each list stands for a single value.
+    no_booleans : the whole request has none; Python would take them for numbers.
+    """
+    if no_booleans:
+        out = array("d")
+        try:
+            for values in lists:
+                out.fromlist(values)
+            return np.frombuffer(out) if out else np.zeros(0)
+        except (TypeError, OverflowError):
+            # A null, or something that is no number.
+            pass
+    flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
+    if NUMBERS.issuperset(map(type, flat)):
+        return np.array(flat, dtype=np.float64)
+    _locate(lists, NUMBERS, "a number or null", path, faults, single)
+    return np.full(len(flat), np.nan)
+
+
+def categories(
+    lists: Sequence[list[Any]], path: Place, faults: Faults, *, single: bool = False
+) -> list[Any]:
+    """Categories and nulls of all lists, one after the other, as text or None."""
+    flat = list(chain.from_iterable(lists))
+    kinds = set(map(type, flat))
+    if kinds <= CATEGORIES:
+        return flat if kinds <= {str, NoneType} else [None if v is None else str(v) for v in flat]
+    _locate(lists, CATEGORIES, "a category or null", path, faults, single)
+    return [None] * len(flat)
+
+
+def is_list(value: Any, path: tuple[str | int, ...], faults: Faults) -> bool:
+    """Whether a value is an array; if not, the fault is noted."""
+    if type(value) is list:
+        return True
+    if value is None:
+        faults.add(path, "missing", "is needed: an array")
+    else:
+        faults.add(path, "wrong_type", f"must be an array, not {show(value)}")
+    return False
+
+
+def _locate(
+    lists: Sequence[list[Any]],
+    allowed: frozenset[type],
+    what: str,
+    path: Place,
+    faults: Faults,
+    single: bool,
+) -> None:
+    for i, values in enumerate(lists):
+        if allowed.issuperset(map(type, values)):
+            continue
+        for j, value in enumerate(values):
+            if type(value) not in allowed:
+                if faults.full:
+                    faults.omitted += 1
+                else:
+                    at = path(i) if single else (*path(i), j)
+                    faults.add(at, "wrong_type", f"must be {what}, not {show(value)}")

@@ -1,0 +1,232 @@
+"""What a caller may ask: the checked request, whatever form it came in.
+
+`json_form.read_json` takes the two JSON forms, `arrow_form.read_arrow` takes Arrow; all of them
+end in a `Query`, flat arrays that become a `Panel` without a data frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import Schema
+from forecasting.data.calendar import Frequency
+from forecasting.data.panel import Panel
+from forecasting.errors import SeriesProblem
+from serving.errors import Faults, RequestError, show
+
+DEFAULT_LEVELS: Final = (0.1, 0.5, 0.9)
+MAX_LEVELS: Final = 99
+MAX_NAME: Final = 256
+OPTION_KEYS: Final = frozenset({"model", "horizon", "quantiles", "extend", "tz"})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a single request stops being reasonable."""
+
+    series: int = 100_000
+    output: int = 20_000_000
+    horizon: int = 5_000
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model expects of a request."""
+
+    freq: Frequency
+    schema: Schema
+    horizon: int
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of all series alike."""
+
+    horizon: int
+    levels: tuple[float, ...] = DEFAULT_LEVELS
+    extend: bool = False
+    tz: str | None = None
+
+
+@dataclass
+class Query:
+    """N series that can go to the model, and what was wrong with the others.
+
+    Attributes
+    ----------
+    position : [N] place of each series in the request. ids : of every series of the request.
+    y : [T], NaN = missing. sizes : [N]. start : [N]. tz : of the stamps, as `Panel` has it.
+    past, future, static : columns by name; ``future`` spans history and horizon.
+    problems : series left out, by place in the request.
+    notes : what a caller should know of a series that is answered, by place in the request.
+    flat : whether the answer takes the flat form.
+    """
+
+    options: Options
+    ids: list[str]
+    position: Array
+    y: Array
+    sizes: Array
+    start: Array
+    tz: str | None
+    past: Mapping[str, Any] = field(default_factory=dict)
+    future: Mapping[str, Any] = field(default_factory=dict)
+    static: Mapping[str, Any] = field(default_factory=dict)
+    problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
+    notes: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    flat: bool = False
+
+    def panel(self, spec: Spec) -> Panel:
+        """The series as the model takes them; ids are their positions here."""
+        return Panel.from_arrays(
+            np.arange(len(self.sizes)),
+            self.y,
+            self.sizes,
+            self.start,
+            spec.freq,
+            schema=spec.schema,
+            tz=self.tz,
+            past=self.past,
+            future=self.future,
+            future_sizes=self.sizes + self.options.horizon,
+            static=self.static,
+        )
+
+    def keep(self, good: Array) -> Query:
+        """The query without the series that were refused, [N] false."""
+        rows = np.repeat(good, self.sizes)
+        ahead = np.repeat(good, self.sizes + self.options.horizon)
+        return replace(
+            self,
+            y=self.y[rows],
+            sizes=self.sizes[good],
+            start=self.start[good],
+            position=self.position[good],
+            past={name: values[rows] for name, values in self.past.items()},
+            future={name: values[ahead] for name, values in self.future.items()},
+            static={name: values[good] for name, values in self.static.items()},
+        )
+
+
+def read_model_name(body: Mapping[str, Any]) -> str | None:
+    """The model asked for; None for the default one."""
+    name = body.get("model")
+    if name is None or (isinstance(name, str) and 0 < len(name) <= MAX_NAME):
+        return name
+    faults = Faults()
+    faults.add(("model",), "wrong_type", f"must be a model's name, not {show(name)}")
+    faults.stop()
+    return None
+
+
+def read_options(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Options:
+    """Horizon, levels and the rest; what is wrong goes to ``faults``."""
+    extend = body.get("extend", False)
+    if type(extend) is not bool:
+        faults.add(("extend",), "wrong_type", f"must be true or false, not {show(extend)}")
+        extend = False
+    zone = body.get("tz")
+    if zone is not None and (type(zone) is not str or not 0 < len(zone) <= MAX_NAME):
+        faults.add(("tz",), "wrong_type", f"must be a zone's name, not {show(zone)}")
+        zone = None
+    return Options(
+        horizon=_read_horizon(body, spec, extend, faults),
+        levels=_read_levels(body, faults),
+        extend=extend,
+        tz=zone,
+    )
+
+
+def _read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Faults) -> int:
+    horizon = body.get("horizon")
+    if horizon is None:
+        return spec.horizon
+    if type(horizon) is not int:
+        faults.add(("horizon",), "wrong_type", f"must be a whole number, not {show(horizon)}")
+        return spec.horizon
+    if horizon < 1:
+        faults.add(("horizon",), "out_of_range", f"must be at least 1, not {horizon}")
+        return spec.horizon
+    if horizon > spec.horizon and not extend:
+        faults.add(
+            ("horizon",),
+            "horizon_too_long",
+            f"{horizon} is beyond {spec.horizon}, what the model was trained for; ask for less, "
+            'or add "extend": true to continue by recursion',
+        )
+        return spec.horizon
+    if horizon > spec.horizon and spec.schema.future:
+        faults.add(
+            ("horizon",),
+            "horizon_too_long",
+            f"{horizon} is beyond {spec.horizon}, and a model with known-future covariates "
+            "cannot be extended",
+        )
+        return spec.horizon
+    if horizon > max(spec.limits.horizon, spec.horizon):
+        faults.add(
+            ("horizon",),
+            "horizon_too_long",
+            f"{horizon} is beyond {spec.limits.horizon}, this service's limit",
+        )
+        return spec.horizon
+    return horizon
+
+
+def _read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
+    levels = body.get("quantiles")
+    if levels is None:
+        return DEFAULT_LEVELS
+    if type(levels) is not list or not levels:
+        faults.add(("quantiles",), "wrong_type", "must be a list of numbers between 0 and 1")
+        return DEFAULT_LEVELS
+    if len(levels) > MAX_LEVELS:
+        faults.add(("quantiles",), "out_of_range", f"holds {len(levels)}; at most {MAX_LEVELS}")
+        return DEFAULT_LEVELS
+    seen: dict[str, int] = {}
+    for k, level in enumerate(levels):
+        if type(level) is not float and type(level) is not int:
+            faults.add(("quantiles", k), "wrong_type", f"must be a number, not {show(level)}")
+        elif not 0.0 < level < 1.0:
+            faults.add(("quantiles", k), "out_of_range", f"must lie between 0 and 1, not {level}")
+        elif seen.setdefault(f"{level:g}", k) != k:
+            faults.add(("quantiles", k), "duplicate", f"{level:g} is asked for twice")
+    return DEFAULT_LEVELS if faults else tuple(float(level) for level in levels)
+
+
+def check_size(count: int, options: Options, spec: Spec) -> None:
+    """Refuse what would cost more than one request should."""
+    limits = spec.limits
+    if count > limits.series:
+        raise RequestError(
+            413,
+            "too_many_series",
+            f"{count} series in one request; at most {limits.series}: send them in parts",
+            extra={"limit": limits.series},
+        )
+    numbers = count * options.horizon * (len(options.levels) + 1)
+    if numbers > limits.output:
+        raise RequestError(
+            413,
+            "answer_too_large",
+            f"the answer would hold {numbers} numbers; at most {limits.output}: "
+            "ask for fewer series, steps or quantiles at a time",
+            extra={"limit": limits.output},
+        )
+
+
+def refuse_unknown(
+    found: Mapping[str, Any], known: frozenset[str], path: tuple[str | int, ...], faults: Faults
+) -> None:
+    """A key nobody reads is a mistake of the caller's: name it."""
+    if found.keys() <= known:
+        return
+    allowed = ", ".join(sorted(known))
+    for key in found.keys() - known:
+        faults.add((*path, key[:MAX_NAME]), "unknown_key", f"unknown key; allowed: {allowed}")

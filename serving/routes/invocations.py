@@ -1,0 +1,161 @@
+"""MLflow's scoring protocol: its JSON layouts in, its predictions out.
+
+A table of the usual kind goes straight to the engine; any other through a data frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+
+from forecasting.errors import DataError
+from serving.errors import RequestError, show
+from serving.models.keeper import Loaded
+from serving.reading.frame import forecast_frame, read_parameters
+from serving.reading.query import Options, check_size
+from serving.reading.rows import read_plain
+from serving.writing.rows import write_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYOUTS: Final = ("dataframe_split", "dataframe_records", "inputs", "instances")
+NUMERIC: Final = frozenset({int, float, type(None)})
+
+
+def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
+    """The answer to a decoded body."""
+    unknown = content.keys() - {*LAYOUTS, "params"}
+    given = [name for name in LAYOUTS if name in content]
+    if unknown or len(given) != 1:
+        raise RequestError(
+            422,
+            "invalid_request",
+            f"the body must hold one of {', '.join(LAYOUTS)}, and params if need be; "
+            f"it holds: {', '.join(sorted(map(str, content))) or 'nothing'}",
+        )
+    params = content.get("params")
+    if params is not None and type(params) is not dict:
+        raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
+    try:
+        predictions = _predictions(content[given[0]], given[0], params or {}, loaded)
+    except DataError as error:
+        raise RequestError(422, "invalid_request", str(error)) from None
+    # An answer with the version keeps MLflow's clients working: they read `predictions` only.
+    return orjson.dumps(
+        {"predictions": predictions, "model": loaded.origin.public()},
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+
+
+def _predictions(
+    layout: Any, name: str, params: Mapping[str, Any], loaded: Loaded
+) -> list[dict[str, Any]]:
+    columns = _split(layout) if name == "dataframe_split" else _records_or_columns(layout, name)
+    options = _options(params, loaded)
+    query = read_plain(columns, options, loaded.spec)
+    if query is not None:
+        check_size(len(query.ids), options, loaded.spec)
+        found = loaded.predictor.predict_panel(
+            query.panel(loaded.spec),
+            horizon=options.horizon,
+            quantiles=options.levels,
+            extend=options.extend,
+        )
+        rows = write_plain(query, found)
+        if rows is not None:
+            return rows
+    frame = _frame(columns, name, loaded)
+    count = frame["unique_id"].nunique() if "unique_id" in frame.columns else 0
+    check_size(count, options, loaded.spec)
+    result = forecast_frame(loaded.predictor, frame, params)
+    stamps = result.pop("ds")
+    integer = loaded.spec.freq.integer
+    result["ds"] = stamps if integer else [stamp.isoformat() for stamp in stamps]
+    ordered = ["unique_id", "ds", *(c for c in result.columns if c not in ("unique_id", "ds"))]
+    return [dict(zip(ordered, row, strict=True)) for row in result[ordered].to_numpy(object)]
+
+
+def _options(params: Mapping[str, Any], loaded: Loaded) -> Options:
+    """What is asked, within the limits of `/v1/forecast`."""
+    horizon, levels, extend = read_parameters(params)
+    most = max(loaded.spec.limits.horizon, loaded.spec.horizon)
+    if horizon is not None and horizon > most:
+        raise DataError(f"horizon = {horizon} is beyond {most}, this service's limit")
+    return Options(loaded.spec.horizon if horizon is None else horizon, levels, extend)
+
+
+def _frame(columns: dict[str, list[Any]], name: str, loaded: Loaded) -> pd.DataFrame:
+    import pandas as pd
+
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise DataError(f"{name}: the columns have different lengths")
+    real = {"y"} | {c.name for c in loaded.spec.schema.covariates if c.type == "real"}
+    frame: dict[str, Any] = {}
+    for column, values in columns.items():
+        frame[column] = _numbers(values, column) if column in real else values
+    if "ds" in frame and not loaded.spec.freq.integer:
+        frame["ds"] = _stamps(frame["ds"])
+    if "unique_id" in frame:
+        for row, value in enumerate(frame["unique_id"]):
+            if type(value) is not str and type(value) is not int:
+                raise DataError(f"unique_id, row {row}: must be text, not {show(value)}")
+    return pd.DataFrame(frame)
+
+
+def _stamps(values: list[Any]) -> Any:
+    import pandas as pd
+
+    for row, value in enumerate(values):
+        # pandas takes words for stamps, such as "today".
+        if type(value) is not str or value[:1].isalpha():
+            raise DataError(f"ds, row {row}: must be an ISO 8601 stamp, not {show(value)}")
+    try:
+        return pd.to_datetime(pd.Series(values), format="ISO8601")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"ds: {str(error).splitlines()[0][:200]}") from None
+
+
+def _numbers(values: list[Any], column: str) -> Any:
+    if not NUMERIC.issuperset(map(type, values)):
+        for row, value in enumerate(values):
+            if type(value) not in NUMERIC:
+                raise DataError(f"{column}, row {row}: must be a number, not {show(value)}")
+    return np.array(values, dtype=np.float64)
+
+
+def _split(layout: Any) -> dict[str, list[Any]]:
+    if type(layout) is not dict or not layout.keys() <= {"columns", "data", "index"}:
+        raise DataError("dataframe_split must be an object with columns and data")
+    names, rows = layout.get("columns"), layout.get("data")
+    if type(names) is not list or type(rows) is not list:
+        raise DataError("dataframe_split must have columns and data, both arrays")
+    if any(type(name) is not str for name in names) or len(set(names)) != len(names):
+        raise DataError("dataframe_split.columns must be names, each once")
+    for i, row in enumerate(rows):
+        if type(row) is not list or len(row) != len(names):
+            raise DataError(f"dataframe_split.data[{i}] must have {len(names)} values")
+    return {name: [row[j] for row in rows] for j, name in enumerate(names)}
+
+
+def _records_or_columns(layout: Any, name: str) -> dict[str, list[Any]]:
+    if type(layout) is dict and name != "dataframe_records":
+        for column, values in layout.items():
+            if type(values) is not list:
+                raise DataError(f"{name}.{column[:80]} must be an array, not {show(values)}")
+        return layout
+    if type(layout) is not list:
+        raise DataError(f"{name} must be an array of rows")
+    names: dict[str, None] = {}
+    for i, row in enumerate(layout):
+        if type(row) is not dict:
+            raise DataError(f"{name}[{i}] must be an object, not {show(row)}")
+        if not row.keys() <= names.keys():
+            names.update(dict.fromkeys(row))
+            if len(names) > 10_000:
+                raise DataError(f"{name} has over 10000 different columns")
+    return {column: [row.get(column) for row in layout] for column in names}

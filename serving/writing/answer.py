@@ -1,0 +1,129 @@
+"""Forecasts as a caller gets them: the readable and the flat JSON form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+
+from forecasting.arrays import Array
+from forecasting.data.calendar import Frequency
+from forecasting.errors import SeriesProblem
+from serving.reading.query import Query
+from serving.reading.stamps import write_stamps
+
+JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which model version an answer comes from."""
+
+    name: str
+    version: int
+    run_id: str | None
+    trained_horizon: int
+
+    def public(self) -> dict[str, Any]:
+        """As the answer names the model."""
+        return {"name": self.name, "version": self.version, "run_id": self.run_id}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Forecasts of M of the N series of a query.
+
+    Attributes
+    ----------
+    position : [M] place in the request, rising. stamps : [M, h]. mean : [M, h].
+    quantiles : [M, h, Q] in the order of ``query.options.levels``.
+    problems : the other series, by place in the request.
+    """
+
+    query: Query
+    origin: Origin
+    freq: Frequency
+    position: Array
+    stamps: Array
+    mean: Array
+    quantiles: Array
+    problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        """Quantile levels as text: ``0.1``."""
+        return [f"{level:g}" for level in self.query.options.levels]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The series without a forecast and why, in the order of the request."""
+        return [
+            {"id": p.id, "code": p.code, "detail": p.detail, "where": p.where}
+            for _, p in sorted(self.problems, key=lambda pair: pair[0])
+        ]
+
+    @property
+    def extended(self) -> dict[str, int] | None:
+        """From which step on the forecast was continued by recursion."""
+        if self.query.options.horizon <= self.origin.trained_horizon:
+            return None
+        trained = self.origin.trained_horizon
+        return {"trained_horizon": trained, "from_step": trained + 1}
+
+
+def write_json(answer: Answer) -> bytes:
+    """The answer in the form of its request."""
+    content: dict[str, Any] = {"model": answer.origin.public()}
+    if answer.extended:
+        content["extended"] = answer.extended
+    stamps = write_stamps(answer.stamps, answer.freq, answer.query.tz)
+    # [M, Q, h], so that each level of each series is one stretch of memory.
+    levels = np.ascontiguousarray(np.moveaxis(answer.quantiles, 2, 1))
+    mean = np.ascontiguousarray(answer.mean)
+    content |= (
+        _flat(answer, stamps, mean)
+        if answer.query.flat
+        else _readable(answer, stamps, mean, levels)
+    )
+    content["errors"] = answer.errors
+    return orjson.dumps(content, option=JSON_OPTIONS)
+
+
+def _readable(answer: Answer, stamps: Any, mean: Array, levels: Array) -> dict[str, Any]:
+    ids, notes, keys = answer.query.ids, answer.query.notes, answer.keys
+    forecasts = []
+    for k, position in enumerate(answer.position.tolist()):
+        forecast: dict[str, Any] = {
+            "id": ids[position],
+            "ds": stamps[k],
+            "mean": mean[k],
+            "quantiles": dict(zip(keys, levels[k], strict=True)),
+        }
+        if position in notes:
+            forecast["notes"] = notes[position]
+        forecasts.append(forecast)
+    return {"forecasts": forecasts}
+
+
+def _flat(answer: Answer, stamps: Any, mean: Array) -> dict[str, Any]:
+    query = answer.query
+    content: dict[str, Any] = {
+        "ids": [query.ids[i] for i in answer.position.tolist()],
+        "horizon": query.options.horizon,
+        "ds": stamps.ravel() if isinstance(stamps, np.ndarray) else list(chain(*stamps)),
+        "mean": mean.ravel(),
+        "quantiles": {
+            key: np.ascontiguousarray(answer.quantiles[:, :, k]).ravel()
+            for k, key in enumerate(answer.keys)
+        },
+    }
+    if query.notes:
+        content["notes"] = [
+            {"id": query.ids[i], **note}
+            for i, notes in sorted(query.notes.items())
+            for note in notes
+        ]
+    return content

@@ -1,0 +1,58 @@
+"""What the first stage hands on: training leaves short series out, forecasting does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.errors import DataError
+from pipelines.config import ExperimentConfig, build_config
+from pipelines.data.prepare import prepare
+
+SIZES = {"long": 60, "longer": 80, "short": 8, "two": 2}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    days = pd.date_range("2024-01-01", periods=80)
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": days[:size], "y": np.arange(size) % 7 + 1.0})
+        for name, size in SIZES.items()
+    ]
+    blank = pd.DataFrame({"unique_id": "blank", "ds": days, "y": np.nan})
+    path = tmp_path / "t.csv"
+    pd.concat([*parts, blank]).to_csv(path, index=False)
+    return path
+
+
+def experiment(table: Path, min_rows: int) -> ExperimentConfig:
+    data = {"source": str(table), "flags": {"min_rows": min_rows}}
+    return build_config({"name": "x", "horizon": 3, "data": data})
+
+
+@pytest.mark.parametrize(
+    ("min_rows", "kept"), [(3, {"long", "longer", "short"}), (20, {"long", "longer"})]
+)
+def test_training_leaves_out_what_the_report_lists_as_too_short(
+    table: Path, min_rows: int, kept: set[str]
+) -> None:
+    prepared = prepare(experiment(table, min_rows))
+    assert set(prepared.panel.ids) == kept
+    assert prepared.left_out == 5 - len(kept)
+    assert f"{prepared.left_out} too short to train on left out" in prepared.summary
+    assert prepared.report is not None
+    listed = prepared.report.to_dict()["series"]
+    assert {*listed["too_short"]["ids"], *listed["no_values"]["ids"]} == {*SIZES, "blank"} - kept
+
+
+def test_forecasting_keeps_every_series(table: Path) -> None:
+    panel = prepare(experiment(table, 20), every_series=True).panel
+    assert set(panel.ids) == {*SIZES, "blank"}
+
+
+def test_a_table_of_short_series_alone_is_refused(table: Path) -> None:
+    with pytest.raises(DataError, match=r"none of the 5 series .*\.min_rows = 500"):
+        prepare(experiment(table, 500))

@@ -1,0 +1,109 @@
+"""The columns' roles are found where they are plain, and proposed where they are not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from forecasting.errors import DataError
+from pipelines.ingestion import DataConfig, IngestResult, MappingError
+
+Mend = Callable[..., IngestResult]
+
+
+@pytest.mark.parametrize(
+    ("names", "roles"),
+    [
+        (["unique_id", "ds", "y"], ("unique_id", "ds", "y")),
+        (["store_id", "date", "sales"], ("store_id", "date", "sales")),
+        (["sensor", "timestamp", "value"], ("sensor", "timestamp", "value")),
+        (["Station", "Datum", "Wert"], ("Station", "Datum", "Wert")),
+        (["item", "day", "whatever"], ("item", "day", "whatever")),
+    ],
+)
+def test_plain_names_need_no_mapping(
+    names: list[str], roles: tuple[str, ...], tidy: pd.DataFrame, mend: Mend
+) -> None:
+    tidy.columns = names
+    result = mend(tidy)
+    mapping = result.report.to_dict()["mapping"]
+    assert (mapping["id"][0], mapping["ds"][0], mapping["y"]) == roles
+    assert len(result.clean.ids) == 3
+
+
+def test_a_table_of_time_and_value_is_one_series(tidy: pd.DataFrame, mend: Mend) -> None:
+    one = tidy[tidy["unique_id"] == "north"].drop(columns="unique_id")
+    result = mend(one.to_csv(index=False))
+    assert result.clean.ids.tolist() == ["table"]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"shop": "a", "note": "b"},
+        {"price": 2.5, "stock": 7},
+    ],
+)
+def test_the_proposal_can_be_pasted_into_the_config(
+    columns: dict[str, object], tidy: pd.DataFrame, mend: Mend
+) -> None:
+    table = tidy.rename(columns={"unique_id": "branch", "ds": "when", "y": "amount_x"})
+    table = table.assign(**columns)
+    with pytest.raises(MappingError) as raised:
+        mend(table)
+    settings = yaml.safe_load(raised.value.proposal)["data"]
+    assert "data: {" in str(raised.value)
+    result = mend(table, **settings)
+    assert result.clean.rows_in == len(table)
+
+
+def test_a_wide_table_is_proposed_as_one(tidy: pd.DataFrame, mend: Mend) -> None:
+    wide = tidy.pivot(index="ds", columns="unique_id", values="y").reset_index()
+    with pytest.raises(MappingError, match="layout: wide") as raised:
+        mend(wide.to_csv(index=False))
+    result = mend(wide, **yaml.safe_load(raised.value.proposal)["data"])
+    assert result.clean.ids.tolist() == ["north", "south", "west"]
+
+
+def test_a_second_header_line_is_noticed(mend: Mend) -> None:
+    rows = "".join(f"2024-01-{d:02d},{d},{d},{d},{d}\n" for d in range(1, 20))
+    text = "Store,1,1,2,2\nDay,milk,bread,milk,bread\n" + rows
+    with pytest.raises(MappingError, match="second header line") as raised:
+        mend(text)
+    result = mend(text, **yaml.safe_load(raised.value.proposal)["data"])
+    assert result.clean.ids.tolist() == ["1/milk", "1/bread", "2/milk", "2/bread"]
+
+
+def test_a_missing_column_is_named_beside_those_there(tidy: pd.DataFrame, mend: Mend) -> None:
+    with pytest.raises(DataError, match=r"y = 'sold'.*'unique_id', 'ds', 'y'"):
+        mend(tidy, id="unique_id", ds="ds", y="sold")
+    with pytest.raises(DataError, match=r"covariates.price.*'price'"):
+        mend(tidy, covariates=["price"])
+
+
+def test_blanks_around_names_in_a_header_do_not_matter(tidy: pd.DataFrame, mend: Mend) -> None:
+    text = tidy.to_csv(index=False).replace("unique_id,ds,y", " unique_id , ds , y ", 1)
+    assert len(mend(text, id="unique_id", ds="ds", y="y").frame) == len(tidy)
+
+
+def test_a_column_that_stands_twice_is_refused(mend: Mend) -> None:
+    text = "unique_id,ds,y,y\n" + "".join(f"a,2024-01-{d:02d},{d},{d}\n" for d in range(1, 9))
+    with pytest.raises(DataError, match="columns 3, 4"):
+        mend(text, id="unique_id", ds="ds", y="y")
+
+
+def test_the_config_in_the_docs_is_one(root: Path) -> None:
+    text = (root / "docs" / "ingestion.md").read_text(encoding="utf-8")
+    example = text.split("```yaml\n")[1].split("```")[0]
+    config = DataConfig.parse(yaml.safe_load(example)["data"])
+    assert config.ids.template
+    # Every code in the table is one that is used.
+    codes = set(re.findall(r"^\| (`[a-z_`, ]+`) \|", text, re.M))
+    sources = "".join(p.read_text() for p in (root / "pipelines" / "ingestion").rglob("*.py"))
+    for code in re.findall(r"[a-z_]+", " ".join(codes)):
+        assert f'"{code}"' in sources, code

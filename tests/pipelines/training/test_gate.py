@@ -1,0 +1,190 @@
+"""The gate: who passes, who does not, and that it says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.config import GateConfig
+from pipelines.training.gate import Decision, Judged, decide
+
+UNITS = 40
+QUICK = GateConfig(samples=300)
+RNG = np.random.default_rng(7)
+DIFFICULTY = RNG.uniform(0.5, 2.0, UNITS)  # what makes a unit hard is hard for every model
+
+
+def model(name: str, level: float, *, noise: float = 0.02, seed: int = 0, **changes: Any) -> Judged:
+    """A model whose errors are `level` times each unit's difficulty."""
+    jitter = 1.0 + noise * np.random.default_rng(seed).standard_normal(UNITS)
+    values: dict[str, Any] = {
+        "coverage": 0.8, "bias": 0.0, "latency_ms": 5.0, "size_mb": 1.0
+    } | changes  # fmt: skip
+    return Judged(name, level * DIFFICULTY * jitter, **values)
+
+
+NAIVE = Judged("seasonal_naive", DIFFICULTY)
+CHAMPION = model("champion", 0.8, seed=1)
+GOOD = model("gru", 0.7)
+
+
+def failed(decision: Decision) -> list[str]:
+    return [check.name for check in decision.checks if not check.passed]
+
+
+def test_the_first_model_is_promoted_when_it_beats_seasonal_naive() -> None:
+    decision = decide(GOOD, None, NAIVE, QUICK)
+    assert decision.promote
+    assert decision.champion is None
+    assert decision.reason.startswith("promoted: mase 0.")
+    assert "seasonal naive" in decision.reason
+
+
+def test_a_better_challenger_replaces_the_champion() -> None:
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK)
+    assert decision.promote
+    assert decision.champion == "champion"
+
+
+@settings(max_examples=60, deadline=None)
+@given(loss=st.floats(0.10, 3.0), seed=st.integers(0, 1000))
+def test_one_clearly_worse_than_the_champion_is_always_refused(loss: float, seed: int) -> None:
+    worse = model("gru", 0.8 * (1 + loss), seed=seed)
+    lenient = replace_config(max_segment_loss=100.0)
+    assert "mase against the champion" in failed(decide(worse, CHAMPION, NAIVE, lenient))
+
+
+@settings(max_examples=60, deadline=None)
+@given(level=st.floats(1.0, 5.0), noise=st.floats(0.0, 0.3), seed=st.integers(0, 1000))
+def test_one_no_better_than_seasonal_naive_is_refused(
+    level: float, noise: float, seed: int
+) -> None:
+    errors = level * DIFFICULTY
+    errors = errors + noise * abs(np.random.default_rng(seed).standard_normal(UNITS))
+    decision = decide(replace(GOOD, errors=errors), None, NAIVE, QUICK)
+    assert "mase against seasonal naive" in failed(decision)
+
+
+@settings(max_examples=60, deadline=None)
+@given(gain=st.floats(0.05, 0.9), seed=st.integers(0, 1000))
+def test_one_clearly_better_on_every_count_is_always_promoted(gain: float, seed: int) -> None:
+    assert decide(model("gru", 0.8 * (1 - gain), seed=seed), CHAMPION, NAIVE, QUICK).promote
+
+
+def test_luck_on_a_few_units_does_not_promote() -> None:
+    errors = DIFFICULTY.copy()
+    errors[:2] = 0.0
+    lucky = replace(GOOD, errors=errors)
+    assert lucky.mean < NAIVE.mean
+    assert "mase against seasonal naive" in failed(decide(lucky, None, NAIVE, QUICK))
+
+
+def test_luck_on_a_few_units_does_not_replace_the_champion() -> None:
+    """Better on average for two units' sake: the interval reaches beyond the margin."""
+    errors = 1.05 * CHAMPION.errors
+    errors[:3] = 0.0
+    lucky = replace(GOOD, errors=errors)
+    assert lucky.mean < CHAMPION.mean
+    decision = decide(lucky, CHAMPION, NAIVE, replace_config(max_segment_loss=100.0))
+    assert failed(decision) == ["mase against the champion"]
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.0, True), (0.01, True), (0.05, False)])
+def test_the_margin_says_how_much_worse_is_still_no_worse(share: float, passes: bool) -> None:
+    challenger = Judged("gru", CHAMPION.errors * (1 + share), coverage=0.8, bias=0.0)
+    config = replace_config(margin=0.02)
+    assert decide(challenger, CHAMPION, NAIVE, config).promote is passes
+
+
+def test_a_retrained_twin_of_the_champion_passes() -> None:
+    assert decide(replace(CHAMPION, name="gru"), CHAMPION, NAIVE, QUICK).promote
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_refused(value: float) -> None:
+    broken = replace(GOOD, finite=False)
+    assert failed(decide(broken, None, NAIVE, QUICK)) == ["finite forecasts"]
+    all_wrong = replace(GOOD, errors=np.full(UNITS, value))
+    assert not decide(all_wrong, None, NAIVE, QUICK).promote
+    assert not decide(all_wrong, CHAMPION, NAIVE, QUICK).promote
+
+
+def test_units_without_a_forecast_are_left_out_until_they_are_many() -> None:
+    errors = GOOD.errors.copy()
+    errors[:2] = np.nan
+    assert decide(replace(GOOD, errors=errors, refused=0.04), CHAMPION, NAIVE, QUICK).promote
+    many = replace(GOOD, errors=errors, refused=0.2)
+    assert failed(decide(many, CHAMPION, NAIVE, QUICK)) == ["finite forecasts"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "check"),
+    [
+        ({"coverage": 0.5}, "coverage of the 80 % interval"),
+        ({"coverage": 0.99}, "coverage of the 80 % interval"),
+        ({"coverage": float("nan")}, "coverage of the 80 % interval"),
+        ({"bias": 0.3}, "bias"),
+        ({"bias": -0.3}, "bias"),
+        ({"bias": float("nan")}, "bias"),
+        ({"latency_ms": 251.0}, "latency"),
+        ({"latency_ms": float("nan")}, "latency"),
+        ({"size_mb": 201.0}, "size"),
+    ],
+)
+def test_each_guard_refuses_alone_and_is_named(changes: dict[str, float], check: str) -> None:
+    decision = decide(replace(GOOD, **changes), CHAMPION, NAIVE, QUICK)
+    assert failed(decision) == [check]
+    assert check in decision.reason
+    assert decision.reason.startswith("refused: ")
+
+
+def test_data_that_moved_too_far_is_refused_and_a_little_is_not() -> None:
+    assert decide(GOOD, CHAMPION, NAIVE, QUICK, drift=0.2).promote
+    assert failed(decide(GOOD, CHAMPION, NAIVE, QUICK, drift=1.5)) == ["shift of the data"]
+    assert failed(decide(GOOD, CHAMPION, NAIVE, QUICK, drift=float("inf"))) == ["shift of the data"]
+
+
+def test_a_segment_that_loses_is_named_though_the_whole_gains() -> None:
+    segments = np.array(["north"] * 30 + ["south"] * 10, dtype=object)
+    errors = CHAMPION.errors * np.where(segments == "south", 1.5, 0.5)
+    decision = decide(replace(GOOD, errors=errors), CHAMPION, NAIVE, QUICK, segments=segments)
+    assert failed(decision) == ["worst segment"]
+    assert "south: +50.0 % against champion" in decision.reason
+
+
+def test_a_segment_of_a_few_units_says_nothing() -> None:
+    segments = np.array(["north"] * 37 + ["south"] * 3, dtype=object)
+    errors = CHAMPION.errors * np.where(segments == "south", 1.5, 0.5)
+    challenger = replace(GOOD, errors=errors)
+    assert decide(challenger, CHAMPION, NAIVE, QUICK, segments=segments).promote
+
+
+def test_a_champion_that_cannot_be_judged_is_replaced_by_a_person_only() -> None:
+    decision = decide(GOOD, None, NAIVE, QUICK, champion_problem="its files are gone")
+    assert failed(decision) == ["mase against the champion"]
+    assert "its files are gone" in decision.reason
+
+
+def test_the_decision_is_a_table_a_person_can_read() -> None:
+    decision = decide(replace(GOOD, bias=0.5), CHAMPION, NAIVE, QUICK, drift=0.1)
+    table = decision.table()
+    assert list(table.columns) == ["check", "value", "limit", "passed", "detail"]
+    row = table.set_index("check").loc["bias"]
+    assert (row["value"], row["limit"], row["passed"]) == ("+50.0 %", "within 20 %", "NO")
+    lines = decision.markdown().splitlines()
+    assert len(lines) == 2 + len(decision.checks)
+    assert all(line.replace("\\|", "").count("|") == 5 for line in lines)
+    assert not table.isna().any().any()
+
+
+def test_the_same_evidence_gives_the_same_decision() -> None:
+    assert decide(GOOD, CHAMPION, NAIVE, QUICK) == decide(GOOD, CHAMPION, NAIVE, QUICK)
+
+
+def replace_config(**changes: Any) -> GateConfig:
+    return QUICK.model_copy(update=changes)

@@ -1,0 +1,251 @@
+"""The training pipeline: what it registers, what it never shows a candidate, how it dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from forecasting.bundle import verify
+from forecasting.errors import DataError, GatecastError
+from forecasting.forecaster import Forecaster
+from pipelines.config import ExperimentConfig
+from pipelines.data.prepare import prepare
+from pipelines.registry.registry import (
+    CHALLENGER,
+    CHAMPION,
+    HASH_TAG,
+    JUDGED_TAG,
+    PREVIOUS,
+    Registry,
+)
+from pipelines.tracking.tracker import open_tracker
+from pipelines.training.candidates import fit_candidate, origins, split
+from pipelines.training.train import Outcome, backtest_only, train
+from pipelines.training.trained import bundle_weights
+
+pytestmark = pytest.mark.timeout(600)
+
+Make = Callable[..., ExperimentConfig]
+ONE = {"gru": {"model": {"cell": "gru"}}}
+
+
+def registry(config: ExperimentConfig) -> Registry:
+    return Registry(open_tracker(config).client)
+
+
+def test_the_winner_is_registered_with_its_lineage_and_becomes_champion(
+    outcome: Outcome, experiment: Make
+) -> None:
+    found = registry(experiment())
+    version = found.version(outcome.name, None)
+    assert outcome.promoted
+    assert int(version.version) == outcome.version == 1
+    assert version.run_id == outcome.candidate_run_ids[outcome.winner]
+    for tag in ("data_hash", "config_hash", "git_commit", "scores", "horizon", "freq", HASH_TAG):
+        assert version.tags.get(tag), tag
+    assert version.tags["data_hash"] == outcome.data_hash
+    assert "The gate" in (version.description or "")
+
+
+def test_the_winner_has_the_best_score_of_the_candidates(outcome: Outcome) -> None:
+    scores = outcome.evaluation.scores.loc[["gru", "lstm"], "mase"]
+    assert outcome.winner == scores.idxmin()
+
+
+def test_what_is_served_knows_every_row_and_what_was_judged_does_not(
+    outcome: Outcome, experiment: Make, state: Path
+) -> None:
+    found = registry(experiment())
+    version = found.version(outcome.name, None)
+    served = found.download(version, state / "a")
+    judged = found.download_judged(version, state / "b")
+    verify(served)
+    verify(judged)
+    assert version.tags[JUDGED_TAG] != version.tags[HASH_TAG]
+    assert bundle_weights(served) != bundle_weights(judged)
+    assert served.name == version.tags[HASH_TAG]
+
+
+def test_rows_of_the_backtest_change_no_candidate(experiment: Make, state: Path) -> None:
+    config = experiment()
+    panel = prepare(config).panel
+    held = origins(config)[0]
+    poisoned = panel.y.copy()
+    for end in panel.offsets[1:]:
+        poisoned[end - held : end] = 1e6 + np.arange(held)
+    settings = config.forecaster("gru", freq=panel.freq.alias)
+    weights = [
+        bundle_weights(fit_candidate(config, "gru", settings, split(p, config)).bundle)
+        for p in (panel, replace(panel, y=poisoned))
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_the_backtest_scores_what_the_judged_bundle_forecasts(
+    outcome: Outcome, experiment: Make, state: Path
+) -> None:
+    config = experiment()
+    panel = prepare(config).panel
+    found = registry(config)
+    bundle = found.download_judged(found.version(outcome.name, None), state / "b")
+    result = outcome.evaluation.backtest
+    back = int(result.steps_back.min())
+    forecast = Forecaster.load(bundle).predict_panel(
+        panel.truncate(back, config.horizon), horizon=config.horizon, quantiles=result.levels
+    )
+    rows = np.flatnonzero(result.steps_back == back)
+    order = [list(forecast.ids).index(name) for name in result.ids[rows]]
+    np.testing.assert_allclose(
+        result.quantiles[outcome.winner][rows], forecast.quantiles[order], rtol=1e-5, atol=1e-4
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_unchanged_inputs_register_nothing_and_force_does(experiment: Make, state: Path) -> None:
+    config = experiment("again", candidates=ONE)
+    first = train(config)
+    second = train(config)
+    assert first.version == second.version == 1
+    assert second.decision is None
+    assert second.promoted
+    third = train(config, force=True)
+    assert third.version == 2
+    weights = [bundle_weights(run.bundle) for run in (first, third)]
+    assert weights[0] == weights[1], "the same data, settings and seed give the same weights"
+    aliases = registry(config).aliases("again")
+    assert aliases == {CHAMPION: 2, PREVIOUS: 1}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_refused_challenger_leaves_the_champion(experiment: Make, state: Path) -> None:
+    champion = train(experiment("strict", candidates=ONE))
+    refused = train(experiment("strict", candidates=ONE, gate={"max_latency_ms": 1e-6}))
+    assert champion.promoted
+    assert not refused.promoted
+    assert refused.decision is not None
+    assert "latency" in refused.decision.reason
+    found = registry(experiment("strict"))
+    assert found.aliases("strict") == {CHAMPION: 1, CHALLENGER: 2}
+    assert [event.action for event in found.history("strict")] == [
+        "registered",
+        "promoted",
+        "registered",
+        "refused",
+    ]
+    tags = found.version("strict", 2).tags
+    assert tags["gate"] == "refused"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_dies_registers_nothing_and_harms_no_later_run(
+    experiment: Make, state: Path
+) -> None:
+    config = experiment("dies")
+
+    def die(what: str, share: float) -> None:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, progress=die)
+    tracker = open_tracker(config)
+    assert tracker.client.search_registered_models("name = 'dies'") == []
+    runs = tracker.client.search_runs([tracker.experiment_id])
+    assert runs
+    assert {run.info.status for run in runs} == {"FAILED"}
+    assert train(config).version == 1
+
+
+def test_a_store_that_goes_away_during_training_costs_no_training(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment("away", candidates=ONE, backtest={"windows": 1})
+    asked: list[str] = []
+
+    def away(self: Any, *_: Any, **__: Any) -> Any:
+        asked.append("")
+        raise MlflowException("API request to http://mlflow:5000 failed: Connection refused")
+
+    def leave(what: str, share: float) -> None:
+        for name in ("log_batch", "create_run", "set_terminated", "log_artifact", "set_tag"):
+            monkeypatch.setattr(MlflowClient, name, away)
+
+    monkeypatch.setattr("pipelines.tracking.run.FLUSH_SECONDS", 0.0)
+    with pytest.raises(GatecastError, match=r"failed during the run: .*refused; finished stages"):
+        train(config, progress=leave)
+    # A store that is away takes seconds to fail: it is not asked at every step.
+    assert len(asked) < 20
+    monkeypatch.undo()
+    said: list[str] = []
+    assert train(config, say=said.append).version == 1
+    assert "  gru: nothing changed, kept from an earlier run (--force redoes it)" in said
+
+
+def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
+    config = experiment("damaged")
+    panel = split(prepare(config).panel, config)
+    settings = config.forecaster("gru", freq=panel.freq.alias)
+    first = fit_candidate(config, "gru", settings, panel)
+    weights = first.bundle / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+    again = fit_candidate(config, "gru", settings, panel)
+    assert not again.skipped
+    verify(again.bundle)
+    assert fit_candidate(config, "gru", settings, panel).skipped
+
+
+def test_series_too_short_are_named_with_what_to_do(experiment: Make, state: Path) -> None:
+    with pytest.raises(DataError, match=r"the longest series, '\w+', has \d+ rows.*lower horizon"):
+        train(experiment("short", horizon=60))
+
+
+def test_every_model_has_the_same_metrics_in_mlflow(outcome: Outcome, experiment: Make) -> None:
+    tracker = open_tracker(experiment())
+    runs = tracker.client.search_runs([tracker.experiment_id])
+    by_model = {
+        run.data.tags["candidate"]: set(run.data.metrics)
+        for run in runs
+        if run.data.tags.get("kind") in ("candidate", "baseline")
+    }
+    assert set(by_model) == {"gru", "lstm", "seasonal_naive"}
+    shared = {"smape", "mase", "mae", "rmse", "wql", "bias", "coverage_80", "horizon/smape"}
+    for model, names in by_model.items():
+        assert shared <= names, model
+    for name in ("train_loss", "learning_rate", "grad_norm", "windows_per_s"):
+        assert name in by_model["gru"]
+
+
+def test_the_run_tells_the_story(outcome: Outcome, experiment: Make) -> None:
+    client = open_tracker(experiment()).client
+    winner = client.get_run(outcome.run_id)
+    parent = client.get_run(winner.data.tags["mlflow.parentRunId"])
+    there = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"config.yaml", "scores.json", "error_by_horizon.png", "calibration.png"} <= there
+    assert {"gate.json", "gate.md"} <= there
+    assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.data_hash[:36]
+    steps = client.get_metric_history(outcome.run_id, "horizon/smape")
+    assert [point.step for point in steps] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_backtest_alone_registers_nothing_and_finds_the_same_scores(
+    outcome: Outcome, experiment: Make
+) -> None:
+    config = experiment()
+    before = len(registry(config).versions(config.name))
+    found = backtest_only(config)
+    champion = backtest_only(config, model=config.name)
+    assert len(registry(config).versions(config.name)) == before
+    assert found.scores_of(outcome.winner)["mase"] == pytest.approx(
+        outcome.evaluation.scores_of(outcome.winner)["mase"], rel=1e-6
+    )
+    assert champion.scores_of("monthly@1")["mase"] == pytest.approx(
+        outcome.evaluation.scores_of(outcome.winner)["mase"], rel=1e-6
+    )
