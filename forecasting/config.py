@@ -93,7 +93,8 @@ class Covariate(Settings):
     type : ``real`` or ``categorical``.
     encoding : how a categorical column enters the network.
     categories : the values seen in training, in code order from 1; code 0 is "unseen or missing".
-    mean, std : standardisation of a real column, fitted on the training panel.
+    mean, std : standardisation of a real column, fitted on the training panel; a std of 0 says that
+        it never moved there.
     """
 
     name: str

@@ -7,6 +7,11 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.config import ModelConfig
 
+# Nodes of the mean of a transformed distribution, and the normal score beyond which none counts:
+# what lies there was never learned.
+MEAN_NODES = 32
+FURTHEST_SCORE = 3.7
+
 
 def quantiles_of(params: Array, scale: Array, model: ModelConfig) -> Array:
     """The trained levels' quantiles, in units of scale: [..., D] to [..., Q].
@@ -44,8 +49,16 @@ class Interpolation:
     """
 
     def __init__(self, trained: tuple[float, ...], wanted: tuple[float, ...]) -> None:
-        knots = normal_scores(np.asarray(trained))
-        at = normal_scores(np.asarray(wanted))
+        self._place(normal_scores(np.asarray(trained)), normal_scores(np.asarray(wanted)))
+
+    @classmethod
+    def at(cls, trained: tuple[float, ...], scores: Array) -> Interpolation:
+        """One for levels that are given as normal scores."""
+        made = cls.__new__(cls)
+        made._place(normal_scores(np.asarray(trained)), scores)
+        return made
+
+    def _place(self, knots: Array, at: Array) -> None:
         left = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
         share = (at - knots[left]) / (knots[left + 1] - knots[left])
         exact = np.abs(share - np.round(share)) < 1e-12
@@ -65,6 +78,20 @@ def mean_weights(levels: tuple[float, ...]) -> Array:
     tau = np.asarray(levels)
     edges = np.concatenate([[0.0], (tau[1:] + tau[:-1]) / 2.0, [1.0]])
     return np.asarray(np.diff(edges))
+
+
+def mean_nodes(levels: tuple[float, ...]) -> tuple[Interpolation, Array]:
+    """Quantiles to take, and their weights [K], for the mean of what is transformed afterwards.
+
+    Where the transform back grows exponentially, the mean lies far in the upper tail: the outermost
+    trained quantile stands for too little of it. The nodes are those of Gauss and Hermite in the
+    normal score, the furthest at `FURTHEST_SCORE`: exact to a hundredth for lognormal values whose
+    logs have a deviation of up to 1.
+    """
+    scores, weights = np.polynomial.hermite_e.hermegauss(MEAN_NODES)
+    near = np.abs(scores) <= FURTHEST_SCORE
+    scores, weights = scores[near], weights[near]
+    return Interpolation.at(levels, scores), weights / weights.sum()
 
 
 def rearrange(quantiles: Array) -> Array:

@@ -6,6 +6,7 @@ it torch. Both are stateless per call and safe under any number of threads.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -20,8 +21,10 @@ from forecasting.data.forecast import Forecast
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.prediction.checks import first_moves, usable
 from forecasting.prediction.theta import theta
-from forecasting.quantiles import Interpolation, mean_weights, quantiles_of, rearrange
+from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
+from forecasting.quantiles import Interpolation, mean_nodes, mean_weights, quantiles_of, rearrange
 from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
@@ -36,6 +39,9 @@ Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
 # Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
 EXPONENTIAL = ("log", "log1p", "asinh")
 ENOUGH_TO_BOUND = 8
+# Raised when means or quantiles are made of a network's numbers in another way: a bundle says
+# which way its golden answer was made. 2: means of logs have their upper tail.
+ARITHMETIC = 2
 # Said of a series whose values are beyond float's range.
 BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
 # Series per run: large enough to fill the cores, small enough to stay in cache.
@@ -93,26 +99,34 @@ class Engine:
         self._check(panel, steps, quantiles, extend)
         # Standardised and coded as in training, whatever the panel was made with.
         panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
+        for note in first_moves(panel, self.schema):
+            warnings.warn(note, UserWarning, stacklevel=2)
         trained = self.config.model.quantile_levels
         values = self._trained_quantiles(panel)
         if steps > self.config.horizon and len(panel):
             values = self._extended(panel, values, steps)
         values = values[:, :steps]
-        weights = mean_weights(trained)
-        wanted = Interpolation(trained, tuple(quantiles))(values)
+        levels = tuple(quantiles)
         transform = self.config.model.transform or "identity"
-        originals = transforms.inverse(values, transform)
-        wanted = transforms.inverse(wanted, transform)
+        wanted = transforms.inverse(Interpolation(trained, levels)(values), transform)
+        if transform in EXPONENTIAL:
+            tail, weights = mean_nodes(trained)
+            mean = transforms.inverse(tail(values), transform) @ weights
+        else:
+            mean = transforms.inverse(values, transform) @ mean_weights(trained)
         if self.config.model.head == "negative_binomial":
-            originals, wanted = np.maximum(originals, 0.0), np.maximum(wanted, 0.0)
+            # The mean of counts from 0 up, whatever falls below.
+            wanted, mean = np.maximum(wanted, 0.0), np.maximum(values, 0.0) @ mean_weights(trained)
+        if takes_zeros(self.config):
+            self._mixed_with_zeros(panel, values, levels, wanted, mean)
         found = Forecast(
             ids=panel.ids,
             start=panel.freq.shift(panel.start, panel.lengths),
             freq=panel.freq,
             tz=panel.tz,
-            mean=originals @ weights,
+            mean=mean,
             quantiles=wanted,
-            levels=tuple(quantiles),
+            levels=levels,
             problems=problems,
         )
         finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
@@ -183,58 +197,23 @@ class Engine:
 
     def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
         """The series that can be forecast, and why the others cannot."""
-        problems: list[SeriesProblem] = []
+        good, problems = usable(panel, panel.tail(self.context), self.config, self.schema, steps)
+        return (panel if len(good) == len(panel) else panel.select(good)), problems
+
+    def _mixed_with_zeros(
+        self, panel: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
+    ) -> None:
+        """Where a model of logs was given zeros: ``wanted`` and ``mean`` as mixtures, in place."""
         window = panel.tail(self.context)
-        t = transforms.forward(window.y, self.config.model.transform or "identity")
-        # reduceat would misread empty series; bincount counts them as nothing observed.
-        seen = np.bincount(window.series, weights=~np.isnan(t), minlength=len(panel)) > 0
-        good = seen.copy()
-        for i in np.flatnonzero(~seen):
-            positive = self.config.model.transform == "log"
-            problems.append(
-                SeriesProblem(
-                    str(panel.ids[i]),
-                    "no_observations",
-                    f"no value is observed in the last {self.context} steps"
-                    + (" that is above 0, as this model needs" if positive else ""),
-                    {"column": "y"},
-                )
-            )
-        if self.config.model.head == "negative_binomial":
-            below = np.bincount(window.series, weights=window.y < 0, minlength=len(panel)) > 0
-            good &= ~below
-            for i in np.flatnonzero(below):
-                problems.append(
-                    SeriesProblem(
-                        str(panel.ids[i]),
-                        "negative_count",
-                        "a value is below 0, but this model forecasts counts",
-                        {"column": "y"},
-                    )
-                )
-        if self.schema.future:
-            ahead = np.full((len(panel), steps, len(self.schema.future)), np.nan)
-            if panel.horizon is not None:
-                given = panel.horizon[:, :steps]
-                ahead[:, : given.shape[1]] = given
-            short = np.isnan(ahead)
-            bad = short.any(axis=(1, 2)) & seen
-            for i in np.flatnonzero(bad):
-                step, column = (int(v[0]) for v in np.nonzero(short[i]))
-                name = self.schema.future[column].name
-                problems.append(
-                    SeriesProblem(
-                        str(panel.ids[i]),
-                        "missing_future_covariate",
-                        f"known-future covariate {name!r} is not given for step {step + 1} of "
-                        f"{steps}",
-                        {"column": name, "step": step + 1},
-                    )
-                )
-            good &= ~bad
-        if good.all():
-            return panel, problems
-        return panel.select(np.flatnonzero(good)), problems
+        if not (window.y == 0.0).any():
+            return
+        chances = zero_chances(window, self.config.season or 1, values.shape[1])
+        chances[stays_zero(window)] = 1.0
+        some = np.flatnonzero(chances.any(axis=1))
+        mixed = with_zeros(values[some], self.config.model.quantile_levels, levels, chances[some])
+        positive = transforms.inverse(mixed, self.config.model.transform or "identity")
+        wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
+        mean[some] *= 1.0 - chances[some]
 
     def _trained_quantiles(self, panel: Panel) -> Array:
         """[N, H, Q] at the trained levels, in transformed units; batched by length."""
@@ -319,7 +298,9 @@ def _bounded(values: Array, y: Array, mask: Array) -> Array:
     In logs a restless series' far quantiles would otherwise be thousands of times its values.
     """
     seen = mask > 0
-    low = np.where(seen, y, np.inf).min(axis=1)
-    high = np.where(seen, y, -np.inf).max(axis=1)
+    # Of a window that shows nothing both are 0, and its span is no bound.
+    low = np.min(y, axis=1, where=seen, initial=np.inf)
+    high = np.max(y, axis=1, where=seen, initial=-np.inf)
+    low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
     span = np.where((seen.sum(axis=1) >= ENOUGH_TO_BOUND) & (high > low), high - low, np.inf)
     return np.clip(values, (low - span)[:, None, None], (high + span)[:, None, None])

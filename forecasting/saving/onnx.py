@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.ensemble import Ensemble
+from forecasting.prediction.engine import ARITHMETIC
 from forecasting.prediction.example import example_panel
 from forecasting.windows.prediction import assemble
 
@@ -77,4 +78,5 @@ def golden(forecaster: Ensemble) -> dict[str, Any]:
         "mean": forecast.mean[0].tolist(),
         "quantiles": forecast.quantiles[0].tolist(),
         "levels": [0.1, 0.5, 0.9],
+        "arithmetic": ARITHMETIC,
     }

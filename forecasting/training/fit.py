@@ -28,6 +28,7 @@ from forecasting.selection.judging import (
 )
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import train_members
+from forecasting.windows.prediction import STILL
 
 # Share of the typical history that may be held back from networks that forecast all the same.
 KEPT_SHARE = 0.125
@@ -317,9 +318,9 @@ def fitted_schema(panel: Panel) -> Schema:
         column[covariate.role] += 1
         known = values[~np.isnan(values)]
         if covariate.type == "real" and len(known):
-            spread = float(known.std())
+            spread, still = float(known.std()), STILL * float(np.abs(known).max())
             covariate = covariate.replace(
-                mean=float(known.mean()), std=spread if spread > 0 else 1.0
+                mean=float(known.mean()), std=spread if spread > still else 0.0
             )
         fitted.append(covariate)
     return Schema(covariates=tuple(fitted))

@@ -11,6 +11,9 @@ from forecasting.data.panel import Panel
 from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 
+# Share of a column's size below which its deviation is rounding: the column stands still.
+STILL = 1e-9
+
 
 def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array, Array]:
     """Real columns standardised by the schema, categorical ones left as codes.
@@ -18,13 +21,15 @@ def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array
     Returns
     -------
     values, mask : float32, same shape; missing values are 0 with mask 0 (a missing category is
-        code 0, a category like any other, with mask 1).
+        code 0, a category like any other, with mask 1). A column that never moved in training is 0
+        whatever it does now: nothing was learned of it.
     """
     mean = np.array([c.mean if c.type == "real" else 0.0 for c in covariates])
     std = np.array([c.std if c.type == "real" else 1.0 for c in covariates])
     categorical = np.array([c.type == "categorical" for c in covariates], dtype=bool)
+    moved = std > STILL * np.abs(mean)
     known = ~np.isnan(values)
-    out = np.where(known, (values - mean) / std, 0.0)
+    out = np.where(known & moved, (values - mean) / np.where(moved, std, 1.0), 0.0)
     return out.astype(np.float32), (known | categorical).astype(np.float32)
 
 

@@ -54,7 +54,7 @@ def test_a_bundle_holds_weights_graph_settings_and_manifest_and_no_pickle(saved:
     assert manifest["metrics"] == {"smape": 12.5}
     assert manifest["horizon"] == 3
     assert {c["name"] for c in manifest["covariates"]} >= {"temp", "promo", "region"}
-    assert set(manifest["golden"]) == {"mean", "quantiles", "levels"}
+    assert set(manifest["golden"]) == {"mean", "quantiles", "levels", "arithmetic"}
     for file in saved.iterdir():
         # A pickle begins with a protocol mark, a zip of pickles with PK.
         assert not file.read_bytes().startswith((b"\x80", b"PK"))

@@ -15,6 +15,7 @@ from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
+from forecasting.prediction.zeros import zero_chances
 from tests.forecasting.samples import (
     CELLS,
     LEVELS,
@@ -213,16 +214,55 @@ def test_series_of_any_size_are_forecast_in_their_own_units(size: float, mix: st
     np.testing.assert_allclose(far, quantiles(forecaster, panel), rtol=1e-4, atol=1e-4)
 
 
-def test_values_outside_the_domain_of_logs_count_as_missing() -> None:
-    forecaster = untrained(settings(model={"transform": "log", "spread": "none"}))
-    panel = make_panel([9], positive=True)
-    for hole in (0.0, -3.0, np.nan):
-        y = panel.y.copy()
-        y[4] = hole
-        values = quantiles(forecaster, with_y(panel, y))
-        y[4] = np.nan
-        np.testing.assert_array_equal(values, quantiles(forecaster, with_y(panel, y)))
-    forecast = forecaster.predict_panel(with_y(panel, -panel.y))
+LOGS = {"transform": "log", "spread": "none"}
+
+
+def test_a_model_of_logs_mixes_zeros_in_as_often_as_a_series_shows_them() -> None:
+    """Otherwise it forecasts what it does where the zeros are gaps."""
+    forecaster = untrained(settings(model=LOGS))
+    panel = make_panel([9, 9], positive=True)
+    y = panel.y.copy()
+    y[4] = np.nan
+    gap = forecaster.predict_panel(with_y(panel, y), quantiles=LEVELS)
+    y[4] = 0.0
+    zero = forecaster.predict_panel(with_y(panel, y), quantiles=LEVELS)
+    chances = zero_chances(with_y(panel, y), forecaster.config.season or 1, 3)
+    assert (chances[0] > 0.0).all()
+    np.testing.assert_allclose(zero.mean, gap.mean * (1.0 - chances), rtol=1e-12)
+    assert (zero.quantiles[0] <= gap.quantiles[0]).all()
+    assert (zero.quantiles[0] < gap.quantiles[0]).any()
+    np.testing.assert_array_equal(zero.quantiles[1], gap.quantiles[1])
+
+
+@pytest.mark.parametrize("transform", ["log", "log1p"])
+@pytest.mark.parametrize("value", [-3.0, -1.0, -1e-9, -1e300])
+def test_a_value_that_a_model_of_logs_cannot_read_is_named(transform: str, value: float) -> None:
+    forecaster = untrained(settings(model={**LOGS, "transform": transform}))
+    panel = make_panel([9, 7], positive=True)
+    y = panel.y.copy()
+    y[4] = value
+    forecast = forecaster.predict_panel(with_y(panel, y))
+    if transform == "log1p" and value > -1.0:
+        assert not forecast.problems
+        return
+    (problem,) = forecast.problems
+    assert (problem.id, problem.code) == ("s0", "outside_domain")
+    said = f"1 of its last 9 values cannot be read, the first is {value:g}"
+    assert problem.detail.startswith(said)
+    assert "model.transform" in problem.detail
+    assert list(forecast.ids) == ["s1"]
+
+
+def test_zeros_alone_are_forecast_as_zero_once_there_are_many() -> None:
+    forecaster = untrained(settings(model={**LOGS, "window": 30}))
+    panel = make_panel([40, 5, 40], positive=True)
+    y = panel.y.copy()
+    y[:45] = 0.0
+    forecast = forecaster.predict_panel(with_y(panel, y), quantiles=LEVELS)
+    assert list(forecast.ids) == ["s0", "s2"]
+    assert not forecast.quantiles[0].any()
+    assert not forecast.mean[0].any()
+    assert [(p.id, p.code) for p in forecast.problems] == [("s1", "no_observations")]
     assert "above 0" in forecast.problems[0].detail
 
 

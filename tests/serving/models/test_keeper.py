@@ -15,10 +15,12 @@ import httpx
 import pytest
 
 from forecasting.errors import GatecastError
+from forecasting.prediction.example import example_panel
 from serving.app import Application
-from serving.models.keeper import VersionError
+from serving.models.keeper import VersionError, check_golden
 from serving.models.registry import RegistryError, UnknownModelError, Version, fetch, open_registry
 from serving.settings import ServingSettings
+from tests.forecasting.samples import settings, untrained
 from tests.serving.conftest import KEY, Caller
 from tests.serving.store import Store
 from tests.serving.test_forecast import series
@@ -320,3 +322,21 @@ def test_a_refresh_swaps_at_once_with_the_key_only(
     answer = call("POST", path, headers={"authorization": f"Bearer {KEY}"}).json()
     assert (answer["model"]["version"], answer["swapped"]) == (newer, True)
     assert call.post({"series": [series()]}).json()["model"]["version"] == newer
+
+
+@pytest.mark.parametrize("altered", ["mean", "quantiles"])
+def test_an_old_golden_mean_of_logs_is_passed_over_and_nothing_else(
+    altered: str, tmp_path: Path
+) -> None:
+    """Means of logs were once made without their upper tail; such bundles still load."""
+    engine = untrained(settings(model={"transform": "log"}))
+    panel = example_panel(engine, 1)
+    forecast = engine.predict_panel(panel, quantiles=(0.1, 0.5, 0.9))
+    answer = {"mean": forecast.mean[0], "quantiles": forecast.quantiles[0]}
+    answer[altered] = answer[altered] * 1.05
+    golden = {k: v.tolist() for k, v in answer.items()} | {"levels": [0.1, 0.5, 0.9]}
+    if altered == "mean":
+        check_golden(engine, {"golden": golden}, tmp_path)
+        golden["arithmetic"] = 2
+    with pytest.raises(VersionError, match=f"no longer gives the {altered}"):
+        check_golden(engine, {"golden": golden}, tmp_path)

@@ -1,0 +1,133 @@
+"""Which series of a panel a model can forecast, and what is wrong with each of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import ForecasterConfig, Schema
+from forecasting.data.panel import Panel
+from forecasting.errors import SeriesProblem
+from forecasting.prediction.zeros import stays_zero, takes_zeros
+from forecasting.windows import transforms
+from forecasting.windows.geometry import Geometry
+from forecasting.windows.prediction import STILL
+
+
+def usable(
+    panel: Panel, window: Panel, config: ForecasterConfig, schema: Schema, steps: int
+) -> tuple[Array, list[SeriesProblem]]:
+    """Positions of the series that can be forecast, and the problems of the others.
+
+    Parameters
+    ----------
+    window : the rows of each series that a forecast looks at. steps : asked for, at most the
+        trained horizon.
+    """
+    silent, problems = _without_values(window, config)
+    below, more = _outside_the_domain(window, config)
+    problems += [p for i, p in more if not silent[i]]
+    good = ~silent & ~below
+    if schema.future:
+        short, lacking = _without_what_is_ahead(panel, schema, steps)
+        problems += [p for i, p in lacking if not silent[i]]
+        good &= ~short
+    return np.flatnonzero(good), problems
+
+
+def _without_values(window: Panel, config: ForecasterConfig) -> tuple[Array, list[SeriesProblem]]:
+    """[N] whether a series shows nothing to go by in its window."""
+    told = ~np.isnan(transforms.forward(window.y, config.model.transform or "identity"))
+    # reduceat would misread empty series; bincount counts them as nothing observed.
+    silent = np.bincount(window.series, weights=told, minlength=len(window)) == 0
+    detail = f"no value is observed in the last {Geometry.of(config).rows} steps"
+    if takes_zeros(config):
+        silent &= ~stays_zero(window)
+        detail += " that is above 0, as this model needs to say how much"
+    return silent, [
+        SeriesProblem(str(window.ids[i]), "no_observations", detail, {"column": "y"})
+        for i in np.flatnonzero(silent)
+    ]
+
+
+def _outside_the_domain(
+    window: Panel, config: ForecasterConfig
+) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
+    """[N] whether a series holds values that its model cannot read; they are no gaps."""
+    model = config.model
+    bad = ~np.isnan(window.y) & np.isnan(
+        transforms.forward(window.y, model.transform or "identity")
+    )
+    if takes_zeros(config):
+        bad &= window.y != 0.0
+    code, why = (
+        "outside_domain",
+        (
+            f"this model reads y with transform = {model.transform}: train with model.transform = "
+            "asinh or identity to forecast such series"
+        ),
+    )
+    if model.head == "negative_binomial":
+        bad, code, why = window.y < 0.0, "negative_count", "this model forecasts counts, from 0 up"
+    how_many = np.bincount(window.series, weights=bad, minlength=len(window)).astype(np.int64)
+    first = np.zeros(len(window), np.int64)
+    rows = np.flatnonzero(bad)[::-1]
+    first[window.series[rows]] = rows
+    return how_many > 0, [
+        (
+            int(i),
+            SeriesProblem(
+                str(window.ids[i]),
+                code,
+                f"{how_many[i]} of its last {window.lengths[i]} values cannot be read, the first "
+                f"is {window.y[first[i]]:g}; {why}",
+                {"column": "y"},
+            ),
+        )
+        for i in np.flatnonzero(how_many)
+    ]
+
+
+def _without_what_is_ahead(
+    panel: Panel, schema: Schema, steps: int
+) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
+    """[N] whether known-future covariates are missing for some of the steps."""
+    ahead = np.full((len(panel), steps, len(schema.future)), np.nan)
+    if panel.horizon is not None:
+        given = panel.horizon[:, :steps]
+        ahead[:, : given.shape[1]] = given
+    missing = np.isnan(ahead)
+    short = missing.any(axis=(1, 2))
+    problems = []
+    for i in np.flatnonzero(short):
+        step, column = (int(v[0]) for v in np.nonzero(missing[i]))
+        name = schema.future[column].name
+        detail = f"known-future covariate {name!r} is not given for step {step + 1} of {steps}"
+        where = {"column": name, "step": step + 1}
+        problems.append(
+            (int(i), SeriesProblem(str(panel.ids[i]), "missing_future_covariate", detail, where))
+        )
+    return short, problems
+
+
+def first_moves(panel: Panel, schema: Schema) -> list[str]:
+    """What is to be said of real covariates that never moved in training and move in a panel."""
+    blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
+    if panel.horizon is not None:
+        blocks["future"].append(panel.horizon)
+    notes = []
+    for role, parts in blocks.items():
+        for column, covariate in enumerate(schema.role(role)):
+            still = STILL * abs(covariate.mean)
+            if covariate.type != "real" or covariate.std > still:
+                continue
+            values = np.concatenate([part[..., column].ravel() for part in parts])
+            # Room for the rounding of a mean of equal values.
+            off = np.abs(values - covariate.mean) > 1e3 * still
+            if off.any():
+                notes.append(
+                    f"covariate {covariate.name!r} was {covariate.mean:g} in all of the training "
+                    f"data and is now {values[off][0]:g}: nothing was learned of its moves, so the "
+                    "forecast does not heed them; train again on rows where it moves"
+                )
+    return notes

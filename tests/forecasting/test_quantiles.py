@@ -1,0 +1,42 @@
+"""Means and other levels from a few quantiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecasting.config import DEFAULT_LEVELS
+from forecasting.quantiles import Interpolation, mean_nodes, mean_weights, normal_scores
+
+FEW = (0.025, 0.25, 0.5, 0.75, 0.975)
+
+
+@pytest.mark.parametrize("levels", [DEFAULT_LEVELS, (0.1, 0.5, 0.9), FEW])
+@pytest.mark.parametrize("deviation", [0.01, 0.3, 1.0])
+def test_the_mean_of_lognormal_values_is_right_to_a_hundredth(
+    levels: tuple[float, ...], deviation: float
+) -> None:
+    logs = 2.0 + deviation * normal_scores(np.asarray(levels))
+    tail, weights = mean_nodes(levels)
+    mean = np.exp(tail(logs)) @ weights
+    assert mean == pytest.approx(np.exp(2.0 + deviation**2 / 2.0), rel=0.01)
+
+
+@given(st.lists(st.floats(0.0, 3.0), min_size=13, max_size=13), st.floats(-5.0, 5.0))
+def test_both_ways_to_a_mean_agree_where_nothing_is_transformed(
+    steps: list[float], start: float
+) -> None:
+    """Of values spread like a normal distribution's, whatever their place."""
+    values = start + max(steps) * normal_scores(np.asarray(DEFAULT_LEVELS))
+    tail, weights = mean_nodes(DEFAULT_LEVELS)
+    assert tail(values) @ weights == pytest.approx(start, abs=1e-6)
+    assert values @ mean_weights(DEFAULT_LEVELS) == pytest.approx(start, abs=1e-6)
+
+
+def test_levels_and_normal_scores_name_the_same_quantiles() -> None:
+    values = np.sort(np.random.default_rng(0).normal(size=(4, 13)), axis=-1)
+    wanted = (0.01, 0.3, 0.77)
+    by_score = Interpolation.at(DEFAULT_LEVELS, normal_scores(np.asarray(wanted)))
+    np.testing.assert_array_equal(by_score(values), Interpolation(DEFAULT_LEVELS, wanted)(values))
