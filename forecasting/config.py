@@ -164,6 +164,15 @@ class ModelConfig(Settings):
         None, description="what is divided by at each origin: mean absolute deviation, nothing"
     )
     scale_window: Positive | None = Field(None, description="values the spread is taken over, W")
+    usual_spread: tuple[float, float] | None = Field(
+        None,
+        description="deviation of a series that cannot say its own (one value, equal values), in "
+        "the transform's units: a share of its level, else an amount; None: the panel's",
+    )
+    nonnegative: bool | None = Field(
+        None,
+        description="no forecast below 0 where the history has none; None: if no y is below 0",
+    )
 
     decoder: Decoder = "direct"
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")

@@ -117,6 +117,8 @@ class Engine:
         if self.config.model.head == "negative_binomial":
             # The mean of counts from 0 up, whatever falls below.
             wanted, mean = np.maximum(wanted, 0.0), np.maximum(values, 0.0) @ mean_weights(trained)
+        if self.config.model.nonnegative:
+            self._kept_from_below_zero(panel, wanted, mean)
         if takes_zeros(self.config):
             self._mixed_with_zeros(panel, values, levels, wanted, mean)
         found = Forecast(
@@ -199,6 +201,13 @@ class Engine:
         """The series that can be forecast, and why the others cannot."""
         good, problems = usable(panel, panel.tail(self.context), self.config, self.schema, steps)
         return (panel if len(good) == len(panel) else panel.select(good)), problems
+
+    def _kept_from_below_zero(self, panel: Panel, wanted: Array, mean: Array) -> None:
+        """In place, for series that show nothing below 0, as no series did in training."""
+        window = panel.tail(self.context)
+        below = np.bincount(window.series, weights=window.y < 0.0, minlength=len(panel)) > 0
+        for values in (wanted, mean):
+            values[~below] = np.maximum(values[~below], 0.0)
 
     def _mixed_with_zeros(
         self, panel: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array

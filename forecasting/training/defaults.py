@@ -22,7 +22,7 @@ from forecasting.config import (
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
-from forecasting.windows.transforms import condition
+from forecasting.windows.transforms import condition, usual_spread
 
 # A season longer than this share of the typical history cannot be learned from it.
 SEASONS_NEEDED = 2
@@ -107,6 +107,10 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "spread": model.spread or "mad",
             "dropout": _dropout(short, long) if model.dropout is None else model.dropout,
             "blend": _blend(config, panel, short) if model.blend is None else model.blend,
+            "usual_spread": model.usual_spread
+            or usual_spread(panel.y, panel.series, len(panel), transform),
+            "nonnegative": bool((panel.y >= 0.0).any() and not (panel.y < 0.0).any())
+            if model.nonnegative is None else model.nonnegative,
         },
         training={
             "loss": _loss(config, transform, long),
@@ -165,6 +169,8 @@ def started(
         model={
             **known.model.model_dump(),
             "transform": transform,
+            "usual_spread": config.model.usual_spread,
+            "nonnegative": config.model.nonnegative,
             "blend": BLEND if asked.model.blend is None else asked.model.blend,
         },
         training={
@@ -191,7 +197,7 @@ def _open(asked: ForecasterConfig) -> bool:
 
 def _network(config: ForecasterConfig) -> ModelConfig:
     """What decides a network's shape and training, of the settings of a model."""
-    return config.model.replace(blend=None, transform=None)
+    return config.model.replace(blend=None, transform=None, usual_spread=None, nonnegative=None)
 
 
 def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None) -> str | None:

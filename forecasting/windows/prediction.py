@@ -63,7 +63,13 @@ def assemble(
     known = ~np.isnan(t)
     series = window.series
     centre, unit = transforms.condition(
-        t, known, series, count, centred=takes_centre(config), scaled=takes_unit(config)
+        t,
+        known,
+        series,
+        count,
+        centred=takes_centre(config),
+        scaled=takes_unit(config),
+        usual=config.model.usual_spread or (0.0, 1.0),
     )
     z = np.where(known, (t - centre[series]) / unit[series], 0.0)
     column = np.arange(window.rows) - window.offsets[series] + (rows - lengths)[series]

@@ -280,6 +280,7 @@ def _statistics(panel: Panel, config: ForecasterConfig) -> dict[str, Array]:
             last - first,
             centred=takes_centre(config),
             scaled=takes_unit(config),
+            usual=config.model.usual_spread or (0.0, 1.0),
         )
         z = (t - centre[series]) / unit[series]
         position = (np.arange(len(y)) - offsets[series])[known]

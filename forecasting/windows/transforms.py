@@ -10,6 +10,13 @@ import numpy as np
 
 from forecasting.arrays import Array
 
+# Share of its mean's size below which a series' deviation is rounding.
+ROUNDING = 1e-12
+# A series' deviation, as a share of its level, where no series of a panel says one.
+UNKNOWN_SHARE = 0.1
+# Transforms in which a deviation is a share of the level already.
+LOGS = ("log", "log1p", "asinh")
+
 
 def forward(y: Array, transform: str) -> Array:
     """The transformed values, float64. Values outside the domain become missing (NaN)."""
@@ -35,14 +42,53 @@ def inverse(t: Array, transform: str) -> Array:
     return np.asarray(np.sinh(t))
 
 
-def condition(
-    t: Array, mask: Array, series: Array, count: int, *, centred: bool, scaled: bool
-) -> tuple[Array, Array]:
-    """Centre and unit of each series over the given flat rows: mean, mean absolute deviation.
+def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[float, float]:
+    """How far a panel's series deviate from their means, for those that cannot say it.
+
+    Parameters
+    ----------
+    y : [T] values of ``count`` series, NaN missing; series : [T] which each belongs to.
 
     Returns
     -------
-    [N] float64 each; 0 and 1 where there is nothing to take them from.
+    share : the typical series' mean absolute deviation over its mean's size; 0 in logs, where
+        every deviation is a share. amount : in logs the typical deviation; elsewhere that of the
+        least restless series (the 5th percentile), which a series about 0 is most like.
+    """
+    t = forward(y, transform)
+    centre, unit = condition(
+        t, ~np.isnan(t), series, count, centred=True, scaled=True, usual=(0.0, 0.0)
+    )
+    says = unit > 0
+    if not says.any():
+        return (0.0, UNKNOWN_SHARE) if transform in LOGS else (UNKNOWN_SHARE, 1.0)
+    level = np.abs(centre)
+    if transform in LOGS or not (says & (level > 0)).any():
+        return 0.0, float(np.median(unit[says]))
+    share = np.median(unit[says & (level > 0)] / level[says & (level > 0)])
+    return min(float(share), 1.0), float(np.percentile(unit[says], 5))
+
+
+def condition(
+    t: Array,
+    mask: Array,
+    series: Array,
+    count: int,
+    *,
+    centred: bool,
+    scaled: bool,
+    usual: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Array, Array]:
+    """Centre and unit of each series over the given flat rows: mean, mean absolute deviation.
+
+    Parameters
+    ----------
+    usual : what series deviate by whose rows do not say it (one value, equal ones): a share of
+        the centre's size, and where that is nothing, an amount; see `usual_spread`.
+
+    Returns
+    -------
+    [N] float64 each; the centre is 0 where there is nothing to take it from.
     """
     known = np.bincount(series, weights=mask, minlength=count)
     safe = np.maximum(known, 1)
@@ -54,5 +100,9 @@ def condition(
     if scaled:
         deviation = np.where(mask, np.abs(t - centre[series]), 0.0)
         unit = np.bincount(series, weights=deviation, minlength=count) / safe
-        unit = np.where(unit > 0, unit, 1.0)
+        share, amount = usual
+        unspoken = share * np.abs(centre)
+        # Equal values leave their rounding behind, which is no deviation.
+        says = unit > ROUNDING * np.abs(centre)
+        unit = np.where(says, unit, np.where(unspoken > 0, unspoken, amount))
     return centre, unit
