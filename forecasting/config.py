@@ -316,7 +316,9 @@ class TrainingConfig(Settings):
         "callbacks",
     )
     noise: float | None = Field(
-        None, ge=0.0, description="std of noise on scaled inputs in training; None: chosen"
+        None,
+        ge=0.0,
+        description="std of noise on scaled inputs in training, a share of each count; None: chosen",
     )
     unseen: float = Field(
         0.02,

@@ -69,7 +69,11 @@ class ForecastModule(pl.LightningModule):
         if noise:
             y = network_batch["y"]
             drawn = torch.empty_like(y).normal_(generator=self.draws)
-            network_batch["y"] = y + noise * drawn * network_batch["mask"]
+            if self.config.model.head == "negative_binomial":
+                # Counts come as they are: noise is a share of them, and none falls below 0.
+                network_batch["y"] = (y * (1.0 + noise * drawn)).clamp(min=0.0)
+            else:
+                network_batch["y"] = y + noise * drawn * network_batch["mask"]
         if self.config.training.graphs and self.device.type == "cuda":
             self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
             loss = self.replayed(network_batch, batch)

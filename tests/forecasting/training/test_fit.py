@@ -338,3 +338,13 @@ def test_real_columns_are_standardised_by_the_training_panel_alone() -> None:
 def test_a_device_of_another_kind_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="device = tpu: choose auto, cpu, cuda"):
         pick_device("tpu")
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.2, 5.0])
+def test_noise_on_counts_leaves_them_counts(rate: float) -> None:
+    """Noise of a unit's size would make sparse counts negative, and their scale with them."""
+    rng = np.random.default_rng(2)
+    panel = with_y(make_panel([300, 200]), rng.poisson(rate, 500).astype(float))
+    config = settings(model={"head": "negative_binomial"}, training={"noise": 0.5, "max_steps": 12})
+    history = Forecaster.train(panel, config, device="cpu").history
+    assert np.isfinite([row["train_loss"] for row in history]).all()
