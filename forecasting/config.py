@@ -318,7 +318,7 @@ class TrainingConfig(Settings):
     noise: float | None = Field(
         None,
         ge=0.0,
-        description="std of noise on scaled inputs in training, a share of each count; None: chosen",
+        description="std of noise on scaled inputs (of counts, a share); None: chosen",
     )
     unseen: float = Field(
         0.02,

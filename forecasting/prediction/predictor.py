@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.prediction.engine import Engine, Runner
 
 
 class Predictor(Engine):
-    """A saved forecaster on ONNX Runtime: loads in a moment, needs no torch."""
+    """A saved forecaster on ONNX Runtime: loads in a moment, needs no torch.
+
+    It can be handed to the workers of a process pool.
+    """
 
     def __init__(
         self,
@@ -30,29 +34,34 @@ class Predictor(Engine):
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1) -> Predictor:
         """Verify and open a bundle; `BundleError` says what is wrong with it."""
-        from forecasting import bundle
-
         manifest = bundle.verify(path)
         parts = bundle.read(path)
-        network = Path(path) / "model.onnx"
-        runner = _onnx_runner(network, threads)
-        alone = _onnx_runner(network, 1) if threads > 1 else None
+        graph = (Path(path) / "model.onnx").read_bytes()
+        runner = OnnxNetwork(graph, threads)
+        alone = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(parts.config, parts.schema, parts.correction, runner, manifest, alone, threads)
 
 
-def _onnx_runner(path: Path, threads: int) -> Runner:
-    import onnxruntime as ort
+class OnnxNetwork:
+    """A graph run by ONNX Runtime; a `Runner` that travels to other processes as its bytes."""
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
+    def __init__(self, graph: bytes, threads: int) -> None:
+        import onnxruntime as ort
 
-    def run(batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-        params, level, scale = session.run(None, {name: batch[name] for name in names})
+        self.graph, self.threads = graph, threads
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = ["CPUExecutionProvider"]
+        self._session = ort.InferenceSession(graph, options, providers=providers)
+        self._names = [i.name for i in self._session.get_inputs()]
+
+    def __call__(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        inputs = {name: batch[name] for name in self._names}
+        params, level, scale = self._session.run(None, inputs)
         return params, level, scale
 
-    return run
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OnnxNetwork, (self.graph, self.threads)
