@@ -5,6 +5,7 @@ Figures are built without pyplot, so that they work in any thread and never open
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ INK, QUIET, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 ACCENT, ACTUAL = "#0f6fb8", "#d1495b"
 # Okabe and Ito's colours, told apart by people with any kind of colour vision.
 CYCLE = ("#0f6fb8", "#d55e00", "#009e73", "#cc79a7", "#7b8794", "#e69f00", "#56b4e9", "#1f2933")
+# Of a picture: legend entries, and letters of a title, that the width of one panel holds.
+LEGEND_ENTRIES = 3
+TITLE_LETTERS = 50
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -106,8 +110,11 @@ def fan_chart(fans: Sequence[Fan], *, title: str = "", columns: int = 2) -> Figu
             else:
                 ax.set_axis_off()
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        # A panel's width holds so many entries: more go into further rows, none past the edge.
+        across = min(len(labels), LEGEND_ENTRIES * columns)
+        figure.legend(handles, labels, loc="outside lower center", ncols=across)
         if title:
+            title = textwrap.fill(title, TITLE_LETTERS * columns)
             figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
     return figure
 
