@@ -11,9 +11,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Of glibc's malloc.h: parameters of mallopt, and their defaults.
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
-DEFAULTS = {TRIM_THRESHOLD: 128 << 10, TOP_PAD: 128 << 10, MMAP_MAX: 65_536}
+# Of glibc's malloc.h: parameters of mallopt.
+TRIM_THRESHOLD = -1
+TOP_PAD = -2
+MMAP_THRESHOLD = -3
+MMAP_MAX = -4
+# What a process that frees large blocks arrives at by itself, in bytes: glibc raises the threshold
+# of its own mappings as they are freed, up to 32 MB, and trims at twice that. Once a parameter was
+# set it stops doing so, and from its first defaults on every array above 128 kB would be mapped
+# anew for the rest of the process.
+SETTLED = {
+    MMAP_MAX: 65_536,
+    MMAP_THRESHOLD: 32 << 20,
+    TRIM_THRESHOLD: 64 << 20,
+    TOP_PAD: 128 << 10,
+}
 # A thread's heaps, of 64 MB each, are kept when empty if the padding is larger than they are.
 KEEP = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 256 << 20, MMAP_MAX: 0}
 
@@ -33,7 +45,7 @@ def kept_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        for parameter, value in DEFAULTS.items():
+        for parameter, value in SETTLED.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)
 

@@ -21,7 +21,7 @@ import forecasting.hardware.threads
 import forecasting.training.module
 from forecasting.config import Schema
 from forecasting.forecaster import Forecaster
-from forecasting.hardware import allocation, shares
+from forecasting.hardware import shares
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks import fast_gru, fast_lstm
 from forecasting.networks import scripted as recurrence
@@ -423,11 +423,6 @@ def test_weights_stay_as_they_were_before_a_loss_that_is_no_number(
     assert not torch.equal(seen[2], seen[3])
     for later in seen[4:]:
         assert torch.equal(later, seen[3])
-
-
-def test_memory_is_kept_within_and_given_back_after() -> None:
-    with allocation.kept_memory(), allocation.kept_memory():
-        assert torch.ones(1 << 20).sum() == 1 << 20
 
 
 @pytest.mark.parametrize("mix", sorted(MIXES))
