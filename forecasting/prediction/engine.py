@@ -9,8 +9,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,9 +23,9 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.checks import first_moves, usable
-from forecasting.prediction.theta import theta
+from forecasting.prediction.reading import EXPONENTIAL, Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
-from forecasting.quantiles import Interpolation, mean_nodes, mean_weights, quantiles_of, rearrange
+from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
 from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 # A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
 Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
 
-# Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
-EXPONENTIAL = ("log", "log1p", "asinh")
-ENOUGH_TO_BOUND = 8
+# What is made of a chunk of series.
+Result = TypeVar("Result")
+
 # Raised when means or quantiles are made of a network's numbers in another way: a bundle says
-# which way its golden answer was made. 2: means of logs have their upper tail.
+# which way its golden answer was made. 2: means of logs have their upper tail, those of counts
+# are the distribution's own.
 ARITHMETIC = 2
 # Said of a series whose values are beyond float's range.
 BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
@@ -55,8 +57,8 @@ class Engine:
     ----------
     config : resolved configuration. schema : the covariates expected.
     correction : [H, Q] conformal correction in units of scale, or None.
-    runner : the network. alone : the network on one core each time, for many series: then so many
-        chunks are forecast at once as there are ``threads``.
+    runner : the network. single_threaded : the network on one core each time, for many series: then
+        so many chunks are forecast at once as there are ``threads``.
     """
 
     def __init__(
@@ -65,10 +67,10 @@ class Engine:
         schema: Schema,
         correction: Array | None,
         runner: Runner,
-        alone: Runner | None = None,
+        single_threaded: Runner | None = None,
         threads: int = 1,
     ) -> None:
-        self.alone, self.threads = alone, threads
+        self.single_threaded, self.threads = single_threaded, threads
         self.config, self.schema, self.correction = config, schema, correction
         self.geometry = Geometry.of(config)
         self.freq = Frequency.parse(config.freq or "step")
@@ -102,9 +104,9 @@ class Engine:
         for note in first_moves(panel, self.schema):
             warnings.warn(note, UserWarning, stacklevel=2)
         trained = self.config.model.quantile_levels
-        values = self._trained_quantiles(panel)
+        values, counted = self._trained(panel)
         if steps > self.config.horizon and len(panel):
-            values = self._extended(panel, values, steps)
+            values, counted = self._extended(panel, values, counted, steps)
         values = values[:, :steps]
         levels = tuple(quantiles)
         transform = self.config.model.transform or "identity"
@@ -114,9 +116,9 @@ class Engine:
             mean = transforms.inverse(tail(values), transform) @ weights
         else:
             mean = transforms.inverse(values, transform) @ mean_weights(trained)
-        if self.config.model.head == "negative_binomial":
-            # The mean of counts from 0 up, whatever falls below.
-            wanted, mean = np.maximum(wanted, 0.0), np.maximum(values, 0.0) @ mean_weights(trained)
+        if counted is not None:
+            # A distribution of counts knows its mean; quantiles of rare ones are all 0.
+            wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
         if self.config.model.nonnegative:
             self._kept_from_below_zero(panel, wanted, mean)
         if takes_zeros(self.config):
@@ -224,92 +226,69 @@ class Engine:
         wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
         mean[some] *= 1.0 - chances[some]
 
-    def _trained_quantiles(self, panel: Panel) -> Array:
-        """[N, H, Q] at the trained levels, in transformed units; batched by length."""
-        return self.scaled_quantiles(panel)[0]
+    def readings(self, panel: Panel, *, with_theta: bool) -> list[tuple[Array, Reading]]:
+        """What the network makes of every series: positions of each chunk, and its reading."""
+        return self._by_chunk(panel, partial(self._read, with_theta=with_theta))
 
-    def scaled_quantiles(self, panel: Panel) -> tuple[Array, Array]:
-        """Quantiles at the trained levels, and the spread each origin was scaled by.
-
-        Returns
-        -------
-        quantiles : [N, H, Q]; spread : [N]; both in transformed units.
-        """
-        levels = self.config.model.quantile_levels
-        out = np.empty((len(panel), self.config.horizon, len(levels)))
-        spread = np.empty(len(panel))
+    def _by_chunk(
+        self, panel: Panel, work: Callable[[Panel, int, Runner], Result]
+    ) -> list[tuple[Array, Result]]:
+        """``work`` on the series of a panel, so many of one length at a time, with positions."""
         steps = self.geometry.steps_for(panel.lengths)
         chunks: list[tuple[Array, int]] = []
         for count in np.unique(steps):
             chosen = np.flatnonzero(steps == count)
             chunks += [(chosen[k : k + CHUNK], int(count)) for k in range(0, len(chosen), CHUNK)]
 
-        def run(chunk: tuple[Array, int], runner: Runner) -> None:
+        def run(chunk: tuple[Array, int], runner: Runner) -> tuple[Array, Result]:
             index, count = chunk
             part = panel if len(index) == len(panel) else panel.select(index)
-            out[index], spread[index] = self._run(part, count, runner)
+            return index, work(part, count, runner)
 
-        if self.alone is not None and len(chunks) > 1:
+        if self.single_threaded is not None and len(chunks) > 1:
             with ThreadPoolExecutor(self.threads, "gatecast-predict") as pool:
                 # Taken one by one: an error is raised, that of the first chunk.
-                list(pool.map(run, chunks, repeat(self.alone)))
-        else:
-            for chunk in chunks:
-                run(chunk, self.runner)
-        return out, spread
+                return list(pool.map(run, chunks, repeat(self.single_threaded)))
+        return [run(chunk, self.runner) for chunk in chunks]
 
-    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
+    def _read(self, panel: Panel, steps: int, runner: Runner, with_theta: bool) -> Reading:
+        """The network's answer on the last recurrent steps of a chunk."""
         batch, centre, unit = assemble(panel, self.config, steps)
-        params, level, scale = runner(batch)
-        # Level and spread depend on the data alone: they are the same for every member.
-        level, scale = level[:, 0].astype(np.float64), scale[:, 0].astype(np.float64)
-        wide = np.broadcast_to(scale[:, None, None], params.shape[:3])
-        values = quantiles_of(params, wide, self.config.model).astype(np.float64)
-        values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
-        if self.config.model.blend:
-            values = values + self._towards_theta(batch, values, level, scale)
-        if self.correction is not None:
-            values = rearrange(values + self.correction)
-        values = values * scale[:, None, None] + level[:, None, None]
-        if self.config.model.transform in EXPONENTIAL:
-            values = _bounded(values, batch["y"], batch["mask"])
-        return values * unit[:, None, None] + centre[:, None, None], scale * unit
+        answer = runner(batch)
+        return Reading.of(batch, (centre, unit), answer, self.config, with_theta=with_theta)
 
-    def _towards_theta(
-        self, batch: Mapping[str, Array], values: Array, level: Array, scale: Array
-    ) -> Array:
-        """[N, H, 1] by how much the blend moves every quantile, in units of scale."""
-        season, horizon = self.config.season or 1, self.config.horizon
-        other = (theta(batch["y"], batch["mask"], season, horizon) - level[:, None]) / scale[
-            :, None
-        ]
-        median = values[..., values.shape[2] // 2]
-        return np.asarray((self.config.model.blend or 0.0) * (other - median))[..., None]
+    def _trained(self, panel: Panel) -> tuple[Array, Array | None]:
+        """[N, H, Q] at the trained levels, in transformed units, and the means of counts [N, H]."""
+        model = self.config.model
+        blend, counts = model.blend or 0.0, model.head == "negative_binomial"
 
-    def _extended(self, panel: Panel, values: Array, steps: int) -> Array:
+        def forecast(part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
+            reading = self._read(part, steps, runner, with_theta=blend > 0.0)
+            values = reading.quantiles(self.config, self.correction, blend=blend)
+            return values, reading.count_means() if counts else None
+
+        values = np.empty((len(panel), self.config.horizon, len(model.quantile_levels)))
+        means = np.empty((len(panel), self.config.horizon)) if counts else None
+        for index, (part, mean) in self._by_chunk(panel, forecast):
+            values[index] = part
+            if means is not None:
+                means[index] = mean
+        return values, means
+
+    def _extended(
+        self, panel: Panel, values: Array, counted: Array | None, steps: int
+    ) -> tuple[Array, Array | None]:
         """Continue past the horizon by feeding the median back, window by window."""
         transform = self.config.model.transform or "identity"
         middle = values.shape[2] // 2
-        parts = [values]
+        parts, means = [values], [counted]
         while sum(p.shape[1] for p in parts) < steps:
             median = transforms.inverse(parts[-1][:, :, middle], transform)
             panel = continued(panel, median)
-            ahead = self._trained_quantiles(panel)
+            ahead, mean = self._trained(panel)
             # The uncertainty already reached at the seam is carried on, never lost.
             spread = parts[-1][:, -1:] - parts[-1][:, -1:, middle : middle + 1]
             parts.append(ahead + spread)
-        return np.concatenate(parts, axis=1)
-
-
-def _bounded(values: Array, y: Array, mask: Array) -> Array:
-    """Quantiles [N, H, Q] at most a whole range beyond what the window [N, R] has shown.
-
-    In logs a restless series' far quantiles would otherwise be thousands of times its values.
-    """
-    seen = mask > 0
-    # Of a window that shows nothing both are 0, and its span is no bound.
-    low = np.min(y, axis=1, where=seen, initial=np.inf)
-    high = np.max(y, axis=1, where=seen, initial=-np.inf)
-    low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
-    span = np.where((seen.sum(axis=1) >= ENOUGH_TO_BOUND) & (high > low), high - low, np.inf)
-    return np.clip(values, (low - span)[:, None, None], (high + span)[:, None, None])
+            means.append(mean)
+        known = [m for m in means if m is not None]
+        return np.concatenate(parts, axis=1), np.concatenate(known, axis=1) if known else None

@@ -25,10 +25,10 @@ class Predictor(Engine):
         correction: Array | None,
         runner: Runner,
         manifest: dict[str, Any],
-        alone: Runner | None = None,
+        single_threaded: Runner | None = None,
         threads: int = 1,
     ) -> None:
-        super().__init__(config, schema, correction, runner, alone, threads)
+        super().__init__(config, schema, correction, runner, single_threaded, threads)
         self.manifest = manifest
 
     @classmethod
@@ -38,8 +38,8 @@ class Predictor(Engine):
         parts = bundle.read(path)
         graph = (Path(path) / "model.onnx").read_bytes()
         runner = OnnxNetwork(graph, threads)
-        alone = OnnxNetwork(graph, 1) if threads > 1 else None
-        return cls(parts.config, parts.schema, parts.correction, runner, manifest, alone, threads)
+        single = OnnxNetwork(graph, 1) if threads > 1 else None
+        return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)
 
 
 class OnnxNetwork:

@@ -42,6 +42,7 @@ from forecasting.networks.decoders import StateDecoder
 from forecasting.networks.network import Batch, ForecastNetwork, Output
 from forecasting.networks.recurrent import States
 from forecasting.prediction.engine import Engine, Runner
+from forecasting.prediction.reading import Reading
 from forecasting.streaming.state import State, fingerprint, with_ahead
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble, takes_unit
@@ -158,10 +159,10 @@ class _StateEngine(Engine):
         )
         self.forecaster, self.state = forecaster, state
 
-    def _run(self, panel: Panel, steps: int, runner: Runner) -> tuple[Array, Array]:
+    def _read(self, panel: Panel, steps: int, runner: Runner, with_theta: bool) -> Reading:
         """Of series whose history is read: what is left to do takes the place of ``runner``."""
         where = self.state.positions(panel.ids, "the panel")
-        return super()._run(panel, steps, partial(self._decode, where))
+        return super()._read(panel, steps, partial(self._decode, where), with_theta)
 
     def _decode(self, where: Array, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""

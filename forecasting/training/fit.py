@@ -1,9 +1,9 @@
-"""From a panel to a trained `Forecaster`: members, validation in time order, calibration."""
+"""From a panel to a trained `Ensemble`: members, validation in time order, calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from forecasting import pretrained
+from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.ensemble import Ensemble
@@ -18,16 +19,21 @@ from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
 from forecasting.networks import ForecastNetwork
-from forecasting.selection.choice import best, held_back, judged
+from forecasting.selection.choice import Start, best
+from forecasting.selection.held_back import (
+    Evidence,
+    origins_within,
+    rows_to_judge_a_start,
+    rows_to_validate,
+)
 from forecasting.selection.judging import (
     ENOUGH_TO_BLEND,
-    blended,
-    judge,
-    validation_rows,
-    without_idle,
+    correction_and_swing,
+    idle_members,
+    share_of_theta,
 )
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
-from forecasting.training.members import train_members
+from forecasting.training.members import Trained, train_members
 from forecasting.windows.prediction import STILL
 
 # Share of the typical history that may be held back from networks that forecast all the same.
@@ -35,11 +41,69 @@ KEPT_SHARE = 0.125
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What a user left to held-back origins: the share of Theta, how linear paths come about."""
+class Fitting:
+    """What a training carries through all its phases.
 
-    blend: bool
-    mix: bool
+    Attributes
+    ----------
+    open_blend, open_mix : whether a user left the share of Theta, and how linear paths come
+        about, to held-back origins.
+    history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
+    """
+
+    callbacks: Sequence[pl.Callback]
+    on_epoch: OnEpoch | None
+    device: torch.device
+    open_blend: bool = False
+    open_mix: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Keep a row of history, and tell it."""
+        self.history.append(row)
+        if self.on_epoch is not None:
+            self.on_epoch(row)
+
+    def members(
+        self,
+        panel: Panel,
+        config: ForecasterConfig,
+        phase: str,
+        *,
+        numbers: Sequence[int] | None = None,
+        steps: int | None = None,
+        watched: tuple[Panel, int] | None = None,
+        begin: Sequence[ForecastNetwork] = (),
+    ) -> Trained:
+        """Train networks on a panel; see `train_members`."""
+        return train_members(
+            panel,
+            config,
+            self,
+            phase,
+            numbers=range(config.training.members) if numbers is None else numbers,
+            steps=steps,
+            watched=watched,
+            begin=begin,
+        )
+
+    def ensemble(
+        self,
+        config: ForecasterConfig,
+        schema: Schema,
+        networks: list[ForecastNetwork],
+        correction: Array | None = None,
+        swing: dict[str, float] | None = None,
+    ) -> Ensemble:
+        """The outcome, with the history of how it came about."""
+        return Ensemble(
+            config=config,
+            schema=schema,
+            networks=networks,
+            correction=correction,
+            history=self.history,
+            swing=swing,
+        )
 
 
 def fit(
@@ -67,20 +131,21 @@ def fit(
     ------
     TrainingError : nothing to learn from, or a loss that is not a number.
     """
-    where = pick_device(device)
-    left = _Left(
-        blend=config.model.blend is None and config.model.head != "negative_binomial",
-        mix=config.training.linear_mix is None,
+    fitting = Fitting(
+        callbacks,
+        on_epoch,
+        pick_device(device),
+        open_blend=config.model.blend is None and config.model.head != "negative_binomial",
+        open_mix=config.training.linear_mix is None,
     )
     asked, config = config, resolve(config, panel)
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     start = started(asked, config, panel)
-    history, record = _recorder(on_epoch)
     with threads_of(config):
         if start is None:
-            return _fit_from_nothing(panel, config, callbacks, history, record, where, left=left)
-        return _fit_started(panel, config, start, callbacks, history, record, where, left=left)
+            return _fit_from_nothing(fitting, panel, config)
+        return _fit_started(fitting, panel, config, start)
 
 
 def refit(
@@ -104,30 +169,29 @@ def refit(
 
     Returns
     -------
-    Ensemble : with the settings of `trained`, and weights that know every row.
+    Ensemble : with the settings of `trained`, and as many networks, each of which knows every row.
     """
-    where = pick_device(device)
+    fitting = Fitting(callbacks, on_epoch, pick_device(device))
     config = trained.config
-    history, record = _recorder(on_epoch)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     with threads_of(config):
-        known = replace(panel, schema=trained.schema)
-        swing, correction = judge(trained.networks, known, config, list(backs))
+        as_judged = replace(panel, schema=trained.schema)
+        evidence = Evidence.of(trained.networks, as_judged, config, list(backs))
+        correction, swing = correction_and_swing(evidence)
+        # Too few errors at these origins say nothing against what earlier ones have shown.
+        correction = trained.correction if correction is None else correction
         panel = replace(panel, schema=fitted_schema(panel))
         networks = trained.networks
         if config.training.start != "shipped":
-            networks, _ = train_members(
-                panel, _shorter(config), callbacks, record, where, steps=steps, phase="final",
+            networks = fitting.members(
+                panel,
+                _shorter(config),
+                "final",
+                numbers=range(len(trained.networks)),
+                steps=steps,
                 begin=_beginning(config, panel.schema),
-            )  # fmt: skip
-    return Ensemble(
-        config=config,
-        schema=panel.schema,
-        networks=networks,
-        correction=correction,
-        history=history,
-        swing=swing,
-    )
+            ).networks
+    return fitting.ensemble(config, panel.schema, networks, correction, swing)
 
 
 def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
@@ -138,83 +202,57 @@ def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
     )
 
 
-def _recorder(on_epoch: OnEpoch | None) -> tuple[list[dict[str, Any]], OnEpoch]:
-    history: list[dict[str, Any]] = []
-
-    def record(row: dict[str, Any]) -> None:
-        history.append(row)
-        if on_epoch is not None:
-            on_epoch(row)
-
-    return history, record
-
-
 def _fit_started(
-    panel: Panel,
-    config: ForecasterConfig,
-    start: ForecasterConfig,
-    callbacks: Sequence[pl.Callback],
-    history: list[dict[str, Any]],
-    record: OnEpoch,
-    where: torch.device,
-    *,
-    left: _Left,
+    fitting: Fitting, panel: Panel, config: ForecasterConfig, start: ForecasterConfig
 ) -> Ensemble:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
     ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
     """
     only = start.training.start
-    own = validation_rows(panel, config)
-    held = own or held_back(panel, start)
-    if not held:
-        start = start.replace(training={"start": only or "shipped"})
-        panel = replace(panel, schema=fitted_schema(panel))
-        networks = shipped = _beginning(start, panel.schema)
-        if only == "tuned":
-            networks, _ = train_members(
-                panel, _shorter(start), callbacks, record, where, phase="final", begin=shipped
-            )
-        return Ensemble(config=start, schema=panel.schema, networks=networks, history=history)
-    panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
-    past = panel.truncate(held)
-    backs = list(range(held, config.horizon - 1, -config.horizon))
+    validated = rows_to_validate(panel, config)
+    rows = validated or rows_to_judge_a_start(panel, start)
+    if not rows:
+        return _started_unseen(fitting, panel, start.replace(training={"start": only or "shipped"}))
+    panel = replace(panel, schema=fitted_schema(panel.truncate(rows)))
+    past = panel.truncate(rows)
+    backs = origins_within(rows, config.horizon)
     shipped = _beginning(start, panel.schema)
-    found = []
+
+    def candidate(name: str, networks: list[ForecastNetwork], settings: ForecasterConfig) -> Start:
+        evidence = Evidence.of(networks, panel, settings, backs)
+        return Start.of(name, evidence, open_blend=fitting.open_blend)
+
+    starts = []
     if only != "tuned":
-        found.append(judged("shipped", shipped, panel, start, backs, open_blend=left.blend))
+        starts.append(candidate("shipped", shipped, start))
     if only == "tuned" or (only is None and past.rows >= TUNED_ROWS):
-        networks, _ = train_members(
-            past, _shorter(start), callbacks, record, where, phase="validation", begin=shipped
-        )
-        found.append(judged("tuned", networks, panel, start, backs, open_blend=left.blend))
-    if only is None and own:
-        networks, _ = train_members(past, config, callbacks, record, where, phase="validation")
-        found.append(judged("none", networks, panel, config, backs, open_blend=left.blend))
-    chosen = best(found)
-    scores = {f"start_{each.name}": each.mase for each in found}
+        tuned = fitting.members(past, _shorter(start), "validation", begin=shipped)
+        starts.append(candidate("tuned", tuned.networks, start))
+    if only is None and validated:
+        anew = fitting.members(past, config, "validation")
+        starts.append(candidate("none", anew.networks, config))
+    chosen = best(starts)
+    scores = {f"start_{s.name}": s.score for s in starts if np.isfinite(s.score)}
     if chosen.name == "none":
-        forecaster = _fit_from_nothing(
-            panel, chosen.config, callbacks, history, record, where,
-            left=_Left(blend=False, mix=left.mix), trained=chosen.networks,
-        )  # fmt: skip
-        forecaster.swing = {**forecaster.swing, **scores}
-        return forecaster
-    swing, correction = judge(chosen.networks, panel, chosen.config, backs)
+        return _fit_from_nothing(
+            replace(fitting, open_blend=False), panel, chosen.config, trained=chosen, scores=scores
+        )
+    correction, swing = correction_and_swing(chosen.evidence)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
         panel = replace(panel, schema=fitted_schema(panel))
-        networks, _ = train_members(
-            panel, _shorter(chosen.config), callbacks, record, where, phase="final", begin=shipped
-        )
-    return Ensemble(
-        config=chosen.config,
-        schema=panel.schema,
-        networks=networks,
-        correction=correction,
-        history=history,
-        swing={**swing, **scores},
-    )
+        networks = fitting.members(panel, _shorter(chosen.config), "final", begin=shipped).networks
+    return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
+
+
+def _started_unseen(fitting: Fitting, panel: Panel, start: ForecasterConfig) -> Ensemble:
+    """From a start where nothing can be held back to judge it."""
+    panel = replace(panel, schema=fitted_schema(panel))
+    networks = shipped = _beginning(start, panel.schema)
+    if start.training.start == "tuned":
+        networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
+    return fitting.ensemble(start, panel.schema, networks)
 
 
 def _shorter(config: ForecasterConfig) -> ForecasterConfig:
@@ -232,56 +270,61 @@ def _beginning(config: ForecasterConfig, schema: Schema) -> list[ForecastNetwork
 
 
 def _fit_from_nothing(
+    fitting: Fitting,
     panel: Panel,
     config: ForecasterConfig,
-    callbacks: Sequence[pl.Callback],
-    history: list[dict[str, Any]],
-    record: OnEpoch,
-    where: torch.device,
     *,
-    left: _Left,
-    trained: list[ForecastNetwork] | None = None,
+    trained: Start | None = None,
+    scores: dict[str, float] | None = None,
 ) -> Ensemble:
-    """Train from nothing; ``trained`` are networks made without what is held back."""
-    held = validation_rows(panel, config)
+    """Train from nothing.
+
+    ``trained`` : networks made without what is held back, and judged. ``scores`` : of the starts,
+    for the swing.
+    """
+    rows = rows_to_validate(panel, config)
     swing: dict[str, float] = {}
-    correction = None
-    best_steps = None
-    networks: list[ForecastNetwork] = []
-    if held:
+    correction, steps = None, None
+    judged: list[ForecastNetwork] = []
+    if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel = replace(panel, schema=fitted_schema(panel.truncate(held)))
-        past = panel.truncate(held)
-        networks, best_steps = (trained, None) if trained else train_members(
-            past, config, callbacks, record, where, watched=panel, held=held, phase="validation"
-        )  # fmt: skip
-        backs = list(range(held, config.horizon - 1, -config.horizon))
-        if left.mix and "solved" in (config.training.linear_mix or ()):
-            networks, config = without_idle(networks, panel, config, backs)
-        if left.blend and len(backs) * len(panel) >= ENOUGH_TO_BLEND:
-            config = blended(networks, panel, config, backs)
-        swing, correction = judge(networks, panel, config, backs)
-    if not held or config.training.validation == "refit":
-        first_networks, known = networks, panel.schema
-        panel = replace(panel, schema=fitted_schema(panel))
+        panel = replace(panel, schema=fitted_schema(panel.truncate(rows)))
+        if trained is None:
+            past = panel.truncate(rows)
+            judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
+            evidence = Evidence.of(judged, panel, config, origins_within(rows, config.horizon))
+        else:
+            evidence = trained.evidence
+        evidence = _settled(fitting, evidence, panel)
+        config, judged = evidence.config, evidence.networks
+        correction, swing = correction_and_swing(evidence)
+    if not rows or config.training.validation == "refit":
+        as_judged, panel = panel.schema, replace(panel, schema=fitted_schema(panel))
         # A single network's forecasts swing with its start. Where little was held back from the
         # judged one, it forecasts along: an ensemble of two at no more training.
-        share = held / max(float(np.median(panel.lengths)), 1.0)
-        alone = config.training.members == 1 and known == panel.schema
-        kept = first_networks if alone and share <= KEPT_SHARE else []
-        networks, _ = train_members(
-            panel, config, callbacks, record, where, steps=best_steps, phase="final",
-            first=len(kept),
-        )  # fmt: skip
-        networks = [*kept, *networks]
-    return Ensemble(
-        config=config,
-        schema=panel.schema,
-        networks=networks,
-        correction=correction,
-        history=history,
-        swing=swing,
-    )
+        share = rows / max(float(np.median(panel.lengths)), 1.0)
+        single = config.training.members == 1 and as_judged == panel.schema
+        kept = judged if single and share <= KEPT_SHARE else []
+        numbers = range(len(kept), len(kept) + config.training.members)
+        final = fitting.members(panel, config, "final", numbers=numbers, steps=steps)
+        judged = [*kept, *final.networks]
+    return fitting.ensemble(config, panel.schema, judged, correction, {**swing, **(scores or {})})
+
+
+def _settled(fitting: Fitting, evidence: Evidence, panel: Panel) -> Evidence:
+    """The evidence without members that are idle, under the share of Theta that errs least."""
+    config = evidence.config
+    if fitting.open_mix and "solved" in (config.training.linear_mix or ()):
+        idle = idle_members(evidence)
+        if idle:
+            members = [m for m in range(len(evidence.networks)) if m not in idle]
+            settings = {"linear_mix": (), "members": len(members)}
+            evidence = evidence.only(members, config.replace(training=settings))
+    if fitting.open_blend and len(evidence.origins) * len(panel) >= ENOUGH_TO_BLEND:
+        share = share_of_theta(evidence)
+        config = evidence.config.replace(model={"blend": share})
+        evidence = replace(evidence, config=config)
+    return evidence
 
 
 def pick_device(name: str) -> torch.device:

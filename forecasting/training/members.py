@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -29,47 +29,72 @@ from forecasting.training.module import ForecastModule
 from forecasting.windows.training import Batch, Windows, WindowStream
 
 
+class Carried(Protocol):
+    """What of a whole training the training of its members needs; see `fit.Fitting`."""
+
+    @property
+    def callbacks(self) -> Sequence[pl.Callback]:
+        """Further ones, handed to every member's Trainer."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks are trained."""
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Takes each row of history as it is made."""
+
+
+class Trained(NamedTuple):
+    """Networks that were trained, and the median of their best numbers of steps, if watched."""
+
+    networks: list[ForecastNetwork]
+    best_steps: int | None
+
+
 def train_members(
     panel: Panel,
     config: ForecasterConfig,
-    callbacks: Sequence[pl.Callback],
-    record: OnEpoch,
-    device: torch.device,
-    *,
+    carried: Carried,
     phase: str,
+    *,
+    numbers: Sequence[int],
     steps: int | None = None,
-    watched: Panel | None = None,
-    held: int = 0,
-    first: int = 0,
+    watched: tuple[Panel, int] | None = None,
     begin: Sequence[ForecastNetwork] = (),
-) -> tuple[list[ForecastNetwork], int | None]:
-    """Every member's averaged network, and the median of their best numbers of steps.
+) -> Trained:
+    """Every member's averaged network.
 
-    ``first`` is the number of the first: seed, loss and cell go by it, and the one of ``begin``
-    that it is trained on from.
+    Parameters
+    ----------
+    phase : what rows of history say of it. numbers : of the members; seed, loss and cell go by a
+        member's number, and the one of ``begin`` that it is trained on from.
+    steps : of the optimiser; None: what the settings say.
+    watched : a panel that goes on after ``panel``, and by how many rows: scored after every epoch
+        where training may stop early.
     """
+    device = carried.device
     windows = Windows(panel, config, device)
     watch = None
     if watched is not None and config.training.patience is not None:
-        watch = watched_windows(watched, config, device, held)
+        watch = watched_windows(watched[0], config, device, watched[1])
     training = _Training(
-        windows, config, panel.schema, callbacks, device, phase, steps, watch, begin
+        windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin
     )
     trained: dict[int, tuple[ForecastNetwork, int]] = {}
-    left = list(range(first, first + config.training.members))
-    together = min(at_once(config, device, callbacks), len(left))
+    waiting = list(numbers)
+    together = min(at_once(config, device, carried.callbacks), len(waiting))
     batch = config.training.batch_size or 64
-    while left:
-        group = left[:together]
-        failed = training.members(group, batch, record, trained)
-        left = failed + left[together:]
+    while waiting:
+        group = waiting[:together]
+        failed = training.members(group, batch, carried.record, trained)
+        waiting = failed + waiting[together:]
         # The members to come start with what fitted, so each of these is said once.
         if failed and len(group) > 1:
             together = _one_by_one(len(group), device)
         elif failed:
             batch = _smaller_batch(batch, device)
     networks, best = zip(*(trained[number] for number in sorted(trained)), strict=True)
-    return list(networks), int(np.median(best)) if watch is not None else None
+    return Trained(list(networks), int(np.median(best)) if watch is not None else None)
 
 
 def at_once(

@@ -391,12 +391,12 @@ def test_many_series_are_forecast_alike_in_chunks_at_once_and_one_by_one(
     panel = make_panel([40, 12, 30, 25, 9, 40, 33, 21, 18, 40, 11])
     Forecaster.train(panel, settings(), device="cpu").save(tmp_path / "b")
     one, several = (Predictor.load(tmp_path / "b", threads=n) for n in (1, 3))
-    assert one.alone is None
+    assert one.single_threaded is None
     np.testing.assert_array_equal(quantiles(several, panel), quantiles(one, panel))
 
     def broken(batch: object) -> None:
         raise ValueError("no such input")
 
-    several.alone = broken  # type: ignore[assignment]
+    several.single_threaded = broken  # type: ignore[assignment]
     with pytest.raises(ValueError, match="no such input"):
         several.predict_panel(panel)

@@ -17,7 +17,8 @@ from forecasting.bundle import sha256
 from forecasting.data.panel import Panel as PanelType
 from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
-from forecasting.selection.choice import Judged, best
+from forecasting.selection.choice import Start, best
+from forecasting.selection.held_back import Evidence
 from forecasting.training.defaults import START_SERIES, STARTS, resolve, started
 
 MONTHS = 60
@@ -185,12 +186,13 @@ def test_without_starts_everything_is_trained_from_nothing(
 def test_what_is_simpler_stays_unless_the_other_is_surely_better() -> None:
     noise = np.random.default_rng(0).normal(0.0, 0.3, 40)
 
-    def judged(name: str, errors: np.ndarray) -> Judged:
-        return Judged(name, config(), [], np.stack([errors, errors]), float(errors.mean()))
+    def judged(name: str, errors: np.ndarray) -> Start:
+        nothing = Evidence(config(), [], (), ())
+        return Start(name, config(), nothing, np.stack([errors, errors]))
 
     simple = judged("shipped", np.ones(40))
     hardly = judged("tuned", 1.0 + noise - noise.mean() - 0.01)
-    assert hardly.mase < simple.mase
+    assert hardly.score < simple.score
     assert best([simple, hardly]) is simple
     surely = judged("tuned", 0.5 + noise)
     assert best([simple, hardly, surely]) is surely

@@ -28,10 +28,10 @@ def test_equal_values_take_the_usual_share_of_their_level(
     assert unit == pytest.approx(share * abs(value) if value else 7.0, rel=1e-9)
 
 
-@given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e3))
-def test_values_that_differ_speak_for_themselves(level: float, step: float) -> None:
-    y = np.array([[level, level + step]])
-    np.testing.assert_allclose(units(y, (0.5, 0.5)), [step / 2.0], rtol=1e-3)
+@given(st.floats(1e-6, 1e6), st.floats(1e-9, 1e3))
+def test_values_that_differ_speak_for_themselves(level: float, share: float) -> None:
+    y = np.array([[level, level * (1.0 + share)]])
+    np.testing.assert_allclose(units(y, (0.5, 0.5)), [level * share / 2.0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("transform", ["log", "identity"])

@@ -16,7 +16,7 @@ from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError, GatecastError, SeriesProblem
 from forecasting.evaluation import metrics
 from forecasting.evaluation.baselines import naive, naive_arrays, seasonal_naive
-from forecasting.selection.judging import validation_rows
+from forecasting.selection.held_back import rows_to_validate
 from forecasting.training.defaults import resolve
 from pipelines.benchmark import benchmark, peers
 from pipelines.benchmark.benchmark import Report, Row, averaged, configuration, known_to, run
@@ -307,4 +307,4 @@ def test_weights_learn_from_the_training_part_alone_and_validation_is_held_back(
     held = (config.training.validation_windows or 0) * task.horizon
     np.testing.assert_array_equal(panel.lengths, task.full.lengths - 6)
     assert held >= apart.validation == 15
-    assert validation_rows(panel, resolve(config, panel)) >= 15
+    assert rows_to_validate(panel, resolve(config, panel)) >= 15

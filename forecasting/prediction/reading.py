@@ -1,0 +1,123 @@
+"""What networks make of the ends of series, and how that becomes quantiles.
+
+Networks are asked once; what is made of their answer, with how much of a Theta forecast, of which
+members, with which correction, can then be tried as often as one likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import ForecasterConfig
+from forecasting.prediction.theta import theta
+from forecasting.quantiles import quantiles_of, rearrange
+
+# Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
+EXPONENTIAL = ("log", "log1p", "asinh")
+ENOUGH_TO_BOUND = 8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answer of M networks on N series, in conditioned units: ``(y - centre) / unit``.
+
+    Attributes
+    ----------
+    params : [N, M, H, D] of the head, in units of ``scale`` about ``level``, [N] each.
+    centre, unit : [N] of the conditioning, in transformed units.
+    bounds : [N] each, the lowest and highest value that a forecast may take; None for no bounds.
+    theta : [N, H] forecast by the Theta method; None where nobody asked for one.
+    """
+
+    params: Array
+    level: Array
+    scale: Array
+    centre: Array
+    unit: Array
+    bounds: tuple[Array, Array] | None
+    theta: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        batch: Mapping[str, Array],
+        conditioning: tuple[Array, Array],
+        answer: tuple[Array, Array, Array],
+        config: ForecasterConfig,
+        *,
+        with_theta: bool,
+    ) -> Reading:
+        """From an assembled batch and a runner's ``answer`` to it: params, level and scale."""
+        params, level, scale = answer
+        logs = config.model.transform in EXPONENTIAL
+        season = config.season or 1
+        return cls(
+            params=params,
+            # Level and spread depend on the data alone: they are the same for every member.
+            level=level[:, 0].astype(np.float64),
+            scale=scale[:, 0].astype(np.float64),
+            centre=conditioning[0],
+            unit=conditioning[1],
+            bounds=_bounds(batch["y"], batch["mask"]) if logs else None,
+            theta=theta(batch["y"], batch["mask"], season, config.horizon) if with_theta else None,
+        )
+
+    @property
+    def spread(self) -> Array:
+        """[N] that forecasts are scaled by, in transformed units."""
+        return np.asarray(self.scale * self.unit)
+
+    def quantiles(
+        self,
+        config: ForecasterConfig,
+        correction: Array | None,
+        *,
+        blend: float,
+        members: Sequence[int] | None = None,
+    ) -> Array:
+        """[N, H, Q] at the trained levels, in transformed units.
+
+        Parameters
+        ----------
+        correction : [H, Q] in units of the spread. blend : share of the Theta forecast.
+        members : which of the networks forecast, with the median of theirs; None: all.
+        """
+        params = self.params if members is None else self.params[:, list(members)]
+        wide = np.broadcast_to(self.scale[:, None, None], params.shape[:3])
+        values = quantiles_of(params, wide, config.model).astype(np.float64)
+        values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
+        level, scale = self.level[:, None], self.scale[:, None]
+        if blend:
+            if self.theta is None:
+                raise AssertionError("a reading without Theta's forecast cannot be blended")
+            median = values[..., values.shape[2] // 2]
+            values = values + (blend * ((self.theta - level) / scale - median))[..., None]
+        if correction is not None:
+            values = rearrange(values + correction)
+        values = values * scale[..., None] + level[..., None]
+        if self.bounds is not None:
+            low, high = self.bounds
+            values = np.clip(values, low[:, None, None], high[:, None, None])
+        return np.asarray(values * self.unit[:, None, None] + self.centre[:, None, None])
+
+    def count_means(self) -> Array:
+        """[N, H] means of counts: the members' own, averaged."""
+        return np.asarray((self.params[..., 0] * self.scale[:, None, None]).mean(axis=1))
+
+
+def _bounds(y: Array, mask: Array) -> tuple[Array, Array]:
+    """[N] each: a whole range beyond what the window [N, R] has shown.
+
+    In logs a restless series' far quantiles would otherwise be thousands of times its values.
+    """
+    seen = mask > 0
+    # Of a window that shows nothing both are 0, and its span is no bound.
+    low = np.min(y, axis=1, where=seen, initial=np.inf)
+    high = np.max(y, axis=1, where=seen, initial=-np.inf)
+    low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
+    span = np.where((seen.sum(axis=1) >= ENOUGH_TO_BOUND) & (high > low), high - low, np.inf)
+    return low - span, high + span

@@ -1,0 +1,219 @@
+"""Held-back origins, each read once: what was known there, what came, what networks say of it.
+
+Whatever is decided by held-back origins (the share of Theta, idle members, the correction of the
+quantiles, the start) is a function of the arrays here: nothing cuts the panel or asks a network a
+second time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.config import ForecasterConfig
+from forecasting.data.panel import Panel
+from forecasting.data.scale import mase_scale, typical_step
+from forecasting.ensemble import Ensemble
+from forecasting.networks import ForecastNetwork
+from forecasting.prediction.reading import Reading
+from forecasting.windows import transforms
+from forecasting.windows.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The n series of a panel that had begun so many rows before their ends.
+
+    Attributes
+    ----------
+    known : the series up to there. actual : [n, H] what came, NaN where unknown.
+    scale : [n] mean seasonal difference, the unit of MASE; NaN where a history holds no season
+        twice. step : [n] the same, or where most histories are so short, the mean plain difference.
+    has_spread : [n] whether a series has a spread of its own to measure errors in. Where nothing
+        was observed, or nothing deviated, the spread is a stand-in: such errors say nothing of
+        other series and must not widen their intervals.
+    """
+
+    known: Panel
+    actual: Array
+    scale: Array
+    step: Array
+    has_spread: Array
+
+    @classmethod
+    def of(cls, panel: Panel, config: ForecasterConfig, back: int) -> Origin:
+        """The origin ``back`` rows before each series' end."""
+        known, season = panel.truncate(back, config.horizon), config.season or 1
+        scale = step = mase_scale(known.y, known.offsets, season)
+        if np.isfinite(scale).mean() < 0.5:
+            step = typical_step(known.y, known.offsets, season)
+        return cls(
+            known=known,
+            actual=panel.after(back, config.horizon),
+            scale=scale,
+            step=step,
+            has_spread=_has_spread(known, config),
+        )
+
+
+def origins_within(rows: int, horizon: int) -> list[int]:
+    """Origins in the last ``rows``, as rows before each end: a horizon apart, the oldest first."""
+    return list(range(rows, horizon - 1, -horizon))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What networks make of held-back origins.
+
+    Attributes
+    ----------
+    config : the networks' settings. networks : asked once each, together.
+    origins : of one panel. readings : per origin its chunks, positions and answer.
+    """
+
+    config: ForecasterConfig
+    networks: list[ForecastNetwork]
+    origins: tuple[Origin, ...]
+    readings: tuple[tuple[tuple[Array, Reading], ...], ...]
+
+    @classmethod
+    def of(
+        cls,
+        networks: list[ForecastNetwork],
+        panel: Panel,
+        config: ForecasterConfig,
+        backs: Sequence[int],
+    ) -> Evidence:
+        """Ask networks that were trained on rows up to the earliest of ``backs``."""
+        engine = Ensemble(config=config, schema=panel.schema, networks=networks)
+        counts = config.model.head == "negative_binomial"
+        origins, readings = [], []
+        for back in backs:
+            origin = Origin.of(panel, config, back)
+            origins.append(origin)
+            readings.append(tuple(engine.readings(origin.known, with_theta=not counts)))
+        return cls(config, networks, tuple(origins), tuple(readings))
+
+    def only(self, members: Sequence[int], config: ForecasterConfig) -> Evidence:
+        """That of some of the networks, under their own settings."""
+        kept = list(members)
+        return Evidence(
+            config,
+            [self.networks[m] for m in kept],
+            self.origins,
+            tuple(
+                tuple((i, replace(r, params=r.params[:, kept])) for i, r in chunks)
+                for chunks in self.readings
+            ),
+        )
+
+    def quantiles(
+        self, origin: int, blend: float, members: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """[n, H, Q] at an origin and their spread [n], in transformed units; see `Reading`."""
+        count = len(self.origins[origin].known)
+        model = self.config.model
+        values = np.empty((count, self.config.horizon, len(model.quantile_levels)))
+        spread = np.empty(count)
+        for index, reading in self.readings[origin]:
+            values[index] = reading.quantiles(self.config, None, blend=blend, members=members)
+            spread[index] = reading.spread
+        return values, spread
+
+    def medians(self, origin: int, blend: float, members: Sequence[int] | None = None) -> Array:
+        """[n, H] at an origin, in the panel's units."""
+        values, _ = self.quantiles(origin, blend, members)
+        middle = values[..., values.shape[-1] // 2]
+        return transforms.inverse(middle, self.config.model.transform or "identity")
+
+    def mase(self, members: Sequence[int] | None = None) -> float:
+        """Mean absolute scaled error of the median over all origins; NaN where none is known."""
+        blend, errors = self.config.model.blend or 0.0, []
+        for number, origin in enumerate(self.origins):
+            point = self.medians(number, blend, members)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scaled = np.abs(origin.actual - point) / origin.scale[:, None]
+            errors.append(scaled[np.isfinite(scaled)])
+        return float(np.concatenate(errors).mean()) if sum(map(len, errors)) else math.nan
+
+    def errors_in_spreads(self) -> list[Array]:
+        """Per origin [n, H, Q]: what came less each quantile, in units of the spread."""
+        blend, transform = self.config.model.blend or 0.0, self.config.model.transform or "identity"
+        errors = []
+        for number, origin in enumerate(self.origins):
+            values, spread = self.quantiles(number, blend)
+            off = transforms.forward(origin.actual, transform)[..., None] - values
+            own = origin.has_spread[:, None, None]
+            errors.append(np.where(own, off / spread[:, None, None], np.nan))
+        return errors
+
+    def errors_by_forecast(self, blend: float) -> Array:
+        """[2, F] of each series at each origin: absolute error in steps, and sMAPE, 0 to 2.
+
+        Means over the steps ahead; NaN where none is known.
+        """
+        in_steps, relative = [], []
+        for number, origin in enumerate(self.origins):
+            point = self.medians(number, blend)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                off = np.abs(origin.actual - point)
+                in_steps.append(_row_means(off / origin.step[:, None]))
+                relative.append(_row_means(2.0 * off / (np.abs(origin.actual) + np.abs(point))))
+        return np.stack([np.concatenate(in_steps), np.concatenate(relative)])
+
+
+def rows_to_validate(panel: Panel, config: ForecasterConfig) -> int:
+    """Rows at the end of each history that validation keeps from training; 0 for none."""
+    settings = config.training
+    if settings.validation == "none":
+        return 0
+    if not config.calibrate and settings.patience is None and settings.validation == "refit":
+        return 0
+    position = np.arange(panel.rows) - panel.offsets[panel.series]
+    observed = ~np.isnan(panel.y)
+    first = panel.lengths.copy()
+    np.minimum.at(first, panel.series[observed], position[observed])
+    for windows in range(settings.validation_windows or 1, 0, -1):
+        rows = windows * config.horizon
+        # What is left must still hold a window and a horizon to learn from, for most series.
+        enough = panel.lengths - first >= rows + config.horizon + (config.model.window or 1)
+        before = observed & (position < (panel.lengths - rows)[panel.series])
+        learnable = np.bincount(panel.series[before], minlength=len(panel)) >= 2
+        if (enough & learnable).mean() >= 0.5:
+            return rows
+    return 0
+
+
+def rows_to_judge_a_start(panel: Panel, config: ForecasterConfig) -> int:
+    """Rows at the end of each history to judge on; 0 where a season before them is too much."""
+    settings = config.training
+    if settings.validation == "none":
+        return 0
+    least = max(config.season or 1, 4)
+    for windows in range(settings.validation_windows or 1, 0, -1):
+        rows = windows * config.horizon
+        if (panel.lengths >= rows + least).mean() >= 0.5:
+            return rows
+    return 0
+
+
+def _has_spread(known: Panel, config: ForecasterConfig) -> Array:
+    window = known.tail(Geometry.of(config).rows)
+    t = transforms.forward(window.y, config.model.transform or "identity")
+    seen, series = ~np.isnan(t), window.series
+    low, high = np.full(len(known), np.inf), np.full(len(known), -np.inf)
+    np.minimum.at(low, series[seen], t[seen])
+    np.maximum.at(high, series[seen], t[seen])
+    return np.asarray(high > low if config.model.spread == "mad" else high >= low)
+
+
+def _row_means(values: Array) -> Array:
+    """[n] means of what is finite; NaN where nothing is."""
+    fine = np.isfinite(values)
+    count = fine.sum(axis=1)
+    total = np.where(fine, values, 0.0).sum(axis=1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -1,0 +1,213 @@
+"""Held-back origins: read once, and what is made of them equals asking anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.data.panel import Panel
+from forecasting.data.scale import mase_scale
+from forecasting.ensemble import Ensemble
+from forecasting.forecaster import Forecaster
+from forecasting.prediction import engine, theta
+from forecasting.selection import judging
+from forecasting.selection.held_back import Evidence, origins_within
+from forecasting.selection.judging import BLENDS, correction_and_swing, share_of_theta
+from tests.forecasting.samples import make_panel, settings, untrained, with_y
+
+BACKS = [6, 3]
+MODELS: list[dict[str, Any]] = [
+    {},
+    {"transform": "log"},
+    {"head": "student_t"},
+    {"decoder": "recursive", "segment": 1},
+    {"cell": "lstm", "decoder": "encoder_decoder"},
+]
+
+
+def evidence_of(model: dict[str, Any], members: int = 3) -> tuple[Evidence, Panel]:
+    forecaster = untrained(settings(model=model), members=members)
+    panel = make_panel([30, 25, 5, 2], positive=True, missing=0.1)
+    networks = forecaster.networks
+    return Evidence.of(networks, panel, forecaster.config, BACKS), panel
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("blend", [0.0, 0.3, 1.0])
+def test_what_is_made_of_one_reading_equals_a_forecast_of_its_own(
+    model: dict[str, Any], blend: float
+) -> None:
+    """At any share of Theta, of any of the members, at any origin."""
+    evidence, panel = evidence_of(model)
+    for number, back in enumerate(BACKS):
+        for members in (None, [1], [0, 2]):
+            networks = evidence.networks
+            chosen = networks if members is None else [networks[m] for m in members]
+            config = evidence.config.replace(model={"blend": blend})
+            alone = Ensemble(config=config, schema=panel.schema, networks=chosen)
+            known = panel.truncate(back, config.horizon)
+            forecast = alone.predict_panel(known, quantiles=config.model.quantile_levels)
+            assert list(forecast.ids) == list(evidence.origins[number].known.ids)
+            medians = evidence.medians(number, blend, members)
+            middle = len(config.model.quantile_levels) // 2
+            np.testing.assert_array_equal(medians, forecast.quantiles[..., middle])
+
+
+def test_each_network_and_theta_are_asked_once_for_each_origin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = {"assemble": 0, "theta": 0}
+
+    def counted(name: str, honest: Any) -> Any:
+        def call(*args: Any, **more: Any) -> Any:
+            calls[name] += 1
+            return honest(*args, **more)
+
+        return call
+
+    monkeypatch.setattr(engine, "assemble", counted("assemble", engine.assemble))
+    reading = "forecasting.prediction.reading.theta"
+    monkeypatch.setattr(reading, counted("theta", theta.theta))
+    panel = make_panel([30, 30, 30])
+    forecaster = untrained(settings(), members=3)
+    evidence = Evidence.of(forecaster.networks, panel, forecaster.config, BACKS)
+    share_of_theta(evidence)
+    correction_and_swing(evidence)
+    assert calls == {"assemble": len(BACKS), "theta": len(BACKS)}
+
+
+def slow_mase(evidence: Evidence, panel: Panel) -> float:
+    """Series by series, step by step."""
+    errors = []
+    for number, back in enumerate(BACKS):
+        point = evidence.medians(number, evidence.config.model.blend or 0.0)
+        row = 0
+        for i in range(len(panel)):
+            y = panel.y[panel.offsets[i] : panel.offsets[i + 1]]
+            if len(y) <= back:
+                continue
+            before = y[: len(y) - back]
+            season = evidence.config.season or 1
+            unit = mase_scale(before, np.array([0, len(before)]), season)[0]
+            for step in range(evidence.config.horizon):
+                place = len(y) - back + step
+                if place < len(y) and np.isfinite(y[place]) and unit > 0:
+                    errors.append(abs(y[place] - point[row, step]) / unit)
+            row += 1
+    return float(np.mean(errors))
+
+
+def test_the_score_is_that_of_a_plain_loop() -> None:
+    evidence, panel = evidence_of({"blend": 0.4})
+    assert evidence.mase() == pytest.approx(slow_mase(evidence, panel), rel=1e-12)
+
+
+@pytest.mark.parametrize("perfect", [0.0, 1.0])
+def test_the_share_of_theta_goes_halfway_to_the_one_that_errs_least(perfect: float) -> None:
+    evidence, _ = evidence_of({"blend": 0.2})
+    origins = tuple(
+        replace(origin, actual=evidence.medians(number, perfect))
+        for number, origin in enumerate(evidence.origins)
+    )
+    assert share_of_theta(replace(evidence, origins=origins)) == pytest.approx((perfect + 0.2) / 2)
+
+
+def test_the_best_share_is_the_one_of_a_plain_loop() -> None:
+    evidence, _ = evidence_of({"blend": 0.0})
+    totals = []
+    for share in BLENDS:
+        errors = evidence.errors_by_forecast(share)
+        first = evidence.errors_by_forecast(0.0)
+        totals.append(sum(np.nanmean(errors[k]) / np.nanmean(first[k]) for k in range(2)))
+    assert share_of_theta(evidence) == round(BLENDS[int(np.argmin(totals))] / 2, 3)
+
+
+def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
+    evidence, _ = evidence_of({"blend": 0.2})
+    blank = tuple(replace(o, actual=np.full_like(o.actual, np.nan)) for o in evidence.origins)
+    silent = replace(evidence, origins=blank)
+    assert share_of_theta(silent) == 0.2
+    correction, swing = correction_and_swing(silent)
+    assert correction is None
+    assert swing == {}
+    # One silent origin beside one that speaks leaves the word to that one.
+    half = replace(evidence, origins=(blank[0], evidence.origins[1]))
+    alone = Evidence(
+        evidence.config, evidence.networks, evidence.origins[1:], evidence.readings[1:]
+    )
+    assert share_of_theta(half) == share_of_theta(alone)
+
+
+def test_shares_count_only_where_every_value_is_above_zero() -> None:
+    forecaster = untrained(settings())
+    panel = make_panel([30, 20], positive=True)
+    assert judging.all_positive(Evidence.of(forecaster.networks, panel, forecaster.config, BACKS))
+    y = panel.y.copy()
+    y[3] = 0.0
+    low = Evidence.of(forecaster.networks, with_y(panel, y), forecaster.config, BACKS)
+    assert not judging.all_positive(low)
+
+
+@pytest.mark.parametrize(
+    ("rows", "horizon", "backs"), [(6, 3, [6, 3]), (7, 3, [7, 4]), (3, 3, [3]), (2, 3, [])]
+)
+def test_origins_lie_a_horizon_apart(rows: int, horizon: int, backs: list[int]) -> None:
+    assert origins_within(rows, horizon) == backs
+
+
+@pytest.mark.parametrize("kind", ["constant", "lately silent", "constant at the end"])
+def test_panels_that_show_no_error_are_trained_saved_and_loaded(kind: str, tmp_path: Any) -> None:
+    """Their scores are not known: they are left out of the bundle, not written as no number."""
+    panel = make_panel([40, 40, 40], positive=True)
+    y = panel.y.reshape(3, 40).copy()
+    if kind == "constant":
+        y[:] = 7.0
+    elif kind == "lately silent":
+        y[:, -12:] = np.nan
+    else:
+        y[:, -30:] = y[:, -30:-29]
+    config = settings(training={"max_steps": 3, "start": None, "validation": "refit"})
+    forecaster = Forecaster.train(with_y(panel, y.ravel()), config, device="cpu")
+    assert np.isfinite(list(forecaster.swing.values())).all()
+    forecaster.save(tmp_path / "bundle")
+    again = Forecaster.load(tmp_path / "bundle")
+    assert again.swing == pytest.approx(forecaster.swing)
+
+
+@pytest.mark.parametrize("validation", ["refit", "holdout"])
+@pytest.mark.parametrize("members", [1, 3])
+def test_what_is_refitted_is_what_was_judged(validation: str, members: int) -> None:
+    """As many networks, of the same cells and losses, each trained again on every row."""
+    config = settings(
+        training={
+            "max_steps": 4,
+            "validation": validation,
+            "members": members,
+            "cell_mix": ("gru", "lstm"),
+        }
+    )
+    panel = make_panel([60, 60, 60], positive=True)
+    judged = Forecaster.train(panel.truncate(6), config, device="cpu")
+    shipped = judged.refit(panel, backs=[6, 3], device="cpu")
+    assert len(shipped.networks) == len(judged.networks)
+    for ours, theirs in zip(shipped.networks, judged.networks, strict=True):
+        assert ours.config.model == theirs.config.model
+        assert ours.config.training.loss == theirs.config.training.loss
+        pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+        assert not all(torch.equal(a, b) for a, b in pairs)
+    assert shipped.config == judged.config
+
+
+def test_a_refit_keeps_the_correction_where_its_origins_say_too_little() -> None:
+    panel = make_panel([60] * 12, positive=True)
+    config = settings(calibrate=True, training={"max_steps": 4, "validation": "refit"})
+    judged = Forecaster.train(panel, config, device="cpu")
+    assert judged.correction is not None
+    y = panel.y.reshape(12, 60).copy()
+    y[:, -6:] = np.nan
+    again = judged.refit(with_y(panel, y.ravel()), backs=[3], device="cpu")
+    np.testing.assert_array_equal(again.correction, judged.correction)
