@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import pkgutil
 import sys
 import traceback
 
 import typer
 
 from forecasting.errors import GatecastError, TrainingError
+from pipelines import commands
 from pipelines.machine.state import home, quiet
 
-# Modules below pipelines.commands; each has `register(app)`. Their order is the help's.
-COMMANDS = (
+# Modules of pipelines.commands in the help's order; others come after them, by name.
+FIRST = (
     "demo",
     "ingest",
     "train",
@@ -31,6 +33,7 @@ COMMANDS = (
     "benchmark",
     "doctor",
 )
+SHARED = "common"  # what several commands need; no command
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
@@ -56,9 +59,16 @@ def build() -> typer.Typer:
             print(f"gatecast {code_version()}")
             raise typer.Exit
 
-    for name in COMMANDS:
-        importlib.import_module(f"pipelines.commands.{name}").register(app)
+    for name in command_modules():
+        importlib.import_module(f"{commands.__name__}.{name}").register(app)
     return app
+
+
+def command_modules() -> list[str]:
+    """Modules of pipelines.commands, in the help's order; each has ``register(app)``."""
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    ranks = {name: rank for rank, name in enumerate(FIRST)}
+    return sorted(set(names) - {SHARED}, key=lambda name: (ranks.get(name, len(FIRST)), name))
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,6 +29,11 @@ SAMPLE_ROWS = 1000
 PACKED = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 
 Source: TypeAlias = Any  # a path or URL, or a pandas or Arrow table
+# Reads a whole table; says what is known of where it came from, ``kind`` at least.
+Opener = Callable[[str, DataConfig], tuple[pa.Table, dict[str, Any]]]
+
+# What is neither file nor database, by its URL's scheme: a new source is an entry here.
+OPENERS: dict[str, Opener] = {}
 
 
 def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
@@ -44,10 +49,8 @@ def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
     if isinstance(source, pa.Table):
         return _from_table(source, {"kind": "table in memory"}, config)
     text = str(source)
-    if is_database(text, config):
-        complete = config.ds and config.y and config.layout in (None, "long")
-        known = wanted_columns(config.replace(layout="long")) if complete else None
-        return _from_table(*read_database(text, config, known), config)
+    if opener := _opener(text, config):
+        return _from_table(*opener(text, config), config)
     kind, paths, filesystem = locate(text, config)
     facts = {"kind": kind, "files": len(paths)}
     if kind == "parquet":
@@ -60,6 +63,20 @@ def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
         raw, config = read_text(_text_buffer(filesystem, path), path, config)
         raws.append(raw)
     return (_together(raws, paths) if len(raws) > 1 else raws[0]), config
+
+
+def _opener(source: str, config: DataConfig) -> Opener | None:
+    """What reads a source that is no file."""
+    if is_database(source, config):
+        return _from_database
+    scheme, separator, _ = source.partition("://")
+    return OPENERS.get(scheme.lower()) if separator else None
+
+
+def _from_database(source: str, config: DataConfig) -> tuple[pa.Table, dict[str, Any]]:
+    complete = config.ds and config.y and config.layout in (None, "long")
+    wanted = wanted_columns(config.replace(layout="long")) if complete else None
+    return read_database(source, config, wanted)
 
 
 def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
@@ -157,7 +174,7 @@ def parquet_file(
 
     ``dictionary`` names text columns to be read as codes.
     """
-    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+    if not isinstance(source, (str, Path)) or _opener(str(source), config):
         return None
     kind, paths, filesystem = locate(str(source), config)
     if kind != "parquet" or len(paths) != 1 or filesystem.isdir(paths[0]):
@@ -171,7 +188,7 @@ def parquet_file(
 
 def open_text(source: Source, config: DataConfig) -> Stream | None:
     """The source as one text table to be read in blocks; None when it is something else."""
-    if not isinstance(source, (str, Path)) or is_database(str(source), config):
+    if not isinstance(source, (str, Path)) or _opener(str(source), config):
         return None
     kind, paths, filesystem = locate(str(source), config)
     if kind != "csv" or len(paths) != 1:
@@ -184,7 +201,7 @@ def open_text(source: Source, config: DataConfig) -> Stream | None:
 
 def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
     """A Parquet source, one file or many, to be read in batches; None for other sources."""
-    if is_database(source, config):
+    if _opener(source, config):
         return None
     kind, paths, filesystem = locate(source, config)
     if kind != "parquet":

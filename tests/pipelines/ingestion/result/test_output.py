@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[1] / "messy"
 
 
 def gatecast(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(cli, "COMMANDS", ("ingest", "doctor"))
+    monkeypatch.setattr(cli, "command_modules", lambda: ["ingest", "doctor"])
     monkeypatch.setattr(sys, "argv", ["gatecast", "ingest", *arguments])
     with pytest.raises(SystemExit) as raised:
         cli.main()
