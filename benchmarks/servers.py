@@ -36,7 +36,7 @@ def train(folder: Path) -> Path:
     from pipelines.data.datasets import load
 
     torch.set_num_threads(1)
-    config = load_config(ROOT / "pipelines" / "m3_monthly.yaml", [])
+    config = load_config(ROOT / "configs" / "m3_monthly.yaml", [])
     (task,) = load("m3_monthly")
     settings = config.forecaster(next(iter(config.candidates)))
     settings = settings.replace(training={"max_steps": 30, "validation_windows": 1, "threads": 1})

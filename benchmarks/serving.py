@@ -1,12 +1,14 @@
 """What the service costs on top of its engine, beside empty endpoints and ``mlflow models serve``.
 
 python benchmarks/serving.py                        # the tables, in about three minutes
+python benchmarks/serving.py --brief                # small requests for a moment: does it run?
 python benchmarks/serving.py --report docs/serving.md --picture docs/images/serving_time.svg
 
 The model is the default one of the demo (two layers of 64, trained for a moment: what it learnt
 does not change what it costs), or any bundle with ``--bundle FOLDER``. All servers run at once and
-are measured in turns; what is shown is the median of the turns. The load generator is a process of
-its own on the same cores.
+are measured in turns; what is shown is the median of the turns. A lone request is compared pair by
+pair: each rival is asked once in a round, and the ratio of a round is one draw; its median has a
+bootstrap interval. Crowds come from a load generator, a process of its own on the same cores.
 """
 
 from __future__ import annotations
@@ -20,21 +22,24 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvloop
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.load import Plan, in_turn  # noqa: E402
 from benchmarks.servers import (  # noqa: E402
     ARROW,
     HORIZON,
     POINTS,
+    Server,
     arrow,
     histories,
     invocation,
@@ -49,7 +54,11 @@ from benchmarks.stages import SERVER, STAGES, draw, stages  # noqa: E402
 from serving.settings import ServingSettings, quiet  # noqa: E402
 
 CLIENTS = 32
-MANY_JSON, MANY_ARROW = 1_000, 10_000
+MANY_JSON, MANY_ARROW = 1_000, 10_000  # series
+ROUNDS = 200  # lone requests of each rival in a turn
+RESAMPLES = 2_000
+MANY = ("in JSON", "in Arrow")
+OURS, EMPTY, ENGINE = "gatecast", "empty BentoML tuned", "engine alone"
 LOAD_SHARE = 0.7
 BEGIN, END = "<!-- benchmarks/serving.py: begin -->", "<!-- benchmarks/serving.py: end -->"
 HIGHER_IS_BETTER = ("requests/s", "series/s")
@@ -60,12 +69,35 @@ class Found:
     """Values by name, one of each turn; `value` is their median."""
 
     turns: dict[str, list[float]] = field(default_factory=dict)
+    lone: list[float] = field(default_factory=list)  # ratio of each round of lone requests
 
     def add(self, name: str, value: float) -> None:
         self.turns.setdefault(name, []).append(value)
 
     def value(self, name: str) -> float:
         return statistics.median(self.turns[name])
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is asked, and for how long."""
+
+    json: int = MANY_JSON
+    arrow: int = MANY_ARROW
+    rounds: int = ROUNDS
+    pace: float = 1.0  # factor on every time of measuring
+
+    @classmethod
+    def brief(cls) -> Size:
+        return cls(json=20, arrow=50, rounds=10, pace=0.1)
+
+
+def interval(draws: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
+    """Median, and the ends of its 95 % bootstrap interval."""
+    values = np.asarray(draws)
+    rows = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.quantile(np.median(values[rows], axis=1), (0.025, 0.975))
+    return float(np.median(values)), float(low), float(high)
 
 
 def median_seconds(work: Callable[[], Any], seconds: float) -> float:
@@ -79,7 +111,7 @@ def median_seconds(work: Callable[[], Any], seconds: float) -> float:
     return statistics.median(times)
 
 
-def engine_alone(bundle: Path, threads: int) -> dict[int, Callable[[], Any]]:
+def engine_alone(bundle: Path, threads: int, size: Size) -> dict[int, Callable[[], Any]]:
     """Calls of the engine on panels that are there already, by number of series."""
     from forecasting.data.panel import Panel
     from forecasting.prediction.predictor import Predictor
@@ -98,20 +130,25 @@ def engine_alone(bundle: Path, threads: int) -> dict[int, Callable[[], Any]]:
         predictor.predict_panel(panel, horizon=HORIZON)
         return lambda: predictor.predict_panel(panel, horizon=HORIZON)
 
-    return {count: call(count) for count in (1, CLIENTS, MANY_JSON, MANY_ARROW)}
+    return {count: call(count) for count in (1, CLIENTS, size.json, size.arrow)}
 
 
-def measure(home: Path, bundle: Path, registered: Path, turns: int) -> Found:
+def measure(home: Path, bundle: Path, registered: Path, turns: int, size: Size) -> Found:
     """Every figure of the tables, once in each turn."""
     found = Found()
     one, thousand, table, rows = (home / n for n in ("one", "thousand", "table", "rows"))
     one.write_bytes(readable(1))
-    thousand.write_bytes(readable(MANY_JSON))
-    table.write_bytes(arrow(MANY_ARROW))
+    thousand.write_bytes(readable(size.json))
+    table.write_bytes(arrow(size.arrow))
     rows.write_bytes(invocation())
     answer = home / "answer"
     tested = servers(home, registered, answer)
-    ours = tested["gatecast"]
+    ours = tested[OURS]
+
+    def asked(server: Server, body: Path, *, seconds: float, **options: Any) -> dict[str, Any]:
+        warm = options.pop("warm", 0.5) * size.pace
+        return load(server, body, seconds=seconds * size.pace, warm=warm, **options)
+
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: [server.stop() for server in tested.values()])
         # The first start fills the cache; the others are measured.
@@ -123,38 +160,48 @@ def measure(home: Path, bundle: Path, registered: Path, turns: int) -> Found:
             if turn < turns:
                 ours.stop()
         answer.write_bytes(post(ours, one.read_bytes()))
-        load(ours, one, path="/v1/forecast", clients=CLIENTS, seconds=1.0)
+        asked(ours, one, path="/v1/forecast", clients=CLIENTS, seconds=1.0)
         found.add("memory", ours.megabytes())
         others = [server for server in tested.values() if server is not ours]
         for server in others:
             server.start()
         for server in others:
             server.wait()
-        engine = engine_alone(bundle, ServingSettings().engine_threads)
+        engine = engine_alone(bundle, ServingSettings().engine_threads, size)
         for _ in range(turns):
-            for count, seconds in ((1, 0.7), (CLIENTS, 0.7), (MANY_JSON, 1.5), (MANY_ARROW, 3.0)):
-                found.add(f"engine {count}", median_seconds(engine[count], seconds))
+            for name, count, seconds in (
+                (str(CLIENTS), CLIENTS, 0.7),
+                (MANY[0], size.json, 1.5),
+                (MANY[1], size.arrow, 3.0),
+            ):
+                found.add(f"engine {name}", median_seconds(engine[count], seconds * size.pace))
+            plans = {}
             for name, server in tested.items():
                 mlflow = name == "mlflow models serve"
                 body, path = (rows, "/invocations") if mlflow else (one, "/v1/forecast")
-                lone = load(server, body, path=path, seconds=1.5)
-                found.add(f"{name}: p50", lone["p50"])
-                crowd = load(server, body, path=path, clients=CLIENTS, seconds=2.0)
+                plans[name] = Plan(port=server.port, path=path, body=str(body))
+                crowd = asked(server, body, path=path, clients=CLIENTS, seconds=2.0)
                 found.add(f"{name}: requests/s", crowd["per_second"])
             same = "gatecast, MLflow's /invocations"
-            found.add(f"{same}: p50", load(ours, rows, path="/invocations")["p50"])
-            crowd = load(ours, rows, path="/invocations", clients=CLIENTS, seconds=1.5)
+            plans[same] = Plan(port=ours.port, path="/invocations", body=str(rows))
+            times = uvloop.run(in_turn(plans, {ENGINE: engine[1]}, size.rounds))
+            for name, values in times.items():
+                found.add(f"{name}: p50", statistics.median(values))
+            lone = (np.asarray(times[name]) for name in (OURS, EMPTY, ENGINE))
+            mine, empty, alone = lone
+            found.lone += (mine / (empty + alone)).tolist()
+            crowd = asked(ours, rows, path="/invocations", clients=CLIENTS, seconds=1.5)
             found.add(f"{same}: requests/s", crowd["per_second"])
             rate = LOAD_SHARE * found.turns["gatecast: requests/s"][-1]
-            busy = load(ours, one, path="/v1/forecast", clients=512, rate=rate, seconds=4.0)
+            busy = asked(ours, one, path="/v1/forecast", clients=512, rate=rate, seconds=4.0)
             found.add("at 70 %: p50", busy["p50"])
             found.add("at 70 %: p99", busy["p99"])
-            big = load(ours, thousand, path="/v1/forecast", seconds=2.0, warm=0.0)
-            found.add("1,000 in JSON: series/s", MANY_JSON * 1e3 / big["p50"])
-            big = load(ours, table, path="/v1/forecast", kind=ARROW, seconds=4.0, warm=0.0)
-            found.add("10,000 in Arrow: series/s", MANY_ARROW * 1e3 / big["p50"])
+            big = asked(ours, thousand, path="/v1/forecast", seconds=2.0, warm=0.0)
+            found.add(f"{MANY[0]}: series/s", size.json * 1e3 / big["p50"])
+            big = asked(ours, table, path="/v1/forecast", kind=ARROW, seconds=4.0, warm=0.0)
+            found.add(f"{MANY[1]}: series/s", size.arrow * 1e3 / big["p50"])
         # Memory is given back a moment after the last large request.
-        time.sleep(3.0)
+        time.sleep(3.0 * size.pace)
         found.add("memory after large", ours.megabytes())
     return found
 
@@ -163,13 +210,14 @@ def measure(home: Path, bundle: Path, registered: Path, turns: int) -> Found:
 Row = tuple[str, str, float, float, float, str]
 
 
-def rows_of(found: Found) -> Iterator[Row]:
+def rows_of(found: Found, size: Size) -> Iterator[Row]:
     v = found.value
-    p50, empty, alone = v("gatecast: p50"), v("empty BentoML tuned: p50"), 1e3 * v("engine 1")
+    p50, empty, alone = (v(f"{name}: p50") for name in (OURS, EMPTY, ENGINE))
+    ratio, low, high = interval(found.lone)
     lone = f"1 series × {POINTS} points, horizon {HORIZON}, one at a time"
-    source = f"{p50:.2f} ms / ({empty:.2f} + {alone:.2f})"
+    source = f"{low:.2f} to {high:.2f}; {p50:.2f} ms / ({empty:.2f} + {alone:.2f})"
     figure = "p50 over (tuned empty endpoint + engine alone)"
-    yield lone, figure, p50 / (empty + alone), 1.3, 1.1, source
+    yield lone, figure, ratio, 1.3, 1.1, source
     ours, bare = v("gatecast: requests/s"), v("empty BentoML as it comes: requests/s")
     source = f"{ours:.0f} / {bare:.0f} requests/s"
     figure = "requests/s over the empty endpoint as it comes"
@@ -177,13 +225,11 @@ def rows_of(found: Found) -> Iterator[Row]:
     p50, p99 = v("at 70 %: p50"), v("at 70 %: p99")
     source = f"{p99:.1f} / {p50:.1f} ms"
     yield "same", "p99 at 70 % of capacity over p50", p99 / p50, 5, 3, source
-    for count, name, floor, goal in (
-        (MANY_JSON, "1,000 in JSON", 0.5, 0.8),
-        (MANY_ARROW, "10,000 in Arrow", 0.8, 0.95),
-    ):
-        bare, rate = count / v(f"engine {count}"), v(f"{name}: series/s")
+    sizes = (size.json, size.arrow)
+    for count, name, floor, goal in zip(sizes, MANY, (0.5, 0.8), (0.8, 0.95), strict=True):
+        bare, rate = count / v(f"engine {name}"), v(f"{name}: series/s")
         source = f"{rate:.0f} / {bare:.0f} series/s"
-        request = name.replace(" in", " series in")
+        request = f"{count:,} series {name}"
         yield request, "series/s over engine alone", rate / bare, floor, goal, source
     mlflow = v("mlflow models serve: requests/s")
     source = f"{ours:.0f} / {mlflow:.0f} requests/s"
@@ -193,13 +239,13 @@ def rows_of(found: Found) -> Iterator[Row]:
     yield "memory", "MB per worker after warm-up", v("memory"), 300, 200, source
 
 
-def report(found: Found, spent: Mapping[str, Mapping[str, float]]) -> str:
+def report(found: Found, size: Size, spent: Mapping[str, Mapping[str, float]]) -> str:
     """The tables in Markdown."""
     lines = [
         "| request | figure | measured | floor | goal | reached | from |",
         "|---|---|---|---|---|---|---|",
     ]
-    for request, figure, value, floor, goal, source in rows_of(found):
+    for request, figure, value, floor, goal, source in rows_of(found, size):
         sign = 1 if figure.startswith(HIGHER_IS_BETTER) else -1
         reached = "**neither**"
         if sign * value >= sign * floor:
@@ -210,11 +256,11 @@ def report(found: Found, spent: Mapping[str, Mapping[str, float]]) -> str:
     lines += ["", f"| server | p50 of a lone request, ms | requests/s at {CLIENTS} clients |"]
     lines.append("|---|---|---|")
     for name in found.turns:
-        if name.endswith(": p50") and not name.startswith("at 70"):
+        if name.endswith(": p50") and not name.startswith(("at 70", ENGINE)):
             server = name.removesuffix(": p50")
             rate = found.value(f"{server}: requests/s")
             lines.append(f"| {server} | {found.value(name):.2f} | {rate:.0f} |")
-    alone, batched = found.value("engine 1"), CLIENTS / found.value(f"engine {CLIENTS}")
+    alone, batched = found.value(f"{ENGINE}: p50") / 1e3, CLIENTS / found.value(f"engine {CLIENTS}")
     rates = f"{1 / alone:.0f} one by one, {batched:.0f} in batches of {CLIENTS}"
     lines.append(f"| engine alone, no HTTP | {1e3 * alone:.2f} | {rates} |")
     lines += ["", f"| stage, ms | {' | '.join(spent)} |", "|---|" + "---|" * len(spent)]
@@ -247,7 +293,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="times everything is measured [3]")
     parser.add_argument("--report", type=Path, help="page whose marked part is rewritten")
     parser.add_argument("--picture", type=Path, help="file for the picture of the stages")
+    parser.add_argument("--brief", action="store_true", help="small requests for a moment")
     given = parser.parse_args()
+    size, turns = (Size.brief(), 1) if given.brief else (Size(), given.turns)
     quiet()
     with tempfile.TemporaryDirectory(prefix="gatecast-") as scratch:
         home = Path(scratch)
@@ -255,18 +303,21 @@ def main() -> None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         bundle = given.bundle or train(home / "bundle")
         registered = register(bundle, home)
-        found = measure(home, bundle, registered, given.turns)
-        names = ("1 series", f"{MANY_JSON:,} series in JSON", f"{MANY_ARROW:,} series in Arrow")
-        counts = dict(zip(names, (1, MANY_JSON, MANY_ARROW), strict=True))
-        spent = stages(home, counts, given.turns)
+        found = measure(home, bundle, registered, turns, size)
+        names = (
+            "1 series",
+            *(f"{n:,} series {m}" for n, m in zip((size.json, size.arrow), MANY, strict=True)),
+        )
+        counts = dict(zip(names, (1, size.json, size.arrow), strict=True))
+        spent = stages(home, counts, turns, given.brief)
     waited = (
         found.value("gatecast: p50"),
-        1e3 * MANY_JSON / found.value("1,000 in JSON: series/s"),
-        1e3 * MANY_ARROW / found.value("10,000 in Arrow: series/s"),
+        1e3 * size.json / found.value(f"{MANY[0]}: series/s"),
+        1e3 * size.arrow / found.value(f"{MANY[1]}: series/s"),
     )
     for parts, whole in zip(spent.values(), waited, strict=True):
         parts[SERVER] = max(whole - sum(parts.values()), 0.0)
-    text = report(found, spent)
+    text = report(found, size, spent)
     print(text)
     if given.picture:
         draw(spent, given.picture)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import statistics
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -25,6 +28,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = {}
+        self.lock = threading.Lock()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -32,17 +36,21 @@ class Clock:
             try:
                 return function(*args, **kwargs)
             finally:
-                self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - began
+                took = time.perf_counter() - began
+                with self.lock:
+                    self.spent[name] = self.spent.get(name, 0.0) + took
 
         return call
 
 
-def stages(home: Path, counts: Mapping[str, int], turns: int) -> dict[str, dict[str, float]]:
+def stages(
+    home: Path, counts: Mapping[str, int], turns: int, brief: bool = False
+) -> dict[str, dict[str, float]]:
     """Milliseconds of each stage inside the application, by request; medians.
 
     Parameters
     ----------
-    counts : series of each request; many are sent in Arrow.
+    counts : series of each request; many are sent in Arrow. brief : twice each: does it run?
     """
     from serving.app import Application
 
@@ -52,7 +60,7 @@ def stages(home: Path, counts: Mapping[str, int], turns: int) -> dict[str, dict[
     found = {}
     for name, count in counts.items():
         body, kind = (arrow(count), ARROW) if "Arrow" in name else (readable(count), JSON)
-        repeats = 300 * turns if count == 1 else 3 * turns
+        repeats = (300 if count == 1 else 3) * turns if not brief else 2
         found[name] = asyncio.run(_requests(application, body, kind, repeats))
     application.batcher.close()
     return found
@@ -61,6 +69,7 @@ def stages(home: Path, counts: Mapping[str, int], turns: int) -> dict[str, dict[
 async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> dict[str, float]:
     rows: list[dict[str, float]] = []
     await _through(application, body, kind)
+    threads = application.models.keepers[MODEL].current.predictor.threads
     clock = Clock()
     with _patched(application, clock):
         for _ in range(repeats):
@@ -69,13 +78,17 @@ async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> d
             await _through(application, body, kind)
             whole = time.perf_counter() - began
             s = clock.spent
+            # Chunks beside each other: their network's time is shared by as many threads.
+            network = s.get("network", 0.0) + s.get("network of a chunk", 0.0) / threads
+            if not network:
+                raise RuntimeError("the network's time was not seen: none of its runners ran")
             rows.append(
                 {
                     DECODE: s["decode"],
                     CHECK: s["check"],
                     WRITE: s["write"],
-                    NETWORK: s["network"],
-                    ENGINE: s["engine"] - s["network"],
+                    NETWORK: network,
+                    ENGINE: s["engine"] - network,
                     PANEL: s["compute"] - s["engine"],
                     AROUND: whole - s["decode"] - s["check"] - s["write"] - s["compute"],
                 }
@@ -86,26 +99,32 @@ async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> d
 @contextmanager
 def _patched(application: Any, clock: Clock) -> Iterator[None]:
     """The application's functions, timed."""
-    import serving.app as app
-    from serving.reading import arrow_form as table
-    from serving.reading import body
-
     predictor = application.models.keepers[MODEL].current.predictor
     with ExitStack() as stack:
         for owner, attribute, name in (
-            (body, "decode_json", "decode"),
-            (table, "open_table", "decode"),
-            (app, "read_json", "check"),
-            (table, "read_arrow", "check"),
-            (app, "write_json", "write"),
-            (table, "write_arrow", "write"),
+            *_users("serving.reading.body", "decode_json", "decode"),
+            *_users("serving.reading.arrow_form", "open_table", "decode"),
+            *_users("serving.reading.json_form", "read_json", "check"),
+            *_users("serving.reading.arrow_form", "read_arrow", "check"),
+            *_users("serving.writing.answer", "write_json", "write"),
+            *_users("serving.writing.arrow_form", "write_arrow", "write"),
             (application.batcher, "compute", "compute"),
             (predictor, "predict_panel", "engine"),
             (predictor, "runner", "network"),
+            (predictor, "alone", "network of a chunk"),
         ):
-            timed = clock.timed(name, getattr(owner, attribute))
-            stack.enter_context(patch.object(owner, attribute, timed))
+            if (function := getattr(owner, attribute)) is not None:
+                timed = clock.timed(name, function)
+                stack.enter_context(patch.object(owner, attribute, timed))
         yield
+
+
+def _users(module: str, attribute: str, name: str) -> Iterator[tuple[Any, str, str]]:
+    """Every module of the service that has the function by its name, wherever it is defined."""
+    function = getattr(importlib.import_module(module), attribute)
+    for user, loaded in list(sys.modules.items()):
+        if user.startswith("serving.") and getattr(loaded, attribute, None) is function:
+            yield loaded, attribute, name
 
 
 async def _through(application: Any, body: bytes, kind: str) -> None:
