@@ -116,7 +116,9 @@ ENGINES: dict[str, Callable[[Path, int, Mapping[str, np.ndarray]], Run]] = {
 }
 
 
-def measure(name: str, bundle: Path, threads: int, outputs: Path) -> dict[str, float]:
+def measure(
+    name: str, bundle: Path, threads: int, outputs: Path, seconds: float
+) -> dict[str, float]:
     """Figures of one engine, in this process; what it computes goes to a file."""
     given = batches(bundle)
     empty = memory()
@@ -129,7 +131,7 @@ def measure(name: str, bundle: Path, threads: int, outputs: Path) -> dict[str, f
     for count, batch in given.items():
         kept[str(count)] = np.asarray(run(batch)[0])
         times = []
-        end = time.perf_counter() + SECONDS
+        end = time.perf_counter() + seconds
         while len(times) < 3 or time.perf_counter() < end:
             before = time.perf_counter()
             run(batch)
@@ -140,7 +142,7 @@ def measure(name: str, bundle: Path, threads: int, outputs: Path) -> dict[str, f
     return found
 
 
-def compare(bundle: Path, threads: int) -> str:
+def compare(bundle: Path, threads: int, seconds: float, only: str) -> str:
     """The table, in Markdown."""
     columns = " | ".join(f"ms at batch {n}" for n in BATCHES)
     lines = [
@@ -150,11 +152,12 @@ def compare(bundle: Path, threads: int) -> str:
     expected: dict[str, np.ndarray] = {}
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in ENGINES:
+        for name in (name for name in ENGINES if re.search(only, name)):
             outputs = Path(scratch) / "outputs.npz"
             words = ["--one", name, "--bundle", str(bundle), "--threads", str(threads)]
+            words += ["--outputs", str(outputs), "--seconds", str(seconds)]
             done = subprocess.run(
-                [sys.executable, __file__, *words, "--outputs", str(outputs)],
+                [sys.executable, __file__, *words],
                 env=environment,
                 capture_output=True,
                 text=True,
@@ -182,18 +185,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare engines for the network on a CPU.")
     parser.add_argument("--bundle", type=Path, help="a saved forecaster instead of the demo's")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of measuring each batch")
+    parser.add_argument("--only", default="", help="a pattern: only engines it is found in")
     parser.add_argument("--report", type=Path, help="page whose marked part is rewritten")
     parser.add_argument("--one", choices=list(ENGINES), help=argparse.SUPPRESS)
     parser.add_argument("--outputs", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(measure(given.one, given.bundle, given.threads, given.outputs)))
+        print(
+            json.dumps(
+                measure(given.one, given.bundle, given.threads, given.outputs, given.seconds)
+            )
+        )
         return
     from benchmarks.servers import train
     from benchmarks.serving import insert, machine
 
     with tempfile.TemporaryDirectory() as scratch:
-        text = compare(given.bundle or train(Path(scratch) / "bundle"), given.threads)
+        bundle = given.bundle or train(Path(scratch) / "bundle")
+        text = compare(bundle, given.threads, given.seconds, given.only)
     text += f"\n\n{machine()}, {given.threads} thread(s)."
     print(text)
     if given.report:

@@ -36,6 +36,7 @@ BEGINNINGS = {
     "start tuned": "tuned",
     "chosen": None,
 }
+TRAINING: dict[str, Any] = {"threads": 1}
 PEERS = (peers.NAIVE2, peers.AUTO_ETS, peers.AUTO_THETA)
 BEGIN, END = "<!-- small:begin -->", "<!-- small:end -->"
 
@@ -101,8 +102,8 @@ def _part(task: Task, size: int, draw: int) -> Task:
 
 def _ours(task: Task, start: str | None) -> tuple[pd.DataFrame, str]:
     config = ForecasterConfig(horizon=task.horizon, season=task.about.season)
-    settings: dict[str, Any] = {"training": {"threads": 1, "start": start}}
-    forecaster = Forecaster.train(task.train, config.replace(**settings), device="cpu")
+    settings = config.replace(training={**TRAINING, "start": start})
+    forecaster = Forecaster.train(task.train, settings, device="cpu")
     scores = score_task(
         task,
         lambda panel: forecaster.predict_panel(panel, quantiles=LEVELS),

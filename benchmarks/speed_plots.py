@@ -92,16 +92,19 @@ PICTURES = {"train": training, "sizes": by_hidden_size, "scale": by_series}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path)
-    found = json.loads(parser.parse_args().results.read_text("utf-8"))
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder of the pictures")
+    options = parser.parse_args()
+    found = json.loads(options.results.read_text("utf-8"))
     for part, draw in PICTURES.items():
         if part not in found:
             continue
         figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
         draw(found[part], axes)
         axes.spines[["top", "right"]].set_visible(False)
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        figure.savefig(IMAGES / f"speed_{part}.png", dpi=130)
-        print(f"written to {IMAGES / f'speed_{part}.png'}")
+        options.out.mkdir(parents=True, exist_ok=True)
+        picture = options.out / f"speed_{part}.png"
+        figure.savefig(picture, dpi=130)
+        print(f"written to {picture}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+"""Every script under benchmarks/ runs, in a tiny size, and gives every row that it promises."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+# Scripts that others run or import, and by whose run they are seen.
+PARTS = {
+    "empty": "serving",
+    "load": "serving",
+    "servers": "serving",
+    "stages": "serving",
+}
+# Scripts whose pieces are tested elsewhere, or that no small run exists for yet.
+ELSEWHERE = {
+    "speed": "hours on a quiet machine; its files name sets of GATECAST_DATA",
+    "speed_clock": "of speed",
+    "speed_gpu": "tests/forecasting/training/test_gpu_speed.py",
+    "speed_ours": "of speed",
+    "speed_peers": "of speed; needs the peers",
+}
+
+
+def run(script: str, *arguments: str, home: Path) -> str:
+    environment = {**os.environ, "GATECAST_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / f"{script}.py"), *arguments],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of Markdown's rows, without the lines below the heads."""
+    lines = re.findall(r"^\| (.*) \|$", text, re.M)
+    return [line.split(" | ") for line in lines if not line.startswith("-")]
+
+
+def test_every_script_is_run_here_or_said_to_be_elsewhere() -> None:
+    for script in BENCHMARKS.glob("*.py"):
+        ran = f"test_{PARTS.get(script.stem, script.stem)}_runs" in globals()
+        assert ran != (script.stem in ELSEWHERE), script
+
+
+def test_serving_runs(tmp_path: Path) -> None:
+    picture = tmp_path / "stages.svg"
+    text = run("serving", "--brief", "--picture", str(picture), home=tmp_path)
+    first = {row[0] for row in rows(text)}
+    assert {
+        "1 series × 200 points, horizon 18, one at a time",
+        "same, 32 clients, 1 worker",
+        "20 series in JSON",
+        "50 series in Arrow",
+        "against `mlflow models serve`",
+        "start to ready, model in the local cache",
+        "memory",
+        "gatecast",
+        "gatecast, batching off",
+        "gatecast, MLflow's /invocations",
+        "empty BentoML as it comes",
+        "empty BentoML with uvloop, httptools",
+        "empty BentoML tuned",
+        "mlflow models serve",
+        "engine alone, no HTTP",
+        "server and sockets",
+        "decode",
+        "check",
+        "routing, batching, metrics",
+        "arrays to panel and back",
+        "engine: around the network",
+        "engine: network",
+        "write",
+        "**together**",
+    } <= first
+    (network,) = (row for row in rows(text) if row[0] == "engine: network")
+    assert all(float(cell) > 0 for cell in network[1:])
+    (lone,) = (row for row in rows(text) if row[0].endswith("one at a time"))
+    low, high = re.match(r"([\d.]+) to ([\d.]+);", lone[-1]).groups()  # type: ignore[union-attr]
+    assert float(low) <= float(lone[2]) <= float(high)
+    assert picture.read_text().count("<svg") == 1
+
+
+def test_engines_runs(tmp_path: Path) -> None:
+    text = run("engines", "--seconds", "0", "--only", "^ONNX Runtime$", home=tmp_path)
+    row = rows(text)[1]
+    assert row[0] == "ONNX Runtime"
+    assert all(float(cell) >= 0 for cell in row[1:])
+
+
+def test_ingest_runs(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    run("ingest", "--small", "--only", "csv, 2,000", "--json", str(file), home=tmp_path)
+    (case,) = json.loads(file.read_text())["cases"]
+    assert case["case"] == "CSV, 2,000 x 1,000"
+
+
+def test_score_runs(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    text = run("score", "--series", "20", "--runs", "1", "--json", str(file), home=tmp_path)
+    assert re.findall(r"^(Parquet|CSV|SQLite) .* series/s", text, re.M) == [
+        "Parquet",
+        "CSV",
+        "SQLite",
+    ]
+    assert json.loads(file.read_text())
+
+
+def test_accuracy_runs(tmp_path: Path) -> None:
+    tiny = ("training.max_steps=2", "training.validation=none", "model.hidden_size=8")
+    sets = [part for value in tiny for part in ("--set", value)]
+    text = run("accuracy", "m3_monthly", "--models", "chosen", "--peers", "", *sets, home=tmp_path)
+    assert "m3_monthly" in text
+
+
+def test_ablation_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from benchmarks import ablation
+
+    tiny = {"max_steps": 2, "validation": "none", "threads": 1}
+    names = ("as chosen", "without the blend with Theta", "LSTM")
+    monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in names})
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ablation, "COMMON", {"training": tiny, "model": {"hidden_size": 8}})
+    monkeypatch.setattr(sys, "argv", ["ablation.py", "m3_monthly"])
+    assert ablation.main() == 0
+    assert {row[0] for row in rows(capsys.readouterr().out)[1:]} == {*ablation.CHANGES}
+
+
+def test_small_panels_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if find_spec("statsforecast") is None:
+        pytest.skip("statsforecast, whose models it compares with, is not installed")
+    from benchmarks import small_panels
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(small_panels, "TRAINING", {"threads": 1, "max_steps": 2})
+    monkeypatch.setattr(small_panels, "DRAWS", {2: 1})
+    monkeypatch.setattr(sys, "argv", ["small_panels.py", "m3_monthly", "--sizes", "2"])
+    assert small_panels.main() == 0
+    head, row = rows(capsys.readouterr().out)
+    assert head == ["set", "series", *small_panels.BEGINNINGS, *small_panels.PEERS[1:],
+                    "chosen were"]  # fmt: skip
+    assert row[:2] == ["m3_monthly", "2"]
+    assert all(re.fullmatch(r"(\*\*)?\d+\.\d{3}(\*\*)?", cell) for cell in row[2:-1])
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from benchmarks import pretrain
+
+    arguments = ["yearly", "--steps", "2", "--members", "1", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["pretrain.py", *arguments])
+    assert pretrain.main() == 0
+    assert (tmp_path / "yearly.safetensors").is_file()
+
+
+def test_speed_plots_runs(tmp_path: Path) -> None:
+    (results,) = BENCHMARKS.glob("results/*.json")
+    text = run("speed_plots", str(results), "--out", str(tmp_path), home=tmp_path)
+    assert "speed_train.png" in text
+    assert {file.name for file in tmp_path.glob("*.png")} == {
+        "speed_train.png",
+        "speed_sizes.png",
+        "speed_scale.png",
+    }
