@@ -57,6 +57,7 @@ def test_every_script_is_run_here_or_said_to_be_elsewhere() -> None:
         assert ran != (script.stem in ELSEWHERE), script
 
 
+@pytest.mark.timeout(600)
 def test_serving_runs(tmp_path: Path) -> None:
     picture = tmp_path / "stages.svg"
     text = run("serving", "--brief", "--picture", str(picture), home=tmp_path)
@@ -109,6 +110,7 @@ def test_ingest_runs(tmp_path: Path) -> None:
     assert case["case"] == "CSV, 2,000 x 1,000"
 
 
+@pytest.mark.slow
 def test_score_runs(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     text = run("score", "--series", "20", "--runs", "1", "--json", str(file), home=tmp_path)
@@ -163,6 +165,7 @@ def test_small_panels_runs(
     assert all(re.fullmatch(r"(\*\*)?\d+\.\d{3}(\*\*)?", cell) for cell in row[2:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_data")
 def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from benchmarks import pretrain
