@@ -14,14 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.config import DEFAULT_LEVELS
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
 from forecasting.evaluation import metrics
-from forecasting.quantiles import Interpolation
-
-DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+from forecasting.evaluation.catalogue import METRICS, Outcomes
 
 # From a panel that ends at the cutoff (with known-future covariates after it) to its forecast,
 # at the horizon and levels of the backtest.
@@ -84,52 +83,31 @@ class Backtest:
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
-    def errors(self, model: str) -> dict[str, Array]:
-        """Per origin and step [M, H]: ``smape`` (percent), ``mase``, ``ae``, ``bias``, NaN unknown.
+    def outcomes(self, model: str) -> Outcomes:
+        """What a model said, as the measures of `METRICS` take it."""
+        quantiles = self.quantiles[model]
+        # Where a model gave no forecast there is nothing of it to score.
+        answered = np.where(np.isnan(quantiles).any(axis=-1), np.nan, self.actual)
+        return Outcomes(answered, self.median(model), quantiles, self.levels, self.scale)
 
-        ``bias`` is signed, in units of the series' scale.
-        """
-        y, f = self.actual, self.median(model)
-        scale = np.where(self.scale > 0, self.scale, np.nan)[:, None]
-        size = np.abs(y) + np.abs(f)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            smape = np.where(size == 0, 0.0, 200.0 * np.abs(y - f) / size)
-        smape = np.where(np.isnan(y) | np.isnan(f), np.nan, smape)
-        return {
-            "smape": smape,
-            "mase": np.abs(y - f) / scale,
-            "ae": np.abs(y - f),
-            "bias": (f - y) / scale,
-        }
+    def errors(self, model: str) -> dict[str, Array]:
+        """Per origin and step [M, H] the measures told by parts; NaN unknown."""
+        outcomes = self.outcomes(model)
+        return {name: m.steps(outcomes) for name, m in METRICS.items() if m.parted}
 
     def scores(self) -> pd.DataFrame:
-        """One row per model: ``smape, mase, mae, rmse, wql, bias, coverage_80, coverage_95``."""
+        """One row per model, one column per measure of `METRICS`."""
         rows = {}
         for model in self.models:
-            errors = self.errors(model)
-            quantiles = self.quantiles[model]
-            # Where a model gave no forecast there is nothing of it to score.
-            answered = np.where(np.isnan(quantiles).any(axis=-1), np.nan, self.actual)
-            rows[model] = {
-                "smape": _average(errors["smape"]),
-                "mase": _average(errors["mase"]),
-                "mae": float(np.nanmean(errors["ae"])) if np.isfinite(errors["ae"]).any() else
-                np.nan,
-                "rmse": float(np.sqrt(np.nanmean(np.square(errors["ae"]))))
-                if np.isfinite(errors["ae"]).any() else np.nan,
-                "wql": metrics.wql(answered, quantiles, self.levels),
-                "bias": _average(errors["bias"]),
-                **{f"coverage_{width}": self.coverage(model, width) for width in (80, 95)},
-            }  # fmt: skip
+            outcomes = self.outcomes(model)
+            rows[model] = {name: metric.score(outcomes) for name, metric in METRICS.items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
     def coverage(self, model: str, width: int) -> float:
         """Share of known values within the central ``width`` percent interval."""
-        tail = (100 - width) / 200.0
-        ends = Interpolation(self.levels, (tail, 1.0 - tail))(self.quantiles[model])
-        known = ~np.isnan(self.actual) & ~np.isnan(ends).any(axis=-1)
-        inside = (self.actual >= ends[..., 0]) & (self.actual <= ends[..., 1])
-        return float(inside[known].mean()) if known.any() else float("nan")
+        outcomes = self.outcomes(model)
+        low, high = outcomes.ends(width)
+        return float(metrics.coverage(outcomes.actual.ravel(), low.ravel(), high.ravel()))
 
     def by_step(self) -> pd.DataFrame:
         """Scores per model and horizon step."""
@@ -143,12 +121,6 @@ class Backtest:
         """Scores per model and distance of the cutoff from the end."""
         return self._grouped("steps_back")
 
-    def per_series(self, model: str, metric: str) -> tuple[Array, Array]:
-        """Distinct ids and each one's mean error, for paired comparisons."""
-        table = self._grouped("unique_id")
-        table = table[table["model"] == model]
-        return table["unique_id"].to_numpy(), table[metric].to_numpy()
-
     def _grouped(self, key: str) -> pd.DataFrame:
         horizon = self.actual.shape[1]
         keys = {
@@ -160,7 +132,8 @@ class Backtest:
         for model in self.models:
             errors = {name: e.ravel() for name, e in self.errors(model).items()}
             part = pd.DataFrame({key: keys, **errors}).groupby(key, sort=True).mean()
-            parts.append(part.rename(columns={"ae": "mae"}).reset_index().assign(model=model))
+            part = part.apply(lambda column: METRICS[str(column.name)].finish(column.to_numpy()))
+            parts.append(part.reset_index().assign(model=model))
         return pd.concat(parts, ignore_index=True)
 
 
@@ -243,13 +216,3 @@ def _aligned(
     place = pd.Index(ids).get_indexer(pd.Index(forecast.ids))
     mean[place], quantiles[place] = forecast.mean, forecast.quantiles
     return mean, quantiles
-
-
-def _average(errors: Array) -> float:
-    """Mean over origins of the mean over steps, as the competitions average."""
-    known = np.isfinite(errors)
-    count = known.sum(axis=1)
-    if not count.any():
-        return float("nan")
-    totals = np.where(known, errors, 0.0).sum(axis=1)
-    return float((totals[count > 0] / count[count > 0]).mean())

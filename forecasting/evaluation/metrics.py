@@ -31,8 +31,8 @@ def smape(y: Array, forecast: Array, offsets: Array | None = None) -> Float:
     y, forecast = _pair(y, forecast)
     size = np.abs(y) + np.abs(forecast)
     error = 200.0 * np.abs(y - forecast)
-    return _mean(np.divide(error, size, out=np.where(np.isnan(size), np.nan, 0.0),
-                           where=size > 0), offsets)  # fmt: skip
+    nothing = np.where(np.isnan(size), np.nan, 0.0)
+    return _mean(np.divide(error, size, out=nothing, where=size > 0), offsets)
 
 
 def mae(y: Array, forecast: Array, offsets: Array | None = None) -> Float:
@@ -117,11 +117,6 @@ def msis(
 def coverage(y: Array, lower: Array, upper: Array, offsets: Array | None = None) -> Float:
     """Share of the actuals of each series that lie in the closed interval, 0..1."""
     return _mean(_covered(y, lower, upper), offsets)
-
-
-def acd(y: Array, lower: Array, upper: Array, *, level: float = 0.95) -> float:
-    """Absolute coverage difference: \\|coverage over all points of the panel - level\\|."""
-    return abs(average(_covered(y, lower, upper)) - level)
 
 
 def average(scores: Array) -> float:

@@ -9,18 +9,15 @@ from pathlib import Path
 from rich.table import Table
 
 from forecasting.errors import DataError
+from forecasting.evaluation.catalogue import METRICS
 from pipelines.benchmark.benchmark import Report, Row
 from pipelines.benchmark.peers import SEASONAL_NAIVE
 
 # Title of a column and how its figure is shown; shares are percentages.
-COLUMNS = {
+COLUMNS = {name: (metric.title, metric.text) for name, metric in METRICS.items()} | {
     "owa": ("OWA", "{:.3f}"),
-    "smape": ("sMAPE", "{:.2f}"),
-    "mase": ("MASE", "{:.3f}"),
     "mse": ("MSE", "{:.3f}"),
-    "mae": ("MAE", "{:.4g}"),
     "mae_log": ("MAE of logs", "{:.4f}"),
-    "wql": ("WQL", "{:.4f}"),
     "msis": ("MSIS", "{:.2f}"),
     "coverage80": ("in 80 %", "{:.1%}"),
     "coverage95": ("in 95 %", "{:.1%}"),

@@ -21,6 +21,7 @@ from forecasting.errors import DataError
 from forecasting.evaluation import metrics
 from forecasting.evaluation.baselines import naive_arrays
 from forecasting.evaluation.bootstrap import paired_bootstrap
+from forecasting.evaluation.catalogue import METRICS, Metric, Outcomes
 from pipelines.data.datasets import Task
 
 Predict = Callable[[Panel], Forecast]
@@ -69,11 +70,8 @@ def score_task(
 
 def summary(scores: pd.DataFrame, naive2: pd.DataFrame | None = None) -> dict[str, float]:
     """Averages over the windows of `score_task`; with Naive2's scores, OWA too."""
-    out = {
-        name: metrics.average(scores[name].to_numpy())
-        for name in ("smape", "mase", "mae", "mse", "mae_log", "bias", "msis")
-        if name in scores
-    }
+    averaged = [*_benchmarked(), "mse", "mae_log", "bias", "msis"]
+    out = {name: metrics.average(scores[name].to_numpy()) for name in averaged if name in scores}
     counted = scores["steps"].to_numpy(np.float64)
     if "loss" in scores:
         size = float(scores["size"].sum())
@@ -144,16 +142,16 @@ def _point_scores(
 ) -> dict[str, Array]:
     median = mean if quantiles is None else quantiles[..., _MEDIAN]
     point = mean if task.about.point == "mean" else median
-    out: dict[str, Array] = {
-        "smape": metrics.smape(y, point),
-        "mase": metrics.mase(y, point, scale),
-        "mae": metrics.mae(y, point),
-        "mse": metrics.mse(y, point),
-        "bias": metrics.bias(y, point),
-    }
+    outcomes = Outcomes(y, point, np.empty((*y.shape, 0)), (), scale)
+    out = {name: m.finish(m.by_origin(outcomes)) for name, m in _benchmarked().items()}
+    out |= {"mse": metrics.mse(y, point), "bias": metrics.bias(y, point)}
     if task.about.metric == "mae_log":
         out["mae_log"] = metrics.mae(np.log(y), np.log(np.maximum(point, _LEAST_FOR_LOGS)))
     return out
+
+
+def _benchmarked() -> dict[str, Metric]:
+    return {name: metric for name, metric in METRICS.items() if metric.benchmarked}
 
 
 def _interval_scores(y: Array, quantiles: Array, scale: Array) -> dict[str, Array]:

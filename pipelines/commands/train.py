@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,7 +22,9 @@ from pipelines.commands.common import (
 )
 from pipelines.training.gate import EXIT_REFUSED
 
-SHOWN = ["smape", "mase", "mae", "wql", "bias", "coverage_80", "coverage_95"]
+if TYPE_CHECKING:
+    from pipelines.config import ExperimentConfig
+    from pipelines.training.evaluate import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -55,11 +58,7 @@ def train_command(
         config = teller.by(experiment(what, sets, horizon=horizon, name=name))
         with progress_bar() as progress:
             outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
-        scores = outcome.evaluation.scores
-        print_table(
-            scores[[c for c in SHOWN if c in scores]],
-            title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
-        )
+        _print_scores(outcome.evaluation, config)
         follow("train", config, trained(outcome), teller)
     state = "champion" if outcome.promoted else "challenger"
     if outcome.decision is None:
@@ -93,14 +92,20 @@ def backtest_command(
     from pipelines.training.train import backtest_only
 
     with progress_bar() as progress:
-        found = backtest_only(config, model=model, say=tell, progress=progress)
+        evaluation = backtest_only(config, model=model, say=tell, progress=progress)
     if out is not None:
         from pipelines.machine.files import write_table
 
-        write_table(found.backtest.table, out)
+        write_table(evaluation.backtest.table, out)
         tell(f"wrote {out}")
-    scores = found.scores
+    _print_scores(evaluation, config)
+
+
+def _print_scores(evaluation: Evaluation, config: ExperimentConfig) -> None:
+    from forecasting.evaluation.catalogue import METRICS
+
+    shown = {name: metric.title for name, metric in METRICS.items() if metric.shown}
     print_table(
-        scores[[c for c in SHOWN if c in scores]],
+        evaluation.scores[list(shown)].rename(columns=shown),
         title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
     )

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
 from forecasting.errors import ConfigError
+from forecasting.evaluation.catalogue import metric_named
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
 from pipelines.machine.masking import hide
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Metric = Literal["smape", "mase", "mae", "rmse", "wql"]
+Metric = Annotated[str, AfterValidator(metric_named)]
 Baseline = Literal["seasonal_naive", "naive", "naive2", "auto_ets", "auto_theta"]
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import GatecastError
-from forecasting.evaluation import baselines, metrics
+from forecasting.evaluation import baselines
 from forecasting.evaluation.backtest import Backtest, backtest
+from forecasting.evaluation.catalogue import METRICS
 from pipelines.config import ExperimentConfig
 from pipelines.training.gate import Judged
 
@@ -82,13 +83,14 @@ class Evaluation:
     def unit_errors(self, model: str, metric: str) -> Array:
         """[U] the metric of each unit; NaN where the model gave no forecast."""
         codes, names = self._units
-        per_origin = _origin_errors(self.backtest, model, metric)
+        measure = METRICS[metric]
+        per_origin = measure.by_origin(self.backtest.outcomes(model))
         known = np.isfinite(per_origin)
         totals = np.bincount(codes[known], per_origin[known], len(names))
         counts = np.bincount(codes[known], minlength=len(names))
         out = np.full(len(names), np.nan)
         np.divide(totals, counts, out=out, where=counts > 0)
-        return np.sqrt(out) if metric == "rmse" else out
+        return measure.finish(out)
 
     def segments(self, panel: Panel, column: str | None) -> Array | None:
         """[U] the segment of each unit: the value of a static column of its series."""
@@ -105,25 +107,6 @@ class Evaluation:
             values = labels[np.nan_to_num(values).astype(int)]
         by_id = dict(zip(panel.ids.astype(str), values.astype(str), strict=True))
         return np.array([by_id[name] for name in self._units[1]], dtype=object)
-
-
-def _origin_errors(result: Backtest, model: str, metric: str) -> Array:
-    """[M] mean over the horizon at each origin (of the squares, for rmse)."""
-    if metric == "wql":
-        loss = metrics.pinball(
-            np.where(np.isnan(result.quantiles[model]).any(axis=-1), np.nan, result.actual),
-            result.quantiles[model],
-            result.levels,
-        )
-        return 2.0 * loss / np.where(result.scale > 0, result.scale, np.nan)
-    errors = result.errors(model)
-    steps = {"mae": errors["ae"], "rmse": np.square(errors["ae"])}.get(metric)
-    steps = errors[metric] if steps is None else steps
-    known = np.isfinite(steps)
-    counts = known.sum(axis=1)
-    out = np.full(len(steps), np.nan)
-    np.divide(np.where(known, steps, 0.0).sum(axis=1), counts, out=out, where=counts > 0)
-    return out
 
 
 def load_predictor(bundle: Path, *, threads: int = 1) -> Predictor:

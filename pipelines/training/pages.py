@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.evaluation.catalogue import METRICS
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.data.profile import panel_profile
 from pipelines.ingestion.report.page import write_html
@@ -123,7 +124,8 @@ def _model_scores(
 ) -> None:
     run.metrics(found.scores_of(model))
     steps = by_step[by_step["model"] == model].sort_values("step")
-    for name in ("smape", "mase", "bias"):
+    parted = [name for name, metric in METRICS.items() if metric.parted]
+    for name in parted:
         run.curve(f"horizon/{name}", steps[name])
     result = found.backtest
     for level, share in zip(result.levels, _shares(found, model), strict=True):
@@ -133,7 +135,7 @@ def _model_scores(
         name = f"origin {row['steps_back']} rows back"
         tags = {"kind": "origin", "candidate": model}
         with tracker.run(name, parent=run, tags=tags) as origin:
-            origin.metrics({k: float(row[k]) for k in ("smape", "mase", "mae", "bias")})
+            origin.metrics({k: float(row[k]) for k in parted})
     series = result.by_series()
     series = series[series["model"] == model].drop(columns="model")
     worst = series.sort_values("mase", ascending=False).head(TABLE_SERIES).round(5)
@@ -227,6 +229,7 @@ def version_description(
     data: Prepared,
 ) -> str:
     """The text of a model version's page: what it is, how it scored, what the gate said."""
+    shown = [key for key, metric in METRICS.items() if metric.shown]
     lines = [f"**{trained.name}**: {describe(trained.config)}."]
     if config.description:
         lines.append(config.description)
@@ -235,16 +238,14 @@ def version_description(
         "",
         f"Backtest on {config.backtest.windows} rolling origins:",
         "",
-        "| model | sMAPE | MASE | WQL | 80 % coverage |",
-        "|---|---:|---:|---:|---:|",
+        "| model | " + " | ".join(METRICS[name].title for name in shown) + " |",
+        "|---|" + "---:|" * len(shown),
     ]
     for model in found.backtest.models:
         s = found.scores_of(model)
         name = f"**{model}**" if model == trained.name else model
-        lines.append(
-            f"| {name} | {s['smape']:.3f} | {s['mase']:.3f} | {s['wql']:.4f} "
-            f"| {100 * s['coverage_80']:.1f} % |"
-        )
+        figures = [METRICS[key].text.format(s[key]) for key in shown]
+        lines.append(f"| {name} | " + " | ".join(figures) + " |")
     lines += ["", "The gate:", "", decided.markdown(), "", decided.reason]
     return "\n".join(lines)
 

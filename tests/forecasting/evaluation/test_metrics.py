@@ -177,11 +177,10 @@ def test_two_zeros_have_no_percentage_error() -> None:
     assert metrics.smape(np.array([[0.0, 1.0]]), np.array([[0.0, 0.0]])).tolist() == [100.0]
 
 
-def test_coverage_is_closed_and_its_difference_is_absolute() -> None:
+def test_coverage_is_of_the_closed_interval() -> None:
     y = np.array([[1.0, 2.0, 3.0, np.nan, 9.0]])
     low, high = np.ones((1, 5)), np.full((1, 5), 3.0)
     assert metrics.coverage(y, low, high).tolist() == [0.75]
-    assert metrics.acd(y, low, high, level=0.95) == pytest.approx(0.2)
 
 
 def test_a_constant_or_short_history_has_no_scaled_error() -> None:

@@ -32,6 +32,7 @@ def build(**changes: Any) -> Any:
         ({"backtest": {"levels": [0.9, 0.5]}}, "backtest", "increase"),
         ({"backtest": {"baselines": ["naive"]}}, "backtest", "seasonal_naive"),
         ({"gate": {"margin": 2}}, "gate.margin", "2"),
+        ({"gate": {"metric": "bias"}}, "gate.metric", "'bias' is not allowed; it should be one of"),
         ({"candidates": {}}, "candidates", ""),
         ({"candidates": {"a": {"model": {"cell": "x"}}}}, "candidates.a.model.cell", "x"),
         ({"candidates": {"a": {"model": {"layrs": 1}}}}, "candidates.a.model.layrs", "layers"),

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from forecasting.bundle import verify
 from forecasting.errors import DataError, GatecastError
+from forecasting.evaluation.catalogue import METRICS, Metric
 from forecasting.forecaster import Forecaster
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
@@ -249,3 +250,23 @@ def test_a_backtest_alone_registers_nothing_and_finds_the_same_scores(
     assert champion.scores_of("monthly@1")["mase"] == pytest.approx(
         outcome.evaluation.scores_of(outcome.winner)["mase"], rel=1e-6
     )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_new_measure_is_one_entry_and_opens_the_gate_and_stands_in_mlflow(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quartic = Metric("fourth power", "{:.3g}", lambda o: np.abs(o.actual - o.point) ** 4)
+    monkeypatch.setitem(METRICS, "quartic", quartic)
+    config = experiment(
+        "measured", candidates=ONE, gate={"metric": "quartic"}, backtest={"metric": "quartic"}
+    )
+    outcome = train(config)
+    assert outcome.decision is not None
+    assert "quartic against seasonal naive" in [c.name for c in outcome.decision.checks]
+    value = outcome.evaluation.scores.loc["gru", "quartic"]
+    run = open_tracker(config).client.get_run(outcome.run_id)
+    assert run.data.metrics["quartic"] == pytest.approx(value)
+    assert "horizon/quartic" in run.data.metrics
+    version = registry(config).version("measured", None)
+    assert "| fourth power |" in version.description
