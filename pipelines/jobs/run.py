@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-SHIFT_CHECK = "shift of the data"  # the gate's name for it
-
 
 @dataclass(frozen=True)
 class JobResult:
@@ -77,9 +75,10 @@ def trained(outcome: Outcome) -> JobResult:
     else:
         state = "Refused"
         events.append("refused")
-        if any(c.name == SHIFT_CHECK and not c.passed for c in outcome.decision.checks):
+        if "shift" in outcome.decision.failed:
             events.append("drift")
-    line = f"version {outcome.version} {outcome.decision.reason}"
+    said = f"promoted: {outcome.decision.because}" if outcome.promoted else outcome.decision.reason
+    line = f"version {outcome.version} {said}"
     return JobResult(state, line, tuple(events), facts, champion)
 
 

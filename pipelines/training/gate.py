@@ -1,5 +1,8 @@
 """The gate: may the challenger become champion?
 
+To add a check, write a function from a `Case` to an `Answer` and name it in `CHECKS`; its limit
+stands in `pipelines.config.GateConfig`.
+
 Every model is judged on the same frozen rolling origins. The challenger must be better than
 seasonal naive, must not be worse than the champion by more than the margin (both by a paired
 bootstrap interval, so that luck alone does not promote), and must pass the guards.
@@ -7,8 +10,9 @@ bootstrap interval, so that luck alone does not promote), and must pass the guar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -63,8 +67,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the decision."""
+    """One line of the decision.
 
+    Attributes
+    ----------
+    key : its entry in `CHECKS`, for programs; ``name`` is for people.
+    """
+
+    key: str
     name: str
     value: str
     limit: str
@@ -87,12 +97,22 @@ class Decision:
         return all(check.passed for check in self.checks)
 
     @property
-    def reason(self) -> str:
-        """One sentence: what decided."""
+    def failed(self) -> frozenset[str]:
+        """Keys of the checks that did not pass."""
+        return frozenset(check.key for check in self.checks if not check.passed)
+
+    @property
+    def because(self) -> str:
+        """What decided: the checks that failed, or what the challenger was better than."""
         failed = [c for c in self.checks if not c.passed]
         if failed:
-            return "refused: " + "; ".join(f"{c.name} {c.value} (limit {c.limit})" for c in failed)
-        return "promoted: " + "; ".join(c.detail for c in self.checks if c.detail)
+            return "; ".join(f"{c.name} {c.value} (limit {c.limit})" for c in failed)
+        return "; ".join(c.detail for c in self.checks if c.detail)
+
+    @property
+    def reason(self) -> str:
+        """One sentence: the decision and what decided. Whether it was acted on is not in it."""
+        return f"{'passed' if self.promote else 'refused'}: {self.because}"
 
     def table(self) -> pd.DataFrame:
         """The decision as a table: check, value, limit, passed, detail."""
@@ -126,6 +146,27 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+@dataclass(frozen=True)
+class Case:
+    """What is put before the gate.
+
+    Attributes
+    ----------
+    challenger, champion, naive : judged on the same units; no champion when there is none yet.
+    segments : [U] name of each unit's segment; None when the config names no column.
+    drift : shift of the data against the champion's reference profile, as ``|ln ratio|``.
+    champion_problem : why there is a champion that could not be judged.
+    """
+
+    challenger: Judged
+    champion: Judged | None
+    naive: Judged
+    config: GateConfig
+    segments: Array | None = None
+    drift: float | None = None
+    champion_problem: str | None = None
+
+
 def decide(
     challenger: Judged,
     champion: Judged | None,
@@ -149,34 +190,30 @@ def decide(
     champion_problem
         Why there is a champion that could not be judged. Then only a person may replace it.
     """
-    checks = [
-        _finite(challenger, config),
-        _better_than_naive(challenger, naive, config),
-        _not_worse(challenger, champion, config, champion_problem),
-    ]
-    checks += _coverage(challenger, config)
-    checks += _bias(challenger, config)
-    reference = champion if champion is not None else naive
-    checks += _worst_segment(challenger, reference, config, segments)
-    if challenger.latency_ms is not None:
-        checks.append(_limit("latency", challenger.latency_ms, config.max_latency_ms, "ms"))
-    if challenger.size_mb is not None:
-        checks.append(_limit("size", challenger.size_mb, config.max_size_mb, "MB"))
-    if drift is not None:
-        checks.append(_limit("shift of the data", drift, config.max_shift, "|ln|"))
+    case = Case(challenger, champion, naive, config, segments, drift, champion_problem)
+    answers = {key: check(case) for key, check in CHECKS.items()}
+    checks = [Check(key, *answer) for key, answer in answers.items() if answer is not None]
     name = champion.name if champion is not None else None
     return Decision(challenger.name, name, config.metric, tuple(checks))
 
 
-def _finite(model: Judged, config: GateConfig) -> Check:
+class Answer(NamedTuple):
+    """What one check says, in words for people."""
+
+    name: str
+    value: str
+    limit: str
+    passed: bool
+    detail: str = ""
+
+
+def _finite(case: Case) -> Answer:
+    model, config = case.challenger, case.config
     share = f"{100 * model.refused:.1f} % of units without a forecast"
     value = share if model.finite else "a value that is not finite"
     limit = f"all finite, {100 * config.max_refused:.1f} % without"
-    return Check("finite forecasts", value, limit, model.finite and _under(model, config))
-
-
-def _under(model: Judged, config: GateConfig) -> bool:
-    return model.refused <= config.max_refused
+    passed = model.finite and model.refused <= config.max_refused
+    return Answer("finite forecasts", value, limit, passed)
 
 
 def _interval(a: Judged, b: Judged, config: GateConfig) -> tuple[float, float, float]:
@@ -189,9 +226,10 @@ def _interval(a: Judged, b: Judged, config: GateConfig) -> tuple[float, float, f
     )
 
 
-def _better_than_naive(model: Judged, naive: Judged, config: GateConfig) -> Check:
+def _better_than_naive(case: Case) -> Answer:
+    model, naive, config = case.challenger, case.naive, case.config
     _, low, high = _interval(model, naive, config)
-    return Check(
+    return Answer(
         f"{config.metric} against seasonal naive",
         f"{model.mean:.4f} - {naive.mean:.4f}, interval [{low:+.4f}, {high:+.4f}]",
         "interval under 0",
@@ -200,17 +238,16 @@ def _better_than_naive(model: Judged, naive: Judged, config: GateConfig) -> Chec
     )
 
 
-def _not_worse(
-    model: Judged, champion: Judged | None, config: GateConfig, problem: str | None
-) -> Check:
+def _not_worse(case: Case) -> Answer:
+    model, champion, config = case.challenger, case.champion, case.config
     name = f"{config.metric} against the champion"
-    if problem is not None:
-        return Check(name, f"not comparable: {problem}", "comparable", False)
+    if case.champion_problem is not None:
+        return Answer(name, f"not comparable: {case.champion_problem}", "comparable", False)
     if champion is None:
-        return Check(name, "no champion yet", "-", True)
+        return Answer(name, "no champion yet", "-", True)
     _, low, high = _interval(model, champion, config)
     allowed = config.margin * champion.mean
-    return Check(
+    return Answer(
         name,
         f"{model.mean:.4f} - {champion.mean:.4f}, interval [{low:+.4f}, {high:+.4f}]",
         f"interval under {allowed:+.4f} ({100 * config.margin:g} % margin)",
@@ -219,38 +256,36 @@ def _not_worse(
     )
 
 
-def _coverage(model: Judged, config: GateConfig) -> list[Check]:
-    if model.coverage is None:
-        return []
+def _coverage(case: Case) -> Answer | None:
+    coverage, config = case.challenger.coverage, case.config
+    if coverage is None:
+        return None
     low, high = config.coverage
-    return [
-        Check(
-            f"coverage of the {100 * config.interval:g} % interval",
-            f"{100 * model.coverage:.1f} %",
-            f"{100 * low:g} to {100 * high:g} %",
-            bool(low <= model.coverage <= high),
-        )
-    ]
+    return Answer(
+        f"coverage of the {100 * config.interval:g} % interval",
+        f"{100 * coverage:.1f} %",
+        f"{100 * low:g} to {100 * high:g} %",
+        bool(low <= coverage <= high),
+    )
 
 
-def _bias(model: Judged, config: GateConfig) -> list[Check]:
-    if model.bias is None:
-        return []
-    passed = bool(abs(model.bias) <= config.max_bias)
-    return [
-        Check("bias", f"{100 * model.bias:+.1f} %", f"within {100 * config.max_bias:g} %", passed)
-    ]
+def _bias(case: Case) -> Answer | None:
+    bias, limit = case.challenger.bias, case.config.max_bias
+    if bias is None:
+        return None
+    passed = bool(abs(bias) <= limit)
+    return Answer("relative bias", f"{100 * bias:+.1f} %", f"within {100 * limit:g} %", passed)
 
 
-def _worst_segment(
-    model: Judged, reference: Judged, config: GateConfig, segments: Array | None
-) -> list[Check]:
-    if segments is None:
-        return []
+def _worst_segment(case: Case) -> Answer | None:
+    if case.segments is None:
+        return None
+    model, segments = case.challenger, case.segments.astype(str)
+    reference = case.champion if case.champion is not None else case.naive
     worst, loss = "", -np.inf
     both = np.isfinite(model.errors) & np.isfinite(reference.errors)
-    for name in np.unique(segments[both].astype(str)):
-        inside = both & (segments.astype(str) == name)
+    for name in np.unique(segments[both]):
+        inside = both & (segments == name)
         if inside.sum() < SMALLEST_SEGMENT:
             continue
         base = float(reference.errors[inside].mean())
@@ -258,17 +293,43 @@ def _worst_segment(
         if share > loss:
             worst, loss = name, share
     if not worst:
-        return []
-    return [
-        Check(
-            "worst segment",
-            f"{worst}: {100 * loss:+.1f} % against {reference.name}",
-            f"{100 * config.max_segment_loss:+.0f} %",
-            bool(loss <= config.max_segment_loss),
-        )
-    ]
+        return None
+    return Answer(
+        "worst segment",
+        f"{worst}: {100 * loss:+.1f} % against {reference.name}",
+        f"{100 * case.config.max_segment_loss:+.0f} %",
+        bool(loss <= case.config.max_segment_loss),
+    )
 
 
-def _limit(name: str, value: float, limit: float, unit: str) -> Check:
+def _latency(case: Case) -> Answer | None:
+    return _limit("latency", case.challenger.latency_ms, case.config.max_latency_ms, "ms")
+
+
+def _bundle_size(case: Case) -> Answer | None:
+    return _limit("size", case.challenger.size_mb, case.config.max_size_mb, "MB")
+
+
+def _shift(case: Case) -> Answer | None:
+    return _limit("shift of the data", case.drift, case.config.max_shift, "|ln|")
+
+
+def _limit(name: str, value: float | None, limit: float, unit: str) -> Answer | None:
+    if value is None:
+        return None
     passed = bool(np.isfinite(value) and value <= limit)
-    return Check(name, f"{value:.3g} {unit}", f"{limit:g} {unit}", passed)
+    return Answer(name, f"{value:.3g} {unit}", f"{limit:g} {unit}", passed)
+
+
+# In the order of the table that people read. A check that has nothing to look at gives None.
+CHECKS: dict[str, Callable[[Case], Answer | None]] = {
+    "finite": _finite,
+    "naive": _better_than_naive,
+    "champion": _not_worse,
+    "coverage": _coverage,
+    "bias": _bias,
+    "segment": _worst_segment,
+    "latency": _latency,
+    "size": _bundle_size,
+    "shift": _shift,
+}

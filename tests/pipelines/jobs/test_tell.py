@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import pipelines.training.train
 from forecasting.errors import DataError
+from forecasting.evaluation.catalogue import METRICS
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig
 from pipelines.forecasts.forecast import Written
@@ -45,9 +46,9 @@ def write(folder: Path, config: ExperimentConfig) -> Path:
 
 def outcome(*failed: str, promoted: bool = False) -> Any:
     """What `train` returns, as far as the command looks at it."""
-    names = ("mase against seasonal naive", "shift of the data")
-    checks = tuple(Check(name, "1", "0", name not in failed) for name in names)
-    scores = pd.DataFrame({"mase": [0.9]}, index=["gru"])
+    names = {"naive": "mase against seasonal naive", "shift": "shift of the data"}
+    checks = tuple(Check(k, name, "1", "0", k not in failed) for k, name in names.items())
+    scores = pd.DataFrame({name: [0.9] for name in METRICS}, index=["gru"])
     return SimpleNamespace(
         decision=Decision("gru", None, "mase", checks), name="told", winner="gru",
         promoted=promoted, version=7, run_id="r", data_hash="d",
@@ -71,7 +72,7 @@ def run(*arguments: str) -> Any:
 def test_a_refusal_is_told_to_both_and_keeps_its_exit_code(
     config: Path, hook: Hook, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trains(monkeypatch, outcome("shift of the data"))
+    trains(monkeypatch, outcome("shift"))
     assert run("train", str(config)).exit_code == EXIT_REFUSED
     (body,) = hook.bodies
     assert (body["events"], body["model"], body["version"]) == (["refused", "drift"], "told", 7)
@@ -103,7 +104,7 @@ def test_a_promotion_is_told_where_it_is_asked_for(
 def test_nothing_is_told_where_nothing_is_wanted(
     config: Path, hook: Hook, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trains(monkeypatch, outcome("shift of the data"))
+    trains(monkeypatch, outcome("shift"))
     assert run("train", str(config), "--no-notify").exit_code == EXIT_REFUSED
     assert run("train", str(config), "--set", "schedule.notify=[failed]").exit_code == EXIT_REFUSED
     assert hook.bodies == []
@@ -125,7 +126,7 @@ def test_a_notice_that_cannot_be_sent_is_a_line_and_changes_no_exit_code(
 ) -> None:
     monkeypatch.setattr("pipelines.jobs.notify.ATTEMPTS", 1)
     path = write(tmp_path, experiment("told", schedule={"webhook": f"http://127.0.0.1:1/{TOKEN}"}))
-    trains(monkeypatch, outcome("shift of the data"))
+    trains(monkeypatch, outcome("shift"))
     found = run("train", str(path))
     assert found.exit_code == EXIT_REFUSED
     assert "webhook to 127.0.0.1 not sent after 1 attempts" in found.stderr

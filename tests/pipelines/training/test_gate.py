@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import GateConfig
-from pipelines.training.gate import Decision, Judged, decide
+from pipelines.training.gate import CHECKS, Answer, Case, Decision, Judged, decide
 
 UNITS = 40
 QUICK = GateConfig(samples=300)
@@ -41,7 +41,7 @@ def test_the_first_model_is_promoted_when_it_beats_seasonal_naive() -> None:
     decision = decide(GOOD, None, NAIVE, QUICK)
     assert decision.promote
     assert decision.champion is None
-    assert decision.reason.startswith("promoted: mase 0.")
+    assert decision.reason.startswith("passed: mase 0.")
     assert "seasonal naive" in decision.reason
 
 
@@ -128,9 +128,9 @@ def test_units_without_a_forecast_are_left_out_until_they_are_many() -> None:
         ({"coverage": 0.5}, "coverage of the 80 % interval"),
         ({"coverage": 0.99}, "coverage of the 80 % interval"),
         ({"coverage": float("nan")}, "coverage of the 80 % interval"),
-        ({"bias": 0.3}, "bias"),
-        ({"bias": -0.3}, "bias"),
-        ({"bias": float("nan")}, "bias"),
+        ({"bias": 0.3}, "relative bias"),
+        ({"bias": -0.3}, "relative bias"),
+        ({"bias": float("nan")}, "relative bias"),
         ({"latency_ms": 251.0}, "latency"),
         ({"latency_ms": float("nan")}, "latency"),
         ({"size_mb": 201.0}, "size"),
@@ -174,7 +174,7 @@ def test_the_decision_is_a_table_a_person_can_read() -> None:
     decision = decide(replace(GOOD, bias=0.5), CHAMPION, NAIVE, QUICK, drift=0.1)
     table = decision.table()
     assert list(table.columns) == ["check", "value", "limit", "passed", "detail"]
-    row = table.set_index("check").loc["bias"]
+    row = table.set_index("check").loc["relative bias"]
     assert (row["value"], row["limit"], row["passed"]) == ("+50.0 %", "within 20 %", "NO")
     lines = decision.markdown().splitlines()
     assert len(lines) == 2 + len(decision.checks)
@@ -188,3 +188,27 @@ def test_the_same_evidence_gives_the_same_decision() -> None:
 
 def replace_config(**changes: Any) -> GateConfig:
     return QUICK.model_copy(update=changes)
+
+
+def test_a_new_check_is_one_function_in_the_table_with_its_limit_in_the_config(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Wider(GateConfig):
+        max_worst: float = 2.0
+
+    def worst_unit(case: Case) -> Answer:
+        worst, limit = float(np.nanmax(case.challenger.errors)), case.config.max_worst  # type: ignore[attr-defined]
+        return Answer("worst unit", f"{worst:.1f}", f"{limit:g}", worst <= limit)
+
+    monkeypatch.setitem(CHECKS, "worst", worst_unit)
+    assert decide(GOOD, CHAMPION, NAIVE, Wider(samples=300)).promote
+    refusal = decide(GOOD, CHAMPION, NAIVE, Wider(samples=300, max_worst=0.1))
+    assert refusal.failed == {"worst"}
+    assert "worst unit" in refusal.reason
+    assert list(refusal.table()["check"])[-1] == "worst unit"
+
+
+def test_the_keys_of_a_decision_are_those_of_the_table() -> None:
+    segments = np.array(["north"] * 30 + ["south"] * 10, dtype=object)
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, segments=segments, drift=0.1)
+    assert [check.key for check in decision.checks] == list(CHECKS)
