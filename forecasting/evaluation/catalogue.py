@@ -1,18 +1,22 @@
-"""The measures of a backtest, in one table that everything that scores, judges or shows reads.
+"""The measures of a backtest and the models to beat: two tables, read by all that score or judge.
 
-To add one, write an entry of `METRICS`: the config takes its name for ``backtest.metric`` and
+To add a measure, write an entry of `METRICS`: the config takes its name for ``backtest.metric`` and
 ``gate.metric``, a backtest has its column, the runs its figures and curves, the commands print it.
+To add a model to beat, write an entry of `BASELINES`: the config takes its name in
+``backtest.baselines``, and the benchmark on public data has it among its peers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.evaluation import metrics
+from forecasting.data.forecast import Forecast
+from forecasting.evaluation import baselines, metrics, statistical
 from forecasting.quantiles import Interpolation
 
 
@@ -84,14 +88,14 @@ class Metric:
         return float(self.finish(np.asarray(metrics.average(self.by_origin(outcomes)))))
 
 
-def metric_named(name: str, table: Mapping[str, Metric] | None = None) -> str:
+def metric_named(name: str) -> str:
     """The name, if it is of a measure that decides.
 
     Raises
     ------
     ValueError : no such measure; the message lists those there are.
     """
-    names = [key for key, metric in (table or METRICS).items() if metric.decides]
+    names = [key for key, metric in METRICS.items() if metric.decides]
     if name not in names:
         raise ValueError(f"{name!r} is not allowed; it should be one of {', '.join(names)}")
     return name
@@ -175,3 +179,57 @@ METRICS: dict[str, Metric] = {
     "coverage_80": _coverage(80),
     "coverage_95": _coverage(95),
 }
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A model to beat.
+
+    Attributes
+    ----------
+    title : its name in tables for people.
+    forecast : called with a panel, a horizon, ``season=`` and ``levels=``.
+    packages : what it needs installed beside this package.
+    fitted : whether it is fitted to one series after the other: it takes minutes, and ``jobs=``.
+    peer : whether the benchmark on public data compares with it.
+    """
+
+    title: str
+    forecast: Callable[..., Forecast]
+    packages: tuple[str, ...] = ()
+    fitted: bool = False
+    peer: bool = True
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages it needs that are not installed."""
+        return [name for name in self.packages if not _installed(name)]
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+BASELINES: dict[str, Baseline] = {
+    "seasonal_naive": Baseline("seasonal naive", baselines.seasonal_naive),
+    "naive": Baseline("naive", baselines.naive, peer=False),
+    "naive2": Baseline("Naive2", baselines.naive2),
+    "auto_ets": Baseline("AutoETS", statistical.auto_ets, ("statsforecast",), fitted=True),
+    "auto_theta": Baseline("AutoTheta", statistical.auto_theta, ("statsforecast",), fitted=True),
+}
+
+
+def baseline_named(name: str) -> str:
+    """The name, if it is of a baseline.
+
+    Raises
+    ------
+    ValueError : no such baseline; the message lists those there are.
+    """
+    if name not in BASELINES:
+        raise ValueError(f"{name!r} is not allowed; it should be one of {', '.join(BASELINES)}")
+    return name

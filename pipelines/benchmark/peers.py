@@ -22,7 +22,7 @@ import pandas as pd
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
-from forecasting.evaluation import baselines, statistical
+from forecasting.evaluation.catalogue import BASELINES, Baseline
 from pipelines.benchmark.scores import LEVELS, score_task
 from pipelines.data.datasets import Task
 from pipelines.data.profile import panel_digest
@@ -35,22 +35,17 @@ MANY_ORIGINS = 100
 # Fewer series are fitted before further processes have started.
 SERIES_TO_SHARE = 100
 
-SEASONAL_NAIVE = "seasonal naive"
-NAIVE2 = "Naive2"
-AUTO_ETS = "AutoETS"
-AUTO_THETA = "AutoTheta"
+SEASONAL_NAIVE = BASELINES["seasonal_naive"].title
+NAIVE2 = BASELINES["naive2"].title
+AUTO_ETS = BASELINES["auto_ets"].title
+AUTO_THETA = BASELINES["auto_theta"].title
 LIGHTGBM = "LightGBM"
-_PACKAGES = {
-    AUTO_ETS: ("statsforecast",),
-    AUTO_THETA: ("statsforecast",),
-    LIGHTGBM: ("lightgbm", "mlforecast"),
-}
-_PREDICTORS: dict[str, Callable[..., Forecast]] = {
-    SEASONAL_NAIVE: baselines.seasonal_naive,
-    NAIVE2: baselines.naive2,
-    AUTO_ETS: statistical.auto_ets,
-    AUTO_THETA: statistical.auto_theta,
-}
+LIGHTGBM_PACKAGES = ("lightgbm", "mlforecast")
+
+
+def _baselines() -> dict[str, Baseline]:
+    """The baselines that are peers, by their titles."""
+    return {baseline.title: baseline for baseline in BASELINES.values() if baseline.peer}
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class PeerScores:
 
 def check_names(names: Sequence[str]) -> None:
     """Raise `DataError` for a name that no peer has."""
-    known = dict.fromkeys([NAIVE2, SEASONAL_NAIVE, *_PREDICTORS, LIGHTGBM])
+    known = dict.fromkeys([NAIVE2, SEASONAL_NAIVE, *_baselines(), LIGHTGBM])
     for name in names:
         if name and name not in known:
             raise DataError(f"no peer is called {name!r}; known: {', '.join(known)}")
@@ -73,17 +68,26 @@ def check_names(names: Sequence[str]) -> None:
 
 def peers_of(task: Task) -> list[str]:
     """The peers that make sense on a task."""
-    return [*_PREDICTORS, *([LIGHTGBM] if task.full.schema.future else [])]
+    return [*_baselines(), *([LIGHTGBM] if task.full.schema.future else [])]
 
 
 def available(peer: str) -> bool:
     """Whether the packages a peer needs are installed."""
     try:
-        for package in _PACKAGES.get(peer, ()):
+        for package in _packages(peer):
             metadata.version(package)
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def _packages(peer: str) -> tuple[str, ...]:
+    return LIGHTGBM_PACKAGES if peer == LIGHTGBM else _baselines()[peer].packages
+
+
+def _fitted(peer: str) -> bool:
+    """Whether a peer is fitted to one series after the other."""
+    return peer != LIGHTGBM and _baselines()[peer].fitted
 
 
 def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> PeerScores:
@@ -93,8 +97,8 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     statistical models are fitted in.
     """
     many = len(task.origins) > MANY_ORIGINS
-    every = STRIDE if many and peer in (AUTO_ETS, AUTO_THETA) else 1
-    rows = task.about.statistical_rows if many or peer in (AUTO_ETS, AUTO_THETA) else None
+    every = STRIDE if many and _fitted(peer) else 1
+    rows = task.about.statistical_rows if many or _fitted(peer) else None
     key = _key(task, peer, every, rows)
     stem = None if cache is None else cache / f"{task.name}-{peer.replace(' ', '_')}-{key}"
     if stem is not None and stem.with_suffix(".json").is_file():
@@ -108,8 +112,14 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     if stem is not None:
         stem.parent.mkdir(parents=True, exist_ok=True)
         _write(stem.with_suffix(".parquet"), lambda p: scores.to_parquet(p))
-        about = {"task": task.name, "peer": peer, "seconds": round(seconds, 3), "every": every,
-                 "rows": rows, "versions": _versions(peer)}  # fmt: skip
+        about = {
+            "task": task.name,
+            "peer": peer,
+            "seconds": round(seconds, 3),
+            "every": every,
+            "rows": rows,
+            "versions": _versions(peer),
+        }
         # The description is written last: where it stands, the scores are whole.
         _write(stem.with_suffix(".json"), lambda p: p.write_text(json.dumps(about, indent=1)))
     return PeerScores(peer, scores, seconds, False)
@@ -120,8 +130,9 @@ def _predictor(task: Task, peer: str, jobs: int) -> Callable[[Panel], Forecast]:
         from pipelines.benchmark.lightgbm import fit_lightgbm
 
         return fit_lightgbm(task.train, task.horizon, task.about.season)
-    function, season, logs = _PREDICTORS[peer], task.about.measure_season, _in_logs(task, peer)
-    slow = peer in (AUTO_ETS, AUTO_THETA) and len(task.full) * len(task.origins) >= SERIES_TO_SHARE
+    function, season = _baselines()[peer].forecast, task.about.measure_season
+    logs = _in_logs(task, peer)
+    slow = _fitted(peer) and len(task.full) * len(task.origins) >= SERIES_TO_SHARE
     extra = {"jobs": jobs} if slow else {}
 
     def predict(panel: Panel) -> Forecast:
@@ -139,7 +150,7 @@ def _in_logs(task: Task, peer: str) -> bool:
 
     Naive forecasts are the same either way, but the ends of a random walk of logs explode.
     """
-    return task.about.metric == "mae_log" and peer in (AUTO_ETS, AUTO_THETA)
+    return task.about.metric == "mae_log" and _fitted(peer)
 
 
 def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
@@ -163,7 +174,7 @@ def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
 
 
 def _versions(peer: str) -> dict[str, str]:
-    return {package: metadata.version(package) for package in _PACKAGES.get(peer, ())}
+    return {package: metadata.version(package) for package in _packages(peer)}
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:

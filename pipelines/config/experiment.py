@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
 from forecasting.errors import ConfigError
-from forecasting.evaluation.catalogue import metric_named
+from forecasting.evaluation.catalogue import baseline_named, metric_named
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
@@ -25,7 +25,7 @@ from pipelines.machine.masking import hide
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Annotated[str, AfterValidator(metric_named)]
-Baseline = Literal["seasonal_naive", "naive", "naive2", "auto_ets", "auto_theta"]
+Baseline = Annotated[str, AfterValidator(baseline_named)]
 
 
 class CandidateConfig(Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.errors import DataError
+from forecasting.errors import DataError, GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.data.profile import panel_digest
@@ -33,6 +34,7 @@ from pipelines.monitoring.log import log
 from pipelines.monitoring.past import join, read_forecasts, scores_by
 from pipelines.monitoring.verdict import blocks_of, notes_of, scores_of, verdict_of
 from pipelines.monitoring.watch import Watch
+from pipelines.registry.registered import season_of
 from pipelines.registry.registry import CHAMPION, Registry
 
 if TYPE_CHECKING:
@@ -86,7 +88,15 @@ def monitor(
         config.name,
         since=_since(data.panel, recent),
     )
-    champion = Registry(tracker.client).alias(config.name, CHAMPION)
+    registry = Registry(tracker.client)
+    champion = registry.alias(config.name, CHAMPION)
+    notes: list[str] = []
+    season = None
+    if champion is not None:
+        try:
+            season = season_of(registry, champion)
+        except GatecastError as error:
+            notes.append(f"MASE may have another season than on the backtest: {error}")
     watch = check(
         data.panel,
         past,
@@ -94,15 +104,15 @@ def monitor(
         champion=int(champion.version) if champion is not None else None,
         trained_on=champion.tags.get("data_hash") if champion is not None else None,
         backtest=json.loads(champion.tags.get("scores") or "{}") if champion is not None else {},
+        season=season,
     )
+    watch = replace(watch, notes=[*watch.notes, *notes])
     say(f"{watch.counts['judged']:,} forecasts have come true")
     target = page or home() / "monitor" / f"{config.name}.html"
     write_page(watch, target)
-    changed: dict[str, Any] = {"page": target}
-    if track:
-        changed["run_id"] = log(tracker, watch, masked(data.source), target)
+    run_id = log(tracker, watch, masked(data.source), target) if track else None
     say(f"the page: {target}")
-    return Watch(**{**watch.__dict__, **changed})
+    return replace(watch, page=target, run_id=run_id)
 
 
 def check(
@@ -113,6 +123,7 @@ def check(
     champion: int | None = None,
     trained_on: str | None = None,
     backtest: dict[str, float] | None = None,
+    season: int | None = None,
 ) -> Watch:
     """The check itself, on data in memory.
 
@@ -124,8 +135,11 @@ def check(
         Data hash the champion was trained on; the same data cannot teach it more.
     backtest
         The champion's scores when it was judged.
+    season
+        The champion's, so that its errors are in the unit they were judged in; default: the
+        config's, or by frequency.
     """
-    season = config.season or panel.freq.season
+    season = season or config.season or panel.freq.season
     recent = config.monitor.recent or config.horizon
     share = config.monitor.false_alarms / TESTS
     joined = join(past, panel, season)

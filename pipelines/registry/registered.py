@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forecasting import bundle
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.config.file import read_yaml
 from pipelines.machine.masking import HIDDEN
 from pipelines.machine.state import home
-from pipelines.registry.registry import Registry
+from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.store import connect, default_uri
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ def load(registry: Registry, version: ModelVersion) -> Predictor:
     from forecasting.prediction.predictor import Predictor
 
     return Predictor.load(registry.download(version, home() / "cache" / "bundles"), threads=1)
+
+
+def season_of(registry: Registry, version: ModelVersion) -> int | None:
+    """The season a version settled on, in steps; read from its bundle where no tag says it."""
+    if SEASON_TAG in version.tags:
+        return int(version.tags[SEASON_TAG])
+    folder = registry.download(version, home() / "cache" / "bundles")
+    return bundle.read(folder).config.season
 
 
 def registered_config(name: str, *, uri: str | None = None) -> ExperimentConfig:

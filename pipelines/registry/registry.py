@@ -38,6 +38,7 @@ DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
 STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
 REASON_SHOWN = 160  # characters of a reason on the model's page
 HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
+SEASON_TAG = "season"  # steps, as the network settled on it
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
 from pipelines.data.profile import shift
 from pipelines.machine.state import home
-from pipelines.registry.registry import Registry
+from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.run import Run
 from pipelines.training import pages
 from pipelines.training.evaluate import Evaluation, judge, load_predictor
@@ -84,6 +84,7 @@ def register_and_judge(
             "scores": json.dumps({k: round(v, 6) for k, v in scores.items()}),
             "horizon": config.horizon,
             "freq": data.panel.freq.alias,
+            SEASON_TAG: evaluation.season,
             "profile": json.dumps(profile),
             "pipeline_run": parent.id,
             "gate": "passed" if decision.promote else "refused",

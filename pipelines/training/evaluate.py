@@ -13,9 +13,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import GatecastError
-from forecasting.evaluation import baselines
 from forecasting.evaluation.backtest import Backtest, backtest
-from forecasting.evaluation.catalogue import METRICS
+from forecasting.evaluation.catalogue import BASELINES, METRICS
 from pipelines.config import ExperimentConfig
 from pipelines.training.gate import Judged
 
@@ -121,7 +120,6 @@ def evaluate(
     predictors: Mapping[str, Predictor],
     config: ExperimentConfig,
     *,
-    season: int | None = None,
     champion: Predictor | None = None,
     champion_problem: str | None = None,
 ) -> Evaluation:
@@ -131,13 +129,15 @@ def evaluate(
     ----------
     panel
         The whole history; models only ever see it up to each cutoff.
-    season
-        For MASE and the baselines; default by frequency.
+    predictors
+        One or more. Their season is that of MASE and of the baselines: the one that the network
+        settled on and its bundle keeps, so that every command measures a model alike.
     champion
         The model in production, judged beside the candidates when it fits this data.
     """
     settings = config.backtest
-    season = config.season or season or panel.freq.season
+    model_season = next(iter(predictors.values())).config.season
+    season = model_season or config.season or panel.freq.season
     horizon, levels = config.horizon, settings.levels
 
     def network(predictor: Predictor) -> Callable[[Panel], Forecast]:
@@ -169,13 +169,24 @@ def evaluate(
 def _baseline(
     name: str, horizon: int, season: int, levels: tuple[float, ...]
 ) -> Callable[[Panel], Forecast]:
-    if name in ("auto_ets", "auto_theta"):
-        from forecasting.evaluation import statistical
+    baseline = BASELINES[name].forecast
+    return lambda known: baseline(known, horizon, season=season, levels=levels)
 
-        model = getattr(statistical, name)
-    else:
-        model = getattr(baselines, name)
-    return lambda known: model(known, horizon, season=season, levels=levels)
+
+def check_baselines(config: ExperimentConfig) -> None:
+    """Raise where a baseline needs what is not installed: before any work, not after it.
+
+    Raises
+    ------
+    GatecastError
+        Names the baseline and how to install what it needs.
+    """
+    for name in config.backtest.baselines:
+        if missing := BASELINES[name].missing:
+            raise GatecastError(
+                f"backtest.baselines: {name} needs {', '.join(missing)}, which is not installed: "
+                "pip install 'gatecast[baselines]', or leave it out"
+            )
 
 
 def _latency(predictor: Predictor, panel: Panel, horizon: int) -> float:

@@ -34,7 +34,7 @@ from pipelines.training.candidates import (
     split,
 )
 from pipelines.training.challenger import champion_predictor, register_and_judge
-from pipelines.training.evaluate import Evaluation, evaluate, load_predictor
+from pipelines.training.evaluate import Evaluation, check_baselines, evaluate, load_predictor
 from pipelines.training.gate import Decision
 from pipelines.training.trained import Trained, bundle_weights, describe
 
@@ -135,6 +135,7 @@ def _train(
     tags: Mapping[str, str],
 ) -> Outcome:
     clock = _Clock()
+    check_baselines(config)
     # The store is opened first: a dead one must be known before an hour of training, not after.
     tracker = open_tracker(config)
     tracker.close_abandoned()
@@ -195,7 +196,6 @@ def _train(
                 data.panel,
                 {name: load_predictor(t.bundle) for name, t in trained.items()},
                 config,
-                season=next(iter(trained.values())).config.season,
                 champion=predictor,
                 champion_problem=problem,
             )
@@ -274,6 +274,7 @@ def backtest_only(
         ``NAME`` (its champion) or ``NAME@VERSION``; default: the config's candidates, fitted on
         what came before the origins.
     """
+    check_baselines(config)
     data = prepare(config)
     say(data.summary)
     if model is not None:
@@ -294,5 +295,4 @@ def backtest_only(
         data.panel,
         {name: load_predictor(t.bundle) for name, t in trained.items()},
         config,
-        season=next(iter(trained.values())).config.season,
     )

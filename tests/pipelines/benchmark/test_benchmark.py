@@ -16,6 +16,7 @@ from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError, GatecastError, SeriesProblem
 from forecasting.evaluation import metrics
 from forecasting.evaluation.baselines import naive, naive_arrays, seasonal_naive
+from forecasting.evaluation.catalogue import BASELINES, Baseline
 from forecasting.selection.held_back import rows_to_validate
 from forecasting.training.defaults import resolve
 from pipelines.benchmark import benchmark, peers
@@ -137,7 +138,9 @@ def test_where_logs_are_scored_statistical_peers_forecast_logs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Seasonal naive stands in for AutoETS, whose library takes seconds to load.
-    monkeypatch.setitem(peers._PREDICTORS, peers.AUTO_ETS, seasonal_naive)
+    monkeypatch.setitem(
+        BASELINES, "auto_ets", replace(BASELINES["auto_ets"], forecast=seasonal_naive)
+    )
     task = make_task(metric="mae_log")
     logs = peers.peer_scores(task, peers.AUTO_ETS, cache=None).scores
     units = peers.peer_scores(task, peers.SEASONAL_NAIVE, cache=None).scores
@@ -272,7 +275,9 @@ def test_lightgbm_learns_what_a_covariate_says_of_the_future(
 def test_when_a_package_is_absent_then_the_peer_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(peers._PACKAGES, peers.AUTO_ETS, ("no-such-package",))
+    monkeypatch.setitem(
+        BASELINES, "auto_ets", replace(BASELINES["auto_ets"], packages=("no-such-package",))
+    )
     assert not peers.available(peers.AUTO_ETS)
     assert peers.available(peers.NAIVE2)
     monkeypatch.setitem(__import__("sys").modules, "mlforecast", None)
@@ -309,3 +314,12 @@ def test_weights_learn_from_the_training_part_alone_and_validation_is_held_back(
     np.testing.assert_array_equal(panel.lengths, task.full.lengths - 6)
     assert held >= apart.validation == 15
     assert rows_to_validate(panel, resolve(config, panel)) >= 15
+
+
+def test_a_new_baseline_is_one_entry_and_is_a_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BASELINES, "yesterday", Baseline("yesterday's", naive))
+    task = make_task()
+    assert "yesterday's" in peers.peers_of(task)
+    peers.check_names(["yesterday's"])
+    scores = peers.peer_scores(task, "yesterday's", cache=None).scores
+    assert np.isfinite(scores["mase"]).all()

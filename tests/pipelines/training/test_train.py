@@ -14,10 +14,13 @@ from mlflow.tracking import MlflowClient
 
 from forecasting.bundle import verify
 from forecasting.errors import DataError, GatecastError
-from forecasting.evaluation.catalogue import METRICS, Metric
+from forecasting.evaluation.catalogue import BASELINES, METRICS, Metric
 from forecasting.forecaster import Forecaster
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
+from pipelines.machine.files import write_table
+from pipelines.monitoring.monitor import monitor
+from pipelines.registry.registered import season_of
 from pipelines.registry.registry import (
     CHALLENGER,
     CHAMPION,
@@ -30,6 +33,7 @@ from pipelines.tracking.tracker import open_tracker
 from pipelines.training.candidates import fit_candidate, origins, split
 from pipelines.training.train import Outcome, backtest_only, train
 from pipelines.training.trained import bundle_weights
+from tests.pipelines.small import monthly_panel, past_forecasts
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -270,3 +274,61 @@ def test_a_new_measure_is_one_entry_and_opens_the_gate_and_stands_in_mlflow(
     assert "horizon/quartic" in run.data.metrics
     version = registry(config).version("measured", None)
     assert "| fourth power |" in version.description
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_season_per_model_in_every_command_where_histories_are_short(
+    experiment: Make, state: Path, tmp_path: Path
+) -> None:
+    """Fewer than two years of months: the network settles on a season of one step."""
+    rng = np.random.default_rng(0)
+    panel = monthly_panel(50.0 + np.cumsum(rng.normal(size=(12, 22)), axis=1))
+    source = tmp_path / "short.parquet"
+    panel.to_frame()[["unique_id", "ds", "y"]].to_parquet(source, index=False)
+    config = experiment(
+        "short",
+        candidates=ONE,
+        data={"source": str(source)},
+        horizon=2,
+        season=None,
+        model={"segment": 1},
+        backtest={"windows": 2, "step": 2},
+        gate={"margin": 1.0, "max_segment_loss": 9.0},
+    )
+    outcome = train(config)
+    known = registry(config)
+    version = known.version("short", 1)
+    assert outcome.evaluation.season == 1
+    judged = outcome.evaluation.scores_of("gru")
+    assert np.isfinite(judged["mase"])
+    alone = backtest_only(config, model="short@1").scores_of("short@1")
+    assert {k: alone[k] for k in ("mase", "bias")} == pytest.approx(
+        {k: judged[k] for k in ("mase", "bias")}
+    )
+    assert season_of(known, version) == 1
+    del version.tags["season"]
+    assert season_of(known, version) == 1
+    known.promote("short", 1, reason="test", action="forced")
+    past = past_forecasts(
+        panel, np.pad(panel.y.reshape(12, 22), ((0, 0), (0, 2))) + 1.0, 2, every=2
+    )
+    write_table(past.assign(model="short"), tmp_path / "past" / "one.parquet")
+    watch = monitor(config, forecasts=str(tmp_path / "past"), page=tmp_path / "p.html", track=False)
+    first = past.groupby("unique_id")["ds"].min()
+    for name, y in zip(panel.ids, panel.y.reshape(12, 22), strict=True):
+        before = y[: int(panel.freq.steps_between(panel.start[:1], first[[name]].to_numpy())[0])]
+        row = watch.by_series.set_index("unique_id").loc[name]
+        assert row["mase"] == pytest.approx(1.0 / np.abs(np.diff(before)).mean())
+
+
+def test_a_baseline_that_is_not_installed_is_told_before_any_work(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = replace(BASELINES["auto_ets"], packages=("no-such-package",))
+    monkeypatch.setitem(BASELINES, "auto_ets", absent)
+    said: list[str] = []
+    config = experiment(backtest={"baselines": ["seasonal_naive", "auto_ets"]})
+    for command in (train, backtest_only):
+        with pytest.raises(GatecastError, match=r"auto_ets needs no-such-package.*pip install"):
+            command(config, say=said.append)
+    assert said == []
