@@ -50,7 +50,8 @@ def monitor_command(
     as_json: bool = typer.Option(False, "--json", help="Print the verdict as JSON."),
     notify: bool = NotifyOption,
 ) -> None:
-    """Hold past forecasts against what happened: "fine", "look at these series" or "retrain".
+    """Hold past forecasts against what happened: "fine", "look at these series" or "retrain";
+    or "too little history to tell".
 
     Exit code 3 when --retrain trained a model that the gate refused.
 

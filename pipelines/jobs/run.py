@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config import ExperimentConfig
 from pipelines.jobs.notify import Event, Notice
+from pipelines.monitoring.finding import Verdict
 
 if TYPE_CHECKING:
     from pipelines.forecasts.forecast import Written
@@ -98,7 +99,12 @@ def forecasted(written: Written, config: ExperimentConfig) -> JobResult:
     return JobResult("Forecast", written.line, (), facts)
 
 
-VERDICTS = {"fine": "Fine", "look at these series": "Look", "retrain": "Retrain"}
+VERDICTS = {
+    Verdict.FINE: "Fine",
+    Verdict.LOOK: "Look",
+    Verdict.RETRAIN: "Retrain",
+    Verdict.UNTESTED: "Untested",
+}
 
 
 def monitor_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResult:
@@ -112,7 +118,9 @@ def watched(watch: Watch) -> JobResult:
     """What a look at past forecasts came to."""
     state = VERDICTS[watch.verdict]
     facts = {"version": watch.version, "run_id": watch.run_id, "page": watch.facts()["page"]}
-    events: tuple[Event, ...] = () if state == "Fine" else ("drift",)
+    events: tuple[Event, ...] = (
+        ("drift",) if watch.verdict in (Verdict.LOOK, Verdict.RETRAIN) else ()
+    )
     return JobResult(state, watch.line, events, facts, champion=watch.version is not None)
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
+from pipelines.monitoring.finding import Finding, SeriesFinding
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
@@ -44,57 +45,8 @@ FLAT = 1e-3  # spread of a flat series, as a share of its level
 EXACT = 1e-9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One test.
-
-    Attributes
-    ----------
-    value, low, high
-        What was seen in the newest block, and where it should lie if nothing has changed.
-    p
-        Chance of something as extreme when nothing has changed; NaN when the test is impossible.
-    allowed
-        Its share of the false-alarm rate.
-    blocks
-        Earlier blocks it was held against.
-    values : [B]
-        Of every block, the newest first; NaN where a block is empty.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    p: float
-    allowed: float
-    blocks: int
-    values: Array
-
-    @property
-    def possible(self) -> bool:
-        """Whether there was history enough to test."""
-        return bool(np.isfinite(self.p))
-
-    @property
-    def alarm(self) -> bool:
-        """Whether chance alone would hardly give as much."""
-        return self.possible and self.p < self.allowed
-
-
-@dataclass(frozen=True)
-class SeriesFinding:
-    """A series whose newest block does not follow from its earlier ones."""
-
-    id: str
-    kind: str  # level, spread or error
-    change: float
-    score: float
-    p: float
-
-
 def newest_against_earlier(
-    blocks: Array, name: str, allowed: float, *, sides: str = "both", least: float = 0.0
+    blocks: Array, key: str, allowed: float, *, sides: str = "both", least: float = 0.0
 ) -> Finding:
     """Is the newest block one of the others?
 
@@ -102,6 +54,8 @@ def newest_against_earlier(
     ----------
     blocks : [B]
         The newest first; NaN where a block is empty.
+    key
+        Of what is asked, in `QUESTIONS`.
     sides
         ``both``, ``upper`` (only more is an alarm).
     least
@@ -112,7 +66,7 @@ def newest_against_earlier(
     earlier = blocks[1 : MOST_BLOCKS + 1]
     earlier = earlier[np.isfinite(earlier)]
     n, now = len(earlier), float(blocks[0]) if len(blocks) else np.nan
-    nothing = Finding(name, now, np.nan, np.nan, np.nan, allowed, n, blocks)
+    nothing = Finding(key, now, np.nan, np.nan, np.nan, allowed, n, blocks)
     if n < FEWEST_BLOCKS or not np.isfinite(now):
         return nothing
     centre = float(earlier.mean())
@@ -124,7 +78,7 @@ def newest_against_earlier(
     p = float(2.0 * stdtr(freedom, -abs(t)) if both else stdtr(freedom, -t))
     reach = float(stdtrit(freedom, 1.0 - allowed / (2.0 if both else 1.0))) * width
     low = centre - reach if both else -np.inf
-    return Finding(name, now, low, centre + reach, p, allowed, n, blocks)
+    return Finding(key, now, low, centre + reach, p, allowed, n, blocks)
 
 
 def block_length(panel: Panel, recent: int) -> int:
@@ -195,11 +149,11 @@ def _cells(values: Array, cell: Array, series: int, count: int, length: int) -> 
     return out.reshape(series, count)
 
 
-def data_findings(found: Changes, allowed: float) -> list[Finding]:
+def data_findings(moved: Changes, allowed: float) -> list[Finding]:
     """All series together: has the typical level, or spread, changed as it never did?"""
     return [
-        newest_against_earlier(_typical(found.level), "level of the data", allowed),
-        newest_against_earlier(_typical(found.spread), "spread of the data", allowed),
+        newest_against_earlier(_typical(moved.level), "level", allowed),
+        newest_against_earlier(_typical(moved.spread), "spread", allowed),
     ]
 
 
@@ -211,6 +165,15 @@ def _typical(values: Array) -> Array:
     for block in np.flatnonzero(enough):
         out[block] = np.median(values[known[:, block], block])
     return out
+
+
+def testable(kinds: Mapping[str, Array]) -> int:
+    """Tests of single series that there is history for; ``kinds`` as `series_findings` takes."""
+    number = 0
+    for values in kinds.values():
+        earlier = np.isfinite(values[:, 1 : MOST_BLOCKS + 1]).sum(axis=1)
+        number += int((np.isfinite(values[:, 0]) & (earlier >= FEWEST_BLOCKS)).sum())
+    return number
 
 
 def series_findings(
@@ -363,35 +326,34 @@ def accuracy(
     return Accuracy(np.log(np.maximum(mean(relative), EXACT)), mean(signed), mean(inside))
 
 
-def accuracy_findings(found: Accuracy, allowed: float) -> list[Finding]:
+def accuracy_findings(quality: Accuracy, allowed: float) -> list[Finding]:
     """Do newest forecasts err more, or more to one side, or cover less or more, than earlier ones?
 
     Of error and bias the typical series is looked at, each against its own past.
     """
-    earlier = found.error[:, 1:]
+    earlier = quality.error[:, 1:]
     usual = _means(
         earlier.ravel(), np.repeat(np.arange(len(earlier)), earlier.shape[1]), len(earlier)
     )
     return [
         newest_against_earlier(
-            _typical(found.error - usual[:, None]), "error of the forecasts", allowed, sides="upper"
+            _typical(quality.error - usual[:, None]), "error", allowed, sides="upper"
         ),
-        newest_against_earlier(_typical(found.bias), "bias of the forecasts", allowed),
-        _coverage(found.inside, allowed),
+        newest_against_earlier(_typical(quality.bias), "bias", allowed),
+        _coverage(quality.inside, allowed),
     ]
 
 
 def _coverage(inside: Array, allowed: float) -> Finding:
     """Share of actuals within the interval, all series together."""
-    name = "coverage of the interval"
     columns = np.tile(np.arange(inside.shape[1]), len(inside))
     blocks = _means(inside.ravel(), columns, inside.shape[1])
     series = int(np.isfinite(inside[:, 0]).sum()) if inside.shape[1] else 0
     if series < FEWEST_COVERED:
-        return Finding(name, float(blocks[0]), np.nan, np.nan, np.nan, allowed, 0, blocks)
+        return Finding("coverage", float(blocks[0]), np.nan, np.nan, np.nan, allowed, 0, blocks)
     usual = float(np.nanmean(blocks[1:])) if np.isfinite(blocks[1:]).any() else 0.5
     least = np.sqrt(usual * (1.0 - usual) / (4.0 * series))
-    return newest_against_earlier(blocks, name, allowed, least=least)
+    return newest_against_earlier(blocks, "coverage", allowed, least=least)
 
 
 def _by_step(step: Array, values: Array, chosen: Array) -> Array:

@@ -14,7 +14,7 @@ import pandas as pd
 from pipelines.monitoring.past import scores_by
 
 if TYPE_CHECKING:
-    from pipelines.monitoring.watch import Watch
+    from pipelines.monitoring.watch import Evidence, Watch
     from pipelines.tracking.run import Run
     from pipelines.tracking.tracker import Tracker
 
@@ -22,14 +22,14 @@ STAMPS_LOGGED = 400
 SERIES_LISTED = 200
 
 
-def log(tracker: Tracker, watch: Watch, source: str, page: Path) -> str:
+def log(tracker: Tracker, watch: Watch, evidence: Evidence, source: str, page: Path) -> str:
     """One run per check: curves over time and horizon, the tests, the page."""
     title = f"monitor {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     tags = {
         "kind": "monitor",
         "model": watch.model,
         "version": watch.version,
-        "verdict": watch.verdict,
+        "verdict": str(watch.verdict),
         "reasons": "; ".join(watch.reasons) or None,
         "source": source,
     }
@@ -39,15 +39,15 @@ def log(tracker: Tracker, watch: Watch, source: str, page: Path) -> str:
         run.metrics({"series_changed": len({f.id for f in watch.series})})
         run.metrics({"series_silent": len(watch.silent)})
         for name in ("mase", "bias", "coverage"):
-            _curve(run, f"time/{name}", watch.by_time[name].tail(STAMPS_LOGGED))
-            _curve(run, f"horizon/{name}", watch.by_step[name], watch.by_step["step"])
-        _over_time(run, watch)
+            _curve(run, f"time/{name}", evidence.by_time[name].tail(STAMPS_LOGGED))
+            _curve(run, f"horizon/{name}", evidence.by_step[name], evidence.by_step["step"])
+        _over_time(run, evidence)
         run.flush()
         run.table(findings_table(watch), "tests.json")
         run.table(series_table(watch).head(SERIES_LISTED), "series_changed.json")
-        worst = watch.by_series.sort_values("mase", ascending=False).head(SERIES_LISTED)
+        worst = evidence.by_series.sort_values("mase", ascending=False).head(SERIES_LISTED)
         run.table(worst, "errors_by_series.json")
-        run.table(watch.by_time.tail(STAMPS_LOGGED), "by_time.json")
+        run.table(evidence.by_time.tail(STAMPS_LOGGED), "by_time.json")
         run.file(page)
         return run.id
 
@@ -60,13 +60,13 @@ def _curve(
         run.epoch({name: float(value)}, int(step))
 
 
-def _over_time(run: Run, watch: Watch) -> None:
+def _over_time(run: Run, evidence: Evidence) -> None:
     """The error of the first, middle and last horizon step over time."""
-    steps = watch.by_step["step"].to_numpy()
+    steps = evidence.by_step["step"].to_numpy()
     if not len(steps):
         return
     for step in sorted({int(steps[0]), int(steps[len(steps) // 2]), int(steps[-1])}):
-        rows = watch.joined.rows
+        rows = evidence.joined.rows
         curve = scores_by(rows[rows["step"] == step], "time").tail(STAMPS_LOGGED)
         for name in ("mase", "bias", "coverage"):
             _curve(run, f"time_step_{step}/{name}", curve[name])

@@ -22,18 +22,26 @@ from pipelines.machine.state import home
 from pipelines.monitoring.drift import (
     MOST_BLOCKS,
     TESTS,
-    Finding,
+    Accuracy,
     accuracy,
     accuracy_findings,
     block_length,
     changes,
     data_findings,
     series_findings,
+    testable,
 )
+from pipelines.monitoring.finding import Finding
 from pipelines.monitoring.log import log
 from pipelines.monitoring.past import join, read_forecasts, scores_by
-from pipelines.monitoring.verdict import blocks_of, notes_of, scores_of, verdict_of
-from pipelines.monitoring.watch import Watch
+from pipelines.monitoring.verdict import (
+    blocks_of,
+    notes_of,
+    scores_of,
+    verdict_of,
+    versions_judged,
+)
+from pipelines.monitoring.watch import Evidence, Watch
 from pipelines.registry.registered import season_of
 from pipelines.registry.registry import CHAMPION, Registry
 
@@ -97,7 +105,7 @@ def monitor(
             season = season_of(registry, champion)
         except GatecastError as error:
             notes.append(f"MASE may have another season than on the backtest: {error}")
-    watch = check(
+    watch, evidence = check(
         data.panel,
         past,
         config,
@@ -109,8 +117,8 @@ def monitor(
     watch = replace(watch, notes=[*watch.notes, *notes])
     say(f"{watch.counts['judged']:,} forecasts have come true")
     target = page or home() / "monitor" / f"{config.name}.html"
-    write_page(watch, target)
-    run_id = log(tracker, watch, masked(data.source), target) if track else None
+    write_page(watch, evidence, target)
+    run_id = log(tracker, watch, evidence, masked(data.source), target) if track else None
     say(f"the page: {target}")
     return replace(watch, page=target, run_id=run_id)
 
@@ -124,7 +132,7 @@ def check(
     trained_on: str | None = None,
     backtest: dict[str, float] | None = None,
     season: int | None = None,
-) -> Watch:
+) -> tuple[Watch, Evidence]:
     """The check itself, on data in memory.
 
     Parameters
@@ -136,7 +144,7 @@ def check(
     backtest
         The champion's scores when it was judged.
     season
-        The champion's, so that its errors are in the unit they were judged in; default: the
+        Of the champion, so that its errors are in the unit they were judged in; default: the
         config's, or by frequency.
     """
     season = season or config.season or panel.freq.season
@@ -146,34 +154,32 @@ def check(
     rows = joined.rows
     length = block_length(panel, recent)
     awake, silent = _awake(panel, length)
-    found = changes(awake, length)
+    moved = changes(awake, length)
     kinds = {
-        "level": _all_series(panel, awake, found.level),
-        "spread": _all_series(panel, awake, found.spread),
+        "level": _all_series(panel, awake, moved.level),
+        "spread": _all_series(panel, awake, moved.spread),
     }
-    findings: list[Finding] = []
-    usable = rows[rows["scaled"].notna()]
-    if len(usable):
-        did = accuracy(
-            usable["series"].to_numpy(),
-            blocks_of(usable, recent),
-            usable["step"].to_numpy(),
-            usable["signed"].to_numpy(),
-            usable["inside"].to_numpy(),
-            len(panel),
-        )
-        kinds["error"] = did.error
+    quality = _accuracy(rows[rows["scaled"].notna()], recent, len(panel))
+    if quality is not None:
+        kinds["error"] = quality.error
     series = series_findings(panel.ids, kinds, share)
-    if len(usable):
+    findings: list[Finding] = []
+    if quality is not None:
         # What single series did is said of them; all the others are judged without them.
         odd = np.isin(panel.ids.astype(str), [f.id for f in series])
-        findings += accuracy_findings(did if odd.all() else did.without(odd), share)
-    findings += data_findings(found, share)
+        findings += accuracy_findings(quality if odd.all() else quality.without(odd), share)
+    findings += data_findings(moved, share)
     verdict, reasons = verdict_of(
-        findings, series, silent, len(awake), rows, recent, champion,
+        findings,
+        series,
+        silent,
+        total=len(awake),
+        tests=testable(kinds),
+        champion=champion,
+        versions=versions_judged(rows, recent),
         same_data=trained_on is not None and trained_on == panel_digest(panel),
-    )  # fmt: skip
-    return Watch(
+    )
+    watch = Watch(
         model=config.name,
         version=champion,
         verdict=verdict,
@@ -181,17 +187,29 @@ def check(
         findings=findings,
         series=series,
         silent=silent,
+        total=len(panel),
         scores=scores_of(rows, recent),
         counts=joined.counts,
         false_alarms=config.monitor.false_alarms,
         block=length,
         recent=recent,
-        by_time=scores_by(rows, "time"),
-        by_step=scores_by(rows, "step"),
-        by_series=scores_by(rows, "unique_id"),
-        joined=joined,
-        panel=panel,
         notes=notes_of(findings, joined, backtest or {}, rows),
+    )
+    tables = [scores_by(rows, key) for key in ("time", "step", "unique_id")]
+    return watch, Evidence(panel, joined, *tables)
+
+
+def _accuracy(usable: pd.DataFrame, recent: int, series: int) -> Accuracy | None:
+    """How the forecasts did that can be scaled; None when there is none."""
+    if usable.empty:
+        return None
+    return accuracy(
+        usable["series"].to_numpy(),
+        blocks_of(usable, recent),
+        usable["step"].to_numpy(),
+        usable["signed"].to_numpy(),
+        usable["inside"].to_numpy(),
+        series,
     )
 
 

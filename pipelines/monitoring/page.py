@@ -15,27 +15,26 @@ import numpy as np
 from forecasting.errors import GatecastError
 from forecasting.plotting import ACCENT, ACTUAL, GRID, INK, QUIET, STYLE
 from pipelines.monitoring.drift import TESTS
+from pipelines.monitoring.finding import QUESTIONS, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from pipelines.monitoring.drift import Finding
-    from pipelines.monitoring.watch import Watch
+    from pipelines.monitoring.finding import Finding
+    from pipelines.monitoring.watch import Evidence, Watch
 
-COLOURS = {"fine": "#2f855a", "look at these series": "#b7791f", "retrain": "#c53030"}
+COLOURS = {
+    Verdict.FINE: "#2f855a",
+    Verdict.LOOK: "#b7791f",
+    Verdict.RETRAIN: "#c53030",
+    Verdict.UNTESTED: "#5d6b7e",
+}
 SERIES_DRAWN = 6
 ROWS_DRAWN = 6  # blocks of history in the chart of a series
 SERIES_LISTED = 50
 BLOCKS_DRAWN = 24
-WORDS = {
-    "error of the forecasts": "ln of the error against each series' usual one",
-    "bias of the forecasts": "forecast − actual, in units of the series' scale",
-    "coverage of the interval": "share of actuals inside",
-    "level of the data": "change of the typical level, in usual steps",
-    "spread of the data": "ln of the change of the typical step",
-}
 _STYLE = """
 :root { --ink: #1c2430; --soft: #5d6b7e; --line: #d8dee7; --card: #f6f8fb }
 * { box-sizing: border-box }
@@ -59,9 +58,9 @@ figure { margin: 1rem 0 } svg { width: 100%; height: auto; display: block }
 """
 
 
-def write_page(watch: Watch, path: Path) -> Path:
+def write_page(watch: Watch, evidence: Evidence, path: Path) -> Path:
     """Write the page of a check, whole or not at all."""
-    text = page(watch)
+    text = page(watch, evidence)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -74,7 +73,7 @@ def write_page(watch: Watch, path: Path) -> Path:
     return path
 
 
-def page(watch: Watch) -> str:
+def page(watch: Watch, evidence: Evidence) -> str:
     """The HTML of a check; every text of the user's data is escaped."""
     now = datetime.datetime.now().astimezone()
     version = f", champion version {watch.version}" if watch.version else ""
@@ -82,19 +81,19 @@ def page(watch: Watch) -> str:
     reasons = "".join(f"<li>{escape(r)}" for r in watch.reasons)
     parts = [
         f"<h1>{escape(watch.model)}</h1>",
-        f"<p class=soft>Checked {now:%Y-%m-%d %H:%M %Z}{version}; {len(watch.panel):,} series.</p>",
+        f"<p class=soft>Checked {now:%Y-%m-%d %H:%M %Z}{version}; {watch.total:,} series.</p>",
         f'<div class=verdict style="border-color:{COLOURS[watch.verdict]}">'
         f"<b>{escape(watch.verdict)}</b>{f'<ul>{reasons}</ul>' if reasons else ''}</div>",
-        _cards(watch),
+        _cards(watch, evidence),
         "".join(f"<p class=soft>{escape(note)}.</p>" for note in watch.notes),
         "<h2>Tests</h2>",
         f"<p>The newest block against the earlier ones (accuracy: blocks of {watch.recent} steps, "
         f"data: {watch.block}). When nothing has changed, the chance of any alarm in one check "
         f"is at most {100 * watch.false_alarms:g} %.</p>",
         _tests(watch),
-        _figure(_control_charts(watch)),
-        *_accuracy(watch),
-        *_series(watch),
+        _control_charts(watch),
+        *_accuracy(watch, evidence),
+        *_series(watch, evidence),
         "<h2>What became of the forecasts</h2>",
         _table(
             ["rows", "what"],
@@ -111,10 +110,10 @@ def page(watch: Watch) -> str:
     )
 
 
-def _cards(watch: Watch) -> str:
+def _cards(watch: Watch, evidence: Evidence) -> str:
     s = watch.scores
     cards = [(f"{watch.counts['judged']:,}", "forecasts that came true")]
-    nominal = watch.joined.nominal
+    nominal = evidence.joined.nominal
     for prefix, when in (("", "all"), ("newest_", "newest block")):
         if not s:
             break
@@ -137,27 +136,29 @@ def _tests(watch: Watch) -> str:
             expected, p = f"{low}{f.high:+.3f}", f"{f.p:.2g}"
         value = f"{f.value:+.3f}" if np.isfinite(f.value) else ""
         rows.append([escape(f.name), value, expected, p, f"{f.allowed:.2g}", str(f.blocks), state])
-    rows.append(
-        ["single series", str(len({f.id for f in watch.series})), "0", "",
-         f"{watch.false_alarms / TESTS:.2g}", "",
-         "<span class=alarm>alarm</span>" if watch.series else "no alarm"]
-    )  # fmt: skip
+    state = "no alarm"
+    if watch.series:
+        state = "<span class=alarm>alarm</span>"
+    elif watch.verdict is Verdict.UNTESTED:
+        state = "too little history"
+    number, allowed = str(len({f.id for f in watch.series})), f"{watch.false_alarms / TESTS:.2g}"
+    rows.append(["single series", number, "0", "", allowed, "", state])
     head = ["test", "newest", "expected", "p", "alarm below", "earlier blocks", ""]
     return _table(head, rows, numbers={1, 2, 3, 4, 5})
 
 
-def _accuracy(watch: Watch) -> list[str]:
-    if watch.by_step.empty:
+def _accuracy(watch: Watch, evidence: Evidence) -> list[str]:
+    if evidence.by_step.empty:
         return []
     return [
         "<h2>Error, bias and coverage over time</h2>",
-        _figure(_over_time(watch)),
+        _figure(_over_time(watch, evidence)),
         "<h2>By horizon</h2>",
-        _figure(_by_horizon(watch)),
+        _figure(_by_horizon(watch, evidence)),
     ]
 
 
-def _series(watch: Watch) -> list[str]:
+def _series(watch: Watch, evidence: Evidence) -> list[str]:
     parts = []
     if watch.series:
         rows = [
@@ -167,7 +168,7 @@ def _series(watch: Watch) -> list[str]:
         more = len(watch.series) - SERIES_LISTED
         parts += [
             "<h2>Series that changed</h2>",
-            _figure(_drawn_series(watch)),
+            _figure(_drawn_series(watch, evidence)),
             _table(["series", "what", "change", "score", "p"], rows, numbers={2, 3, 4}),
             f"<p class=soft>and {more:,} more</p>" if more > 0 else "",
         ]
@@ -212,16 +213,18 @@ def _axes(rows: int, columns: int, height: float) -> tuple[Figure, Any]:
         return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _control_charts(watch: Watch) -> Figure:
-    """Every test's blocks, oldest to newest, with where the newest should lie."""
-    count = len(watch.findings)
-    columns = min(count, 3)
-    figure, axes = _axes(-(-count // columns), columns, 2.5)
-    for ax, finding in zip(axes.flat, watch.findings, strict=False):
+def _control_charts(watch: Watch) -> str:
+    """Blocks of each test that could be made, oldest to newest; where the newest should lie."""
+    tests = [finding for finding in watch.findings if finding.possible]
+    if not tests:
+        return ""
+    columns = min(len(tests), 3)
+    figure, axes = _axes(-(-len(tests) // columns), columns, 2.5)
+    for ax, finding in zip(axes.flat, tests, strict=False):
         _control(ax, finding)
-    for ax in list(axes.flat)[count:]:
+    for ax in list(axes.flat)[len(tests) :]:
         ax.set_axis_off()
-    return figure
+    return _figure(figure)
 
 
 def _control(ax: Axes, finding: Finding) -> None:
@@ -237,11 +240,11 @@ def _control(ax: Axes, finding: Finding) -> None:
     ax.plot(x[:1], values[:1], color=ACTUAL if finding.alarm else ACCENT, marker="o", markersize=7)
     ax.set_title(finding.name)
     ax.set_xlabel("block, 0 the newest")
-    ax.set_ylabel(WORDS[finding.name], fontsize=7)
+    ax.set_ylabel(QUESTIONS[finding.key].axis, fontsize=7)
 
 
-def _over_time(watch: Watch) -> Figure:
-    table = watch.by_time.tail(400)
+def _over_time(watch: Watch, evidence: Evidence) -> Figure:
+    table = evidence.by_time.tail(400)
     figure, axes = _axes(1, 3, 2.6)
     x = table["ds"].to_numpy()
     newest = table["time"].to_numpy() > table["time"].max() - watch.recent
@@ -250,8 +253,8 @@ def _over_time(watch: Watch) -> Figure:
     ):
         ax.plot(x, table[name], color=INK, linewidth=1)
         ax.plot(x[newest], table[name][newest], color=ACTUAL, linewidth=1.6, label="newest block")
-        if name == "coverage" and np.isfinite(watch.joined.nominal):
-            ax.axhline(watch.joined.nominal, color=ACCENT, linestyle="--", linewidth=1)
+        if name == "coverage" and np.isfinite(evidence.joined.nominal):
+            ax.axhline(evidence.joined.nominal, color=ACCENT, linestyle="--", linewidth=1)
             ax.set_ylim(-0.03, 1.03)
         if name == "bias":
             ax.axhline(0, color=GRID, linewidth=1)
@@ -261,9 +264,9 @@ def _over_time(watch: Watch) -> Figure:
     return figure
 
 
-def _by_horizon(watch: Watch) -> Figure:
+def _by_horizon(watch: Watch, evidence: Evidence) -> Figure:
     """The newest block beside all earlier ones, by horizon step."""
-    rows = watch.joined.rows
+    rows = evidence.joined.rows
     new = rows["time"] > rows["time"].max() - watch.recent
     figure, axes = _axes(1, 3, 2.6)
     parts = ((rows[~new], QUIET, "earlier"), (rows[new], ACTUAL, "newest block"))
@@ -276,21 +279,21 @@ def _by_horizon(watch: Watch) -> Figure:
     for ax, title in zip(axes.flat, ("MASE", "bias, scaled", "coverage"), strict=True):
         ax.set_title(title)
         ax.set_xlabel("horizon step")
-    if np.isfinite(watch.joined.nominal):
-        axes[0, 2].axhline(watch.joined.nominal, color=ACCENT, linestyle="--", linewidth=1)
+    if np.isfinite(evidence.joined.nominal):
+        axes[0, 2].axhline(evidence.joined.nominal, color=ACCENT, linestyle="--", linewidth=1)
     axes[0, 0].legend(fontsize=7)
     return figure
 
 
-def _drawn_series(watch: Watch) -> Figure:
+def _drawn_series(watch: Watch, evidence: Evidence) -> Figure:
     """The last blocks of the most striking series, with the forecasts made for them."""
     names = list(dict.fromkeys(f.id for f in watch.series))[:SERIES_DRAWN]
-    place = {str(name): k for k, name in enumerate(watch.panel.ids)}
+    place = {str(name): k for k, name in enumerate(evidence.panel.ids)}
     columns = min(3, len(names))
     figure, axes = _axes(-(-len(names) // columns), columns, 2.4)
-    rows = watch.joined.rows
+    rows = evidence.joined.rows
     for ax, name in zip(axes.flat, names, strict=False):
-        one = watch.panel.select(np.array([place[name]])).tail(ROWS_DRAWN * watch.block)
+        one = evidence.panel.select(np.array([place[name]])).tail(ROWS_DRAWN * watch.block)
         ds = one.freq.stamps(one.start, 0, one.rows)[0]
         ax.plot(ds, one.y, color=INK, linewidth=1)
         first = max(one.rows - watch.block, 0)

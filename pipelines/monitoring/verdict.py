@@ -6,12 +6,9 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from pipelines.monitoring.drift import (
-    Finding,
-    SeriesFinding,
-)
+from pipelines.monitoring.drift import FEWEST_BLOCKS
+from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
 from pipelines.monitoring.past import Joined
-from pipelines.monitoring.watch import Verdict
 
 WIDESPREAD = 0.2  # more of the series than this changed one by one: no longer single series
 
@@ -22,39 +19,60 @@ def blocks_of(rows: pd.DataFrame, length: int) -> Array:
     return np.asarray((time.max(initial=0) - time) // length)
 
 
+def versions_judged(rows: pd.DataFrame, recent: int) -> set[int]:
+    """The versions that made the forecasts of the newest block."""
+    return set(rows.loc[blocks_of(rows, recent) == 0, "version"]) if len(rows) else set()
+
+
 def verdict_of(
     findings: list[Finding],
     series: list[SeriesFinding],
     silent: list[str],
-    count: int,
-    rows: pd.DataFrame,
-    recent: int,
-    champion: int | None,
     *,
+    total: int,
+    tests: int,
+    champion: int | None,
+    versions: set[int],
     same_data: bool,
 ) -> tuple[Verdict, list[str]]:
+    """What to do, and why.
+
+    Parameters
+    ----------
+    total, tests
+        Series in all, and tests of single ones that there was history for.
+    versions
+        Those that made the newest forecasts; errors of others than the champion teach nothing.
+    same_data
+        Whether the champion was trained on these very data.
+    """
     reasons = []
     worse = [f for f in findings if f.alarm]
-    accuracy = [f for f in worse if not f.name.endswith("of the data")]
-    newest = set(rows.loc[blocks_of(rows, recent) == 0, "version"]) if len(rows) else set()
-    replaced = champion is not None and bool(newest) and champion not in newest
+    replaced = champion is not None and bool(versions) and champion not in versions
     for finding in worse:
         text = f"{finding.name} {_where(finding)} (p = {finding.p:.1g})"
-        if finding in accuracy and replaced:
+        if finding.about == "accuracy" and replaced:
             text += f", by versions before the champion, {champion}"
         reasons.append(text)
     names = sorted({f.id for f in series})
     if names:
-        reasons.append(f"{len(names)} of {count} series changed: {_listed(names)}")
+        reasons.append(f"{len(names)} of {total} series changed: {_listed(names)}")
     if silent:
         reasons.append(f"{len(silent)} series get no more values: {_listed(silent)}")
-    counted = [f for f in worse if not (f in accuracy and replaced)]
-    if counted or len(names) > max(WIDESPREAD * count, 1):
+    counted = [f for f in worse if not (f.about == "accuracy" and replaced)]
+    if counted or len(names) > max(WIDESPREAD * total, 1):
         if not same_data:
-            return "retrain", reasons
+            return Verdict.RETRAIN, reasons
         reasons.append("the champion was trained on these very data: look before you train again")
-        return "look at these series", reasons
-    return ("look at these series" if names or silent else "fine"), reasons
+        return Verdict.LOOK, reasons
+    if names or silent:
+        return Verdict.LOOK, reasons
+    if not tests and not any(f.possible for f in findings):
+        reasons.append(
+            f"no test has the {FEWEST_BLOCKS} earlier blocks it needs: nothing was looked at"
+        )
+        return Verdict.UNTESTED, reasons
+    return Verdict.FINE, reasons
 
 
 def _where(finding: Finding) -> str:

@@ -1,30 +1,24 @@
-"""What a watch over past forecasts found."""
+"""What a watch over past forecasts found, and the rows and series it was found in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pipelines.monitoring.drift import (
-    Finding,
-    SeriesFinding,
-)
+from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
 from pipelines.monitoring.past import Joined
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
 
 
-Verdict = Literal["fine", "look at these series", "retrain"]
-
-
 @dataclass(frozen=True)
 class Watch:
-    """One check.
+    """One check: the facts.
 
     Attributes
     ----------
@@ -32,8 +26,8 @@ class Watch:
         The tests of accuracy and of the data as a whole.
     series, silent
         Single series that changed, and those that stopped getting values.
-    by_time, by_step, by_series
-        ``rows, mase, bias, coverage`` of the forecasts judged, by stamp, horizon step, series.
+    total
+        Series in all.
     """
 
     model: str
@@ -43,16 +37,12 @@ class Watch:
     findings: list[Finding]
     series: list[SeriesFinding]
     silent: list[str]
+    total: int
     scores: dict[str, float]
     counts: dict[str, int]
     false_alarms: float
     block: int
     recent: int
-    by_time: pd.DataFrame
-    by_step: pd.DataFrame
-    by_series: pd.DataFrame
-    joined: Joined
-    panel: Panel
     page: Path | None = None
     run_id: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -68,7 +58,7 @@ class Watch:
         return {
             "model": self.model,
             "version": self.version,
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
             "reasons": self.reasons,
             "series": sorted({f.id for f in self.series}),
             "silent": self.silent,
@@ -77,3 +67,22 @@ class Watch:
             "run_id": self.run_id,
             "page": str(self.page) if self.page else None,
         }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the facts were found in: for the page and the run, and let go after them.
+
+    Attributes
+    ----------
+    joined
+        The forecasts that have come true beside what happened.
+    by_time, by_step, by_series
+        ``rows, mase, bias, coverage`` of them, by stamp, horizon step, series.
+    """
+
+    panel: Panel
+    joined: Joined
+    by_time: pd.DataFrame
+    by_step: pd.DataFrame
+    by_series: pd.DataFrame

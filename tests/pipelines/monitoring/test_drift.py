@@ -208,8 +208,8 @@ def test_without_enough_history_there_is_no_test_and_no_alarm() -> None:
 
 def test_fewer_errors_are_no_alarm() -> None:
     values = np.array([-50.0, *np.random.default_rng(0).normal(size=20)])
-    assert newest_against_earlier(values, "x", 0.01).alarm
-    assert not newest_against_earlier(values, "x", 0.01, sides="upper").alarm
+    assert newest_against_earlier(values, "error", 0.01).alarm
+    assert not newest_against_earlier(values, "error", 0.01, sides="upper").alarm
 
 
 def test_the_tail_is_never_lighter_than_what_was_seen() -> None:

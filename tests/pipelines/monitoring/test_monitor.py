@@ -19,12 +19,13 @@ from forecasting.errors import DataError
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.profile import panel_digest
-from pipelines.jobs.run import JOBS, JobResult
+from pipelines.jobs.run import JOBS, JobResult, watched
 from pipelines.machine.files import write_table
+from pipelines.monitoring.finding import Verdict
 from pipelines.monitoring.monitor import check, monitor
 from pipelines.monitoring.page import page
 from pipelines.monitoring.past import join, read_forecasts, widest
-from pipelines.monitoring.watch import Watch
+from pipelines.monitoring.watch import Evidence, Watch
 from pipelines.tracking.store import connect
 from pipelines.training.gate import EXIT_REFUSED
 from tests.pipelines.small import monthly_panel, past_forecasts
@@ -62,12 +63,16 @@ def changed(panel: Panel, change: Callable[[np.ndarray], None]) -> Panel:
 
 
 def look(panel: Panel, past: pd.DataFrame, **facts: Any) -> Watch:
+    return look_closely(panel, past, **facts)[0]
+
+
+def look_closely(panel: Panel, past: pd.DataFrame, **facts: Any) -> tuple[Watch, Evidence]:
     return check(panel, past, config(), champion=1, **facts)
 
 
 def test_a_calm_panel_is_fine(calm: tuple[Panel, pd.DataFrame]) -> None:
     watch = look(*calm)
-    assert watch.verdict == "fine"
+    assert watch.verdict is Verdict.FINE
     assert watch.reasons == []
     assert watch.scores["coverage"] == pytest.approx(0.8, abs=0.02)
     assert len(watch.findings) == 5
@@ -103,7 +108,7 @@ def test_a_shift_of_everything_says_retrain(calm: tuple[Panel, pd.DataFrame]) ->
         y[:, -12:] += 6.0
 
     watch = look(changed(panel, up), past)
-    assert watch.verdict == "retrain"
+    assert watch.verdict is Verdict.RETRAIN
     assert any("level of the data" in r for r in watch.reasons)
     assert any("bias of the forecasts below" in r for r in watch.reasons)
 
@@ -114,7 +119,7 @@ def test_the_same_data_cannot_teach_the_champion_more(calm: tuple[Panel, pd.Data
 
     panel = changed(calm[0], up)
     watch = look(panel, calm[1], trained_on=panel_digest(panel))
-    assert watch.verdict == "look at these series"
+    assert watch.verdict is Verdict.LOOK
     assert any("trained on these very data" in r for r in watch.reasons)
 
 
@@ -125,9 +130,9 @@ def test_errors_of_a_version_that_was_replaced_are_no_reason_to_train(
     off = past.assign(
         **{"q0.5": past["q0.5"] + 8.0 * (past["ds"] > panel.last[0] - 31536000000000)}
     )
-    assert look(panel, off).verdict == "retrain"
-    watch = check(panel, off, config(), champion=2)
-    assert watch.verdict == "fine"
+    assert look(panel, off).verdict is Verdict.RETRAIN
+    watch, _ = check(panel, off, config(), champion=2)
+    assert watch.verdict is Verdict.FINE
     assert any("before the champion, 2" in r for r in watch.reasons)
 
 
@@ -136,7 +141,7 @@ def test_single_series_are_named(calm: tuple[Panel, pd.DataFrame]) -> None:
         y[4, -12:] += 60.0
 
     watch = look(changed(calm[0], wild), calm[1])
-    assert watch.verdict == "look at these series"
+    assert watch.verdict is Verdict.LOOK
     assert {f.id for f in watch.series} == {"s4"}
 
 
@@ -150,7 +155,7 @@ def test_series_that_stop_are_named_and_do_not_ring_otherwise(
     watch = look(changed(calm[0], stop), calm[1])
     assert watch.silent == ["s2"]
     assert watch.series == []
-    assert watch.verdict == "look at these series"
+    assert watch.verdict is Verdict.LOOK
     assert watch.counts["value missing"] > 0
 
 
@@ -158,10 +163,10 @@ def test_series_that_are_gone_and_missing_actuals_are_counted_not_judged(
     calm: tuple[Panel, pd.DataFrame],
 ) -> None:
     panel, past = calm
-    watch = look(panel.select(np.arange(15)), past)
+    watch, evidence = look_closely(panel.select(np.arange(15)), past)
     assert watch.counts["series not in the data"] == len(past) // 4
-    assert watch.verdict == "fine"
-    assert set(watch.by_series["unique_id"]) == {f"s{i}" for i in range(15)}
+    assert watch.verdict is Verdict.FINE
+    assert set(evidence.by_series["unique_id"]) == {f"s{i}" for i in range(15)}
 
 
 def test_a_history_cut_short_leaves_old_forecasts_out(calm: tuple[Panel, pd.DataFrame]) -> None:
@@ -171,10 +176,25 @@ def test_a_history_cut_short_leaves_old_forecasts_out(calm: tuple[Panel, pd.Data
 
 def test_nothing_forecast_yet_is_no_error(calm: tuple[Panel, pd.DataFrame], tmp_path: Path) -> None:
     nothing = read_forecasts(str(tmp_path / "none.parquet"), "forecasts", "watched")
-    watch = look(calm[0], nothing)
-    assert watch.verdict == "fine"
+    watch, evidence = look_closely(calm[0], nothing)
+    assert watch.verdict is Verdict.FINE
     assert "no forecast has come true yet" in watch.notes[0]
-    assert "fine" in page(watch)
+    assert "fine" in page(watch, evidence)
+
+
+@pytest.mark.parametrize("rows", [13, 24, 60])
+def test_where_nothing_could_be_tested_nothing_is_said_to_be_fine(rows: int) -> None:
+    medians = truth()
+    panel = monthly_panel(medians[:, :rows] + np.random.default_rng(1).normal(size=(N, rows)))
+    past = past_forecasts(panel, medians[:, : rows + HORIZON], HORIZON, every=6)
+    watch, evidence = look_closely(panel, past)
+    assert watch.verdict is Verdict.UNTESTED
+    assert watched(watch).state == "Untested"
+    assert watched(watch).events == ()
+    text = page(watch, evidence)
+    assert "too little history to tell" in text
+    assert "no alarm" not in text
+    assert "block, 0 the newest" not in text
 
 
 def test_another_frequency_is_one_clear_line(calm: tuple[Panel, pd.DataFrame]) -> None:
@@ -261,7 +281,7 @@ def test_the_page_shows_names_as_text_and_needs_nothing_from_outside(
     evil = "<script>alert(1)</script>"
     ids = np.where(panel.ids == "s4", evil, panel.ids).astype(object)
     past = past.assign(unique_id=past["unique_id"].replace("s4", evil))
-    text = page(look(changed(replace(panel, ids=ids), wild), past))
+    text = page(*look_closely(changed(replace(panel, ids=ids), wild), past))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert text.count("<svg") == 4
