@@ -27,8 +27,7 @@ from forecasting.errors import DataError
 from pipelines.benchmark import peers
 from pipelines.benchmark.scores import LEVELS, difference, score_task, summary
 from pipelines.data.datasets import PublicSet, Task, inside, load
-
-Say = Callable[[str], None]
+from pipelines.machine.say import Say, silent
 
 # What each of our models changes in the settings; "chosen" leaves everything to the rules. With the
 # cell set, small panels begin from nothing: the starting networks are of both cells. Another seed
@@ -105,7 +104,7 @@ def run(
     device: str = "auto",
     jobs: int | None = None,
     on_row: Callable[[Row], None] | None = None,
-    say: Say = lambda _: None,
+    say: Say = silent,
 ) -> Report:
     """Score our models and their peers on sets.
 

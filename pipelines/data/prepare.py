@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from pipelines.config import ExperimentConfig
+from pipelines.data.profile import panel_digest
 
 if TYPE_CHECKING:
     from pipelines.ingestion.report.report import Report
@@ -34,6 +36,11 @@ class Prepared:
     source: str
     report: Report | None = None
     left_out: int = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """The data hash of runs and versions; taken once, however often it is asked for."""
+        return panel_digest(self.panel)
 
     @property
     def summary(self) -> str:

@@ -6,9 +6,9 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +21,12 @@ from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Target, table_of
 from pipelines.forecasts.targets import default_output, target_of
 from pipelines.machine.masking import masked
+from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, locked
 from pipelines.registry.registered import load
 from pipelines.registry.registry import HASH_TAG, Registry
 from pipelines.tracking.store import brief, connect
-from pipelines.tracking.tracker import Tracker
+from pipelines.tracking.tracker import open_tracker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,13 +35,8 @@ if TYPE_CHECKING:
     from forecasting.data.panel import Panel
     from forecasting.prediction.predictor import Predictor
 
-Say = Callable[[str], None]
 
 CHUNK = 2048  # series forecast and written at once
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ def forecast(
     levels: Sequence[float] | None = None,
     workers: int | None = None,
     track: bool = True,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Written:
     """Forecast every series from its end, with the champion.
 
@@ -146,7 +142,7 @@ def forecast(
         steps = min(config.horizon, predictor.config.horizon)
         job = _job(version, panel, steps, tuple(levels or config.forecast.levels))
         written = write(predictor, panel, job, target, workers=workers, say=say)
-    written = Written(**{**written.__dict__, "seconds": time.monotonic() - began})
+    written = replace(written, seconds=time.monotonic() - began)
     if track:
         try:
             _note(config, written, prepared)
@@ -163,7 +159,7 @@ def write(
     target: Target,
     *,
     workers: int | None = None,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Written:
     """Forecast a panel in chunks on several threads, and write what a target lacks."""
     began = time.monotonic()
@@ -250,12 +246,7 @@ def _note(config: ExperimentConfig, written: Written, prepared: Prepared) -> Non
     """Keep in MLflow what was forecast."""
     import pandas as pd
 
-    tracker = Tracker.open(
-        config.tracking.experiment or config.name,
-        uri=config.tracking.uri,
-        artifacts=config.tracking.artifacts,
-        system_metrics=False,
-    )
+    tracker = open_tracker(config, system_metrics=False)
     title = f"forecast {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     tags = {
         "kind": "forecast",

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.config import ExperimentConfig
 from pipelines.jobs.notify import Event, Notice
+from pipelines.machine.say import Say
 from pipelines.monitoring.finding import Verdict
 
 if TYPE_CHECKING:
     from pipelines.forecasts.forecast import Written
     from pipelines.monitoring.watch import Watch
     from pipelines.training.train import Outcome
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

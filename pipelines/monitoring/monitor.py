@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from pipelines.data.prepare import prepare
 from pipelines.data.profile import panel_digest
 from pipelines.forecasts.targets import default_output
 from pipelines.machine.masking import masked
+from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home
 from pipelines.monitoring.drift import (
     MOST_BLOCKS,
@@ -48,12 +48,6 @@ from pipelines.registry.registry import CHAMPION, Registry
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
 
-Say = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
-
 
 def monitor(
     config: ExperimentConfig,
@@ -61,7 +55,7 @@ def monitor(
     forecasts: str | None = None,
     page: Path | None = None,
     track: bool = True,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Watch:
     """Join past forecasts with what happened, test for drift, say what to do.
 

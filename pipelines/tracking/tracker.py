@@ -176,11 +176,16 @@ def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:
     return (Path(root).expanduser().resolve() / safe).as_uri()
 
 
-def open_tracker(config: ExperimentConfig) -> Tracker:
-    """The experiment's place in MLflow."""
+def open_tracker(config: ExperimentConfig, *, system_metrics: bool | None = None) -> Tracker:
+    """The experiment's place in MLflow.
+
+    ``system_metrics`` : whether runs also watch the machine; None: as the config says.
+    """
+    if system_metrics is None:
+        system_metrics = config.tracking.system_metrics
     return Tracker.open(
         config.tracking.experiment or config.name,
         uri=config.tracking.uri,
         artifacts=config.tracking.artifacts,
-        system_metrics=config.tracking.system_metrics,
+        system_metrics=system_metrics,
     )

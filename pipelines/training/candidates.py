@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import BundleError, DataError
 from pipelines.config import ExperimentConfig
-from pipelines.data.profile import panel_digest
 from pipelines.tracking.epochs import EpochLog
 from pipelines.training.stages import StageResult, stage
 from pipelines.training.trained import Trained, bundle_weights
 
 if TYPE_CHECKING:
     from forecasting.config import ForecasterConfig
-    from forecasting.data.panel import Panel
     from forecasting.forecaster import Forecaster
+    from pipelines.data.prepare import Prepared
     from pipelines.tracking.run import Run
     from pipelines.tracking.tracker import Tracker
 
@@ -37,7 +37,7 @@ def origins(config: ExperimentConfig) -> list[int]:
     return [config.horizon + k * step for k in reversed(range(config.backtest.windows))]
 
 
-def split(panel: Panel, config: ExperimentConfig) -> Panel:
+def split(data: Prepared, config: ExperimentConfig) -> Prepared:
     """What candidates may see: every series without its last rows, on which they are judged.
 
     Raises
@@ -45,9 +45,9 @@ def split(panel: Panel, config: ExperimentConfig) -> Panel:
     DataError
         When no series is long enough.
     """
-    held = origins(config)[0]
+    panel, rows_held_back = data.panel, origins(config)[0]
     longest = int(panel.lengths.max(initial=0))
-    needed = held + config.horizon
+    needed = rows_held_back + config.horizon
     if longest <= needed:
         name = panel.ids[int(panel.lengths.argmax())]
         raise DataError(
@@ -55,14 +55,14 @@ def split(panel: Panel, config: ExperimentConfig) -> Panel:
             f"{config.backtest.windows} backtest windows needs more than {needed}: lower horizon, "
             "backtest.windows or backtest.step"
         )
-    return panel.truncate(held, horizon=config.horizon)
+    return replace(data, panel=panel.truncate(rows_held_back, horizon=config.horizon))
 
 
 def fit_candidate(
     config: ExperimentConfig,
     name: str,
     settings: ForecasterConfig,
-    known: Panel,
+    known: Prepared,
     *,
     run: Run | None = None,
     tracker: Tracker | None = None,
@@ -74,9 +74,9 @@ def fit_candidate(
     def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
-        return Forecaster.train(known, settings, on_epoch=on_epoch)
+        return Forecaster.train(known.panel, settings, on_epoch=on_epoch)
 
-    inputs = {"data": panel_digest(known), "settings": settings.model_dump(mode="json")}
+    inputs = {"data": known.digest, "settings": settings.model_dump(mode="json")}
     log = EpochLog(run, tracker, refits=settings.training.validation == "refit")
     return _fitted(config, name, f"fit-{name}", inputs, fit, log, force, progress)
 
@@ -84,7 +84,7 @@ def fit_candidate(
 def fit_final(
     config: ExperimentConfig,
     candidate: Trained,
-    panel: Panel,
+    data: Prepared,
     *,
     run: Run | None = None,
     tracker: Tracker | None = None,
@@ -100,11 +100,12 @@ def fit_final(
     def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
-        judged = Forecaster.load(candidate.bundle)
-        return judged.refit(panel, backs=origins(config), steps=candidate.steps, on_epoch=on_epoch)
+        forecaster = Forecaster.load(candidate.bundle)
+        backs, steps = origins(config), candidate.steps
+        return forecaster.refit(data.panel, backs=backs, steps=steps, on_epoch=on_epoch)
 
     inputs = {
-        "data": panel_digest(panel),
+        "data": data.digest,
         "settings": candidate.config.model_dump(mode="json"),
         "origins": origins(config),
         "candidate": bundle_weights(candidate.bundle),

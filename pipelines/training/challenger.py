@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
-from pipelines.data.profile import shift
+from pipelines.data.profile import panel_profile, shift
 from pipelines.machine.state import home
 from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.run import Run
@@ -41,64 +42,109 @@ def champion_predictor(
         return None, str(error)
 
 
+@dataclass(frozen=True)
+class Candidacy:
+    """What a winner comes before the gate with.
+
+    Attributes
+    ----------
+    pipeline, run
+        Runs of the whole pipeline and of the winner.
+    candidate, final
+        The winner as it was judged, and fitted on every row.
+    champion
+        The version in production; None when there is none.
+    lineage
+        Hashes and versions, kept as tags.
+    """
+
+    config: ExperimentConfig
+    pipeline: Run
+    run: Run
+    candidate: Trained
+    final: Trained
+    evaluation: Evaluation
+    data: Prepared
+    champion: ModelVersion | None
+    lineage: Mapping[str, Any]
+
+    @property
+    def profile(self) -> dict[str, float]:
+        """What the data look like of late: the reference of later challengers."""
+        recent = max(self.config.horizon, self.evaluation.season)
+        return panel_profile(self.data.panel, recent=recent)
+
+
+class Registration(NamedTuple):
+    """Where a candidacy ended: its version, what the gate said, whether it is champion."""
+
+    version: int
+    decision: Decision | None
+    promoted: bool
+
+
 def register_and_judge(
-    config: ExperimentConfig,
-    registry: Registry,
-    parent: Run,
-    run: Run,
-    judged: Trained,
-    final: Trained,
-    evaluation: Evaluation,
-    data: Prepared,
-    *,
-    champion: ModelVersion | None,
-    lineage: Mapping[str, Any],
-    profile: dict[str, float],
-    force: bool,
-    promote: bool,
-) -> tuple[int | None, Decision | None, bool]:
+    candidacy: Candidacy, registry: Registry, *, force: bool, promote: bool
+) -> Registration:
     """Register the winner as challenger, ask the gate, and act on its answer."""
-    unchanged = _same_version(config, registry, lineage) if final.skipped and not force else None
-    if unchanged is not None:
-        is_champion = champion is not None and int(champion.version) == unchanged
-        return unchanged, None, is_champion
-    reference = _profile_of(champion)
-    decision = decide(
-        judge(evaluation, judged.name, config, bundle=final.bundle),
-        _judged_champion(evaluation, config, champion),
+    name, champion = candidacy.config.name, candidacy.champion
+    if candidacy.final.skipped and not force:
+        unchanged = _same_version(name, registry, candidacy.lineage)
+        if unchanged is not None:
+            is_champion = champion is not None and int(champion.version) == unchanged
+            return Registration(unchanged, None, is_champion)
+    profile = candidacy.profile
+    decision = _ask_gate(candidacy, profile)
+    version = _register(candidacy, registry, decision, profile)
+    pages.log_decision(candidacy.pipeline, candidacy.run, decision)
+    if not decision.promote:
+        registry.refuse(name, version, decision.reason)
+    elif promote:
+        registry.promote(name, version, reason=decision.reason, action="promoted")
+    return Registration(version, decision, decision.promote and promote)
+
+
+def _ask_gate(candidacy: Candidacy, profile: dict[str, float]) -> Decision:
+    config, evaluation = candidacy.config, candidacy.evaluation
+    reference = _profile_of(candidacy.champion)
+    return decide(
+        judge(evaluation, candidacy.candidate.name, config, bundle=candidacy.final.bundle),
+        _judged_champion(evaluation, config, candidacy.champion),
         judge(evaluation, "seasonal_naive", config),
         config.gate,
-        segments=evaluation.segments(data.panel, config.gate.segment),
+        segments=evaluation.segments(candidacy.data.panel, config.gate.segment),
         drift=shift(profile, reference) if reference else None,
         champion_problem=evaluation.champion_problem,
     )
-    scores = evaluation.scores_of(judged.name)
-    version = registry.register(
+
+
+def _register(
+    candidacy: Candidacy, registry: Registry, decision: Decision, profile: dict[str, float]
+) -> int:
+    config, evaluation, panel = candidacy.config, candidacy.evaluation, candidacy.data.panel
+    scores = evaluation.scores_of(candidacy.candidate.name)
+    kept = ("data_hash", "config_hash", "git_commit", "hardware")
+    return registry.register(
         config.name,
-        run,
-        final.bundle,
-        judged=judged.bundle,
+        candidacy.run,
+        candidacy.final.bundle,
+        judged=candidacy.candidate.bundle,
         tags={
-            **{k: lineage[k] for k in ("data_hash", "config_hash", "git_commit", "hardware")},
-            "candidate": judged.name,
+            **{key: candidacy.lineage[key] for key in kept},
+            "candidate": candidacy.candidate.name,
             "scores": json.dumps({k: round(v, 6) for k, v in scores.items()}),
             "horizon": config.horizon,
-            "freq": data.panel.freq.alias,
+            "freq": panel.freq.alias,
             SEASON_TAG: evaluation.season,
             "profile": json.dumps(profile),
-            "pipeline_run": parent.id,
+            "pipeline_run": candidacy.pipeline.id,
             "gate": "passed" if decision.promote else "refused",
         },
-        description=pages.version_description(config, final, evaluation, decision, data),
-        example=pages.input_example(data.panel),
+        description=pages.version_description(
+            config, candidacy.final, evaluation, decision, candidacy.data
+        ),
+        example=pages.input_example(panel),
     )
-    pages.log_decision(parent, run, decision)
-    if not decision.promote:
-        registry.refuse(config.name, version, decision.reason)
-        return version, decision, False
-    if promote:
-        registry.promote(config.name, version, reason=decision.reason, action="promoted")
-    return version, decision, promote
 
 
 def _judged_champion(
@@ -114,11 +160,9 @@ def _profile_of(version: ModelVersion | None) -> dict[str, float] | None:
     return json.loads(text) if text else None
 
 
-def _same_version(
-    config: ExperimentConfig, registry: Registry, lineage: Mapping[str, Any]
-) -> int | None:
+def _same_version(name: str, registry: Registry, lineage: Mapping[str, Any]) -> int | None:
     """The latest version, when it came from the same data and config."""
-    versions = registry.versions(config.name)
+    versions = registry.versions(name)
     if not versions:
         return None
     tags = versions[-1].tags

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig, build_config
-from pipelines.data.prepare import prepare
-from pipelines.data.profile import panel_digest, panel_profile
+from pipelines.data.prepare import Prepared, prepare
+from pipelines.data.profile import panel_profile
 from pipelines.machine.lineage import git_commit, hardware, versions
 from pipelines.machine.masking import HIDDEN, hide
+from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten
 from pipelines.tracking.store import brief, connect
@@ -100,7 +100,7 @@ def reproduce(
     *,
     config: ExperimentConfig | None = None,
     uri: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = silent,
     progress: Progress = no_progress,
 ) -> Reproduction:
     """Repeat a run of the training pipeline beside the original, and compare.
@@ -131,49 +131,49 @@ def reproduce(
         raise ConfigError(f"the config has no candidate {name!r}, which the run trained")
     then = pipeline.data.tags
     say("reading the data")
-    panel = prepare(config).panel
+    data = prepare(config)
     findings = [
         Finding("config", then.get("config_hash", UNKNOWN), config.digest()),
-        Finding("data", then.get("data_hash", UNKNOWN), panel_digest(panel)),
+        Finding("data", then.get("data_hash", UNKNOWN), data.digest),
         Finding("code", then.get("git_commit", UNKNOWN), git_commit() or UNKNOWN),
         Finding("versions", then.get("versions", UNKNOWN), versions()),
         Finding("hardware", then.get("hardware", UNKNOWN), hardware()),
     ]
     if not findings[1].same:
-        findings[1:2] = [findings[1], *_what_moved(client, pipeline, panel)]
+        findings[1:2] = [findings[1], *_what_moved(client, pipeline, data.panel)]
     if not findings[0].same:
         findings[0:1] = [findings[0], *_what_was_set(pipeline, config)]
     if any(not f.same for f in findings if f.what in DECISIVE):
         return Reproduction(run_id, name, tuple(findings), trained=False)
     finals = _children(client, candidate, "final")
-    findings += _weights(config, name, panel, candidate, finals, say, progress)
+    findings += _weights(config, name, data, candidate, finals, say, progress)
     return Reproduction(run_id, name, tuple(findings), trained=True)
 
 
 def _weights(
     config: ExperimentConfig,
     name: str,
-    panel: Panel,
+    data: Prepared,
     candidate: Run,
     finals: list[Run],
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
 ) -> list[Finding]:
     """Train again in stages of its own, which are removed at the end."""
     own = config.model_copy(update={"name": f"{config.name}.reproduce"})
     with locked(f"train-{own.name}", wait=1.0):
         try:
-            settings = config.forecaster(name, freq=panel.freq.alias)
+            settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} again")
-            judged = fit_candidate(
-                own, name, settings, split(panel, config), force=True, progress=progress
+            again = fit_candidate(
+                own, name, settings, split(data, config), force=True, progress=progress
             )
-            found = [_compare("weights as judged", candidate, judged.bundle)]
+            findings = [_compare("weights as judged", candidate, again.bundle)]
             if finals:
                 say(f"training {name} again, on every row")
-                final = fit_final(own, judged, panel, force=True, progress=progress)
-                found.append(_compare("weights as served", finals[0], final.bundle))
-            return found
+                final = fit_final(own, again, data, force=True, progress=progress)
+                findings.append(_compare("weights as served", finals[0], final.bundle))
+            return findings
         finally:
             shutil.rmtree(home() / "stages" / own.name, ignore_errors=True)
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config import ExperimentConfig
-from pipelines.data.prepare import prepare
-from pipelines.data.profile import panel_digest, panel_profile
+from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.lineage import git_commit, hardware, versions
 from pipelines.machine.masking import hide
+from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import connect
-from pipelines.tracking.tracker import open_tracker, process_tag
+from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
 from pipelines.training import pages
 from pipelines.training.candidates import (
     Progress,
@@ -33,16 +33,13 @@ from pipelines.training.candidates import (
     origins,
     split,
 )
-from pipelines.training.challenger import champion_predictor, register_and_judge
+from pipelines.training.challenger import Candidacy, champion_predictor, register_and_judge
 from pipelines.training.evaluate import Evaluation, check_baselines, evaluate, load_predictor
 from pipelines.training.gate import Decision
 from pipelines.training.trained import Trained, bundle_weights, describe
 
-Say = Callable[[str], None]
-
-
-def _silent(_: str) -> None:
-    pass
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass
@@ -69,7 +66,6 @@ class Outcome:
     decision: Decision | None
     promoted: bool
     data_hash: str
-    logging_share: float
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -89,13 +85,28 @@ class _Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + passed, 3)
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What every step of one run of the pipeline needs."""
+
+    config: ExperimentConfig
+    tracker: Tracker
+    data: Prepared
+    known: Prepared
+    lineage: dict[str, Any]
+    clock: _Clock
+    force: bool
+    say: Say
+    progress: Progress
+
+
 def train(
     config: ExperimentConfig,
     *,
     force: bool = False,
     promote: bool = True,
     trigger: str = "by hand",
-    say: Say = _silent,
+    say: Say = silent,
     progress: Progress = no_progress,
     tags: Mapping[str, str] | None = None,
 ) -> Outcome:
@@ -122,127 +133,67 @@ def train(
         Bad data or config. What the gate says is no error: see `Outcome.decision`.
     """
     with locked(f"train-{config.name}", wait=1.0):
-        return _train(config, force, promote, trigger, say, progress, tags or {})
+        # What can be missing is looked for first: it must be known before an hour of training.
+        check_baselines(config)
+        tracker = open_tracker(config)
+        tracker.close_abandoned()
+        clock = _Clock()
+        with clock("ingest"):
+            say("reading the data")
+            data = prepare(config)
+        say(data.summary)
+        known = split(data, config)
+        lineage = _lineage(config, data, trigger) | dict(tags or {})
+        session = _Session(config, tracker, data, known, lineage, clock, force, say, progress)
+        title = f"train {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
+        with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as pipeline:
+            return _run(session, pipeline, promote)
 
 
-def _train(
-    config: ExperimentConfig,
-    force: bool,
-    promote: bool,
-    trigger: str,
-    say: Say,
-    progress: Progress,
-    tags: Mapping[str, str],
-) -> Outcome:
-    clock = _Clock()
-    check_baselines(config)
-    # The store is opened first: a dead one must be known before an hour of training, not after.
-    tracker = open_tracker(config)
-    tracker.close_abandoned()
-    with clock("ingest"):
-        say("reading the data")
-        data = prepare(config)
-    say(data.summary)
-    known = split(data.panel, config)
-    digest = panel_digest(data.panel)
-    lineage: dict[str, Any] = {
-        "data_hash": digest,
-        "config_hash": config.digest(),
-        "git_commit": git_commit(),
-        "hardware": hardware(),
-        "versions": versions(),
-        "trigger": trigger,
-        "gatecast.process": process_tag(),
-        **tags,
-    }
-    began = datetime.datetime.now().astimezone()
-    title = f"train {began:%Y-%m-%d %H:%M}"
-    registry = Registry(tracker.client)
-    with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as parent, ExitStack() as stack:
-        parent.params(hide(config.model_dump(mode="json", exclude={"tracking", "schedule"})))
-        parent.text(config.to_yaml(), "config.yaml")
-        pages.log_dataset(parent, data, digest)
-        runs: dict[str, Run] = {}
-        trained: dict[str, Trained] = {}
-        for name in config.candidates:
-            settings = config.forecaster(name, freq=data.panel.freq.alias)
-            label = f"{name} · {describe(settings)}"
-            run = stack.enter_context(
-                tracker.run(
-                    label,
-                    parent=parent,
-                    monitor=True,
-                    tags=lineage | pages.candidate_tags(name, settings),
-                )
-            )
-            runs[name] = run
-            with clock("train"):
-                say(f"training {label}")
-                trained[name] = fit_candidate(
-                    config, name, settings, known,
-                    run=run, tracker=tracker, force=force, progress=progress,
-                )  # fmt: skip
-            pages.log_candidate(run, trained[name])
-            if trained[name].skipped:
-                say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
+def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
+    """The story itself: candidates, backtest, winner, gate."""
+    config, data, clock, say = session.config, session.data, session.clock, session.say
+    pipeline.params(hide(config.model_dump(mode="json", exclude={"tracking", "schedule"})))
+    pipeline.text(config.to_yaml(), "config.yaml")
+    pages.log_dataset(pipeline, data, data.digest)
+    registry = Registry(session.tracker.client)
+    with ExitStack() as stack:
+        runs, trained = _fit_candidates(session, pipeline, stack)
         with clock("backtest"):
-            say(
-                f"backtest: {config.backtest.windows} origins, the last {origins(config)[0]} rows "
-                "of each series unseen"
-            )
             champion = registry.alias(config.name, CHAMPION)
-            predictor, problem = champion_predictor(registry, champion)
-            evaluation = evaluate(
-                data.panel,
-                {name: load_predictor(t.bundle) for name, t in trained.items()},
-                config,
-                champion=predictor,
-                champion_problem=problem,
-            )
-            pages.log_evaluation(tracker, parent, runs, evaluation, data.panel)
+            evaluation = _backtest(session, registry, champion, trained)
+            pages.log_evaluation(session.tracker, pipeline, runs, evaluation, data.panel)
         winner = evaluation.best(list(trained), config.backtest.metric)
         say(pages.comparison_line(evaluation, config.backtest.metric, winner))
         with clock("train"):
-            say(f"training the winner, {winner}, on every row")
-            title = f"{winner} on every row"
-            with tracker.run(title, parent=runs[winner], tags=lineage | {"kind": "final"}) as run:
-                final = fit_final(
-                    config, trained[winner], data.panel,
-                    run=run, tracker=tracker, force=force, progress=progress,
-                )  # fmt: skip
-                run.tag(weights=bundle_weights(final.bundle))
-            pages.log_diagnosis(runs[winner], final, data.panel)
+            final = _fit_winner(session, runs[winner], trained[winner])
         with clock("register"):
-            profile = panel_profile(data.panel, recent=max(config.horizon, evaluation.season))
-            version, decision, promoted = register_and_judge(
-                config,
-                registry,
-                parent,
-                runs[winner],
-                trained[winner],
-                final,
-                evaluation,
-                data,
+            candidacy = Candidacy(
+                config=config,
+                pipeline=pipeline,
+                run=runs[winner],
+                candidate=trained[winner],
+                final=final,
+                evaluation=evaluation,
+                data=data,
                 champion=champion,
-                lineage=lineage,
-                profile=profile,
-                force=force,
-                promote=promote,
+                lineage=session.lineage,
             )
-        parent.tags(
+            result = register_and_judge(candidacy, registry, force=session.force, promote=promote)
+        pipeline.tags(
             {
                 "winner": winner,
                 "model": config.name,
-                "version": version,
-                "promoted": promoted,
+                "version": result.version,
+                "promoted": result.promoted,
                 "cost_seconds": round(sum(clock.seconds.values()), 1),
             }
         )
-        parent.metrics({f"seconds_{name}": value for name, value in clock.seconds.items()})
-        if decision is not None:
-            say(decision.reason)
-        logged = sum(run.seconds_logging for run in runs.values()) + parent.seconds_logging
-        share = logged / max(clock.seconds["train"], 1e-9)
+        logging = sum(run.seconds_logging for run in (pipeline, *runs.values()))
+        seconds = clock.seconds | {"logging": round(logging, 3)}
+        pipeline.metrics({f"seconds_{name}": value for name, value in seconds.items()})
+        if result.decision is not None:
+            say(result.decision.reason)
         return Outcome(
             name=config.name,
             evaluation=evaluation,
@@ -250,20 +201,105 @@ def _train(
             run_id=runs[winner].id,
             candidate_run_ids={name: run.id for name, run in runs.items()},
             bundle=final.bundle,
-            version=version,
-            decision=decision,
-            promoted=promoted,
-            data_hash=digest,
-            logging_share=share,
+            version=result.version,
+            decision=result.decision,
+            promoted=result.promoted,
+            data_hash=data.digest,
             seconds=clock.seconds,
         )
+
+
+def _lineage(config: ExperimentConfig, data: Prepared, trigger: str) -> dict[str, Any]:
+    """Where a run comes from, as tags."""
+    return {
+        "data_hash": data.digest,
+        "config_hash": config.digest(),
+        "git_commit": git_commit(),
+        "hardware": hardware(),
+        "versions": versions(),
+        "trigger": trigger,
+        "gatecast.process": process_tag(),
+    }
+
+
+def _fit_candidates(
+    session: _Session, pipeline: Run, stack: ExitStack
+) -> tuple[dict[str, Run], dict[str, Trained]]:
+    """Every candidate on what came before the backtest; their runs stay open on the stack."""
+    config, say = session.config, session.say
+    runs: dict[str, Run] = {}
+    trained: dict[str, Trained] = {}
+    for name in config.candidates:
+        settings = config.forecaster(name, freq=session.data.panel.freq.alias)
+        label = f"{name} · {describe(settings)}"
+        tags = session.lineage | pages.candidate_tags(name, settings)
+        run = session.tracker.run(label, parent=pipeline, monitor=True, tags=tags)
+        runs[name] = stack.enter_context(run)
+        with session.clock("train"):
+            say(f"training {label}")
+            trained[name] = fit_candidate(
+                config,
+                name,
+                settings,
+                session.known,
+                run=runs[name],
+                tracker=session.tracker,
+                force=session.force,
+                progress=session.progress,
+            )
+        pages.log_candidate(runs[name], trained[name])
+        if trained[name].skipped:
+            say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
+    return runs, trained
+
+
+def _backtest(
+    session: _Session,
+    registry: Registry,
+    champion: ModelVersion | None,
+    trained: Mapping[str, Trained],
+) -> Evaluation:
+    """Candidates, champion and baselines on rows that no candidate has seen."""
+    config = session.config
+    session.say(
+        f"backtest: {config.backtest.windows} origins, the last {origins(config)[0]} rows of each "
+        "series unseen"
+    )
+    predictor, problem = champion_predictor(registry, champion)
+    return evaluate(
+        session.data.panel,
+        {name: load_predictor(one.bundle) for name, one in trained.items()},
+        config,
+        champion=predictor,
+        champion_problem=problem,
+    )
+
+
+def _fit_winner(session: _Session, run: Run, candidate: Trained) -> Trained:
+    """The winner on every row: what is registered and served."""
+    session.say(f"training the winner, {candidate.name}, on every row")
+    title = f"{candidate.name} on every row"
+    tags = session.lineage | {"kind": "final"}
+    with session.tracker.run(title, parent=run, tags=tags) as final_run:
+        final = fit_final(
+            session.config,
+            candidate,
+            session.data,
+            run=final_run,
+            tracker=session.tracker,
+            force=session.force,
+            progress=session.progress,
+        )
+        final_run.tag(weights=bundle_weights(final.bundle))
+    pages.log_diagnosis(run, final, session.data.panel)
+    return final
 
 
 def backtest_only(
     config: ExperimentConfig,
     *,
     model: str | None = None,
-    say: Say = _silent,
+    say: Say = silent,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Judge models on rolling origins and register nothing.
@@ -285,7 +321,7 @@ def backtest_only(
         label = f"{name}@{version.version}"
         say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
-    known = split(data.panel, config)
+    known = split(data, config)
     trained = {}
     for name in config.candidates:
         settings = config.forecaster(name, freq=data.panel.freq.alias)

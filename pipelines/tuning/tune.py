@@ -12,7 +12,7 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,12 @@ import numpy as np
 
 from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.config import ExperimentConfig
-from pipelines.data.prepare import prepare
-from pipelines.data.profile import panel_digest
+from pipelines.data.prepare import Prepared, prepare
+from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import brief
-from pipelines.tracking.tracker import Tracker, process_tag
+from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
 from pipelines.training.candidates import split
 from pipelines.tuning.space import (
     WINNER,
@@ -43,16 +43,11 @@ if TYPE_CHECKING:
 
     from forecasting.data.panel import Panel
 
-Say = Callable[[str], None]
 
 ORIGINS = 3  # rolling origins of a trial; fewer where histories are short
 STARTUP_TRIALS = 5  # random ones, before the search learns and prunes
 WAIT_SECONDS = 60  # for the study's database while another process writes
 PROCESS, REASON, DEFAULT = "process", "reason", "default"
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ def tune(
     out: Path,
     trials: int | None = None,
     candidate: str | None = None,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Tuned:
     """Search `tune.space`, and write the winner as a config file.
 
@@ -127,16 +122,11 @@ def tune(
     if name not in config.candidates:
         raise ConfigError(f"no candidate {name!r}; there are: {', '.join(config.candidates)}")
     scratch_file(out).unlink()  # before hours of work, not after
-    tracker = Tracker.open(
-        config.tracking.experiment or config.name,
-        uri=config.tracking.uri,
-        artifacts=config.tracking.artifacts,
-        system_metrics=False,
-    )
+    tracker = open_tracker(config, system_metrics=False)
     tracker.close_abandoned()
     data = prepare(config)
     say(data.summary)
-    known = split(data.panel, config)
+    known = split(data, config)
     search = _Search(config, name, known, tracker, say)
     title = f"tune {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     tags = {"kind": "tuning", "candidate": name, "study": search.study.study_name}
@@ -144,8 +134,9 @@ def tune(
         search.parent = parent
         search.go(trials or config.tune.trials, config.tune.timeout)
         value, params = search.best()
-        write_winner(config, values, name, params, out, f"{search.metric} {value:.5g}, before "
-               f"{search.default:.5g}, on {len(search.backs)} rolling origins")  # fmt: skip
+        gain = f"{search.metric} {value:.5g}, before {search.default:.5g}"
+        origins = f"on {len(search.backs)} rolling origins"
+        write_winner(config, values, name, params, out, f"{gain}, {origins}")
         table = search.table()
         parent.table(table, "trials.json")
         parent.metrics({search.metric: value, f"{search.metric}_before": search.default})
@@ -168,19 +159,20 @@ class _Search:
     parent: Run | None = None
 
     def __init__(
-        self, config: ExperimentConfig, name: str, known: Panel, tracker: Tracker, say: Say
+        self, config: ExperimentConfig, name: str, data: Prepared, tracker: Tracker, say: Say
     ) -> None:
         self.optuna = _optuna()
-        self.config, self.name, self.known, self.tracker = config, name, known, tracker
+        self.config, self.name, self.tracker = config, name, tracker
+        self.digest, self.known = data.digest, data.panel
         self.say, self.metric = say, config.backtest.metric
-        self.backs = fold_origins(known, config.horizon)
+        self.backs = fold_origins(self.known, config.horizon)
         self.study = self._open()
 
     def _open(self) -> Any:
         """The study of this very question; another question is another study."""
         own = self.config.forecaster(self.name, freq=self.known.freq.alias)
         facts = [
-            panel_digest(self.known),
+            self.digest,
             own.model_dump(mode="json"),
             {key: spec.model_dump(mode="json") for key, spec in self.config.tune.space.items()},
             [self.metric, self.backs],

@@ -12,7 +12,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+import pipelines.data.prepare
 from forecasting.bundle import verify
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.evaluation.catalogue import BASELINES, METRICS, Metric
 from forecasting.forecaster import Forecaster
@@ -80,16 +82,16 @@ def test_what_is_served_knows_every_row_and_what_was_judged_does_not(
 
 def test_rows_of_the_backtest_change_no_candidate(experiment: Make, state: Path) -> None:
     config = experiment()
-    panel = prepare(config).panel
-    held = origins(config)[0]
+    data = prepare(config)
+    panel, held = data.panel, origins(config)[0]
     poisoned = panel.y.copy()
     for end in panel.offsets[1:]:
         poisoned[end - held : end] = 1e6 + np.arange(held)
     settings = config.forecaster("gru", freq=panel.freq.alias)
-    weights = [
-        bundle_weights(fit_candidate(config, "gru", settings, split(p, config)).bundle)
-        for p in (panel, replace(panel, y=poisoned))
-    ]
+    weights = []
+    for y in (panel.y, poisoned):
+        known = split(replace(data, panel=replace(panel, y=y)), config)
+        weights.append(bundle_weights(fit_candidate(config, "gru", settings, known).bundle))
     assert weights[0] == weights[1]
 
 
@@ -194,17 +196,33 @@ def test_a_store_that_goes_away_during_training_costs_no_training(
 
 def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
     config = experiment("damaged")
-    panel = split(prepare(config).panel, config)
-    settings = config.forecaster("gru", freq=panel.freq.alias)
-    first = fit_candidate(config, "gru", settings, panel)
+    data = split(prepare(config), config)
+    settings = config.forecaster("gru", freq=data.panel.freq.alias)
+    first = fit_candidate(config, "gru", settings, data)
     weights = first.bundle / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(bytes(data))
-    again = fit_candidate(config, "gru", settings, panel)
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    again = fit_candidate(config, "gru", settings, data)
     assert not again.skipped
     verify(again.bundle)
-    assert fit_candidate(config, "gru", settings, panel).skipped
+    assert fit_candidate(config, "gru", settings, data).skipped
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_data_are_hashed_once_for_all_candidates(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    digest = pipelines.data.prepare.panel_digest
+
+    def counted(panel: Panel) -> str:
+        hashed.append(panel.rows)
+        return digest(panel)
+
+    monkeypatch.setattr(pipelines.data.prepare, "panel_digest", counted)
+    train(experiment("hashed"))
+    assert len(hashed) == len(set(hashed)) == 2
 
 
 def test_series_too_short_are_named_with_what_to_do(experiment: Make, state: Path) -> None:

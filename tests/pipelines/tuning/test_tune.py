@@ -85,8 +85,8 @@ def test_a_search_by_training_ends_in_a_config_that_trains(
 
 def test_no_trial_sees_the_rows_of_the_gate(experiment: Make, state: Path) -> None:
     config = experiment()
-    panel = prepare(config).panel
-    known = tuning.split(panel, config)
+    data = prepare(config)
+    panel, known = data.panel, tuning.split(data, config).panel
     assert (known.lengths == panel.lengths - origins(config)[0]).all()
     assert fold_origins(known, 6) == [18, 12, 6]
 
