@@ -35,6 +35,7 @@ FIRST = (
 )
 SHARED = "common"  # what several commands need; no command
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+RESUMED = ("train", "backtest", "forecast", "tune")  # what is finished is not done again
 
 
 def build() -> typer.Typer:
@@ -75,13 +76,20 @@ def main() -> None:
     """Run the command line; every error a user can mend is one line on stderr."""
     quiet()
     try:
-        sys.exit(build()(prog_name="gatecast", standalone_mode=False) or 0)
+        code = build()(prog_name="gatecast", standalone_mode=False) or 0
+        # Typer answers Ctrl-C by this code, and says nothing.
+        sys.exit(_fail(_interrupted(), code) if code == INTERRUPTED else code)
     except TrainingError as error:
         sys.exit(_fail(str(error), FAILED))
     except GatecastError as error:
         sys.exit(_fail(str(error), getattr(error, "exit_code", BAD_INPUT)))
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_fail("interrupted", INTERRUPTED))
+        sys.exit(_fail(_interrupted(), INTERRUPTED))
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit with code 1 and says nothing.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            sys.exit(_fail(_interrupted(), INTERRUPTED))
+        raise
     except BrokenPipeError:
         # Whoever read our output has left: `gatecast history NAME | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -106,6 +114,13 @@ def _misuse(error: Exception) -> str | None:
         error.show()  # type: ignore[attr-defined]
         return ""
     return f"{text}; see: {context.command_path if context else 'gatecast'} --help"
+
+
+def _interrupted() -> str:
+    """What is said after Ctrl-C; of commands that go on where they were, that too."""
+    if sys.argv[1:2] and sys.argv[1] in RESUMED:
+        return "interrupted; finished stages are kept: the same command goes on from there"
+    return "interrupted"
 
 
 def _fail(text: str, code: int) -> int:

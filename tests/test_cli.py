@@ -247,3 +247,21 @@ def test_an_error_of_our_own_is_one_line_and_a_file(
     assert result.err.count("\n") == 1
     assert "the unexpected" in result.err
     assert "Traceback" in (folder / ".gatecast" / "last-error.txt").read_text()
+
+
+@pytest.mark.parametrize("by_lightning", [False, True])
+def test_ctrl_c_says_that_finished_stages_are_kept(
+    gatecast: Run, monkeypatch: pytest.MonkeyPatch, by_lightning: bool
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if by_lightning:
+                sys.exit(1)
+            raise
+
+    monkeypatch.setattr("pipelines.training.train.train", stopped)
+    result = gatecast("train good.yaml --no-notify")
+    assert result.code == cli.INTERRUPTED
+    assert "interrupted; finished stages are kept" in result.err

@@ -34,8 +34,14 @@ def test_the_demo_serves_what_it_trained_and_says_how_good_it_is(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "runs/demo/summary.json").read_text())
     assert set(summary) >= {
-        "smape", "mase", "smape_naive2", "model", "seconds", "forecast_http_ms", "picture",
-    }  # fmt: skip
+        "smape",
+        "mase",
+        "smape_naive2",
+        "model",
+        "seconds",
+        "forecast_http_ms",
+        "picture",
+    }
     assert set(summary["seconds"]) >= {"ingest", "train", "backtest", "register", "serve"}
     assert summary["model"]["name"] == "m3-monthly"
     assert summary["model"]["version"] == 1
@@ -46,8 +52,11 @@ def test_the_demo_serves_what_it_trained_and_says_how_good_it_is(tmp_path: Path)
     assert f"{summary['smape']:.2f}" in done.stdout
     assert f"{THETA_SMAPE}" in done.stdout
     # Its own processes are gone, and what it leaves is a model another command finds.
-    url = next(word for word in done.stdout.split() if word.startswith("http://127.0.0.1:"))
+    said = done.stderr.split("starting the service on ")[1]
+    url = said.split()[0]
     assert not _answers(url)
+    assert url not in done.stdout
+    assert "gatecast serve --model m3-monthly" in " ".join(done.stdout.split())
 
 
 @pytest.mark.slow  # the whole demo, twice

@@ -11,7 +11,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -87,8 +87,10 @@ class Report:
     def read(cls, path: Path) -> Report:
         """Open what `save` wrote."""
         values = json.loads(path.read_text("utf-8"))
-        rows = [Row(**{**r, "versus": {k: tuple(v) for k, v in r["versus"].items()}})
-                for r in values["rows"]]  # fmt: skip
+        rows = [
+            Row(**{**r, "versus": {k: tuple(v) for k, v in r["versus"].items()}})
+            for r in values["rows"]
+        ]
         return cls(**{**values, "rows": rows})
 
 
@@ -98,12 +100,10 @@ def run(
     models: Sequence[str] = tuple(MODELS),
     peer_names: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    root: str | Path | None = None,
     within: bool = False,
     cache: Path | None = CACHE,
     device: str = "auto",
     jobs: int | None = None,
-    on_row: Callable[[Row], None] | None = None,
     say: Say = silent,
 ) -> Report:
     """Score our models and their peers on sets.
@@ -113,11 +113,10 @@ def run(
     names : sets as `pipelines.data.datasets.registry` knows them.
     models : which of `MODELS`. peer_names : which peers; None takes all that make sense.
     settings : of the forecaster, over the defaults, for every model (for ablations).
-    root : the data folder; None takes ``$GATECAST_DATA``.
     within : score inside the histories instead (`datasets.inside`), to choose settings.
     cache : where peers' scores are kept; None computes them anew.
     jobs : processes of the statistical peers; None: one per core.
-    on_row : called with each row as it is ready. say : called with one line per step.
+    say : called with one line per step.
 
     Raises
     ------
@@ -130,25 +129,20 @@ def run(
     rows: list[Row] = []
     jobs = jobs or cores()
 
-    def record(row: Row) -> None:
-        rows.append(row)
-        if on_row is not None:
-            on_row(row)
-
     for name in names:
-        tasks = [inside(t) if within else t for t in load(name, root=root)]
+        tasks = [inside(t) if within else t for t in load(name)]
         of_set: list[Row] = []
         for task in tasks:
             for row in _run_task(
                 task, models, peer_names, settings or {}, cache, device, jobs, say
             ):
                 of_set.append(row)
-                record(row)
+                rows.append(row)
         if len(tasks) > 1:
             for row in averaged(tasks[0].about, of_set):
-                record(row)
+                rows.append(row)
         for row in () if within else published(tasks[0].about):
-            record(row)
+            rows.append(row)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Report(created, machine(), versions(), rows)
 
@@ -177,8 +171,9 @@ def averaged(about: PublicSet, rows: Sequence[Row]) -> list[Row]:
         if {r.task for r in mine} != tasks:
             continue
         names = set.intersection(*(set(r.scores) for r in mine))
-        scores = {n: float(np.mean([r.scores[n] for r in mine])) for n in mine[0].scores
-                  if n in names}  # fmt: skip
+        scores = {
+            n: float(np.mean([r.scores[n] for r in mine])) for n in mine[0].scores if n in names
+        }
         seconds = sum(r.seconds or 0.0 for r in mine)
         out.append(Row(about.name, about.name, about.metric, model, mine[0].kind, scores, seconds))
     return out

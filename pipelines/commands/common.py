@@ -109,9 +109,13 @@ def progress_bar() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     with Bars(
-        TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(), console=console, transient=True,
-    ) as bars:  # fmt: skip
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, share: float) -> None:
@@ -129,6 +133,8 @@ class _Quarters:
 
     def __call__(self, what: str, share: float) -> None:
         quarter = int(4 * share + 1e-9)
+        if quarter < self.told.get(what, 0):  # it has begun anew
+            self.told[what] = 0
         if quarter > self.told.get(what, 0):
             self.told[what] = quarter
             tell(f"  {what}: {25 * quarter} %, {time.monotonic() - self.began:.0f} s")

@@ -44,9 +44,11 @@ def demo_command(
     ) as (result, url):
         arguments, ui = mlflow_pages(UI_PORT)
         if not stays:
-            print_result(result, url, f"{ui} (start it with: gatecast ui)")
+            model = result.summary["model"]["name"]
+            stopped = f"stopped again (start it with: gatecast serve --model {model})"
+            print_result(result, stopped, f"{ui} (start it with: gatecast ui)")
             return
-        print_result(result, url, f"{ui} (starting)")
+        print_result(result, f"{url} (docs: {url}/docs)", f"{ui} (starting)")
         with running(arguments, f"{ui}/health", name="mlflow"):
             tell(f"Both are up: {url} and {ui}. Ctrl-C stops them.")
             try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forecasting.errors import ConfigError
 from pipelines.commands.common import SetOption, tell
@@ -12,88 +13,208 @@ from pipelines.commands.common import SetOption, tell
 if TYPE_CHECKING:
     from pipelines.scheduling.schedule import Scheduled
 
+BY_FLAGS = "by-flags"  # the hidden command that takes `schedule CONFIG --cron ...` and the like
+
+TargetArgument = typer.Argument(..., metavar="CONFIG|NAME", help="A YAML config, or a model.")
+JobOption = typer.Option("train", "--job", help="What to run: train, forecast, monitor.")
+CronOption = typer.Option(None, "--cron", help="minute hour day month weekday")
+EveryOption = typer.Option(None, "--every", help="Instead of --cron: 30m, 6h, 1d.")
+ZoneOption = typer.Option(None, "--tz", help="Europe/Paris; default: this machine's.")
+PoolOption = typer.Option(None, "--pool", help="A work pool of a shared server.")
+VariableOption = typer.Option(
+    None, "--job-variable", metavar="KEY=VALUE", help="For the pool, such as image=...; repeat."
+)
+LimitOption = typer.Option(1, "--limit", min=1, help="Runs at a time.")
+
+
+class _Group(TyperGroup):
+    """Sub-commands; what does not begin with one is read by its flags, as it always was."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args = [BY_FLAGS, *args]
+        return super().parse_args(ctx, args)
+
 
 def register(app: typer.Typer) -> None:
-    """Add ``schedule``."""
-    app.command("schedule")(schedule_command)
+    """Add ``schedule`` and what can be done with it."""
+    group = typer.Typer(
+        cls=_Group,
+        no_args_is_help=True,
+        help="Run pipelines on a clock: Prefect, its server on SQLite started in the background."
+        '\n\nExamples: `gatecast schedule add configs/x.yaml --cron "0 3 * * *" --tz Europe/Paris`'
+        ", `gatecast schedule list`, `gatecast schedule run x`, `gatecast schedule logs x`",
+    )
+    for name, command in COMMANDS.items():
+        group.command(name)(command)
+    group.command(BY_FLAGS, hidden=True)(by_flags_command)
+    app.add_typer(group, name="schedule")
 
 
-def schedule_command(
-    target: str | None = typer.Argument(
-        None, metavar="[CONFIG|NAME]", help="A YAML config; with --pause and the like also a model."
-    ),
-    cron: str | None = typer.Option(None, "--cron", help="minute hour day month weekday"),
-    every: str | None = typer.Option(None, "--every", help="Instead of --cron: 30m, 6h, 1d."),
-    timezone: str | None = typer.Option(
-        None, "--tz", help="Europe/Paris; default: this machine's."
-    ),
-    job: str = typer.Option("train", "--job", help="What to run: train, forecast, monitor."),
+def add_command(
+    config: str = typer.Argument(..., metavar="CONFIG", help="A YAML config."),
+    cron: str | None = CronOption,
+    every: str | None = EveryOption,
+    timezone: str | None = ZoneOption,
+    job: str = JobOption,
     sets: list[str] | None = SetOption,
-    pool: str | None = typer.Option(None, "--pool", help="A work pool of a shared server."),
-    variables: list[str] | None = typer.Option(
-        None, "--job-variable", metavar="KEY=VALUE", help="For the pool, such as image=...; repeat."
-    ),
-    listing: bool = typer.Option(False, "--list", help="Show what is scheduled and how it went."),
-    pause: bool = typer.Option(False, "--pause", help="Let no further run begin."),
-    resume: bool = typer.Option(False, "--resume", help="Undo --pause."),
-    run_now: bool = typer.Option(False, "--run-now", help="Start a run beside the schedule."),
-    remove: bool = typer.Option(False, "--remove", help="Take it off the clock."),
-    logs: bool = typer.Option(False, "--logs", help="Print the log of the latest run."),
-    stop: bool = typer.Option(False, "--stop", help="End the background server and worker."),
-    serve: bool = typer.Option(
-        False, "--serve", help="Run server and worker here, for systemd or a container."
-    ),
-    limit: int = typer.Option(1, "--limit", min=1, help="With --serve: runs at a time."),
+    pool: str | None = PoolOption,
+    variables: list[str] | None = VariableOption,
 ) -> None:
-    """Run a pipeline on a clock: Prefect, its server on SQLite started in the background.
+    """Put a job of a config on the clock; what was scheduled for it before is replaced."""
+    from pipelines.scheduling import schedule as plan
 
-    Examples: `gatecast schedule configs/x.yaml --cron "0 3 * * *" --tz Europe/Paris`,
-    `gatecast schedule --list`, `gatecast schedule x --run-now`, `gatecast schedule x --logs`
-    """
-    actions = {
-        "--list": listing, "--pause": pause, "--resume": resume, "--run-now": run_now,
-        "--remove": remove, "--logs": logs, "--stop": stop, "--serve": serve,
-        "--cron or --every": cron is not None or every is not None,
-    }  # fmt: skip
-    asked = [name for name, given in actions.items() if given]
+    if cron is None and every is None:
+        raise ConfigError("say when: --cron '0 3 * * *' or --every 6h")
+    scheduled = plan.add(
+        config,
+        cron=cron,
+        every=every,
+        timezone=timezone,
+        job=job,
+        overrides=sets or (),
+        pool=pool,
+        variables=_pairs(variables or []),
+    )
+    _show(scheduled)
+    _tell_ui()
+
+
+def list_command() -> None:
+    """Show what is scheduled and how it went."""
+    from pipelines.scheduling import schedule as plan
+
+    deployments = plan.listing()
+    for scheduled in deployments:
+        _show(scheduled)
+    if not deployments:
+        print("nothing is scheduled; gatecast schedule add CONFIG --cron '0 3 * * *' does it")
+    _tell_ui()
+
+
+def pause_command(target: str = TargetArgument, job: str = JobOption) -> None:
+    """Let no further run begin; a run under way goes on."""
+    from pipelines.scheduling import schedule as plan
+
+    _show(plan.pause(target, job))
+
+
+def resume_command(target: str = TargetArgument, job: str = JobOption) -> None:
+    """Undo pause."""
+    from pipelines.scheduling import schedule as plan
+
+    _show(plan.resume(target, job))
+
+
+def run_command(target: str = TargetArgument, job: str = JobOption) -> None:
+    """Start a run beside the schedule."""
+    from pipelines.scheduling import schedule as plan
+
+    run = plan.run_now(target, job)
+    print(f"run {run} is queued; its log: gatecast schedule logs {target}")
+
+
+def remove_command(target: str = TargetArgument, job: str = JobOption) -> None:
+    """Take a job off the clock; its past runs stay to be read."""
+    from pipelines.scheduling import schedule as plan
+
+    plan.remove(target, job)
+    print(f"{target} is no longer scheduled")
+
+
+def logs_command(target: str = TargetArgument, job: str = JobOption) -> None:
+    """Print the log of the latest run."""
+    from pipelines.scheduling import schedule as plan
+
+    title, lines = plan.logs(target, job)
+    print("\n".join([title, *lines]))
+
+
+def stop_command() -> None:
+    """End the background server and worker."""
+    from pipelines.scheduling import server
+
+    print("the scheduler is stopped" if server.stop() else "no scheduler was running")
+
+
+def serve_command(limit: int = LimitOption) -> None:
+    """Run server and worker here, for systemd or a container."""
+    from pipelines.scheduling.supervisor import supervise
+
+    raise typer.Exit(supervise(limit=limit))
+
+
+COMMANDS = {
+    "add": add_command,
+    "list": list_command,
+    "pause": pause_command,
+    "resume": resume_command,
+    "run": run_command,
+    "remove": remove_command,
+    "logs": logs_command,
+    "stop": stop_command,
+    "serve": serve_command,
+}
+
+
+def by_flags_command(
+    target: str | None = typer.Argument(None, metavar="[CONFIG|NAME]"),
+    cron: str | None = CronOption,
+    every: str | None = EveryOption,
+    timezone: str | None = ZoneOption,
+    job: str = JobOption,
+    sets: list[str] | None = SetOption,
+    pool: str | None = PoolOption,
+    variables: list[str] | None = VariableOption,
+    listing: bool = typer.Option(False, "--list"),
+    pause: bool = typer.Option(False, "--pause"),
+    resume: bool = typer.Option(False, "--resume"),
+    run_now: bool = typer.Option(False, "--run-now"),
+    remove: bool = typer.Option(False, "--remove"),
+    logs: bool = typer.Option(False, "--logs"),
+    stop: bool = typer.Option(False, "--stop"),
+    serve: bool = typer.Option(False, "--serve"),
+    limit: int = LimitOption,
+) -> None:
+    """The same by flags: `schedule CONFIG --cron ...`, `schedule NAME --pause` and the like."""
+    timed = "--cron or --every"
+    flags = {
+        "--list": listing,
+        "--pause": pause,
+        "--resume": resume,
+        "--run-now": run_now,
+        "--remove": remove,
+        "--logs": logs,
+        "--stop": stop,
+        "--serve": serve,
+        timed: cron is not None or every is not None,
+    }
+    asked = [name for name, given in flags.items() if given]
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} exclude each other")
     if not asked:
         raise ConfigError("say when: --cron '0 3 * * *' or --every 6h; or --list, --pause, ...")
-    from pipelines.scheduling import schedule as plan
-    from pipelines.scheduling import server as prefect_local
-
-    if serve:
-        from pipelines.scheduling.supervisor import supervise
-
-        raise typer.Exit(supervise(limit=limit))
-    if stop:
-        print("the scheduler is stopped" if prefect_local.stop() else "no scheduler was running")
-        return
-    if listing:
-        _list()
+    alone = {
+        "--list": list_command,
+        "--stop": stop_command,
+        "--serve": lambda: serve_command(limit),
+    }
+    if asked[0] in alone:
+        alone[asked[0]]()
         return
     if target is None:
         raise ConfigError(f"{asked[0]} needs a config or the name of a model")
-    if pause or resume:
-        _show((plan.pause if pause else plan.resume)(target, job))
-    elif run_now:
-        print(
-            f"run {plan.run_now(target, job)} is queued; its log: gatecast schedule {target} --logs"
-        )
-    elif remove:
-        plan.remove(target, job)
-        print(f"{target} is no longer scheduled")
-    elif logs:
-        title, lines = plan.logs(target, job)
-        print("\n".join([title, *lines]))
-    else:
-        made = plan.add(
-            target, cron=cron, every=every, timezone=timezone, job=job, overrides=sets or (),
-            pool=pool, variables=_pairs(variables or []),
-        )  # fmt: skip
-        _show(made)
-        _tell_ui()
+    if asked[0] == timed:
+        add_command(target, cron, every, timezone, job, sets, pool, variables)
+        return
+    of_target = {
+        "--pause": pause_command,
+        "--resume": resume_command,
+        "--run-now": run_command,
+        "--remove": remove_command,
+        "--logs": logs_command,
+    }
+    of_target[asked[0]](target, job)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:
@@ -103,30 +224,19 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return {key.strip(): value for key, _, value in (text.partition("=") for text in texts)}
 
 
-def _list() -> None:
-    from pipelines.scheduling import schedule as plan
-
-    found = plan.listing()
-    for one in found:
-        _show(one)
-    if not found:
-        print("nothing is scheduled; gatecast schedule CONFIG --cron '0 3 * * *' does it")
-    _tell_ui()
-
-
-def _show(one: Scheduled) -> None:
-    state = (
-        "paused"
-        if one.paused
-        else "next " + ", ".join(f"{when:%a %Y-%m-%d %H:%M %Z}" for when in one.upcoming)
-    )
-    print(f"{one.model}  {one.job}  {one.when} ({one.timezone})  {state}")
-    print(f"    {one.config}, work pool {one.pool}")
-    if one.running_since is not None:
-        print(f"    running since {one.running_since:%Y-%m-%d %H:%M:%S %Z}")
-    if one.last_at is not None:
-        line = f": {one.last_line}" if one.last_line else ""
-        print(f"    last run {one.last_at:%Y-%m-%d %H:%M %Z}  {one.last_state}{line}")
+def _show(scheduled: Scheduled) -> None:
+    state = "paused"
+    if not scheduled.paused:
+        times = [f"{when:%a %Y-%m-%d %H:%M %Z}" for when in scheduled.upcoming]
+        state = "next " + ", ".join(times)
+    when = f"{scheduled.when} ({scheduled.timezone})"
+    print(f"{scheduled.model}  {scheduled.job}  {when}  {state}")
+    print(f"    {scheduled.config}, work pool {scheduled.pool}")
+    if scheduled.running_since is not None:
+        print(f"    running since {scheduled.running_since:%Y-%m-%d %H:%M:%S %Z}")
+    if scheduled.last_at is not None:
+        line = f": {scheduled.last_line}" if scheduled.last_line else ""
+        print(f"    last run {scheduled.last_at:%Y-%m-%d %H:%M %Z}  {scheduled.last_state}{line}")
 
 
 def _tell_ui() -> None:

@@ -183,8 +183,10 @@ def load(name: str, *, root: str | Path | None = None) -> list[Task]:
         frame, static = _read_m3(about), None
         return [_tail_task(about, frame, static)]
     folder = _folder(about, root)
-    tables = {file: pd.read_parquet(_checked(folder / file, digest))
-              for file, digest in about.files.items()}  # fmt: skip
+    tables = {
+        file: pd.read_parquet(_checked(folder / file, digest))
+        for file, digest in about.files.items()
+    }
     static = tables.get("static.parquet")
     if about.layout == "split":
         return _split_tasks(about, tables["data.parquet"])
@@ -298,8 +300,9 @@ def _split_tasks(about: PublicSet, frame: pd.DataFrame) -> list[Task]:
     """A set with a train, validation and test part; every window of the test part counts."""
     frame = frame[frame["split"] != "unused"]
     panel = Panel.from_frame(frame, freq=about.frequency)
-    size = {part: int((frame["split"] == part).sum()) // len(panel)
-            for part in ("train", "val", "test")}  # fmt: skip
+    size = {
+        part: int((frame["split"] == part).sum()) // len(panel) for part in ("train", "val", "test")
+    }
     table = panel.y.reshape(len(panel), -1)
     known = table[:, : size["train"]]
     # The protocol's scaling: mean and standard deviation of the training part alone.

@@ -204,10 +204,15 @@ def _result(
     ]
     chosen = _typical(metrics.smape(actual, quantiles[..., middle]))
     shown = [
-        (str(history.ids[i]), history.y[history.offsets[i] : history.offsets[i + 1]], actual[i],
-         quantiles[i], history.freq.stamps(history.start[i : i + 1], 0, 1)[0])
+        (
+            str(history.ids[i]),
+            history.y[history.offsets[i] : history.offsets[i + 1]],
+            actual[i],
+            quantiles[i],
+            history.freq.stamps(history.start[i : i + 1], 0, 1)[0],
+        )
         for i in chosen
-    ]  # fmt: skip
+    ]
     picture = _picture(shown, out, smape)
     summary = {
         "smape": round(smape, 4),
@@ -291,8 +296,8 @@ def _picture(shown: list[tuple[str, Array, Array, Array, Array]], out: Path, sma
     return path
 
 
-def print_result(result: DemoResult, url: str, ui: str) -> None:
-    """The tables and addresses of the end of the demo."""
+def print_result(result: DemoResult, service: str, ui: str) -> None:
+    """The tables of the end of the demo; ``service`` and ``ui`` say where both are, or how to."""
     from rich.console import Console
     from rich.table import Table
 
@@ -322,7 +327,7 @@ def print_result(result: DemoResult, url: str, ui: str) -> None:
     console.print("seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     console.print(f"one series over HTTP: {result.summary['forecast_http_ms']:.2f} ms (median)")
     console.print(f"picture: {result.summary['picture']}   summary: {result.summary_path}")
-    console.print(f"service: {url} (docs: {url}/docs)   MLflow: {ui}")
+    console.print(f"service: {service}   MLflow: {ui}")
 
 
 def mlflow_pages(port: int) -> tuple[list[str], str]:

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -93,8 +93,6 @@ def forecast(
     data: str | None = None,
     out: str | None = None,
     table: str | None = None,
-    levels: Sequence[float] | None = None,
-    workers: int | None = None,
     track: bool = True,
     say: Say = silent,
 ) -> Written:
@@ -114,8 +112,6 @@ def forecast(
         default: ``forecast.output``, else a folder of the model's below ``.gatecast``.
     table
         Of the database; default: ``forecast.table``.
-    workers
-        Threads; default: the cores.
     track
         Whether the run is noted in MLflow.
 
@@ -140,8 +136,8 @@ def forecast(
     with locked(f"forecast-{lock}", wait=1.0):
         panel = prepared.panel.under(predictor.schema)
         steps = min(config.horizon, predictor.config.horizon)
-        job = _job(version, panel, steps, tuple(levels or config.forecast.levels))
-        written = write(predictor, panel, job, target, workers=workers, say=say)
+        job = _job(version, panel, steps, config.forecast.levels)
+        written = write(predictor, panel, job, target, say=say)
     written = replace(written, seconds=time.monotonic() - began)
     if track:
         try:

@@ -206,9 +206,11 @@ def scores_by(rows: pd.DataFrame, key: str) -> pd.DataFrame:
         return pd.DataFrame(columns=[key, "rows", "mase", "bias", "coverage"])
     groups = rows.groupby(key, sort=True)
     out = groups.agg(
-        rows=("y", "size"), mase=("scaled", "mean"), bias=("signed", "mean"),
+        rows=("y", "size"),
+        mase=("scaled", "mean"),
+        bias=("signed", "mean"),
         coverage=("inside", "mean"),
-    )  # fmt: skip
+    )
     if key == "time":
         out.insert(0, "ds", groups["ds"].first())
     return out.reset_index()

@@ -112,7 +112,12 @@ def fit_final(
     }
     log = EpochLog(run, tracker)
     name = candidate.name
-    return _fitted(config, name, f"final-{name}", inputs, fit, log, force, progress)
+
+    def on_every_row(what: str, share: float) -> None:
+        # Another name than the candidate's own, whose bar is full already.
+        progress(f"on every row: {what}", share)
+
+    return _fitted(config, name, f"final-{name}", inputs, fit, log, force, on_every_row)
 
 
 def _fitted(

@@ -85,8 +85,11 @@ def test_a_database_named_without_a_driver_holds_runs_and_models(
         for command in (["history", "stored"], ["forecast", "stored", "--out", "f.csv"]):
             run = subprocess.run(
                 [sys.executable, "-m", "pipelines.cli", *command],
-                cwd=tmp_path, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert run.returncode == 0, run.stderr
             assert urlsplit(url).password not in run.stdout + run.stderr
         settings = ServingSettings.read(dict(os.environ), models=("stored",))
@@ -109,8 +112,12 @@ def test_the_servers_of_the_compose_file_keep_time_and_models_on_postgresql(
     def gatecast(*arguments: str) -> str:
         run = subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=tmp_path, env=os.environ | clients, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=os.environ | clients,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert run.returncode == 0, run.stdout + run.stderr
         return run.stdout
 
@@ -124,9 +131,11 @@ def test_the_servers_of_the_compose_file_keep_time_and_models_on_postgresql(
         server("prefect", prefect, times, tmp_path),
         started(
             [sys.executable, "-m", "pipelines.cli", "schedule", "--serve"],
-            f"http://127.0.0.1:{prefect}/api/health", tmp_path / "worker.log", **clients,
+            f"http://127.0.0.1:{prefect}/api/health",
+            tmp_path / "worker.log",
+            **clients,
         ),
-    ):  # fmt: skip
+    ):
         added = until(lambda: try_to(gatecast, "schedule", str(path), "--every", "20s"), PATIENCE)
         assert "every 20s" in added
         until(lambda: "composed: champion 1" in try_to(gatecast, "history", "composed"), PATIENCE)

@@ -150,14 +150,17 @@ def settings(place: Path) -> dict[str, Any]:
         "history": HISTORY,
         "model": {"cell": "gru", "layers": 1, "hidden_size": 24, "transform": "log"},
         "training": {
-            "max_steps": 60, "batch_size": 32, "learning_rate": 0.005,
-            "validation": "none", "threads": 1,
+            "max_steps": 60,
+            "batch_size": 32,
+            "learning_rate": 0.005,
+            "validation": "none",
+            "threads": 1,
         },
         "backtest": {"windows": 3, "step": 1},
         "gate": {"margin": 0.05},
         "tracking": {"system_metrics": False},
         "forecast": {"output": f"sqlite:///{place / 'forecasts.db'}"},
-    }  # fmt: skip
+    }
 
 
 def force_and_take_back(year: Year, month: int) -> None:

@@ -187,8 +187,9 @@ def test_missing_actuals_and_series_left_out_count_nothing() -> None:
     y[27] = np.nan
     y[30:57] = np.nan
     forecaster = untrained(settings())
-    result = _run(with_y(panel, y), lambda p: forecaster.predict_panel(p, quantiles=LEVELS),
-                  windows=1)  # fmt: skip
+    result = _run(
+        with_y(panel, y), lambda p: forecaster.predict_panel(p, quantiles=LEVELS), windows=1
+    )
     assert np.isnan(result.mean["m"][1]).all()
     table = result.table
     known = table[(table["unique_id"] == "s0") & table["y"].notna()]

@@ -31,8 +31,13 @@ from forecasting.evaluation.statistical import auto_ets_arrays, auto_theta_array
 
 DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
-M4 = {"m4_hourly": (48, 24), "m4_weekly": (13, 1), "m4_yearly_sample": (6, 1),
-      "m4_monthly_sample": (18, 12), "m4_quarterly_sample": (8, 4)}  # fmt: skip
+M4 = {
+    "m4_hourly": (48, 24),
+    "m4_weekly": (13, 1),
+    "m4_yearly_sample": (6, 1),
+    "m4_monthly_sample": (18, 12),
+    "m4_quarterly_sample": (8, 4),
+}
 LOW, MIDDLE, HIGH = 0, 2, 4  # columns of DEFAULT_LEVELS
 
 
@@ -280,8 +285,13 @@ def test_a_panel_gets_a_forecast_and_names_the_series_it_cannot_forecast() -> No
         assert [p.id for p in forecast.problems] == ["b"]
         assert forecast.stamps()[0, 0] == np.datetime64("2026-01-31")
         assert list(forecast.to_frame().columns) == [
-            "unique_id", "ds", "mean", "q0.1", "q0.5", "q0.9"
-        ]  # fmt: skip
+            "unique_id",
+            "ds",
+            "mean",
+            "q0.1",
+            "q0.5",
+            "q0.9",
+        ]
     weekly = seasonal_naive(panel, 9).mean[0]
     assert weekly.tolist() == [(30 + k) % 7 for k in range(9)]
     assert naive(panel, 2).mean[0].tolist() == [1.0, 1.0]

@@ -73,8 +73,9 @@ def test_every_measure_is_its_definition_step_by_step(
             ]
         )
         np.testing.assert_allclose(metric.steps(o), expected, err_msg=name, atol=1e-12)
-        per_origin = [np.mean(r[np.isfinite(r)]) if np.isfinite(r).any() else np.nan
-                      for r in expected]  # fmt: skip
+        per_origin = [
+            np.mean(r[np.isfinite(r)]) if np.isfinite(r).any() else np.nan for r in expected
+        ]
         np.testing.assert_allclose(metric.by_origin(o), per_origin, err_msg=name, atol=1e-12)
         if metric.overall is None:
             whole = metrics.average(np.array(per_origin))

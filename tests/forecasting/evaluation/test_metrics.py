@@ -16,8 +16,13 @@ from forecasting.evaluation import metrics
 
 DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
-M4 = {"m4_hourly": (48, 24), "m4_weekly": (13, 1), "m4_yearly_sample": (6, 1),
-      "m4_monthly_sample": (18, 12), "m4_quarterly_sample": (8, 4)}  # fmt: skip
+M4 = {
+    "m4_hourly": (48, 24),
+    "m4_weekly": (13, 1),
+    "m4_yearly_sample": (6, 1),
+    "m4_monthly_sample": (18, 12),
+    "m4_quarterly_sample": (8, 4),
+}
 
 
 def ragged(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,11 +145,12 @@ def test_ragged_scores_equal_a_plain_loop(
     same(
         metrics.coverage(y, q[:, 0], q[:, 2], offsets),
         [
-            loop_mean([float(lo <= a <= hi) for a, (lo, _, hi) in zip(s, q[p], strict=True)
-                       if a == a])
+            loop_mean(
+                [float(lo <= a <= hi) for a, (lo, _, hi) in zip(s, q[p], strict=True) if a == a]
+            )
             for s, p in zip(series, parts, strict=True)
         ],
-    )  # fmt: skip
+    )
 
 
 def test_a_rectangle_and_the_same_numbers_flat_score_alike() -> None:

@@ -99,8 +99,9 @@ def test_a_refused_series_is_scored_as_seasonal_naive_and_counted() -> None:
     scores = score_task(task, predict)
     naive_scores = score_task(task, lambda p: seasonal_naive(p, 6, season=12, levels=LEVELS))
     assert scores["refused"].tolist() == [1, 0, 0, 0, 0, 0]
-    pd.testing.assert_frame_equal(scores.drop(columns="refused"),
-                                  naive_scores.drop(columns="refused"))  # fmt: skip
+    pd.testing.assert_frame_equal(
+        scores.drop(columns="refused"), naive_scores.drop(columns="refused")
+    )
 
 
 def test_the_interval_of_a_difference_is_about_the_tasks_own_metric() -> None:
@@ -161,16 +162,21 @@ def test_a_run_scores_ours_beside_peers_and_published_figures(
         "training": {"max_steps": 3, "validation": "none", "threads": 1},
         "calibrate": False,
     }
-    seen: list[str] = []
     report = run(
         ["made"],
         models=["chosen", "GRU", "LSTM"],
         peer_names=[],
         settings=settings,
         cache=tmp_path / "cache",
-        on_row=lambda row: seen.append(row.model),
     )
-    assert seen == ["Naive2", "seasonal naive", "chosen", "GRU", "LSTM", "someone"]
+    assert [row.model for row in report.rows] == [
+        "Naive2",
+        "seasonal naive",
+        "chosen",
+        "GRU",
+        "LSTM",
+        "someone",
+    ]
     rows = {r.model: r for r in report.rows}
     assert rows["Naive2"].scores["owa"] == 1.0
     assert all(math.isfinite(v) for v in rows["LSTM"].scores.values())

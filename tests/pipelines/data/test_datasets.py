@@ -120,8 +120,10 @@ def test_orange_juice_tells_prices_ahead_but_no_sales() -> None:
     )
     # The record's baseline: the mean of the last four observed weeks.
     observed = ~np.isnan(panel.y)
-    last = [panel.y[a:b][observed[a:b]][-4:].mean()
-            for a, b in zip(panel.offsets, panel.offsets[1:], strict=False)]  # fmt: skip
+    last = [
+        panel.y[a:b][observed[a:b]][-4:].mean()
+        for a, b in zip(panel.offsets, panel.offsets[1:], strict=False)
+    ]
     scores = metrics.mae(np.log(y), np.log(np.tile(np.array(last)[:, None], 25)))
     assert metrics.average(scores) == pytest.approx(0.7601, abs=5e-5)
 
@@ -184,8 +186,11 @@ def test_inside_the_history_no_row_of_the_test_part_is_left(name: str) -> None:
 
 def test_names_expand_to_sets_and_unknown_ones_are_refused() -> None:
     assert expand(["m1", "nn5_daily", "m1_yearly"]) == [
-        "m1_yearly", "m1_quarterly", "m1_monthly", "nn5_daily"
-    ]  # fmt: skip
+        "m1_yearly",
+        "m1_quarterly",
+        "m1_monthly",
+        "nn5_daily",
+    ]
     assert set(expand(["all"])) == set(registry())
     with pytest.raises(DataError, match=r"'m5'; known: m4_hourly"):
         expand(["m5"])

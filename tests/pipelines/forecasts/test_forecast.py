@@ -307,10 +307,11 @@ def test_a_panel_with_new_categories_is_read_in_the_models_codes(predictor: Pred
 def test_the_backtest_reads_data_in_the_models_codes_too(predictor: Predictor) -> None:
     panel = example_panel(predictor, 4, rows=40)
     covariates = [
-        c.replace(categories=("0-new", *c.categories)) if c.type == "categorical"
+        c.replace(categories=("0-new", *c.categories))
+        if c.type == "categorical"
         else c.replace(mean=c.mean + 5.0, std=2.0 * c.std)
         for c in panel.schema.covariates
-    ]  # fmt: skip
+    ]
     frame = panel.to_frame()
     static = pd.DataFrame({"unique_id": panel.ids, "size": 3.0, "region": "n"})
     own = Schema(covariates=tuple(covariates))

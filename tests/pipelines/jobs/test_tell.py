@@ -50,10 +50,15 @@ def outcome(*failed: str, promoted: bool = False) -> Any:
     checks = tuple(Check(k, name, "1", "0", k not in failed) for k, name in names.items())
     scores = pd.DataFrame({name: [0.9] for name in METRICS}, index=["gru"])
     return SimpleNamespace(
-        decision=Decision("gru", None, "mase", checks), name="told", winner="gru",
-        promoted=promoted, version=7, run_id="r", data_hash="d",
+        decision=Decision("gru", None, "mase", checks),
+        name="told",
+        winner="gru",
+        promoted=promoted,
+        version=7,
+        run_id="r",
+        data_hash="d",
         evaluation=SimpleNamespace(scores=scores, has_champion=False, champion_problem=None),
-    )  # fmt: skip
+    )
 
 
 def trains(monkeypatch: pytest.MonkeyPatch, result: Any) -> None:
@@ -174,16 +179,22 @@ def test_a_flow_tells_once_though_it_runs_the_same_functions(
 
 
 def test_the_command_as_cron_calls_it_tells_of_data_that_are_not_there(
-    tmp_path: Path, experiment: Callable[..., ExperimentConfig], hook: Hook, mailbox: Mailbox,
+    tmp_path: Path,
+    experiment: Callable[..., ExperimentConfig],
+    hook: Hook,
+    mailbox: Mailbox,
     state: Path,
-) -> None:  # fmt: skip
+) -> None:
     told = {"webhook": hook.url, "smtp": smtp(mailbox)}
     source = {"source": str(tmp_path / "late.parquet")}
     path = write(tmp_path, experiment("late", schedule=told, data=source))
     done = subprocess.run(
         [sys.executable, "-m", "pipelines.cli", "train", str(path)],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("gatecast: ")
     (body,) = hook.bodies

@@ -14,8 +14,9 @@ DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', fl
 def test_a_process_that_does_not_hear_is_killed_when_its_time_is_up() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", f"{DEAF}; time.sleep(60)"],
-        stdout=subprocess.PIPE, start_new_session=True,
-    ) as process:  # fmt: skip
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         stop(process, 0.2)

@@ -189,9 +189,12 @@ def test_changes_are_those_of_a_plain_loop() -> None:
 
 def test_a_block_is_whole_seasons_and_the_longest_that_history_bears() -> None:
     hours = Panel.from_arrays(
-        ["a"], np.zeros(24 * 7 * 30), np.array([24 * 7 * 30]),
-        np.array(["2024-01-01"], "datetime64[us]"), "h",
-    )  # fmt: skip
+        ["a"],
+        np.zeros(24 * 7 * 30),
+        np.array([24 * 7 * 30]),
+        np.array(["2024-01-01"], "datetime64[us]"),
+        "h",
+    )
     assert block_length(hours, 24) == 168
     assert block_length(hours.tail(24 * 20), 24) == 24
     assert block_length(hours.tail(24 * 20), 30) == 48

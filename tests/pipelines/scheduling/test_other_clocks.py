@@ -55,8 +55,12 @@ def call(place: Path, line: str, folder: Path, state: Path) -> subprocess.Comple
     environment = {**BARE, "HOME": str(place), "PATH": path, "GATECAST_HOME": str(state)}
     return subprocess.run(
         ["/bin/sh", "-c", line],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_times_are_times() -> None:
@@ -105,9 +109,11 @@ def test_both_run_the_same_line() -> None:
 
 
 def test_a_refusal_is_no_failure_and_late_data_are(
-    place: Path, tmp_path_factory: pytest.TempPathFactory,
-    experiment: Callable[..., ExperimentConfig], state: Path,
-) -> None:  # fmt: skip
+    place: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    experiment: Callable[..., ExperimentConfig],
+    state: Path,
+) -> None:
     config = experiment(
         candidates={"gru": {"model": {"cell": "gru"}, "training": {"max_steps": 5}}},
         gate={"coverage": [0.999, 1.0]},

@@ -129,9 +129,12 @@ def test_outcomes_become_states_and_events(
     checks = tuple(Check(key, f"name of {key}", "1", "0", key not in failed) for key in keys)
     outcome: Any = SimpleNamespace(
         decision=Decision("gru", None, "mase", checks),
-        promoted=promoted, version=3, run_id="r", data_hash="d",
+        promoted=promoted,
+        version=3,
+        run_id="r",
+        data_hash="d",
         evaluation=SimpleNamespace(has_champion=False, champion_problem=None),
-    )  # fmt: skip
+    )
     result = trained(outcome)
     assert (result.state, result.events) == (state, events)
     assert result.line.startswith("version 3 ")
@@ -182,8 +185,12 @@ def gatecast(place: Path) -> Iterator[Gatecast]:
     def run(*arguments: str, code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=place, env=variables, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=place,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
@@ -219,9 +226,10 @@ def write(
 
     def make(name: str, **changes: Any) -> Path:
         settings = {
-            "webhook": notices[0], "notify": ["failed", "refused", "promoted"],
+            "webhook": notices[0],
+            "notify": ["failed", "refused", "promoted"],
             "retry_delay": [0.1],
-        } | changes.pop("schedule", {})  # fmt: skip
+        } | changes.pop("schedule", {})
         config = experiment(name, schedule=settings, **changes)
         path = place / f"{name}.yaml"
         path.write_text(yaml.safe_dump(config.model_dump(mode="json", exclude_unset=True)))
@@ -248,9 +256,13 @@ def scheduled(gatecast: Gatecast) -> Iterator[Callable[..., str]]:
 @pytest.mark.timeout(1800)
 class TestOnAServer:
     def test_a_scheduled_run_fires_and_registers_a_model(
-        self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
-        scheduled: Callable[..., str], notices: tuple[str, list[dict[str, Any]]],
-    ) -> None:  # fmt: skip
+        self,
+        gatecast: Gatecast,
+        write: Callable[..., Path],
+        place: Path,
+        scheduled: Callable[..., str],
+        notices: tuple[str, list[dict[str, Any]]],
+    ) -> None:
         said = scheduled(write("nightly"), "--every", "30s", "--tz", "Europe/Paris")
         assert "every 30s (Europe/Paris)" in said
         notice = until(lambda: next((n for n in notices[1] if n["model"] == "nightly"), None))
@@ -280,9 +292,12 @@ class TestOnAServer:
         assert "0 3 * * *" not in gatecast("schedule", "--list")
 
     def test_a_run_by_hand_ends_within_its_time_and_tells_of_it(
-        self, gatecast: Gatecast, write: Callable[..., Path], scheduled: Callable[..., str],
+        self,
+        gatecast: Gatecast,
+        write: Callable[..., Path],
+        scheduled: Callable[..., str],
         notices: tuple[str, list[dict[str, Any]]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         path = write("endless", training={"max_steps": 500_000}, schedule={"timeout": 20})
         scheduled(path, "--cron", "0 3 * * *")
         assert "is queued" in gatecast("schedule", "endless", "--run-now")
@@ -292,9 +307,13 @@ class TestOnAServer:
         assert gatecast("schedule", "endless", "--logs").count("reading the data") == 1
 
     def test_a_killed_run_is_told_of_and_its_place_is_free_again(
-        self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
-        scheduled: Callable[..., str], notices: tuple[str, list[dict[str, Any]]],
-    ) -> None:  # fmt: skip
+        self,
+        gatecast: Gatecast,
+        write: Callable[..., Path],
+        place: Path,
+        scheduled: Callable[..., str],
+        notices: tuple[str, list[dict[str, Any]]],
+    ) -> None:
         path = write("killed", training={"max_steps": 500_000})
         scheduled(path, "--cron", "0 3 * * *")
         gatecast("schedule", "killed", "--run-now")
@@ -309,9 +328,12 @@ class TestOnAServer:
         assert "killed: champion 1" in gatecast("history", "killed")
 
     def test_after_an_outage_one_run_catches_up(
-        self, gatecast: Gatecast, write: Callable[..., Path], place: Path,
+        self,
+        gatecast: Gatecast,
+        write: Callable[..., Path],
+        place: Path,
         scheduled: Callable[..., str],
-    ) -> None:  # fmt: skip
+    ) -> None:
         path = write("outage", training={"max_steps": 500_000})
         scheduled(path, "--every", "20s")
         until(lambda: "training gru" in gatecast("schedule", "outage", "--logs"))

@@ -40,9 +40,12 @@ def test_everything_a_run_is_given_can_be_read_back(tracker: Tracker) -> None:
             run.epoch({"train_loss": 1.0 / (step + 1)}, step)
         run.table(pd.DataFrame({"ds": pd.date_range("2026", periods=2), "y": [1, 2]}), "t.json")
         run.dataset(
-            name="sales", digest="d" * 40, source="sales.csv", profile={"rows": 2},
+            name="sales",
+            digest="d" * 40,
+            source="sales.csv",
+            profile={"rows": 2},
             columns=[("unique_id", "str"), ("ds", "datetime64[us]"), ("y", "float64")],
-        )  # fmt: skip
+        )
     seen = tracker.client.get_run(run.id)
     assert seen.info.status == "FINISHED"
     assert seen.data.params == {"model.cell": "lstm", "model.layers": "2", "empty": "{}"}

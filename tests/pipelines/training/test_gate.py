@@ -23,8 +23,11 @@ def model(name: str, level: float, *, noise: float = 0.02, seed: int = 0, **chan
     """A model whose errors are `level` times each unit's difficulty."""
     jitter = 1.0 + noise * np.random.default_rng(seed).standard_normal(UNITS)
     values: dict[str, Any] = {
-        "coverage": 0.8, "bias": 0.0, "latency_ms": 5.0, "size_mb": 1.0
-    } | changes  # fmt: skip
+        "coverage": 0.8,
+        "bias": 0.0,
+        "latency_ms": 5.0,
+        "size_mb": 1.0,
+    } | changes
     return Judged(name, level * DIFFICULTY * jitter, **values)
 
 

@@ -44,8 +44,14 @@ def test_the_same_data_and_settings_give_the_same_weights(done: Outcome) -> None
     found = reproduce(done.run_id)
     assert found.same, found.verdict
     assert [f.what for f in found.findings] == [
-        "config", "data", "code", "versions", "hardware", "weights as judged", "weights as served",
-    ]  # fmt: skip
+        "config",
+        "data",
+        "code",
+        "versions",
+        "hardware",
+        "weights as judged",
+        "weights as served",
+    ]
     assert "the same weights, bit for bit" in found.verdict
     assert not list((home() / "stages").glob("*.reproduce"))
 

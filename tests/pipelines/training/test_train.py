@@ -210,7 +210,7 @@ def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_data_are_hashed_once_for_all_candidates(
+def test_the_data_are_hashed_once_and_the_winners_last_training_is_shown(
     experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[int] = []
@@ -221,8 +221,10 @@ def test_the_data_are_hashed_once_for_all_candidates(
         return digest(panel)
 
     monkeypatch.setattr(pipelines.data.prepare, "panel_digest", counted)
-    train(experiment("hashed"))
+    shown: list[str] = []
+    train(experiment("hashed"), progress=lambda what, _: shown.append(what))
     assert len(hashed) == len(set(hashed)) == 2
+    assert any(what.startswith("on every row: ") for what in shown)
 
 
 def test_series_too_short_are_named_with_what_to_do(experiment: Make, state: Path) -> None:

@@ -232,8 +232,10 @@ def test_settings_are_laid_upon_the_candidate(experiment: Make) -> None:
     config = with_settings(experiment(), "lstm", {"model.hidden_size": 4, "training.seed": 3})
     settings = config.forecaster("tuned", freq="MS")
     assert (settings.model.cell, settings.model.hidden_size, settings.training.seed) == (
-        "lstm", 4, 3,
-    )  # fmt: skip
+        "lstm",
+        4,
+        3,
+    )
 
 
 def test_what_cannot_be_searched_is_one_clear_line(
