@@ -26,6 +26,9 @@ from forecasting.errors import GatecastError
 from pipelines.machine.state import HOME_VARIABLE, home, quiet
 
 DISTRIBUTION = "gatecast"
+PACKAGES = ("forecasting", "pipelines", "serving")
+ROOT = Path(__file__).resolve().parent.parent  # of the sources, or site-packages
+CONSTRAINTS = "constraints.txt"
 DEVELOPER_EXTRAS = {"dev"}
 SERVICE_PORT = 3000
 GIB = 2**30
@@ -77,6 +80,7 @@ def run_doctor(*, port: int = SERVICE_PORT) -> list[Check]:
     steps: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("python", check_python),
         ("packages", check_packages),
+        ("names", check_names),
         ("optional packages", check_extras),
         ("device", check_device),
         ("processor", check_processor),
@@ -132,14 +136,36 @@ def check_python() -> list[Check]:
 def check_packages() -> list[Check]:
     """Every required distribution: installed, and in the range this release was made for."""
     if not _installed():
-        return [
-            Check(DISTRIBUTION, False, "not installed", "run `pip install -c constraints.txt -e .`")
-        ]
+        return [Check(DISTRIBUTION, False, "not installed", _install(f"-e {_source() or '.'}"))]
     wanted = [need for need, extra in _requirements() if extra is None]
     wrong = [problem for need in wanted if (problem := _problem(need)) is not None]
     good = len(wanted) - len(wrong)
     summary = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}, {good} of {len(wanted)} in range"
     return [Check("packages", not wrong, summary), *wrong]
+
+
+def check_names() -> list[Check]:
+    """Files and folders here that Python would take for this package's own."""
+    here = Path.cwd()
+    if here == ROOT:
+        return [Check("names", True, "in the folder of the sources", "", False)]
+    taken = [
+        path.name
+        for name in PACKAGES
+        for path in (here / name, here / f"{name}.py")
+        if path.is_dir() or path.is_file()
+    ]
+    if not taken:
+        return [Check("names", True, "nothing here bears a name of ours", "", False)]
+    return [
+        Check(
+            "names",
+            False,
+            f"{', '.join(taken)} in {here}",
+            "rename it: a Python started in this folder imports it instead of Gatecast's own",
+            False,
+        )
+    ]
 
 
 def check_extras() -> list[Check]:
@@ -156,7 +182,8 @@ def check_extras() -> list[Check]:
         found = ", ".join(f"{p.name} {p.found}" for p in wrong) or ", ".join(
             f"{need.name} {metadata.version(need.name)}" for need in needs
         )
-        fix = f'run `pip install -c constraints.txt -e ".[{extra}]"` if you want it'
+        wanted = f'-e ".[{extra}]"' if _source() else f'"{DISTRIBUTION}[{extra}]"'
+        fix = f"{_install(wanted)} if you want it"
         checks.append(Check(f"extra: {extra}", not wrong, found, fix if wrong else "", False))
     return checks
 
@@ -306,8 +333,18 @@ def _problem(need: Requirement) -> Check | None:
     if version and need.specifier.contains(version, prereleases=True):
         return None
     wanted = f"{need.name}{need.specifier}"
-    fix = f'run `pip install -c constraints.txt "{wanted}"`'
-    return Check(need.name, False, version or "not installed", fix)
+    return Check(need.name, False, version or "not installed", _install(f'"{wanted}"'))
+
+
+def _source() -> Path | None:
+    """The folder of the sources when that is what is installed; None for a wheel."""
+    return ROOT if (ROOT / CONSTRAINTS).is_file() else None
+
+
+def _install(wanted: str) -> str:
+    """How to install something, by files that are there: a wheel brings no constraints."""
+    constraints = f"-c {CONSTRAINTS} " if _source() else ""
+    return f"run `pip install {constraints}{wanted}`"
 
 
 def _cores() -> int:

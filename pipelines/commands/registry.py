@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -104,7 +105,7 @@ def history_command(
     events = registry.history(name)
     if as_json:
         for event in events:
-            print(json.dumps(event.__dict__, ensure_ascii=False))
+            print(json.dumps(asdict(event), ensure_ascii=False))
         return
     aliases = ", ".join(f"{a} {v}" for a, v in sorted(registry.aliases(name).items()))
     print(f"{name}: {aliases or 'no champion, no challenger'}")

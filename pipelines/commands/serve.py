@@ -36,7 +36,9 @@ def serve_command(
     Example: `gatecast serve --model m3-monthly --port 3000`
     """
     from pipelines.demo.processes import command
+    from pipelines.tracking.moved import follow_home
 
+    follow_home()
     sys.stdout.flush()
     arguments = command(model, host=host, port=port, workers=workers, alias=alias)
     os.execv(arguments[0], arguments)
@@ -51,9 +53,11 @@ def ui_command(
     Example: `gatecast ui --port 5001`
     """
     from pipelines.demo.processes import free_port, ui_command_line
+    from pipelines.tracking.moved import follow_home
 
     if not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
+    follow_home()
     arguments = ui_command_line(host, port)
     print(f"MLflow on http://{host}:{port} (Ctrl-C stops it)", flush=True)
     os.execv(arguments[0], arguments)

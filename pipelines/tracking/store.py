@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
 from pipelines.machine.state import home, locked, quiet
+from pipelines.tracking.moved import DATABASE, follow_home
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -21,7 +22,7 @@ POSTGRES = ("postgres", "postgresql")
 
 def default_uri() -> str:
     """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
-    return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}")
+    return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / DATABASE}")
 
 
 def store_uri(uri: str) -> str:
@@ -62,6 +63,8 @@ def connect(uri: str | None = None) -> MlflowClient:
             client.search_experiments(max_results=1)
             if not uri.startswith("http"):
                 client.search_registered_models(max_results=1)
+            if uri == f"sqlite:///{home() / DATABASE}":
+                follow_home()
     except GatecastError:
         raise
     except Exception as error:  # MLflow opens a store under its driver's and its migration's errors

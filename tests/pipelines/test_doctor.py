@@ -222,3 +222,42 @@ def test_a_data_folder_that_is_not_there_is_noted(
     assert doctor.check_data()[0].ok
     monkeypatch.setenv("GATECAST_DATA", str(tmp_path / "absent"))
     assert not doctor.check_data()[0].ok
+
+
+def test_a_folder_of_the_users_that_hides_ours_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [check.ok for check in doctor.check_names()] == [True]
+    (tmp_path / "forecasting").mkdir()
+    (tmp_path / "serving.py").touch()
+    (check,) = doctor.check_names()
+    assert not check.ok
+    assert not check.essential
+    assert check.found.startswith("forecasting, serving.py in ")
+    assert "rename" in check.fix
+
+
+def test_our_own_sources_hide_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert [check.ok for check in doctor.check_names()] == [True]
+
+
+def test_of_a_wheel_no_file_is_named_that_it_does_not_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    missing = metadata.PackageNotFoundError("x")
+
+    def nothing(_: str) -> str:
+        raise missing
+
+    monkeypatch.setattr(doctor.metadata, "version", nothing)
+    monkeypatch.setattr(doctor, "_installed", lambda: True)
+    fixes = [check.fix for check in doctor.check_extras() if not check.ok]
+    assert fixes
+    assert not any("constraints.txt" in fix or " -e " in fix for fix in fixes)
+    assert any('pip install "gatecast[' in fix for fix in fixes)
+    (tmp_path / "constraints.txt").touch()
+    fixes = [check.fix for check in doctor.check_extras() if not check.ok]
+    assert all("-c constraints.txt -e " in fix for fix in fixes)
