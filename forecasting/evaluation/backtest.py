@@ -172,16 +172,16 @@ def backtest(
         if not len(enough):
             continue
         whole = panel if len(enough) == len(panel) else panel.select(enough)
-        known = whole.truncate(back, horizon)
-        parts["ids"].append(known.ids)
-        parts["cut"].append(known.last)
-        parts["back"].append(np.full(len(known), back))
-        parts["ds"].append(known.freq.stamps(known.last, 1, horizon))
+        history = whole.truncate(back, horizon)
+        parts["ids"].append(history.ids)
+        parts["cut"].append(history.last)
+        parts["back"].append(np.full(len(history), back))
+        parts["ds"].append(history.freq.stamps(history.last, 1, horizon))
         parts["y"].append(whole.after(back, horizon))
-        parts["scale"].append(mase_scale(known.y, known.offsets, season))
+        parts["scale"].append(mase_scale(history.y, history.offsets, season))
         for name, model in models.items():
-            forecast = model(known)
-            m, q = _aligned(forecast, known.ids, horizon, len(levels))
+            forecast = model(history)
+            m, q = _aligned(forecast, history.ids, horizon, len(levels))
             mean[name].append(m)
             quantiles[name].append(q)
     if not parts["ids"]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from forecasting.data.forecast import Forecast
 
 
+# Of what is judged: the median, and the ends of the central 80 % and 95 % intervals.
 DEFAULT_LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # A seasonal series exceeds this many standard errors at its season's lag (90 %, two-sided).
 SEASONALITY_LIMIT = 1.645

@@ -197,13 +197,13 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide the figures."""
-    found = {}
+    installed = {}
     for package in _PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _run_task(

@@ -125,9 +125,13 @@ def _aligned(
     mean = forecast.mean[place]
     quantiles = forecast.quantiles[place] if forecast.levels else None
     if refused.any():
-        left = panel.select(np.flatnonzero(refused))
+        refused_series = panel.select(np.flatnonzero(refused))
         instead = naive_arrays(
-            left.y, left.offsets, task.horizon, task.about.measure_season, LEVELS
+            refused_series.y,
+            refused_series.offsets,
+            task.horizon,
+            task.about.measure_season,
+            LEVELS,
         )
         mean = mean.copy()
         mean[refused] = np.nan_to_num(instead.mean)

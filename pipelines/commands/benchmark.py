@@ -87,8 +87,8 @@ def benchmark(
             console.print(f"{result.machine}; {result.versions}", style="dim")
             console.print(f"written to {result.save(RESULTS)}")
     if report is not None:
-        found = [Report.read(path) for path in sorted(RESULTS.glob("*.json"))]
-        if not found:
+        reports = [Report.read(path) for path in sorted(RESULTS.glob("*.json"))]
+        if not reports:
             raise GatecastError(f"no results under {RESULTS}: name sets to score first")
-        write_markdown(report, markdown(found))
+        write_markdown(report, markdown(reports))
         console.print(f"written to {report}")

@@ -53,8 +53,8 @@ def diagnose_command(
     with tempfile.TemporaryDirectory() as scratch:
         bundle = find_bundle(what, Path(scratch))
         table = None if data is None else _table(data)
-        found = diagnose_bundle(bundle, table, out, member=member)
-    for line in lines(found):
+        diagnosis = diagnose_bundle(bundle, table, out, member=member)
+    for line in lines(diagnosis):
         print(line)
     if data is None:
         tell("read made-up seasonal series; give --data to see the network on yours")

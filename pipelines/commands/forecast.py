@@ -12,7 +12,7 @@ from pipelines.commands.common import CONFIG_SUFFIXES, NotifyOption, SetOption, 
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
-    from pipelines.forecasts.forecast import Written
+    from pipelines.forecasts.forecast import BatchForecast
 
 SHOWN = 10  # series that could not be forecast, named on the terminal
 EXIT_FAILED = 1
@@ -93,7 +93,7 @@ def model_config(
     return config
 
 
-def _report(written: Written, path: Path | None) -> None:
+def _report(written: BatchForecast, path: Path | None) -> None:
     for problem in written.problems[:SHOWN]:
         tell(f"  {problem.id}: {problem.detail}")
     more = len(written.problems) - SHOWN

@@ -45,10 +45,10 @@ def tune_command(
     from pipelines.tuning.tune import tune
 
     target = out or path.with_name(f"{path.stem}.tuned.yaml")
-    found = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)
+    tuned = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)
     # The file may hold a password, as the one it was made from.
     shutil.copymode(path, target)
-    shown = found.trials.sort_values("value").head(SHOWN)
-    print_table(shown.set_index("trial"), title=f"{found.name}, {found.metric}", digits=4)
-    print(found.line)
+    shown = tuned.trials.sort_values("value").head(SHOWN)
+    print_table(shown.set_index("trial"), title=f"{tuned.name}, {tuned.metric}", digits=4)
+    print(tuned.line)
     print(f"train it with: gatecast train {target}")

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
 from forecasting.errors import ConfigError
+from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
@@ -42,7 +43,7 @@ class BacktestConfig(Settings):
     step: int | None = Field(None, ge=1, description="steps between origins; default: horizon")
     baselines: tuple[Baseline, ...] = ("seasonal_naive",)
     metric: Metric = "mase"
-    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.025, 0.1, 0.5, 0.9, 0.975)
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = DEFAULT_LEVELS
 
     @model_validator(mode="after")
     def _usable(self) -> BacktestConfig:

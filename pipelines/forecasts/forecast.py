@@ -40,7 +40,7 @@ CHUNK = 2048  # series forecast and written at once
 
 
 @dataclass(frozen=True)
-class Written:
+class BatchForecast:
     """What a batch forecast came to.
 
     Attributes
@@ -95,7 +95,7 @@ def forecast(
     table: str | None = None,
     track: bool = True,
     say: Say = silent,
-) -> Written:
+) -> BatchForecast:
     """Forecast every series from its end, with the champion.
 
     Run again after it was cut off, it goes on with the pieces that are missing. Forecasts are
@@ -156,17 +156,17 @@ def write(
     *,
     workers: int | None = None,
     say: Say = silent,
-) -> Written:
+) -> BatchForecast:
     """Forecast a panel in chunks on several threads, and write what a target lacks."""
     began = time.monotonic()
     target.open(job)
     done = target.done([str(i) for i in panel.ids])
     if done.any():
         say(f"{int(done.sum()):,} series are there from a run that was cut off")
-    left = np.flatnonzero(~done)
+    remaining = np.flatnonzero(~done)
     problems: list[SeriesProblem] = []
     series = rows = 0
-    for piece, (found, faults) in enumerate(_chunks(predictor, panel, left, job, workers)):
+    for piece, (found, faults) in enumerate(_chunks(predictor, panel, remaining, job, workers)):
         problems += faults
         if found.num_rows:
             target.write(piece, found)
@@ -175,7 +175,7 @@ def write(
     if not series and not done.any():
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
         raise DataError(f"none of the {len(panel):,} series could be forecast{first}")
-    return Written(
+    return BatchForecast(
         model=job.model,
         version=job.version,
         run_id=job.run_id,
@@ -238,7 +238,7 @@ def _job(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float,
     )
 
 
-def _note(config: ExperimentConfig, written: Written, prepared: Prepared) -> None:
+def _note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) -> None:
     """Keep in MLflow what was forecast."""
     import pandas as pd
 

@@ -15,7 +15,7 @@ from pipelines.machine.say import Say
 from pipelines.monitoring.finding import Verdict
 
 if TYPE_CHECKING:
-    from pipelines.forecasts.forecast import Written
+    from pipelines.forecasts.forecast import BatchForecast
     from pipelines.monitoring.watch import Watch
     from pipelines.training.train import Outcome
 
@@ -61,8 +61,10 @@ def trained(outcome: Outcome) -> JobResult:
         "run_id": outcome.run_id,
         "data_hash": outcome.data_hash,
     }
-    judged = outcome.evaluation
-    champion = outcome.promoted or judged.has_champion or judged.champion_problem is not None
+    evaluation = outcome.evaluation
+    champion = (
+        outcome.promoted or evaluation.has_champion or evaluation.champion_problem is not None
+    )
     if outcome.decision is None:
         line = f"nothing has changed since version {outcome.version}; nothing was registered"
         return JobResult("Unchanged", line, (), facts, champion)
@@ -89,7 +91,7 @@ def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResu
     return forecasted(forecast(config, say=say), config)
 
 
-def forecasted(written: Written, config: ExperimentConfig) -> JobResult:
+def forecasted(written: BatchForecast, config: ExperimentConfig) -> JobResult:
     """What a batch of forecasts came to; too few of them is a failure to tell of."""
     facts = {"version": written.version, "target": written.target, "rows": written.rows}
     if written.refused > config.gate.max_refused:

@@ -230,8 +230,8 @@ def _studentised(values: Array) -> tuple[Array, Array, Array]:
         m = (n - 1)[:, None]
         others = -x / m
         rest = (total[:, None] - squares - m * np.square(others)) / (m - 1)
-        own = (PRIOR_DF * typical + (m - 1) * rest) / (m - 1 + PRIOR_DF)
-        pool = (x - others) / np.sqrt(np.maximum(own, EXACT) * (1.0 + 1.0 / m))
+        variance_without = (PRIOR_DF * typical + (m - 1) * rest) / (m - 1 + PRIOR_DF)
+        pool = (x - others) / np.sqrt(np.maximum(variance_without, EXACT) * (1.0 + 1.0 / m))
     return np.where(usable, score, np.nan), pool[known & usable[:, None]], freedom
 
 

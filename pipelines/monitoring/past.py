@@ -95,12 +95,12 @@ def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame
         with engine.connect() as connection:
             if not sa.inspect(connection).has_table(name, schema=schema):
                 return None
-            found = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
-            wanted = sa.select(found)
-            if "model" in found.c:
-                wanted = wanted.where(found.c.model == model)
-            if since is not None and "ds" in found.c:
-                wanted = wanted.where(found.c.ds >= _bound(since, found.c.ds.type))
+            forecasts = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+            wanted = sa.select(forecasts)
+            if "model" in forecasts.c:
+                wanted = wanted.where(forecasts.c.model == model)
+            if since is not None and "ds" in forecasts.c:
+                wanted = wanted.where(forecasts.c.ds >= _bound(since, forecasts.c.ds.type))
             return pd.read_sql(wanted, connection)
     except sa.exc.SQLAlchemyError as error:
         raise DataError(f"{masked(url)}: {reason(error)}") from error
@@ -278,13 +278,13 @@ def _scales(panel: Panel, rows: pd.DataFrame, season: int) -> Array:
     series = rows["series"].to_numpy()
     first = pd.Series(rows["ds"].to_numpy()).groupby(series).min()
     chosen = first.index.to_numpy()
-    known = panel.freq.steps_between(panel.start[chosen], first.to_numpy())
+    rows_before = panel.freq.steps_between(panel.start[chosen], first.to_numpy())
     picked = panel.select(chosen)
     scale = mase_scale(picked.y, picked.offsets, season)
-    before = picked.lengths - known
-    cut = np.where(known > season, before, 0)
+    before = picked.lengths - rows_before
+    cut = np.where(rows_before > season, before, 0)
     early = picked.truncate(cut)
-    own = mase_scale(early.y, early.offsets, season)
-    scale = np.where(np.isfinite(own) & (own > 0), own, scale)
+    early_scale = mase_scale(early.y, early.offsets, season)
+    scale = np.where(np.isfinite(early_scale) & (early_scale > 0), early_scale, scale)
     scale = np.where(np.isfinite(scale) & (scale > 0), scale, np.nan)
     return np.asarray(scale[np.searchsorted(chosen, series)])

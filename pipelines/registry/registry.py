@@ -160,29 +160,29 @@ class Registry:
             )
             raise GatecastError(f"no registered model {name!r}; {there}")
         wanted = CHAMPION if wanted is None else str(wanted)
-        found = None
+        version = None
         if wanted.isdigit():
             from mlflow.exceptions import MlflowException
 
             try:
-                found = self.client.get_model_version(name, wanted)
+                version = self.client.get_model_version(name, wanted)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise GatecastError(f"cannot read {name!r}: {brief(error)}") from error
         else:
-            found = self.alias(name, wanted)
-        if found is None:
+            version = self.alias(name, wanted)
+        if version is None:
             versions = ", ".join(str(v.version) for v in self.versions(name)) or "none"
             raise GatecastError(
                 f"model {name!r} has no version {wanted!r}; versions: {versions}; "
                 f"aliases: {', '.join(self.aliases(name)) or 'none'}"
             )
-        return found
+        return version
 
     def versions(self, name: str) -> list[ModelVersion]:
         """Every version, oldest first."""
-        found = self.client.search_model_versions(f"name = '{name}'", max_results=1000)
-        return sorted(found, key=lambda v: int(v.version))
+        versions = self.client.search_model_versions(f"name = '{name}'", max_results=1000)
+        return sorted(versions, key=lambda v: int(v.version))
 
     def aliases(self, name: str) -> dict[str, int]:
         """Alias → version."""

@@ -133,9 +133,9 @@ def listing() -> list[Scheduled]:
 
     with connected(), client_of() as client:
         wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-        found = client.read_deployments(deployment_filter=wanted)
+        deployments = client.read_deployments(deployment_filter=wanted)
         return sorted(
-            (_scheduled(client, one) for one in found), key=lambda one: (one.model, one.job)
+            (_scheduled(client, one) for one in deployments), key=lambda one: (one.model, one.job)
         )
 
 
@@ -152,8 +152,8 @@ def resume(target: str, job: str = "train") -> Scheduled:
 def run_now(target: str, job: str = "train") -> str:
     """Start a run beside the schedule; its name."""
     with connected(), client_of() as client:
-        found = _need(client, target, job)
-        return client.create_flow_run_from_deployment(found.id, tags=[TAG, "by hand"]).name
+        deployment = _need(client, target, job)
+        return client.create_flow_run_from_deployment(deployment.id, tags=[TAG, "by hand"]).name
 
 
 def remove(target: str, job: str = "train") -> None:
@@ -171,8 +171,8 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
     from prefect.client.schemas.sorting import LogSort
 
     with connected(), client_of() as client:
-        found = _need(client, target, job)
-        run = _latest(client, found.id, *RUNNING, *ENDED)
+        deployment = _need(client, target, job)
+        run = _latest(client, deployment.id, *RUNNING, *ENDED)
         if run is None:
             return "no run has begun yet", []
         lines: list[str] = []
@@ -210,9 +210,9 @@ def _need_pool(client: SyncPrefectClient, name: str, *, make: bool) -> None:
         client.read_work_pool(name)
     except ObjectNotFound:
         if not make:
-            known = ", ".join(pool.name for pool in client.read_work_pools()) or "none"
+            pools = ", ".join(pool.name for pool in client.read_work_pools()) or "none"
             raise ConfigError(
-                f"--pool {name!r}: the server has no such pool; it has {known}"
+                f"--pool {name!r}: the server has no such pool; it has {pools}"
             ) from None
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
@@ -231,19 +231,19 @@ def _need(client: SyncPrefectClient, target: str, job: str) -> DeploymentRespons
     name = target
     if target.endswith((".yaml", ".yml")) or Path(target).is_file():
         name = load_config(target).name
-    found = _find(client, name, job)
-    if found is None:
+    deployment = _find(client, name, job)
+    if deployment is None:
         raise GatecastError(
             f"nothing is scheduled for {name!r} as {job}; see `gatecast schedule --list`"
         )
-    return found
+    return deployment
 
 
 def _set_paused(target: str, job: str, paused: bool) -> Scheduled:
     with connected(), client_of() as client:
-        found = _need(client, target, job)
+        deployment = _need(client, target, job)
         change = client.pause_deployment if paused else client.resume_deployment
-        change(found.id)
+        change(deployment.id)
         return _scheduled(client, _need(client, target, job))
 
 
@@ -259,26 +259,26 @@ def _latest(client: SyncPrefectClient, deployment: UUID, *types: str) -> FlowRun
             "state": {"type": {"any_": list(types)}, "name": {"not_any_": [SKIPPED]}},
         }
     )
-    found = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
-    return found[0] if found else None
+    runs = client.read_flow_runs(flow_run_filter=begun, sort=FlowRunSort.START_TIME_DESC, limit=1)
+    return runs[0] if runs else None
 
 
-def _scheduled(client: SyncPrefectClient, found: DeploymentResponse) -> Scheduled:
-    job = str(found.entrypoint).rpartition(".")[2]
-    clock = found.schedules[0].schedule if found.schedules else None
+def _scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> Scheduled:
+    job = str(deployment.entrypoint).rpartition(".")[2]
+    clock = deployment.schedules[0].schedule if deployment.schedules else None
     zone = getattr(clock, "timezone", None) or "UTC"
-    last, now = _latest(client, found.id, *ENDED), _latest(client, found.id, *RUNNING)
+    last, now = _latest(client, deployment.id, *ENDED), _latest(client, deployment.id, *RUNNING)
     return Scheduled(
-        id=str(found.id),
-        model=found.name,
+        id=str(deployment.id),
+        model=deployment.name,
         job=job,
-        config=str((found.parameters or {}).get("config", "")),
+        config=str((deployment.parameters or {}).get("config", "")),
         when=words(clock),
         timezone=zone,
-        paused=bool(found.paused),
-        pool=found.work_pool_name or "",
+        paused=bool(deployment.paused),
+        pool=deployment.work_pool_name or "",
         upcoming=()
-        if found.paused or clock is None
+        if deployment.paused or clock is None
         else tuple(t.astimezone(ZoneInfo(zone)) for t in upcoming(clock)),
         last_state=last.state_name if last else None,
         last_line=last.state.message if last and last.state else None,

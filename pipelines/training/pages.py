@@ -89,46 +89,48 @@ def log_diagnosis(run: Run, trained: Trained, panel: Panel) -> None:
 
     if trained.config.model.bidirectional:
         return  # each step of such a network sees both ways: there is no past side to look into
-    found = diagnose_bundle(trained.bundle, panel)
-    run.json(found.summary(), "diagnosis.json")
+    diagnosis = diagnose_bundle(trained.bundle, panel)
+    run.json(diagnosis.summary(), "diagnosis.json")
     with tempfile.TemporaryDirectory() as scratch:
-        run.file(plot_diagnosis(found, Path(scratch) / "diagnosis.png"))
+        run.file(plot_diagnosis(diagnosis, Path(scratch) / "diagnosis.png"))
 
 
 def log_evaluation(
-    tracker: Tracker, parent: Run, runs: Mapping[str, Run], found: Evaluation, panel: Panel
+    tracker: Tracker, parent: Run, runs: Mapping[str, Run], evaluation: Evaluation, panel: Panel
 ) -> None:
     """Scores, curves by horizon, origins and pictures; the same names for every model."""
-    by_step, by_cutoff = found.backtest.by_step(), found.backtest.by_cutoff()
-    for model in found.backtest.models:
+    by_step, by_cutoff = evaluation.backtest.by_step(), evaluation.backtest.by_cutoff()
+    for model in evaluation.backtest.models:
         if model in runs:
-            _model_scores(tracker, runs[model], found, model, by_step, by_cutoff)
-            _pictures(runs[model], found, model, panel)
+            _model_scores(tracker, runs[model], evaluation, model, by_step, by_cutoff)
+            _pictures(runs[model], evaluation, model, panel)
             continue
         tags = {"kind": "baseline" if model != "champion" else "champion", "candidate": model}
         with tracker.run(model, parent=parent, tags=tags) as run:
-            _model_scores(tracker, run, found, model, by_step, by_cutoff)
-    parent.table(found.scores.reset_index().round(5), "scores.json")
-    curves = {m: by_step[by_step["model"] == m]["smape"].to_numpy() for m in found.backtest.models}
+            _model_scores(tracker, run, evaluation, model, by_step, by_cutoff)
+    parent.table(evaluation.scores.reset_index().round(5), "scores.json")
+    curves = {
+        m: by_step[by_step["model"] == m]["smape"].to_numpy() for m in evaluation.backtest.models
+    }
     parent.figure(error_by_step(curves, metric="sMAPE, %"), "error_by_horizon.png")
-    parent.figure(calibration_plot(found), "calibration.png")
+    parent.figure(calibration_plot(evaluation), "calibration.png")
 
 
 def _model_scores(
     tracker: Tracker,
     run: Run,
-    found: Evaluation,
+    evaluation: Evaluation,
     model: str,
     by_step: pd.DataFrame,
     by_cutoff: pd.DataFrame,
 ) -> None:
-    run.metrics(found.scores_of(model))
+    run.metrics(evaluation.scores_of(model))
     steps = by_step[by_step["model"] == model].sort_values("step")
     parted = [name for name, metric in METRICS.items() if metric.parted]
     for name in parted:
         run.curve(f"horizon/{name}", steps[name])
-    result = found.backtest
-    for level, share in zip(result.levels, _shares(found, model), strict=True):
+    result = evaluation.backtest
+    for level, share in zip(result.levels, _shares(evaluation, model), strict=True):
         run.metrics({"under_quantile": float(share)}, step=round(100 * level))
     cutoffs = by_cutoff[by_cutoff["model"] == model].sort_values("steps_back", ascending=False)
     for row in cutoffs.to_dict("records"):
@@ -142,9 +144,9 @@ def _model_scores(
     run.table(worst, "errors_by_series.json")
 
 
-def _shares(found: Evaluation, model: str) -> Array:
+def _shares(evaluation: Evaluation, model: str) -> Array:
     """[Q] share of actuals at or under each quantile."""
-    result = found.backtest
+    result = evaluation.backtest
     quantiles = result.quantiles[model]
     known = np.isfinite(result.actual) & np.isfinite(quantiles).all(axis=-1)
     if not known.any():
@@ -152,22 +154,22 @@ def _shares(found: Evaluation, model: str) -> Array:
     return np.asarray((result.actual[known][:, None] <= quantiles[known]).mean(axis=0))
 
 
-def calibration_plot(found: Evaluation) -> Figure:
+def calibration_plot(evaluation: Evaluation) -> Figure:
     """Observed against nominal levels of every model."""
-    shares = {model: _shares(found, model) for model in found.backtest.models}
-    return calibration(found.backtest.levels, shares)
+    shares = {model: _shares(evaluation, model) for model in evaluation.backtest.models}
+    return calibration(evaluation.backtest.levels, shares)
 
 
-def _pictures(run: Run, found: Evaluation, model: str, panel: Panel) -> None:
+def _pictures(run: Run, evaluation: Evaluation, model: str, panel: Panel) -> None:
     """Fan charts of the best, median and worst series at the last origin."""
-    fans = backtest_fans(found, model, panel)
+    fans = backtest_fans(evaluation, model, panel)
     if fans:
         run.figure(fan_chart(fans, title=f"{model}: best, median and worst series"), "fans.png")
 
 
-def backtest_fans(found: Evaluation, model: str, panel: Panel) -> list[Fan]:
+def backtest_fans(evaluation: Evaluation, model: str, panel: Panel) -> list[Fan]:
     """The best two, middle two and worst two series of a model at its latest origin."""
-    result = found.backtest
+    result = evaluation.backtest
     latest = np.flatnonzero(result.steps_back == result.steps_back.min())
     errors = np.nanmean(np.where(np.isfinite(e := result.errors(model)["mase"]), e, np.nan), axis=1)
     usable = latest[np.isfinite(errors[latest])]
@@ -182,19 +184,21 @@ def backtest_fans(found: Evaluation, model: str, panel: Panel) -> list[Fan]:
         for row in rows:
             if int(row) not in seen:
                 seen.add(int(row))
-                fans.append(_fan(found, model, panel, int(row), f"{label}, MASE {errors[row]:.2f}"))
+                fans.append(
+                    _fan(evaluation, model, panel, int(row), f"{label}, MASE {errors[row]:.2f}")
+                )
     return fans
 
 
-def _fan(found: Evaluation, model: str, panel: Panel, row: int, note: str) -> Fan:
-    result = found.backtest
+def _fan(evaluation: Evaluation, model: str, panel: Panel, row: int, note: str) -> Fan:
+    result = evaluation.backtest
     back = int(result.steps_back[row])
     series = panel.select(np.flatnonzero(panel.ids == result.ids[row]))
-    known = series.truncate(back).tail(HISTORY_SHOWN * result.actual.shape[1])
+    history = series.truncate(back).tail(HISTORY_SHOWN * result.actual.shape[1])
     return Fan(
         title=f"{result.ids[row]} ({note})",
-        history_ds=known.freq.stamps(known.start, 0, known.rows)[0],
-        history_y=known.y,
+        history_ds=history.freq.stamps(history.start, 0, history.rows)[0],
+        history_y=history.y,
         ds=result.stamps[row],
         levels=result.levels,
         quantiles=result.quantiles[model][row],
@@ -202,11 +206,11 @@ def _fan(found: Evaluation, model: str, panel: Panel, row: int, note: str) -> Fa
     )
 
 
-def comparison_line(found: Evaluation, metric: str, winner: str) -> str:
+def comparison_line(evaluation: Evaluation, metric: str, winner: str) -> str:
     """One line: every model's score, the winner marked."""
     parts = [
-        f"{'→ ' if model == winner else ''}{model} {found.scores_of(model)[metric]:.3f}"
-        for model in found.backtest.models
+        f"{'→ ' if model == winner else ''}{model} {evaluation.scores_of(model)[metric]:.3f}"
+        for model in evaluation.backtest.models
     ]
     return f"{metric}: " + ", ".join(parts)
 
@@ -224,7 +228,7 @@ def log_decision(parent: Run, run: Run, decided: Decision) -> None:
 def version_description(
     config: ExperimentConfig,
     trained: Trained,
-    found: Evaluation,
+    evaluation: Evaluation,
     decided: Decision,
     data: Prepared,
 ) -> str:
@@ -241,8 +245,8 @@ def version_description(
         "| model | " + " | ".join(METRICS[name].title for name in shown) + " |",
         "|---|" + "---:|" * len(shown),
     ]
-    for model in found.backtest.models:
-        s = found.scores_of(model)
+    for model in evaluation.backtest.models:
+        s = evaluation.scores_of(model)
         name = f"**{model}**" if model == trained.name else model
         figures = [METRICS[key].text.format(s[key]) for key in shown]
         lines.append(f"| {name} | " + " | ".join(figures) + " |")

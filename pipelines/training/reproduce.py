@@ -160,22 +160,22 @@ def _weights(
     progress: Progress,
 ) -> list[Finding]:
     """Train again in stages of its own, which are removed at the end."""
-    own = config.model_copy(update={"name": f"{config.name}.reproduce"})
-    with locked(f"train-{own.name}", wait=1.0):
+    scratch = config.model_copy(update={"name": f"{config.name}.reproduce"})
+    with locked(f"train-{scratch.name}", wait=1.0):
         try:
             settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} again")
             again = fit_candidate(
-                own, name, settings, split(data, config), force=True, progress=progress
+                scratch, name, settings, split(data, config), force=True, progress=progress
             )
             findings = [_compare("weights as judged", candidate, again.bundle)]
             if finals:
                 say(f"training {name} again, on every row")
-                final = fit_final(own, again, data, force=True, progress=progress)
+                final = fit_final(scratch, again, data, force=True, progress=progress)
                 findings.append(_compare("weights as served", finals[0], final.bundle))
             return findings
         finally:
-            shutil.rmtree(home() / "stages" / own.name, ignore_errors=True)
+            shutil.rmtree(home() / "stages" / scratch.name, ignore_errors=True)
 
 
 def _compare(what: str, run: Run, bundle: Path) -> Finding:

@@ -170,10 +170,10 @@ class _Search:
 
     def _open(self) -> Any:
         """The study of this very question; another question is another study."""
-        own = self.config.forecaster(self.name, freq=self.known.freq.alias)
+        settings = self.config.forecaster(self.name, freq=self.known.freq.alias)
         facts = [
             self.digest,
-            own.model_dump(mode="json"),
+            settings.model_dump(mode="json"),
             {key: spec.model_dump(mode="json") for key, spec in self.config.tune.space.items()},
             [self.metric, self.backs],
         ]
@@ -191,7 +191,7 @@ class _Search:
             )
         study.sampler = self.optuna.samplers.TPESampler(
             # A search that is taken up must not draw the same settings again.
-            seed=(own.training.seed or 0) + len(study.trials),
+            seed=(settings.training.seed or 0) + len(study.trials),
             n_startup_trials=STARTUP_TRIALS,
         )
         study.pruner = self.optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS)
@@ -270,7 +270,7 @@ class _Search:
 
         settings = config.forecaster(name, freq=self.known.freq.alias)
         levels, horizon = config.backtest.levels, config.horizon
-        found: list[float] = []
+        errors: list[float] = []
         for step, back in enumerate(self.backs, start=1):
             forecaster = Forecaster.train(self.known.truncate(back, horizon=horizon), settings)
             until = self.known.truncate(back - horizon, horizon=horizon)
@@ -285,13 +285,13 @@ class _Search:
             error = float(result.scores()[self.metric].to_numpy(np.float64)[0])
             if not np.isfinite(error):
                 raise DataError(f"its {self.metric} is no number")
-            found.append(error)
+            errors.append(error)
             run.metric(f"origin/{self.metric}", error, step)
             if trial is not None:
-                trial.report(float(np.mean(found)), step)
+                trial.report(float(np.mean(errors)), step)
                 if step < len(self.backs) and trial.should_prune():
                     raise self.optuna.TrialPruned(f"behind the others after origin {step}")
-        value = float(np.mean(found))
+        value = float(np.mean(errors))
         run.metrics({self.metric: value})
         return value
 

@@ -20,7 +20,7 @@ from forecasting.errors import DataError
 from forecasting.evaluation.catalogue import METRICS
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig
-from pipelines.forecasts.forecast import Written
+from pipelines.forecasts.forecast import BatchForecast
 from pipelines.jobs.notify import WEBHOOK_VARIABLE
 from pipelines.jobs.run import JOBS, JobResult, forecasted
 from pipelines.training.gate import EXIT_REFUSED, Check, Decision
@@ -154,9 +154,9 @@ def test_what_follows_training_tells_for_itself(
 def test_a_batch_that_leaves_too_many_series_out_is_told_as_a_failure(
     experiment: Callable[..., ExperimentConfig],
 ) -> None:
-    written = Written("told", 1, "r", "f.csv", "d", series=1, rows=6, kept=0, asked=4)
+    written = BatchForecast("told", 1, "r", "f.csv", "d", series=1, rows=6, kept=0, asked=4)
     assert forecasted(written, experiment("told")).events == ()
-    bad = Written(**{**written.__dict__, "problems": [None, None, None]})
+    bad = BatchForecast(**{**written.__dict__, "problems": [None, None, None]})
     result = forecasted(bad, experiment("told"))
     assert (result.state, result.events) == ("Incomplete", ("failed",))
     assert "3 of 4 could not be forecast; gate.max_refused" in result.line
