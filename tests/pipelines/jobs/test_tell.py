@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,7 +157,7 @@ def test_a_batch_that_leaves_too_many_series_out_is_told_as_a_failure(
 ) -> None:
     written = BatchForecast("told", 1, "r", "f.csv", "d", series=1, rows=6, kept=0, asked=4)
     assert forecasted(written, experiment("told")).events == ()
-    bad = BatchForecast(**{**written.__dict__, "problems": [None, None, None]})
+    bad = replace(written, problems=[None, None, None])
     result = forecasted(bad, experiment("told"))
     assert (result.state, result.events) == ("Incomplete", ("failed",))
     assert "3 of 4 could not be forecast; gate.max_refused" in result.line

@@ -142,9 +142,9 @@ def test_the_models_page_tells_who_is_champion_and_why(
     assert 3000 < len("\n".join(long)) < 5000
     assert long[4].startswith("| 2026-11-21 10:00 | refused | 39 | xxx")
     assert long[-1].endswith("… |")
-    registry.client.update_registered_model(name, "BatchForecast by hand.")
+    registry.client.update_registered_model(name, "Written by hand.")
     registry.refuse(name, first, "refused")
-    assert registry.client.get_registered_model(name).description == "BatchForecast by hand."
+    assert registry.client.get_registered_model(name).description == "Written by hand."
 
 
 def test_without_a_previous_champion_there_is_no_way_back(
