@@ -25,6 +25,7 @@ from forecasting.errors import ConfigError, DataError, GatecastError
 from forecasting.evaluation import baselines, metrics
 from pipelines.config import load_config
 from pipelines.demo.processes import command, free_port, pick_port, running, ui_command_line
+from pipelines.machine.say import Say
 from pipelines.training.candidates import Progress, no_progress
 from pipelines.training.gate import RefusedError
 
@@ -67,7 +68,7 @@ def demo(
     port: int,
     port_given: bool = True,
     sets: Sequence[str] = (),
-    say: Callable[[str], None] = print,
+    say: Say = print,
     bar: Callable[[], AbstractContextManager[Progress]] = silent_bar,
 ) -> Iterator[tuple[DemoResult, str]]:
     """Run all of it; inside the block the service is up, at the address given beside the result.

@@ -315,7 +315,10 @@ def test_one_season_per_model_in_every_command_where_histories_are_short(
         backtest={"windows": 2, "step": 2},
         gate={"margin": 1.0, "max_segment_loss": 9.0},
     )
-    outcome = train(config)
+    said: list[str] = []
+    outcome = train(config, promote=False, say=said.append)
+    assert not outcome.promoted
+    assert not any("promoted" in line for line in said)
     known = registry(config)
     version = known.version("short", 1)
     assert outcome.evaluation.season == 1
