@@ -111,7 +111,7 @@ def _patched(application: Any, clock: Clock) -> Iterator[None]:
             (application.batcher, "compute", "compute"),
             (predictor, "predict_panel", "engine"),
             (predictor, "runner", "network"),
-            (predictor, "alone", "network of a chunk"),
+            (predictor, "single_threaded", "network of a chunk"),
         ):
             if (function := getattr(owner, attribute)) is not None:
                 timed = clock.timed(name, function)
