@@ -212,7 +212,7 @@ class Application:
 
     def _parse(self, sent: bytes, kind: str) -> tuple[Loaded, Query]:
         if kind == JSON:
-            content = body_object(body.decode_json(sent))
+            content = body_object(body.decode_json(sent, self.settings.max_content))
             loaded = self._loaded(read_model_name(content))
             plain = b"true" not in sent and b"false" not in sent
             return loaded, read_json(content, loaded.spec, no_booleans=plain)
@@ -229,7 +229,7 @@ class Application:
 
         def work() -> bytes:
             unpacked = body.unpack(sent, call.headers, self.settings.max_content)
-            content = body_object(body.decode_json(unpacked))
+            content = body_object(body.decode_json(unpacked, self.settings.max_content))
             params = content.get("params")
             name = read_model_name(params) if isinstance(params, dict) else None
             return invoke(content, self._loaded(name))

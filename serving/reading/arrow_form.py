@@ -19,6 +19,7 @@ from forecasting.config import Covariate
 from forecasting.errors import SeriesProblem
 from serving.errors import Faults, RequestError, show
 from serving.reading import stamps
+from serving.reading.arrow_guard import check_dictionary, check_schema, check_stream
 from serving.reading.flat_form import check_columns, with_history
 from serving.reading.query import (
     OPTION_KEYS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 KEY: Final = b"gatecast"
 LISTED: Final = ("past", "future")
+MAX_DECODED: Final = 128 << 20  # bytes of a dictionary-encoded column once decoded
 
 
 def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
@@ -42,7 +44,9 @@ def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
     import pyarrow as pa
 
     try:
+        check_stream(body, most)
         with pa.ipc.open_stream(body) as reader:
+            check_schema(reader.schema)
             # Names and types that are no text would be met only where they are used.
             _ = reader.schema.names, [str(kind) for kind in reader.schema.types]
             batches, size = [], 0
@@ -118,7 +122,10 @@ def _column(table: pa.Table, name: str) -> Any:
     column = table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks)
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    if not pa.types.is_dictionary(column.type):
+        return column
+    check_dictionary(column, MAX_DECODED)
+    return column.dictionary_decode()
 
 
 def _listed(table: pa.Table, name: str, faults: Faults) -> tuple[Any, Array] | None:
