@@ -56,20 +56,20 @@ def stages(
 
     settings = ServingSettings.read({}, models=(MODEL,), home=home, log_level="error")
     application = Application(settings)
-    application.models.load()
+    application.service.models.load()
     found = {}
     for name, count in counts.items():
         body, kind = (arrow(count), ARROW) if "Arrow" in name else (readable(count), JSON)
         repeats = (300 if count == 1 else 3) * turns if not brief else 2
         found[name] = asyncio.run(_requests(application, body, kind, repeats))
-    application.batcher.close()
+    application.service.close()
     return found
 
 
 async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> dict[str, float]:
     rows: list[dict[str, float]] = []
     await _through(application, body, kind)
-    threads = application.models.keepers[MODEL].current.predictor.threads
+    threads = application.service.models.keepers[MODEL].current.predictor.threads
     clock = Clock()
     with _patched(application, clock):
         for _ in range(repeats):
@@ -99,7 +99,7 @@ async def _requests(application: Any, body: bytes, kind: str, repeats: int) -> d
 @contextmanager
 def _patched(application: Any, clock: Clock) -> Iterator[None]:
     """The application's functions, timed."""
-    predictor = application.models.keepers[MODEL].current.predictor
+    predictor = application.service.models.keepers[MODEL].current.predictor
     with ExitStack() as stack:
         for owner, attribute, name in (
             *_users("serving.reading.body", "decode_json", "decode"),
@@ -108,7 +108,7 @@ def _patched(application: Any, clock: Clock) -> Iterator[None]:
             *_users("serving.reading.arrow_form", "read_arrow", "check"),
             *_users("serving.writing.answer", "write_json", "write"),
             *_users("serving.writing.arrow_form", "write_arrow", "write"),
-            (application.batcher, "compute", "compute"),
+            (application.service.batcher, "compute", "compute"),
             (predictor, "predict_panel", "engine"),
             (predictor, "runner", "network"),
             (predictor, "single_threaded", "network of a chunk"),

@@ -55,18 +55,18 @@ async def _lifespan(app: Starlette) -> Any:
     application = Application(settings)
     tracing = Tracing(application, settings)
     app.state.answer = tracing.answer
-    await asyncio.to_thread(application.models.load)
+    await asyncio.to_thread(application.service.models.load)
     # What is here now stays: collections need not look at it again, nor the end of the process.
     gc.collect()
     gc.freeze()
-    following = asyncio.create_task(application.models.follow())
-    logs.info("ready" if application.models.ready else "started without every model")
+    following = asyncio.create_task(application.service.models.follow())
+    logs.info("ready" if application.service.models.ready else "started without every model")
     try:
         yield
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
-        application.batcher.close()
+        application.service.close()
         tracing.close()
 
 

@@ -5,6 +5,7 @@ Every field is the variable ``GATECAST_<FIELD>`` in capitals: ``GATECAST_POLL_SE
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -44,6 +45,12 @@ def _names(value: object) -> object:
     return tuple(n for n in value.split(",") if n) if isinstance(value, str) else value
 
 
+def _key(value: object) -> object:
+    """An empty key would be one that every caller has."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Key = Annotated[SecretStr | None, BeforeValidator(_key)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -65,17 +72,24 @@ class ServingSettings(BaseModel):
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the network runs")
     batching: bool = Field(True, description="compute requests that arrive together together")
 
-    api_key: SecretStr | None = Field(None, description="allows a refresh")
+    api_key: Key = Field(None, description="allows a refresh; an empty one is none")
+    open: bool = Field(False, description="listen elsewhere than on loopback without a key")
     protect: bool = Field(False, description="forecasts need the key, too")
     public_metrics: bool = Field(True, description="/metrics without the key")
 
     max_body: int = Field(32 * MIB, ge=1024, description="bytes of a body as sent")
     max_content: int = Field(128 * MIB, ge=1024, description="bytes of a body once decompressed")
+    max_held: int = Field(256 * MIB, ge=1024, description="bytes of all bodies under way")
     max_series: int = Field(100_000, ge=1, description="in one request")
     max_output: int = Field(20_000_000, ge=1, description="numbers in one answer")
     max_horizon: int = Field(5_000, ge=1, description="steps, with extend")
+    max_windows: int = Field(
+        200_000, ge=1, description="runs of the network: series x horizon / trained horizon"
+    )
     max_waiting: int = Field(1_000, ge=1, description="requests under way in a worker, then 503")
     body_seconds: float = Field(30.0, gt=0, description="for a body to arrive")
+
+    load_seconds: float = Field(60.0, gt=0, description="for a version to answer its golden input")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = Field(False, description="a line per request; errors always have one")
@@ -84,7 +98,15 @@ class ServingSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.protect and self.api_key is None:
-            raise ValueError("protect needs an api_key: set GATECAST_API_KEY")
+            raise ValueError("protect needs an api_key, not an empty one: set GATECAST_API_KEY")
+        if self.api_key is not None and not self.api_key.get_secret_value().strip():
+            raise ValueError("api_key is empty: set GATECAST_API_KEY")
+        if not is_loopback(self.host) and self.api_key is None and not self.open:
+            raise ValueError(
+                f"host {self.host} can be reached from other machines, and no key is set: set "
+                "GATECAST_API_KEY (and GATECAST_PROTECT=true), or GATECAST_OPEN=true to let "
+                "everybody in"
+            )
         if len(set(self.models)) != len(self.models):
             raise ValueError("models names the same model twice")
         return self
@@ -144,6 +166,14 @@ class ServingSettings(BaseModel):
         return self.threads or max(1, len(os.sched_getaffinity(0)) // self.workers)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def quiet() -> None:
     """Telemetry off, waits for a dead server short, one thread per library."""
     for name, value in QUIET.items():
@@ -155,6 +185,6 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"][:1])
         message = fault["msg"].removeprefix("Value error, ")
-        shown = "***" if name == "api_key" else repr(fault["input"])
+        shown = "***" if name in ("api_key", "tracking_uri") else repr(fault["input"])
         parts.append(f"{PREFIX}{name.upper()} = {shown}: {message}" if name else message)
     return "; ".join(parts)

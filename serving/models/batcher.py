@@ -9,45 +9,74 @@ switches per request; large requests, and all of a heavy model's, run beside it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any, Self
 
 import numpy as np
 
+from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.prediction.engine import Engine
+from forecasting.prediction.engine import Engine, Runner
 from serving.errors import RequestError
 from serving.reading.query import Query, Spec
+from serving.running.lanes import Lanes
 from serving.running.metrics import Metrics
 from serving.writing.answer import Answer, Origin
-
-T = TypeVar("T")
 
 # Series computed at once on the event loop; more would keep health checks waiting.
 SMALL = 64
 
 
+class AbandonedError(Exception):
+    """Nobody waits for this forecast any more."""
+
+
 @dataclass(frozen=True)
-class Model:
+class Servable:
     """What computing needs of a loaded version.
 
     Attributes
     ----------
     heavy : whether a batch would keep the event loop too long.
+    batch_seconds : what a batch of `SMALL` series took when the version was loaded.
     """
 
     predictor: Engine
     spec: Spec
     origin: Origin
     heavy: bool
+    batch_seconds: float
+
+    def seconds_of(self, count: int, horizon: int) -> float:
+        """An estimate of the time that so many series and steps take."""
+        runs = -(-horizon // self.spec.horizon)
+        return self.batch_seconds * runs * max(1.0, count / SMALL)
+
+    def until(self, stop: Event) -> Self:
+        """The same version, whose work ends at the next run of the network once ``stop`` is set."""
+        engine = copy(self.predictor)
+        engine.runner = _stoppable(engine.runner, stop)
+        if engine.single_threaded is not None:
+            engine.single_threaded = _stoppable(engine.single_threaded, stop)
+        return replace(self, predictor=engine)
+
+
+def _stoppable(runner: Runner, stop: Event) -> Runner:
+    def run(batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+        if stop.is_set():
+            raise AbandonedError
+        return runner(batch)
+
+    return run
 
 
 @dataclass
 class _Waiting:
-    model: Model
+    model: Servable
     query: Query
     done: asyncio.Future[Answer]
 
@@ -57,36 +86,26 @@ class Batcher:
 
     Parameters
     ----------
+    lanes : where heavy batches are computed.
     together : whether requests share batches; False computes each alone.
     """
 
-    def __init__(self, metrics: Metrics, *, together: bool = True) -> None:
-        self.metrics = metrics
+    def __init__(self, metrics: Metrics, lanes: Lanes, *, together: bool = True) -> None:
+        self.metrics, self.lanes = metrics, lanes
         self.together = together
         self._waiting: list[_Waiting] = []
         self._scheduled = False
         self._busy: set[int] = set()
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="forecast")
 
-    async def forecast(self, model: Model, query: Query) -> Answer:
-        """The answer to one query."""
-        if len(query.sizes) > SMALL:
-            return await self.aside(lambda: self.compute(model, [query])[0])
+    async def forecast(self, model: Servable, query: Query) -> Answer:
+        """The answer to one query of at most `SMALL` series."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append(_Waiting(model, query, done))
         self._schedule(loop)
         return await done
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Run something large beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Let work under way end."""
-        self._pool.shutdown(wait=True)
-
-    def compute(self, model: Model, queries: Sequence[Query]) -> list[Answer]:
+    def compute(self, model: Servable, queries: Sequence[Query]) -> list[Answer]:
         """Answers in the order of the queries, all from one version."""
         answers: dict[int, Answer] = {}
         groups: dict[Hashable, list[int]] = {}
@@ -125,7 +144,8 @@ class Batcher:
             self._schedule(loop)
             _deliver(batch, work.result())
 
-        loop.run_in_executor(self._pool, self._results, batch).add_done_callback(finish)
+        work = asyncio.ensure_future(self.lanes.run(lambda: self._results(batch)))
+        work.add_done_callback(finish)
 
     def _next_batch(self) -> list[_Waiting]:
         """Those who wait longest for one version that is free, and fit into one batch."""
@@ -173,7 +193,7 @@ def _group(spec: Spec, query: Query) -> Hashable:
     return query.tz, None if free else horizon
 
 
-def _forecast(model: Model, queries: Sequence[Query]) -> list[Answer]:
+def _forecast(model: Servable, queries: Sequence[Query]) -> list[Answer]:
     query = queries[0] if len(queries) == 1 else _merged(queries)
     try:
         forecast = model.predictor.predict_panel(
@@ -190,7 +210,7 @@ def _forecast(model: Model, queries: Sequence[Query]) -> list[Answer]:
     return [_answer(model, q, forecast, b) for q, b in zip(queries, begins, strict=False)]
 
 
-def _nothing(model: Model, query: Query) -> Answer:
+def _nothing(model: Servable, query: Query) -> Answer:
     """The answer when every series was refused."""
     steps, levels = query.options.horizon, len(query.options.levels)
     return Answer(
@@ -229,39 +249,27 @@ def _merged(queries: Sequence[Query]) -> Query:
     )
 
 
-def _answer(model: Model, query: Query, forecast: Forecast, begin: int) -> Answer:
+def _answer(model: Servable, query: Query, forecast: Forecast, begin: int) -> Answer:
     """The part of a forecast that belongs to the query whose series start at ``begin``."""
     end = begin + len(query.sizes)
     rows = slice(*np.searchsorted(forecast.ids, [begin, end]).tolist())
     horizon = query.options.horizon
     levels = [forecast.levels.index(level) for level in query.options.levels]
     local = np.asarray(forecast.ids[rows], np.int64) - begin
-    mean = forecast.mean[rows, :horizon]
-    quantiles = forecast.quantiles[rows, :horizon][:, :, levels]
-    start, problems = forecast.start[rows], list(query.problems)
+    problems = list(query.problems)
     for problem in forecast.problems:
         k = int(problem.id)
         if begin <= k < end:
             place = int(query.position[k - begin])
             named = SeriesProblem(query.ids[place], problem.code, problem.detail, problem.where)
             problems.append((place, named))
-    finite = np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
-    if not finite.all():
-        for k in np.flatnonzero(~finite).tolist():
-            place = int(query.position[local[k]])
-            detail = "the forecast is too large for a number: scale the series down"
-            problems.append(
-                (place, SeriesProblem(query.ids[place], "not_finite", detail, {"column": "y"}))
-            )
-        local, start = local[finite], start[finite]
-        mean, quantiles = mean[finite], quantiles[finite]
     return Answer(
         query=query,
         origin=model.origin,
         freq=forecast.freq,
         position=query.position[local],
-        stamps=forecast.freq.stamps(start, 0, horizon),
-        mean=mean,
-        quantiles=quantiles,
+        stamps=forecast.freq.stamps(forecast.start[rows], 0, horizon),
+        mean=forecast.mean[rows, :horizon],
+        quantiles=forecast.quantiles[rows, :horizon][:, :, levels],
         problems=problems,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import shutil
 import tempfile
 import threading
@@ -11,7 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,20 +22,26 @@ from forecasting.prediction.engine import Engine
 from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
 from forecasting.prediction.reading import EXPONENTIAL
-from serving.models.batcher import SMALL, Model
+from serving.models.batcher import SMALL, Servable
+from serving.models.graph import check_graph
 from serving.models.registry import Registry, RegistryError, Version, fetch, open_registry
 from serving.models.remembered import cache_folder, remember, remembered
 from serving.reading.query import Limits, Spec
 from serving.running import logs
+from serving.running.daemons import beside, within
+from serving.running.masking import hide
 from serving.running.metrics import Metrics
 from serving.settings import ServingSettings
 from serving.writing.answer import Origin
 
-GOLDEN_TOLERANCE = 1e-4
+GOLDEN_TOLERANCE: Final = 1e-4
 # A batch that takes longer runs beside the event loop, which answers health checks meanwhile.
-HEAVY_SECONDS = 0.03
-KEPT_VERSIONS = 4
-LONGEST_PAUSE = 300.0
+HEAVY_SECONDS: Final = 0.03
+KEPT_VERSIONS: Final = 4
+LONGEST_PAUSE: Final = 300.0  # seconds between tries of a version that failed
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+Key = tuple[int, str | None]
 
 
 class VersionError(GatecastError):
@@ -42,7 +49,7 @@ class VersionError(GatecastError):
 
 
 @dataclass(frozen=True)
-class Loaded(Model):
+class Loaded(Servable):
     """One version in memory. Nothing in it ever changes: a swap replaces the whole."""
 
     version: Version
@@ -63,7 +70,8 @@ class Keeper:
         self.current: Loaded | None = None
         self.problem: str | None = None
         self._turn = threading.Lock()
-        self._failed: dict[tuple[int, str | None], tuple[int, float]] = {}
+        self._failed: dict[Key, tuple[int, float]] = {}
+        self._endless: set[Key] = set()
 
     def refresh(self, *, patient: bool = False) -> bool:
         """Follow the alias; True when another version answers now.
@@ -78,16 +86,18 @@ class Keeper:
         """
         with self._turn:
             try:
-                version = self.registry.resolve(self.name, self.settings.alias)
+                version = self._resolve()
             except GatecastError as error:
                 reason = "registry" if isinstance(error, RegistryError) else "unknown"
-                return self._without_registry(error, reason)
+                self._count_failure(error, reason, None)
+                if isinstance(error, RegistryError) and self._fall_back(None, error):
+                    return True
+                raise
             self.metrics.seen(self.name)
-            now = self.current
-            if now and (now.version.number, now.version.digest) == (version.number, version.digest):
+            key, current = _key(version), self.current
+            if current is not None and _key(current.version) == key:
                 self.problem = None
                 return False
-            key = (version.number, version.digest)
             count, not_before = self._failed.get(key, (0, 0.0))
             if patient and time.monotonic() < not_before:
                 return False
@@ -97,49 +107,97 @@ class Keeper:
                 pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
                 self._failed[key] = (count + 1, time.monotonic() + pause)
                 self._count_failure(error, "version", version)
+                if self._fall_back(version, error):
+                    return True
                 raise
             self._failed.clear()
             return True
 
-    def _without_registry(self, error: GatecastError, reason: str) -> bool:
-        """Go on with what answers, or with what was followed when this service last ran."""
-        self._count_failure(error, reason, None)
-        if self.current is None and isinstance(error, RegistryError):
-            last = remembered(self.settings, self.name)
-            if last is not None:
-                self._swap(self._load(last))
-                return True
-        raise error
+    def _resolve(self) -> Version:
+        try:
+            return self.registry.resolve(self.name, self.settings.alias)
+        except GatecastError:
+            raise
+        except Exception as error:
+            # Whatever a store, a driver or the network raises is the registry's failure.
+            raise RegistryError(f"cannot read the model registry: {_reason(error)}") from error
+
+    def _fall_back(self, failed: Version | None, error: GatecastError) -> bool:
+        """Answer with what was followed when this service last ran, where nothing answers yet."""
+        if self.current is not None:
+            return False
+        last = remembered(self.settings, self.name)
+        if last is None or (failed is not None and _key(last) == _key(failed)):
+            return False
+        try:
+            self._swap(self._load(last))
+        except GatecastError as another:
+            self._count_failure(another, "version", last)
+            return False
+        self.problem = hide(str(error))
+        return True
 
     def _count_failure(self, error: GatecastError, reason: str, version: Version | None) -> None:
         self.metrics.failures.labels(self.name, reason).inc()
-        if self.problem != str(error):
+        problem = hide(str(error))
+        if self.problem != problem:
             logs.warning(
                 "the version that answers stays" if self.current else "no version to answer with",
                 model=self.name,
                 version=version.number if version else None,
-                reason=str(error),
+                reason=problem,
             )
-        self.problem = str(error)
+        self.problem = problem
 
     def _load(self, version: Version) -> Loaded:
+        """A version fetched, checked and warmed; whatever goes wrong is named as its fault."""
         if version.digest is None:
             raise VersionError(
                 f"version {version.number} of {self.name!r} was never finished (it has no "
                 "bundle_sha256 tag); promote another, or train again"
             )
-        folder = self._in_cache(version)
+        if not DIGEST.fullmatch(version.digest):
+            raise VersionError(
+                f"version {version.number} of {self.name!r} has a bundle_sha256 tag that is no "
+                "SHA-256; promote another, or train again"
+            )
+        seconds = self.settings.load_seconds
+        try:
+            folder = self._in_cache(version)
+            check_graph(folder / "model.onnx")
+            if _key(version) in self._endless:
+                raise TimeoutError
+            return within(seconds, lambda: self._opened(version, folder), f"load {self.name}")
+        except GatecastError:
+            raise
+        except TimeoutError:
+            # It may be running still: it is not begun a second time.
+            self._endless.add(_key(version))
+            raise VersionError(
+                f"version {version.number} of {self.name!r} did not answer its golden input "
+                f"within {seconds:g} seconds; roll back, or train again (a restart tries it anew)"
+            ) from None
+        except Exception as error:
+            raise VersionError(
+                f"version {version.number} of {self.name!r} cannot be loaded: {_reason(error)}; "
+                "roll back, or train again"
+            ) from error
+
+    def _opened(self, version: Version, folder: Path) -> Loaded:
         predictor, manifest = open_bundle(folder, self.settings)
         check_golden(predictor, manifest, folder)
+        settings = self.settings
         limits = Limits(
-            self.settings.max_series, self.settings.max_output, self.settings.max_horizon
+            settings.max_series, settings.max_output, settings.max_horizon, settings.max_windows
         )
         horizon = predictor.config.horizon
+        seconds = batch_seconds(predictor)
         return Loaded(
             predictor=predictor,
             spec=Spec(predictor.freq, predictor.schema, horizon, limits),
             origin=Origin(self.name, version.number, version.run_id, horizon),
-            heavy=is_heavy(predictor),
+            heavy=seconds > HEAVY_SECONDS,
+            batch_seconds=seconds,
             version=version,
             manifest=manifest,
             folder=folder,
@@ -155,6 +213,8 @@ class Keeper:
             except BundleError:
                 logs.warning("a file in the cache is damaged: fetching again", folder=str(folder))
         self.folder.mkdir(parents=True, exist_ok=True)
+        for private in (self.settings.cache, self.folder):
+            private.chmod(0o700)
         scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=self.folder))
         try:
             fetch(version, scratch, self.settings.store)
@@ -171,7 +231,7 @@ class Keeper:
         return folder
 
     def _place(self, scratch: Path, folder: Path) -> None:
-        scratch.chmod(0o755)
+        scratch.chmod(0o700)
         for _ in range(2):
             try:
                 scratch.rename(folder)
@@ -212,7 +272,7 @@ class Keeper:
             logs.warning("the version cannot be remembered for a start offline", reason=str(error))
 
 
-class Models:
+class Keepers:
     """All models of the service; the first is the default."""
 
     def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
@@ -233,22 +293,26 @@ class Models:
     def load(self) -> None:
         """Load what can be loaded; a model that cannot stays empty and is tried again."""
         for keeper in self.keepers.values():
-            try:
-                keeper.refresh()
-            except GatecastError:
-                continue
+            _follow(keeper)
 
     async def follow(self) -> None:
-        """Poll the aliases for as long as the worker lives."""
+        """Poll the aliases for as long as the worker lives; none waits for another."""
+        await asyncio.gather(*(self._follow_one(keeper) for keeper in self.keepers.values()))
+
+    async def _follow_one(self, keeper: Keeper) -> None:
         while True:
             await asyncio.sleep(self.settings.poll_seconds)
-            for keeper in self.keepers.values():
-                try:
-                    await asyncio.to_thread(keeper.refresh, patient=True)
-                except GatecastError:
-                    continue
-                except Exception as error:
-                    logs.error("polling failed", model=keeper.name, reason=repr(error))
+            await beside(lambda: _follow(keeper), f"follow {keeper.name}")
+
+
+def _follow(keeper: Keeper) -> None:
+    try:
+        keeper.refresh(patient=True)
+    except GatecastError:
+        # Counted, logged and shown by the keeper.
+        return
+    except Exception as error:
+        logs.failure("polling failed", error, model=keeper.name)
 
 
 def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Engine, dict[str, Any]]:
@@ -272,24 +336,33 @@ def check_golden(engine: Engine, manifest: dict[str, Any], folder: Path) -> None
     other_mean = model.transform in EXPONENTIAL or model.head == "negative_binomial"
     if golden.get("arithmetic", 1) < 2 and other_mean:
         del answers["mean"]  # it was made in another way, of the same quantiles
-    for name, found in answers.items():
+    for name, answer in answers.items():
         expected = np.asarray(golden[name])
         room = GOLDEN_TOLERANCE * max(1.0, float(np.abs(expected).max()))
-        if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=room):
+        if answer.shape != expected.shape or not np.allclose(answer, expected, rtol=0, atol=room):
             raise VersionError(
                 f"{folder} no longer gives the {name} it gave when it was saved: the file or the "
                 "runtime has changed; train the model again"
             )
 
 
-def is_heavy(engine: Engine) -> bool:
-    """Whether a full batch takes long; warms the engine for batches, too."""
+def batch_seconds(engine: Engine) -> float:
+    """How long a full batch takes; warms the engine for batches, too."""
     panel, seconds = example_panel(engine, SMALL), []
     for _ in range(2):
         began = time.perf_counter()
         engine.predict_panel(panel)
         seconds.append(time.perf_counter() - began)
-    return min(seconds) > HEAVY_SECONDS
+    return min(seconds)
+
+
+def _key(version: Version) -> Key:
+    return version.number, version.digest
+
+
+def _reason(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:300]
+    return hide(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
 def _digest(folder: Path) -> str | None:

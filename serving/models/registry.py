@@ -15,18 +15,28 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from forecasting.errors import GatecastError
+from serving.running.daemons import within
+from serving.running.masking import hide
 
 HASH_TAG = "bundle_sha256"
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS = 3.0  # for a part of an answer
+ANSWER_SECONDS = 10.0  # for a whole one
+CLIENT_SECONDS = 20.0  # for MLflow's own client, which is loaded first
+MAX_ANSWER = 16 << 20  # bytes
 DOWNLOAD_SECONDS = 600.0
+
+T = TypeVar("T")
 
 
 class UnknownModelError(GatecastError):
@@ -82,15 +92,15 @@ class SqliteRegistry:
 
     def resolve(self, name: str, alias: str) -> Version:
         """The version behind an alias; `UnknownModelError` or `RegistryError`."""
-        found = self._rows(
+        rows = self._rows(
             "SELECT v.version, v.run_id, v.source, v.storage_location "
             "FROM registered_model_aliases a JOIN model_versions v "
             "ON v.name = a.name AND v.version = a.version WHERE a.name = ? AND a.alias = ?",
             (name, alias),
         )
-        if not found:
+        if not rows:
             raise unknown(name, alias, self.names())
-        number, run_id, source, location = found[0]
+        number, run_id, source, location = rows[0]
         tags = self._rows(
             "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?",
             (name, number),
@@ -122,35 +132,47 @@ class RestRegistry:
     """An MLflow tracking server."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri
+        self.uri, self.headers = _without_credentials(uri)
 
     def resolve(self, name: str, alias: str) -> Version:
         """The version behind an alias; `UnknownModelError` or `RegistryError`."""
         query = urllib.parse.urlencode({"name": name, "alias": alias})
         try:
-            answer = self._get(f"registered-models/alias?{query}")["model_version"]
+            answer = self._get(f"registered-models/alias?{query}")
         except _MissingError:
             raise unknown(name, alias, self.names()) from None
-        tags = {tag["key"]: tag.get("value", "") for tag in answer.get("tags", [])}
-        source = answer["source"]
+        try:
+            return self._version(name, answer["model_version"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise RegistryError(
+                f"the tracking server {self.uri} answered something else than a model version"
+            ) from None
+
+    def _version(self, name: str, content: dict[str, Any]) -> Version:
+        number, source = int(content["version"]), str(content["source"])
+        tags = {str(tag["key"]): str(tag.get("value", "")) for tag in content.get("tags", [])}
         if source.startswith("models:/"):
-            query = urllib.parse.urlencode({"name": name, "version": answer["version"]})
-            source = self._get(f"model-versions/get-download-uri?{query}")["artifact_uri"]
-        return Version(name, int(answer["version"]), answer.get("run_id") or None, source, tags)
+            query = urllib.parse.urlencode({"name": name, "version": number})
+            source = str(self._get(f"model-versions/get-download-uri?{query}")["artifact_uri"])
+        return Version(name, number, content.get("run_id") or None, source, tags)
 
     def names(self) -> list[str]:
         """Names of registered models, at most 50."""
-        found = self._get("registered-models/search?max_results=50")
-        return [model["name"] for model in found.get("registered_models", [])]
+        answer = self._get("registered-models/search?max_results=50")
+        try:
+            return [str(model["name"]) for model in answer.get("registered_models", [])]
+        except (KeyError, TypeError):
+            raise RegistryError(
+                f"the tracking server {self.uri} answered something else than a list of models"
+            ) from None
 
     def _get(self, path: str) -> dict[str, Any]:
         request = urllib.request.Request(
-            f"{self.uri}/api/2.0/mlflow/{path}", headers=_credentials()
+            f"{self.uri}/api/2.0/mlflow/{path}", headers={**_credentials(), **self.headers}
         )
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-                content: dict[str, Any] = json.load(answer)
-                return content
+                content = json.loads(_read(answer))
         except urllib.error.HTTPError as error:
             text = error.read(4096).decode(errors="replace")
             if "RESOURCE_DOES_NOT_EXIST" in text or "INVALID_PARAMETER_VALUE" in text:
@@ -158,8 +180,11 @@ class RestRegistry:
             raise RegistryError(
                 f"the tracking server {self.uri} answered {error.code}: {text[:200]}"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException, RecursionError) as error:
             raise RegistryError(f"cannot reach the tracking server {self.uri}: {error}") from None
+        if not isinstance(content, dict):
+            raise RegistryError(f"the tracking server {self.uri} answered no JSON object")
+        return content
 
 
 class ClientRegistry:
@@ -170,21 +195,41 @@ class ClientRegistry:
 
     def resolve(self, name: str, alias: str) -> Version:
         """The version behind an alias; `UnknownModelError` or `RegistryError`."""
+        return self._asked(lambda: self._resolve(name, alias))
+
+    def _resolve(self, name: str, alias: str) -> Version:
         from mlflow.exceptions import MlflowException
 
         try:
             client = self._client()
-            found = client.get_model_version_by_alias(name, alias)
-            location = client.get_model_version_download_uri(name, found.version)
+            version = client.get_model_version_by_alias(name, alias)
+            location = client.get_model_version_download_uri(name, version.version)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise unknown(name, alias, self.names()) from None
-            raise RegistryError(f"cannot read the model registry: {_line(error)}") from None
-        return Version(name, int(found.version), found.run_id, location, dict(found.tags))
+                raise unknown(name, alias, self._names()) from None
+            raise
+        return Version(name, int(version.version), version.run_id, location, dict(version.tags))
 
     def names(self) -> list[str]:
         """Names of registered models, at most 50."""
+        return self._asked(self._names)
+
+    def _names(self) -> list[str]:
         return [model.name for model in self._client().search_registered_models(max_results=50)]
+
+    def _asked(self, work: Callable[[], T]) -> T:
+        """MLflow tries a database that is away for minutes; nobody here waits so long."""
+        try:
+            return within(CLIENT_SECONDS, work, "registry")
+        except GatecastError:
+            raise
+        except TimeoutError:
+            raise RegistryError(
+                f"the model registry did not answer within {CLIENT_SECONDS:g} seconds"
+            ) from None
+        except Exception as error:
+            # Drivers have errors of their own, and name the address in them.
+            raise RegistryError(f"cannot read the model registry: {_line(error)}") from None
 
     def _client(self) -> Any:
         from mlflow.tracking import MlflowClient
@@ -231,11 +276,11 @@ def fetch(version: Version, folder: Path, tracking_uri: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise RegistryError(
-            f"fetching {version.source} took over {DOWNLOAD_SECONDS:.0f} s"
+            f"fetching {hide(version.source)} took over {DOWNLOAD_SECONDS:.0f} s"
         ) from None
     if run.returncode != 0:
         last = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RegistryError(f"cannot fetch {version.source}: {last[:300]}")
+        raise RegistryError(f"cannot fetch {hide(version.source)}: {hide(last[:300])}")
 
 
 def _credentials() -> dict[str, str]:
@@ -250,5 +295,31 @@ def _credentials() -> dict[str, str]:
     return {}
 
 
+def _read(answer: Any) -> bytes:
+    """All of an answer, within a bound of bytes and of time."""
+    parts, size, end = [], 0, time.monotonic() + ANSWER_SECONDS
+    while part := answer.read1(1 << 16):
+        size += len(part)
+        parts.append(part)
+        if size > MAX_ANSWER or time.monotonic() > end:
+            raise ValueError(f"its answer is longer than {MAX_ANSWER} bytes, or takes too long")
+    # A connection that ends early does not say so by itself.
+    length = answer.headers.get("content-length", "")
+    if length.isdigit() and int(length) != size:
+        raise ValueError(f"its answer was cut off after {size} of {length} bytes")
+    return b"".join(parts)
+
+
+def _without_credentials(uri: str) -> tuple[str, dict[str, str]]:
+    """An address, and the header that says what stood before its host."""
+    parts = urllib.parse.urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri, {}
+    user, _, host = parts.netloc.rpartition("@")
+    text = urllib.parse.unquote(user)
+    header = "Basic " + base64.b64encode(text.encode()).decode()
+    return urllib.parse.urlunsplit(parts._replace(netloc=host)), {"Authorization": header}
+
+
 def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return hide((str(error).strip().splitlines() or [type(error).__name__])[0][:300])

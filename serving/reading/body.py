@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 import orjson
@@ -25,6 +25,8 @@ BYTES_OF_OBJECT = 192
 GROWTH = 4
 
 Receive = Callable[[], Awaitable[Any]]
+# What a request is known by while its body is held.
+Share = Hashable
 
 
 class GoneError(Exception):
@@ -43,39 +45,61 @@ def read_headers(scope: Mapping[str, Any]) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
 
 
-async def read_body(
-    receive: Receive, headers: Mapping[str, str], settings: ServingSettings
-) -> bytes:
-    """The whole body, as sent."""
-    length = headers.get("content-length")
-    if length is not None and length.isdigit() and int(length) > settings.max_body:
-        raise _too_large(settings.max_body)
-    try:
-        async with asyncio.timeout(settings.body_seconds):
-            return await _receive_all(receive, settings.max_body)
-    except TimeoutError:
-        raise RequestError(
-            408,
-            "body_too_slow",
-            f"the body did not arrive within {settings.body_seconds:g} seconds",
-            headers={"connection": "close"},
-        ) from None
+class Bodies:
+    """Reads bodies, and bounds what those under way may hold of a worker's memory together."""
 
+    def __init__(self, settings: ServingSettings) -> None:
+        self.settings = settings
+        self.held = 0
+        self._shares: dict[Share, int] = {}
 
-async def _receive_all(receive: Receive, most: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise GoneError
-        part = message.get("body", b"")
-        size += len(part)
-        if size > most:
+    async def read(self, receive: Receive, headers: Mapping[str, str], share: Share) -> bytes:
+        """The whole body, as sent; its bytes count against the bound until `release`."""
+        most = self.settings.max_body
+        length = headers.get("content-length")
+        if length is not None and length.isdigit() and int(length) > most:
             raise _too_large(most)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+        try:
+            async with asyncio.timeout(self.settings.body_seconds):
+                return await self._receive(receive, share)
+        except TimeoutError:
+            raise RequestError(
+                408,
+                "body_too_slow",
+                f"the body did not arrive within {self.settings.body_seconds:g} seconds",
+                headers={"connection": "close"},
+            ) from None
+
+    def release(self, share: Share) -> None:
+        """A request is over: its body no longer counts."""
+        self.held -= self._shares.pop(share, 0)
+
+    async def _receive(self, receive: Receive, share: Share) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise GoneError
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self.settings.max_body:
+                raise _too_large(self.settings.max_body)
+            self._hold(share, len(part))
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _hold(self, share: Share, size: int) -> None:
+        if self.held + size > self.settings.max_held:
+            raise RequestError(
+                503,
+                "too_busy",
+                f"the bodies under way hold {self.settings.max_held} bytes; try again shortly",
+                headers={"retry-after": "1", "connection": "close"},
+            )
+        self.held += size
+        self._shares[share] = self._shares.get(share, 0) + size
 
 
 def media_type(headers: Mapping[str, str], allowed: tuple[str, ...]) -> str:
@@ -141,7 +165,7 @@ def _gunzip(body: bytes, most: int) -> bytes | None:
 def _unzstd(body: bytes, most: int) -> bytes | None:
     import zstandard
 
-    unpacker = zstandard.ZstdDecompressor(max_window_size=max(1024, min(1 << 27, most)))
+    unpacker = zstandard.ZstdDecompressor(max_window_size=max(8 << 20, min(1 << 27, most)))
     try:
         with unpacker.stream_reader(body, read_across_frames=True) as reader:
             out = bytes(reader.read(most + 1))

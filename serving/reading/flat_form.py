@@ -14,12 +14,12 @@ from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.query import (
-    MAX_NAME,
     OPTION_KEYS,
     Query,
     Spec,
     check_size,
     read_options,
+    refuse_covariate,
     refuse_unknown,
 )
 
@@ -163,11 +163,9 @@ def _block(
         detail = f"must be an object of columns, not {show(block)}"
         faults.add((role,), "wrong_type", detail)
         return {}
-    names = [c.name for c in expected]
-    for name in block.keys() - set(names):
-        detail = f"no {role} covariate of this model; it has: {', '.join(names) or 'none'}"
-        faults.add((role, name[:MAX_NAME]), "unknown_covariate", detail)
-    found: dict[str, Any] = {}
+    for name in block.keys() - {c.name for c in expected}:
+        refuse_covariate((role,), name, spec, faults)
+    columns: dict[str, Any] = {}
     for covariate in expected:
         name, where = covariate.name, (role, covariate.name)
         if name not in block and role == "static":
@@ -180,12 +178,12 @@ def _block(
             faults.add(where, "length_mismatch", f"has {len(values)} values; expected {wanted}")
             continue
         if covariate.type == "real":
-            found[name] = numbers([values], lambda _, w=where: w, faults)  # type: ignore[misc]
+            columns[name] = numbers([values], lambda _, w=where: w, faults)  # type: ignore[misc]
         else:
             column = np.empty(len(values), dtype=object)
             column[:] = categories([values], lambda _, w=where: w, faults)  # type: ignore[misc]
-            found[name] = column
-    return found
+            columns[name] = column
+    return columns
 
 
 def with_history(values: Array, sizes: Array, steps: int) -> Array:

@@ -16,13 +16,13 @@ from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.flat_form import read_flat
 from serving.reading.query import (
-    MAX_NAME,
     OPTION_KEYS,
     Options,
     Query,
     Spec,
     check_size,
     read_options,
+    refuse_covariate,
     refuse_unknown,
 )
 
@@ -140,9 +140,7 @@ class _Reader:
             names = [c.name for c in self.spec.schema.role(role)]
             for name, value in block.items():
                 if name not in names:
-                    known = ", ".join(names) or "none"
-                    detail = f"no {role} covariate of this model; it has: {known}"
-                    self.faults.add((*where, name[:MAX_NAME]), "unknown_covariate", detail)
+                    refuse_covariate(where, name, self.spec, self.faults)
                 elif role != "static":
                     if type(value) is not list:
                         is_list(value, (*where, name), self.faults)

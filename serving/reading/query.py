@@ -32,6 +32,7 @@ class Limits:
     series: int = 100_000
     output: int = 20_000_000
     horizon: int = 5_000
+    windows: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -219,14 +220,32 @@ def check_size(count: int, options: Options, spec: Spec) -> None:
             "ask for fewer series, steps or quantiles at a time",
             extra={"limit": limits.output},
         )
+    windows = count * -(-options.horizon // spec.horizon)
+    if windows > limits.windows:
+        raise RequestError(
+            413,
+            "too_much_work",
+            f"{count} series to step {options.horizon} would run the network over {windows} "
+            f"windows of {spec.horizon} steps; at most {limits.windows} (GATECAST_MAX_WINDOWS): "
+            "ask for fewer series or steps at a time",
+            extra={"limit": limits.windows},
+        )
 
 
 def refuse_unknown(
-    found: Mapping[str, Any], known: frozenset[str], path: tuple[str | int, ...], faults: Faults
+    content: Mapping[str, Any], allowed: frozenset[str], path: tuple[str | int, ...], faults: Faults
 ) -> None:
     """A key nobody reads is a mistake of the caller's: name it."""
-    if found.keys() <= known:
+    if content.keys() <= allowed:
         return
-    allowed = ", ".join(sorted(known))
-    for key in found.keys() - known:
-        faults.add((*path, key[:MAX_NAME]), "unknown_key", f"unknown key; allowed: {allowed}")
+    named = ", ".join(sorted(allowed))
+    for key in content.keys() - allowed:
+        faults.add((*path, key[:MAX_NAME]), "unknown_key", f"unknown key; allowed: {named}")
+
+
+def refuse_covariate(path: tuple[str | int, ...], name: str, spec: Spec, faults: Faults) -> None:
+    """A covariate that the model does not have, in the block of a role that ``path`` ends with."""
+    role = str(path[-1])
+    names = ", ".join(c.name for c in spec.schema.role(role)) or "none"
+    detail = f"no {role} covariate of this model; it has: {names}"
+    faults.add((*path, name[:MAX_NAME]), "unknown_covariate", detail)

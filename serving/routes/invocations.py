@@ -5,6 +5,7 @@ A table of the usual kind goes straight to the engine; any other through a data 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,16 +15,49 @@ import orjson
 from forecasting.errors import DataError
 from serving.errors import RequestError, show
 from serving.models.keeper import Loaded
+from serving.reading import body
+from serving.reading.body import JSON
 from serving.reading.frame import forecast_frame, read_parameters
-from serving.reading.query import Options, check_size
+from serving.reading.json_form import body_object
+from serving.reading.query import Options, check_size, read_model_name
 from serving.reading.rows import read_plain
+from serving.routes.route import Call, Reply, Route, Service
 from serving.writing.rows import write_plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LAYOUTS: Final = ("dataframe_split", "dataframe_records", "inputs", "instances")
+BYTES_OF_SERIES: Final = 1_000  # of a body, for an estimate
 NUMERIC: Final = frozenset({int, float, type(None)})
+
+
+async def invocations(call: Call) -> Reply:
+    """Forecasts of the default model, or of the one in ``params``."""
+    body.media_type(call.headers, (JSON,))
+    sent = await call.body()
+    service = call.service
+
+    def parse() -> tuple[dict[str, Any], Loaded]:
+        content = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
+        params = content.get("params")
+        name = read_model_name(params) if isinstance(params, dict) else None
+        return content, service.loaded(name)
+
+    content, loaded = await call.parse(parse, len(sent))
+
+    def work(stop: threading.Event) -> Reply:
+        return call.packed(invoke(content, loaded.until(stop)), JSON)
+
+    return await call.compute(work, _seconds(content, loaded, len(sent)))
+
+
+def _seconds(content: Mapping[str, Any], loaded: Loaded, size: int) -> float:
+    """What it may take, with as many series as a body of ``size`` bytes may well hold."""
+    params = content.get("params")
+    horizon = params.get("horizon") if isinstance(params, dict) else None
+    steps = horizon if type(horizon) is int and horizon > 0 else loaded.spec.horizon
+    return loaded.seconds_of(1 + size // BYTES_OF_SERIES, min(steps, loaded.spec.limits.horizon))
 
 
 def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
@@ -159,3 +193,25 @@ def _records_or_columns(layout: Any, name: str) -> dict[str, list[Any]]:
             if len(names) > 10_000:
                 raise DataError(f"{name} has over 10000 different columns")
     return {column: [row.get(column) for row in layout] for column in names}
+
+
+def _document(service: Service) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}},
+        "responses": {
+            "200": {"description": "predictions", "content": {JSON: {"schema": {"type": "object"}}}}
+        },
+    }
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/invocations",
+        invocations,
+        summary="MLflow's scoring protocol",
+        document=_document,
+        statuses=(400, 404, 408, 413, 415, 422),
+        guarded=True,
+    ),
+)

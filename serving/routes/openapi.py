@@ -8,9 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from serving.errors import PROBLEM_TYPE, TITLES
-from serving.reading.body import ARROW, JSON
+from serving.reading.body import JSON
 from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
-from serving.settings import ServingSettings
+from serving.routes.route import Call, Reply, Route, Service
 
 NUMBER_OR_NULL = {"type": ["number", "null"]}
 VALUE = {"type": ["number", "string", "null"]}
@@ -22,42 +22,36 @@ def page() -> bytes:
     return files("serving").joinpath("web/docs.html").read_bytes()
 
 
-def document(
-    models: list[str], example: dict[str, Any] | None, settings: ServingSettings
-) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+async def show_openapi(call: Call) -> Reply:
+    """The OpenAPI document, with an example of a model that is loaded."""
+    return Reply.json(document(call.service))
+
+
+async def show_docs(call: Call) -> Reply:
+    """The page that shows the OpenAPI document; it may load nothing from elsewhere."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    headers = {"content-security-policy": f"{policy}; connect-src 'self'"}
+    return Reply(page(), "text/html; charset=utf-8", headers=headers)
+
+
+async def to_docs(call: Call) -> Reply:
+    """From the root to the page of the API."""
+    return Reply(b"", "text/plain", 307, {"location": "/docs"})
+
+
+def document(service: Service) -> dict[str, Any]:
+    """OpenAPI 3.1 of the service's routes."""
     try:
         release = version("gatecast")
     except PackageNotFoundError:
         release = "0"
-    key: list[dict[str, list[str]]] = [{"key": []}, {"header": []}]
-    body: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
-    if example is not None:
-        body["example"] = example
-    stream = {"schema": {"type": "string", "contentMediaType": ARROW}}
-    forecast: dict[str, Any] = {
-        "summary": "Forecast one to thousands of series",
-        "requestBody": {"required": True, "content": {JSON: body, ARROW: stream}},
-        "responses": {
-            "200": {
-                "description": "Forecasts, and the series that could not be forecast",
-                "content": {
-                    JSON: {"schema": {"$ref": "#/components/schemas/Answer"}},
-                    ARROW: stream,
-                },
-            },
-            **_problems(400, 406, 408, 413, 415, 422, 431, 503),
-        },
-    }
-    if settings.protect:
-        forecast["security"] = key
-        forecast["responses"] |= _problems(401)
-    name = {
-        "name": "name",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "enum": models},
-    }
+    paths: dict[str, dict[str, Any]] = {}
+    for route in service.routes:
+        if route.document is not None:
+            described = route.document(service)
+            path = paths.setdefault(route.path, {})
+            path |= {key: described.pop(key) for key in ("parameters",) if key in described}
+            path[route.method.lower()] = _operation(route, described, service)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,42 +59,7 @@ def document(
             "version": release,
             "description": "Quantile forecasts of time series from the champion of each model.",
         },
-        "paths": {
-            "/v1/forecast": {"post": forecast},
-            "/v1/models": {"get": _get("The models served")},
-            "/v1/models/{name}": {
-                "parameters": [name],
-                "get": _get("What a model expects, its scores and its lineage", 404),
-            },
-            "/v1/models/{name}/refresh": {
-                "parameters": [name],
-                "post": {
-                    **_get("Follow the alias now", 401, 403, 404, 503),
-                    "security": key,
-                },
-            },
-            "/invocations": {
-                "post": {
-                    "summary": "MLflow's scoring protocol",
-                    "requestBody": {
-                        "required": True,
-                        "content": {JSON: {"schema": {"type": "object"}}},
-                    },
-                    "responses": {
-                        "200": {"description": "predictions"},
-                        **_problems(400, 408, 413, 415, 422, 431, 503),
-                    },
-                }
-            },
-            "/livez": {"get": _get("The process answers")},
-            "/readyz": {"get": _get("Every model has a version that answers", 503)},
-            "/metrics": {
-                "get": {
-                    "summary": "Prometheus metrics",
-                    "responses": {"200": {"description": "text exposition"}},
-                }
-            },
-        },
+        "paths": paths,
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -111,9 +70,16 @@ def document(
     }
 
 
-def _get(summary: str, *statuses: int) -> dict[str, Any]:
-    answer = {"description": "done", "content": {JSON: {"schema": {"type": "object"}}}}
-    return {"summary": summary, "responses": {"200": answer, **_problems(*statuses)}}
+def _operation(route: Route, described: dict[str, Any], service: Service) -> dict[str, Any]:
+    statuses = {*route.statuses, 431}
+    if not route.always:
+        statuses.add(503)
+    if route.guarded and service.settings.protect:
+        statuses.add(401)
+        described["security"] = [{"key": []}, {"header": []}]
+    done = {"200": {"description": "done", "content": {JSON: {"schema": {"type": "object"}}}}}
+    responses = {**described.pop("responses", done), **_problems(*sorted(statuses))}
+    return {"summary": route.summary, **described, "responses": responses}
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
@@ -233,3 +199,10 @@ def _schemas() -> dict[str, Any]:
             },
         },
     }
+
+
+ROUTES = (
+    Route("GET", "/openapi.json", show_openapi),
+    Route("GET", "/docs", show_docs),
+    Route("GET", "/", to_docs),
+)

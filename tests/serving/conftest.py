@@ -142,10 +142,10 @@ def settings(store: Store) -> ServingSettings:
 @pytest.fixture(scope="session")
 def app(settings: ServingSettings) -> Iterator[Application]:
     application = Application(settings)
-    application.models.load()
-    assert application.models.ready
+    application.service.models.load()
+    assert application.service.models.ready
     yield application
-    application.batcher.close()
+    application.service.close()
 
 
 @pytest.fixture(scope="session")

@@ -232,7 +232,7 @@ def test_a_million_faults_are_counted_not_listed(call: Caller) -> None:
 
 def _limited(settings: ServingSettings, app: Application, **limits: Any) -> Caller:
     other = Application(settings.model_copy(update=limits))
-    other.models = app.models
+    other.service.models = app.service.models
     return Caller(other)
 
 
@@ -276,7 +276,7 @@ def test_a_slow_body_is_given_up(settings: ServingSettings, app: Application) ->
 
 def test_too_much_at_once_is_refused_with_a_limit(settings: ServingSettings) -> None:
     fresh = Application(settings.model_copy(update={"max_series": 2, "max_output": 1000}))
-    fresh.models.load()
+    fresh.service.models.load()
     call = Caller(fresh)
     three = {"series": [series(n) for n in "abc"]}
     assert (call.post(three).status_code, call.post(three).json()["limit"]) == (413, 2)
@@ -306,7 +306,7 @@ def test_a_bug_is_a_500_without_its_insides(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(app.batcher, "compute", fail)
+    monkeypatch.setattr(app.service.batcher, "compute", fail)
     answer = call.post({"series": [series()]}, headers={"x-request-id": "abc-1"})
     assert answer.status_code == 500
     assert answer.json()["request_id"] == "abc-1"

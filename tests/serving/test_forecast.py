@@ -259,7 +259,7 @@ def test_requests_that_arrive_together_are_computed_together(
 def _batches(app: Application) -> float:
     return next(
         s.value
-        for m in app.metrics.registry.collect()
+        for m in app.service.metrics.registry.collect()
         for s in m.samples
         if s.name == "gatecast_batch_requests_count"
     )

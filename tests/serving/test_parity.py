@@ -151,7 +151,7 @@ def quantiles_of(forecasts: list[dict[str, Any]]) -> np.ndarray:
 def test_every_form_gives_the_librarys_numbers(
     app: Application, call: Caller, name: str, seed: int
 ) -> None:
-    loaded = app.models.keepers[name].current
+    loaded = app.service.models.keepers[name].current
     assert loaded is not None
     engine = loaded.predictor
     panel = random_panel(engine, seed)
@@ -190,7 +190,7 @@ def test_a_mixed_batch_gives_what_each_would_get_alone(app: Application, call: C
     bodies, expected = [], []
     for seed in range(4):
         for name in MODELS:
-            loaded = app.models.keepers[name].current
+            loaded = app.service.models.keepers[name].current
             assert loaded is not None
             panel = random_panel(loaded.predictor, 10 + seed)
             for i, series in enumerate(readable(panel)):
@@ -207,7 +207,7 @@ def test_a_mixed_batch_gives_what_each_would_get_alone(app: Application, call: C
 def test_the_backtest_scored_what_the_service_answers(
     app: Application, call: Caller, name: str
 ) -> None:
-    loaded = app.models.keepers[name].current
+    loaded = app.service.models.keepers[name].current
     assert loaded is not None
     engine, horizon = loaded.predictor, loaded.spec.horizon
     panel = random_panel(engine, 30, count=8)
@@ -279,8 +279,8 @@ def test_public_sets_are_answered_as_the_library_and_the_backtest_do(
     store.register("public", Forecaster.train(train, config).save(tmp_path / "bundle"))
     settings = ServingSettings.read({}, models=("public",), home=tmp_path, log_level="error")
     app = Application(settings)
-    app.models.load()
-    loaded = app.models.keepers["public"].current
+    app.service.models.load()
+    loaded = app.service.models.keepers["public"].current
     assert loaded is not None
     engine: Predictor = loaded.predictor  # type: ignore[assignment]
     panel = task.history.select(chosen)
@@ -310,4 +310,4 @@ def test_public_sets_are_answered_as_the_library_and_the_backtest_do(
             np.testing.assert_allclose(
                 forecast["quantiles"]["0.5"], rows["q0.5"].to_numpy(), **TOLERANCE
             )
-    app.batcher.close()
+    app.service.close()

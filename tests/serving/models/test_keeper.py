@@ -43,12 +43,14 @@ def service(store: Store, name: str, home: Path, **more: Any) -> Application:
         **more,
     )
     application = Application(settings)
-    application.models.load()
+    application.service.models.load()
     return application
 
 
 def sample(app: Application, name: str) -> float:
-    return sum(s.value for m in app.metrics.registry.collect() for s in m.samples if s.name == name)
+    return sum(
+        s.value for m in app.service.metrics.registry.collect() for s in m.samples if s.name == name
+    )
 
 
 def test_a_new_champion_is_swapped_in_while_requests_go_on(
@@ -62,7 +64,7 @@ def test_a_new_champion_is_swapped_in_while_requests_go_on(
     seen: list[tuple[int, Any]] = []
 
     async def scenario() -> None:
-        following = asyncio.create_task(app.models.follow())
+        following = asyncio.create_task(app.service.models.follow())
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
             for turn in range(200):
@@ -89,7 +91,7 @@ def test_a_new_champion_is_swapped_in_while_requests_go_on(
         assert forecasts[0]["mean"] == pytest.approx(expected[version][0]["mean"], rel=1e-5)
     assert sample(app, "gatecast_swaps_total") == 1
     registry.alias("swap", first)
-    assert app.models.keepers["swap"].refresh()
+    assert app.service.models.keepers["swap"].refresh()
     assert call.post({"series": [series()]}).json()["model"]["version"] == first
 
 
@@ -132,7 +134,7 @@ def test_polling_leaves_a_failed_version_alone_for_a_while(
     registry.register("unfinished", plain)
     app = service(registry, "unfinished", tmp_path)
     registry.register("unfinished", plain, finished=False)
-    keeper = app.models.keepers["unfinished"]
+    keeper = app.service.models.keepers["unfinished"]
     with pytest.raises(VersionError, match="never finished"):
         keeper.refresh(patient=True)
     assert keeper.refresh(patient=True) is False
@@ -150,7 +152,7 @@ def test_a_version_with_other_answers_than_it_had_is_kept_out(
     (wrong / "manifest.json").write_text(json.dumps(manifest))
     registry.register("golden", wrong)
     app = service(registry, "golden", tmp_path / "home")
-    assert not app.models.ready
+    assert not app.service.models.ready
     answer = Caller(app)("GET", "/readyz")
     assert answer.status_code == 503
     assert "no longer gives the mean" in answer.json()["detail"]
@@ -161,7 +163,7 @@ def test_a_start_without_the_registry_takes_what_was_followed_last(
     registry: Store, plain: Path, tmp_path: Path
 ) -> None:
     version = registry.register("offline", plain)
-    assert service(registry, "offline", tmp_path).models.ready
+    assert service(registry, "offline", tmp_path).service.models.ready
     settings = ServingSettings.read(
         {},
         models=("offline",),
@@ -170,21 +172,21 @@ def test_a_start_without_the_registry_takes_what_was_followed_last(
         log_level="error",
     )
     app = Application(settings)
-    app.models.load()
+    app.service.models.load()
     assert Caller(app).post({"series": [series()]}).json()["model"]["version"] == version
     assert sample(app, "gatecast_load_failures_total") == 1
     unknown = Application(settings.model_copy(update={"models": ("other",)}))
-    unknown.models.load()
-    assert not unknown.models.ready
+    unknown.service.models.load()
+    assert not unknown.service.models.ready
 
 
 def test_a_damaged_cache_is_fetched_again(registry: Store, plain: Path, tmp_path: Path) -> None:
     registry.register("cached", plain)
     app = service(registry, "cached", tmp_path)
-    loaded = app.models.keepers["cached"].current
+    loaded = app.service.models.keepers["cached"].current
     assert loaded is not None
     (loaded.folder / "model.onnx").write_bytes(b"rubbish")
-    assert service(registry, "cached", tmp_path).models.ready
+    assert service(registry, "cached", tmp_path).service.models.ready
 
 
 def test_an_unknown_model_is_named_with_those_there_are(registry: Store, plain: Path) -> None:
@@ -305,7 +307,7 @@ def test_what_a_model_says_of_itself(call: Caller) -> None:
 
 def test_refresh_needs_a_key_to_be_set(settings: ServingSettings, app: Application) -> None:
     other = Application(settings.model_copy(update={"api_key": None}))
-    other.models = app.models
+    other.service.models = app.service.models
     answer = Caller(other)("POST", "/v1/models/monthly/refresh", headers={"x-api-key": "x"})
     assert (answer.status_code, answer.json()["code"]) == (403, "no_key_configured")
 

@@ -39,7 +39,7 @@ NAMES = (
 
 def test_metrics_count_what_was_answered(app: Application, call: Caller) -> None:
     def value(name: str, **labels: str) -> float:
-        return app.metrics.registry.get_sample_value(f"gatecast_{name}", labels) or 0.0
+        return app.service.metrics.registry.get_sample_value(f"gatecast_{name}", labels) or 0.0
 
     before = value("requests_total", route="/v1/forecast", status="200")
     refused = value("errors_total", code="no_observations")
@@ -97,20 +97,20 @@ def test_traces_that_cannot_be_sent_stop_the_start(
 def test_a_heavy_models_batches_leave_the_event_loop_free(
     app: Application, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = app.models.keepers["monthly"]
+    keeper = app.service.models.keepers["monthly"]
     loaded = keeper.current
     assert loaded is not None
     bodies = [{"series": [series(f"s{i}", 20 + i)]} for i in range(12)]
     expected = [call.post(body).json()["forecasts"] for body in bodies]
     monkeypatch.setattr(keeper, "current", replace(loaded, heavy=True))
-    compute, sizes = app.batcher.compute, []
+    compute, sizes = app.service.batcher.compute, []
 
     def slowly(model: Any, queries: Any) -> Any:
         sizes.append(len(queries))
         time.sleep(0.15)
         return compute(model, queries)
 
-    monkeypatch.setattr(app.batcher, "compute", slowly)
+    monkeypatch.setattr(app.service.batcher, "compute", slowly)
 
     async def scenario() -> tuple[list[httpx.Response], float]:
         transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
@@ -136,17 +136,17 @@ def test_a_heavy_models_batches_leave_the_event_loop_free(
 def test_a_fault_in_a_batch_is_paid_by_its_own_request(
     app: Application, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = app.models.keepers["monthly"]
+    keeper = app.service.models.keepers["monthly"]
     loaded = keeper.current
     assert loaded is not None
-    compute = app.batcher.compute
+    compute = app.service.batcher.compute
 
     def failing(model: Any, queries: Any) -> Any:
         if any("bad" in query.ids for query in queries):
             raise RuntimeError("broken")
         return compute(model, queries)
 
-    monkeypatch.setattr(app.batcher, "compute", failing)
+    monkeypatch.setattr(app.service.batcher, "compute", failing)
     for heavy in (False, True):
         monkeypatch.setattr(keeper, "current", replace(loaded, heavy=heavy))
         names = ["a", "bad", "c", "d"]

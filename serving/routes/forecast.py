@@ -1,0 +1,132 @@
+"""``POST /v1/forecast``: forecasts in the JSON forms and in Arrow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
+
+from serving.errors import RequestError
+from serving.models import describe
+from serving.models.batcher import SMALL
+from serving.models.keeper import Loaded
+from serving.reading import arrow_form, body
+from serving.reading.body import ARROW, JSON
+from serving.reading.json_form import body_object, read_json
+from serving.reading.query import Query, read_model_name
+from serving.routes.route import Call, Reply, Route, Service
+from serving.writing.answer import Answer, write_json
+from serving.writing.arrow_form import write_arrow
+
+LARGE_BODY: Final = 64 * 1024  # bytes; more are parsed beside the event loop
+LARGE_ANSWER: Final = 20_000  # numbers; more are written there, too
+
+
+async def forecast(call: Call) -> Reply:
+    """Read, parse, compute, write; what is large or can become large goes beside the loop."""
+    began = perf_counter()
+    kind = body.media_type(call.headers, (JSON, ARROW))
+    wanted = _accepted(call.headers, kind)
+    sent = await call.body()
+    stage = call.service.metrics.stage
+    stage["read"].observe(perf_counter() - began)
+    began = perf_counter()
+    if len(sent) > LARGE_BODY or kind == ARROW or "content-encoding" in call.headers:
+        loaded, query = await call.parse(
+            lambda: _parse(call.service, call.unpacked(sent), kind), len(sent)
+        )
+    else:
+        loaded, query = _parse(call.service, sent, kind)
+    stage["parse"].observe(perf_counter() - began)
+    if _is_large(query, loaded):
+
+        def work(stop: threading.Event) -> Reply:
+            began = perf_counter()
+            answer = call.service.batcher.compute(loaded.until(stop), [query])[0]
+            stage["compute"].observe(perf_counter() - began)
+            return _written(call, loaded, answer, wanted)
+
+        return await call.compute(work, loaded.seconds_of(len(query.sizes), query.options.horizon))
+    began = perf_counter()
+    answer = await call.service.batcher.forecast(loaded, query)
+    stage["compute"].observe(perf_counter() - began)
+    return _written(call, loaded, answer, wanted)
+
+
+def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
+    most = service.settings.max_content
+    if kind == JSON:
+        asked = body_object(body.decode_json(content, most))
+        loaded = service.loaded(read_model_name(asked))
+        plain = b"true" not in content and b"false" not in content
+        return loaded, read_json(asked, loaded.spec, no_booleans=plain)
+    table, options = arrow_form.open_table(content, most)
+    loaded = service.loaded(read_model_name(options))
+    return loaded, arrow_form.read_arrow(table, options, loaded.spec)
+
+
+def _written(call: Call, loaded: Loaded, answer: Answer, wanted: str) -> Reply:
+    began = perf_counter()
+    content = write_json(answer) if wanted == JSON else write_arrow(answer)
+    reply = call.packed(content, wanted)
+    metrics = call.service.metrics
+    metrics.stage["write"].observe(perf_counter() - began)
+    metrics.series.labels(loaded.origin.name).inc(len(answer.position))
+    for _, problem in answer.problems:
+        metrics.errors.labels(problem.code).inc()
+    return reply
+
+
+def _is_large(query: Query, loaded: Loaded) -> bool:
+    """Whether a request would hold up the event loop, and is worth two thread switches."""
+    options, count = query.options, len(query.sizes)
+    numbers = count * options.horizon * (len(options.levels) + 1)
+    return count > SMALL or numbers > LARGE_ANSWER or options.horizon > loaded.spec.horizon
+
+
+def _accepted(headers: Mapping[str, str], sent: str) -> str:
+    """The type of the answer: as asked, else as sent."""
+    accepted = headers.get("accept")
+    if accepted is None:
+        return sent
+    kinds = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
+    for kind in kinds:
+        if kind in (JSON, ARROW):
+            return kind
+    if any(kind in ("*/*", "application/*", "") for kind in kinds):
+        return sent
+    raise RequestError(406, "not_acceptable", f"answers are {JSON} or {ARROW}")
+
+
+def _document(service: Service) -> dict[str, Any]:
+    asked: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
+    loaded = next((k.current for k in service.models.keepers.values() if k.current), None)
+    # The example shows categories and levels of the series: where there is a key, it is for those
+    # who have it, at /v1/models/NAME.
+    if loaded is not None and not service.settings.protect:
+        asked["example"] = describe.example(loaded)
+    stream = {"schema": {"type": "string", "contentMediaType": ARROW}}
+    answer = {"schema": {"$ref": "#/components/schemas/Answer"}}
+    return {
+        "requestBody": {"required": True, "content": {JSON: asked, ARROW: stream}},
+        "responses": {
+            "200": {
+                "description": "Forecasts, and the series that could not be forecast",
+                "content": {JSON: answer, ARROW: stream},
+            }
+        },
+    }
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/forecast",
+        forecast,
+        summary="Forecast one to thousands of series",
+        document=_document,
+        statuses=(400, 404, 406, 408, 413, 415, 422),
+        guarded=True,
+    ),
+)

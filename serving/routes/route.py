@@ -1,0 +1,217 @@
+"""What a route is: what it is asked, what it answers with, and how the document describes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import orjson
+from starlette.routing import compile_path
+
+from serving.errors import RequestError, show
+from serving.models.batcher import Batcher
+from serving.models.keeper import Keeper, Keepers, Loaded
+from serving.reading import body
+from serving.reading.body import JSON, Bodies, GoneError
+from serving.running.lanes import Lanes
+from serving.running.masking import keep_secret
+from serving.running.memory import MUCH, Memory
+from serving.running.metrics import Metrics
+from serving.security import check_key
+from serving.settings import ServingSettings
+
+T = TypeVar("T")
+
+RETRY_SECONDS: Final = "1"
+LEAST_PACKED: Final = 16 * 1024  # bytes; shorter answers are not worth compressing
+READ_PER_SECOND: Final = 20_000_000  # bytes of a body that are parsed in a second, about
+
+
+class Service:
+    """What all routes share: settings, models, counters, and where work is done."""
+
+    def __init__(self, settings: ServingSettings) -> None:
+        keep_secret(
+            settings.store,
+            settings.api_key.get_secret_value() if settings.api_key else None,
+            os.environ.get("MLFLOW_TRACKING_PASSWORD"),
+            os.environ.get("MLFLOW_TRACKING_TOKEN"),
+        )
+        self.settings = settings
+        self.metrics = Metrics()
+        self.models = Keepers(settings, self.metrics)
+        self.lanes = Lanes()
+        self.batcher = Batcher(self.metrics, self.lanes, together=settings.batching)
+        self.memory = Memory()
+        self.bodies = Bodies(settings)
+        self.routes: tuple[Route, ...] = ()
+
+    def keeper(self, name: str) -> Keeper:
+        """The keeper of a model that is served; 404 names those there are."""
+        keeper = self.models.keepers.get(name)
+        if keeper is None:
+            served = ", ".join(self.models.keepers)
+            raise RequestError(
+                404, "unknown_model", f"no model {show(name)} is served here; there are: {served}"
+            )
+        return keeper
+
+    def loaded(self, name: str | None) -> Loaded:
+        """The version that answers for a model, or for the default one."""
+        keeper = self.keeper(name if name is not None else self.models.default)
+        loaded = keeper.current
+        if loaded is None:
+            raise RequestError(
+                503,
+                "not_ready",
+                f"model {keeper.name!r} has no version to answer with: "
+                f"{keeper.problem or 'it is being loaded'}",
+                headers={"retry-after": RETRY_SECONDS},
+            )
+        return loaded
+
+    def close(self) -> None:
+        """Let work under way end."""
+        self.lanes.close()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A complete answer."""
+
+    content: bytes
+    kind: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, content: Any) -> Reply:
+        """An answer of JSON."""
+        return cls(orjson.dumps(content))
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One request under way."""
+
+    service: Service
+    receive: Callable[[], Awaitable[Any]]
+    headers: Mapping[str, str]
+    id: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def check_key(self) -> None:
+        """401 or 403 unless the caller has the key."""
+        check_key(self.headers, self.service.settings)
+
+    async def body(self) -> bytes:
+        """The whole body, as sent."""
+        sent = await self.service.bodies.read(self.receive, self.headers, self)
+        if len(sent) > MUCH:
+            self.service.memory.release_soon()
+        return sent
+
+    def unpacked(self, sent: bytes) -> bytes:
+        """The body without its content encoding."""
+        return body.unpack(sent, self.headers, self.service.settings.max_content)
+
+    async def parse(self, work: Callable[[], T], size: int) -> T:
+        """Parse a body of so many bytes beside the event loop."""
+        return await self.service.lanes.run(work, size / READ_PER_SECOND)
+
+    async def compute(self, work: Callable[[threading.Event], T], seconds: float) -> T:
+        """Run what was estimated to take so many seconds, until the caller leaves.
+
+        ``work`` gets an event that says it is no longer wanted; it looks at it often.
+        """
+        stop = threading.Event()
+        gone = asyncio.ensure_future(self._gone())
+        result = asyncio.ensure_future(self.service.lanes.run(lambda: work(stop), seconds))
+        try:
+            await asyncio.wait({gone, result}, return_when=asyncio.FIRST_COMPLETED)
+            if not result.done():
+                raise GoneError
+            return result.result()
+        finally:
+            stop.set()
+            gone.cancel()
+            result.cancel()
+
+    async def _gone(self) -> None:
+        """Returns once the caller has hung up."""
+        message = await self.receive()
+        if message["type"] != "http.disconnect":
+            # Nothing else comes after a body; whatever does says nothing of the caller.
+            await asyncio.Event().wait()
+
+    def packed(self, content: bytes, kind: str) -> Reply:
+        """An answer, compressed where it is long and the caller takes that."""
+        content, encoding = body.pack(content, self.headers, LEAST_PACKED)
+        headers = {"content-encoding": encoding, "vary": "accept-encoding"} if encoding else {}
+        return Reply(content, kind, headers=headers)
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing a caller may ask.
+
+    Attributes
+    ----------
+    path : with arguments in braces, ``/v1/models/{name}``. summary : of the document.
+    document : more of the operation in the document, by settings and an example request; None for
+        a route that the document leaves out. statuses : of refusals beside those of every route.
+    always : answered however busy the service is.
+    guarded : needs the key where ``protect`` is set.
+    """
+
+    method: str
+    path: str
+    answer: Handler
+    summary: str = ""
+    document: Callable[[Service], dict[str, Any]] | None = None
+    statuses: tuple[int, ...] = ()
+    always: bool = False
+    guarded: bool = False
+
+
+class Table:
+    """Routes by path: those without arguments at once, the others by their patterns."""
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        self.plain: dict[str, dict[str, Route]] = {}
+        self.patterns: list[tuple[Any, dict[str, Route]]] = []
+        by_path: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            by_path.setdefault(route.path, {})[route.method] = route
+        for path, methods in by_path.items():
+            if "{" in path:
+                self.patterns.append((compile_path(path)[0], methods))
+            else:
+                self.plain[path] = methods
+
+    def find(self, path: str, method: str) -> tuple[Route, Mapping[str, str]]:
+        """The route and its arguments; 404 or 405 otherwise."""
+        methods, arguments = self.plain.get(path), {}
+        if methods is None:
+            for pattern, candidates in self.patterns:
+                match = pattern.fullmatch(path)
+                if match is not None:
+                    methods, arguments = candidates, match.groupdict()
+                    break
+        if methods is None:
+            raise RequestError(404, "unknown_path", f"no such path: {show(path)}; see /docs")
+        route = methods.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+            name = next(iter(methods.values())).path
+            raise RequestError(
+                405, "method_not_allowed", f"{name} takes {allowed}", headers={"allow": allowed}
+            )
+        return route, arguments
