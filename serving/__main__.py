@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from forecasting.errors import ConfigError, GatecastError
 from serving.running import tracing
@@ -18,12 +18,15 @@ from serving.settings import ServingSettings, quiet
 
 BACKLOG = 2048
 GRACE_SECONDS = 30
+HEALTH_SECONDS = 30  # without a sign of life, and a worker is started anew
 EXAMPLE = "example: python -m serving --model m3-monthly --port 3000"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the settings, take the port, serve until stopped."""
     quiet()
+    # What is written here holds models and their data: for its owner only.
+    os.umask(0o077)
     try:
         settings = _settings(arguments)
         tracing.check(settings)
@@ -101,33 +104,43 @@ def _serve_here(settings: ServingSettings, listener: socket.socket) -> int:
     # The server raises the signal that stopped it again, once it has stopped in order.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            service.application(),
-            loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )
+    server = uvicorn.Server(_config(service.application()))
     server.run(sockets=[listener])
     return 0 if server.started else 1
 
 
-def _serve_workers(settings: ServingSettings, listener: socket.socket) -> NoReturn:
-    """Several workers under BentoML's supervisor."""
-    listener.close()
+def _serve_workers(settings: ServingSettings, listener: socket.socket) -> int:
+    """Several workers, and a parent that only watches them."""
+    from serving.running.workers import Workers
+
     _announce(settings)
-    command = [
-        *(sys.executable, "-m", "bentoml", "serve", "serving.service:ForecastService"),
-        *("--host", settings.host, "--port", str(settings.port)),
-        *("--backlog", str(BACKLOG), "--timeout-graceful-shutdown", str(GRACE_SECONDS)),
-    ]
-    os.execv(sys.executable, command)
+    config = _config("serving.service:application", factory=True, workers=settings.workers)
+    workers = Workers(config, [listener], GRACE_SECONDS)
+    workers.run()
+    return 1 if workers.failed else 0
+
+
+def _config(application: Any, **more: Any) -> Any:
+    import uvicorn
+
+    from serving.running.connections import server_options
+
+    return uvicorn.Config(
+        application,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=HEALTH_SECONDS,
+        **server_options(),
+        **more,
+    )
+
+
+def _leave(code: int) -> NoReturn:
+    """End now, whatever a thread may still compute: nobody waits for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _announce(settings: ServingSettings) -> None:
@@ -137,4 +150,4 @@ def _announce(settings: ServingSettings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

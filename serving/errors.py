@@ -12,6 +12,8 @@ PROBLEM_TYPE = "application/problem+json"
 # More would say nothing new, and a body of nulls must not be answered with one of errors.
 MAX_FAULTS = 20
 MAX_SHOWN = 60
+MAX_TEXT = 2_000  # characters of a detail
+MAX_BODY = 64 * 1024  # bytes of a refusal
 
 TITLES = {
     400: "Malformed request",
@@ -41,10 +43,10 @@ class Fault:
     def public(self) -> dict[str, str]:
         """As a ``problem+json`` answer lists it."""
         return {
-            "pointer": pointer(self.path),
-            "place": place(self.path),
+            "pointer": shortened(pointer(self.path)),
+            "place": shortened(place(self.path)),
             "code": self.code,
-            "detail": self.detail,
+            "detail": shortened(self.detail),
         }
 
 
@@ -70,15 +72,24 @@ class RequestError(Exception):
             "title": TITLES.get(self.status, "Error"),
             "status": self.status,
             "code": self.code,
-            "detail": self.detail,
+            "detail": shortened(self.detail),
             "request_id": request_id,
             **self.extra,
         }
-        if self.faults:
-            content["errors"] = [fault.public() for fault in self.faults]
-            if self.omitted:
-                content["errors_omitted"] = self.omitted
-        return orjson.dumps(content)
+        shown = [fault.public() for fault in self.faults]
+        omitted = self.omitted
+        while True:
+            if shown:
+                content["errors"] = shown
+            if omitted:
+                content["errors_omitted"] = omitted
+            body = orjson.dumps(content)
+            if len(body) <= MAX_BODY or not shown:
+                return body
+            # Long names and quotes: half of them say as much.
+            omitted += len(shown) - len(shown) // 2
+            shown = shown[: len(shown) // 2]
+            content.pop("errors")
 
 
 class Faults:
@@ -117,6 +128,11 @@ class Faults:
         more = f" (and {self.count - 1} more)" if self.count > 1 else ""
         detail = f"{where}: {first.detail}{more}" if where else f"{first.detail}{more}"
         raise RequestError(422, "invalid_request", detail, self.found, self.omitted)
+
+
+def shortened(text: str) -> str:
+    """A text that a caller's own names cannot make long."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
 def pointer(path: Iterable[str | int]) -> str:

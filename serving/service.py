@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +28,32 @@ from serving.running import logs  # noqa: E402
 from serving.running.tracing import Tracing  # noqa: E402
 
 ASGI = Callable[[Mapping[str, Any], Any, Any], Awaitable[None]]
+
+
+def _close_control_port() -> None:
+    """`bentoml serve` takes commands on TCP ports without a password: give it sockets of its owner.
+
+    Only its supervisor needs this; workers, and ``python -m serving``, have no such port.
+    """
+    from bentoml._internal.utils import circus
+
+    def arbiter(watchers: Any, *, threaded: bool = False, **options: Any) -> Any:
+        # Made for its owner only; what stands in it cannot be reached by others.
+        folder = tempfile.mkdtemp(prefix="gatecast-control-")
+        kind = circus.ThreadedArbiter if threaded else circus.Arbiter
+        return kind(
+            watchers,
+            endpoint=f"ipc://{folder}/control",
+            pubsub_endpoint=f"ipc://{folder}/events",
+            check_delay=options.pop("check_delay", 10),
+            **options,
+        )
+
+    circus.create_standalone_arbiter = arbiter
+
+
+if "bentoml" in sys.argv[0] and "serve" in sys.argv[1:]:
+    _close_control_port()
 
 
 class Shell(bentoml.Service):  # type: ignore[misc]

@@ -87,6 +87,8 @@ class ServingSettings(BaseModel):
         200_000, ge=1, description="runs of the network: series x horizon / trained horizon"
     )
     max_waiting: int = Field(1_000, ge=1, description="requests under way in a worker, then 503")
+    max_connections: int = Field(2_000, ge=1, description="held by a worker, then 503")
+    head_seconds: float = Field(10.0, gt=0, description="for the headers to arrive")
     body_seconds: float = Field(30.0, gt=0, description="for a body to arrive")
 
     load_seconds: float = Field(60.0, gt=0, description="for a version to answer its golden input")

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 KEY: Final = b"gatecast"
 LISTED: Final = ("past", "future")
+# Of each unit of stamps but nanoseconds, which are divided.
+MICROSECONDS: Final = {"D": 86_400_000_000, "s": 1_000_000, "ms": 1_000, "us": 1}
 MAX_DECODED: Final = 128 << 20  # bytes of a dictionary-encoded column once decoded
 
 
@@ -217,29 +219,57 @@ def _starts(
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         faults.add(("start", row), "missing", "is null")
         return nothing
-    if freq.integer or pa.types.is_string(kind):
+    temporal = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if not (pa.types.is_string(kind) or (numeric if freq.integer else temporal)):
+        wanted = "steps" if freq.integer else "timestamps"
+        faults.add(("start",), "wrong_type", f"must be a column of {wanted}, not {kind}")
+        return nothing
+    if not temporal:
         return stamps.read_starts(
             column.to_pylist(), freq, options.tz, lambda i: ("start", i), faults
         )
-    if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
-        faults.add(("start",), "wrong_type", f"must be a column of timestamps, not {kind}")
+    start = _microseconds(column)
+    if start is None:
+        detail = f"years from {stamps.FIRST_YEAR} to {stamps.LAST_YEAR} are taken"
+        faults.add(("start",), "out_of_range", detail)
         return nothing
     zone = kind.tz if pa.types.is_timestamp(kind) else None
+    if zone is not None and not stamps.is_zone(zone):
+        detail = f"must have a zone such as Europe/Madrid, not {show(zone)}"
+        faults.add(("start",), "unknown_zone", detail)
+        return nothing
     if options.tz is not None or (zone is not None and not freq.sub_daily):
+        offset = "" if zone is None else "+00:00"
         return stamps.read_starts(
-            [stamp.isoformat() for stamp in column.to_pylist()],
+            [stamp.isoformat() + offset for stamp in start.tolist()],
             freq,
             options.tz or zone,
             lambda i: ("start", i),
             faults,
         )
-    start = column.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.int64())
-    out = start.to_numpy(zero_copy_only=False).astype("datetime64[us]")
-    years = out.astype("datetime64[Y]").astype(np.int64) + 1970
-    if ((years < stamps.FIRST_YEAR) | (years > stamps.LAST_YEAR)).any():
-        detail = f"years from {stamps.FIRST_YEAR} to {stamps.LAST_YEAR} are taken"
-        faults.add(("start",), "out_of_range", detail)
-    return out, zone
+    return start, zone
+
+
+def _microseconds(column: Any) -> Array | None:
+    """Stamps as ``datetime64[us]``; None where one is no year that is taken, or would overflow."""
+    import pyarrow as pa
+
+    kind = column.type
+    days = pa.types.is_date32(kind)
+    unit = "D" if days else "ms" if pa.types.is_date64(kind) else kind.unit
+    ticks = column.cast(pa.int32() if days else pa.int64()).to_numpy(zero_copy_only=False)
+    first = np.datetime64(f"{stamps.FIRST_YEAR}-01-01", "us").astype(np.int64)
+    last = np.datetime64(f"{stamps.LAST_YEAR + 1}-01-01", "us").astype(np.int64)
+    size = MICROSECONDS.get(unit)
+    if size is None:
+        micro = ticks // 1_000
+    elif ((ticks < first // size) | (ticks > last // size)).any():
+        return None
+    else:
+        micro = ticks.astype(np.int64) * size
+    outside = (micro < first) | (micro >= last)
+    return None if outside.any() else micro.astype("datetime64[us]")
 
 
 def _covariate(table: pa.Table, covariate: Covariate, faults: Faults) -> tuple[Array, Array] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
@@ -18,6 +19,7 @@ from serving.errors import Faults, show
 FIRST_YEAR, LAST_YEAR = 1000, 9000
 LAST_STAMP = np.datetime64("9999-12-31T23:59:59", "us")
 MAX_STEP = 2**53
+OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 EXAMPLE = "an ISO 8601 stamp such as 2026-01-31 or 2026-01-31T04:00:00"
 
 Place = Callable[[int], tuple[str | int, ...]]
@@ -144,6 +146,17 @@ def _zone(name: str | None, faults: Faults) -> tzinfo | None:
             ("tz",), "unknown_zone", f"must name a zone such as Europe/Madrid, not {show(name)}"
         )
         return None
+
+
+def is_zone(name: str) -> bool:
+    """Whether a name is a zone's, or a plain offset such as +05:30."""
+    if OFFSET.fullmatch(name):
+        return True
+    try:
+        ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        return False
+    return True
 
 
 def _common_offset(

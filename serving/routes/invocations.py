@@ -17,10 +17,12 @@ from serving.errors import RequestError, show
 from serving.models.keeper import Loaded
 from serving.reading import body
 from serving.reading.body import JSON
+from serving.reading.columns import CATEGORIES
 from serving.reading.frame import forecast_frame, read_parameters
 from serving.reading.json_form import body_object
 from serving.reading.query import Options, check_size, read_model_name
 from serving.reading.rows import read_plain
+from serving.reading.stamps import MAX_STEP
 from serving.routes.route import Call, Reply, Route, Service
 from serving.writing.rows import write_plain
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LAYOUTS: Final = ("dataframe_split", "dataframe_records", "inputs", "instances")
+MAX_ROWS: Final = 5_000_000  # of a table, with the steps between its rows
 BYTES_OF_SERIES: Final = 1_000  # of a body, for an estimate
 NUMERIC: Final = frozenset({int, float, type(None)})
 
@@ -138,7 +141,50 @@ def _frame(columns: dict[str, list[Any]], name: str, loaded: Loaded) -> pd.DataF
         for row, value in enumerate(frame["unique_id"]):
             if type(value) is not str and type(value) is not int:
                 raise DataError(f"unique_id, row {row}: must be text, not {show(value)}")
-    return pd.DataFrame(frame)
+    _check_values(frame, loaded)
+    table = pd.DataFrame(frame)
+    if {"unique_id", "ds"} <= frame.keys():
+        _check_span(table, loaded)
+    return table
+
+
+def _check_values(frame: Mapping[str, Any], loaded: Loaded) -> None:
+    """What a data frame would take, and fail on later."""
+    if loaded.spec.freq.integer:
+        for row, value in enumerate(frame.get("ds", ())):
+            if type(value) is not int or abs(value) > MAX_STEP:
+                raise DataError(f"ds, row {row}: must be a step within ±2^53, not {show(value)}")
+    for covariate in loaded.spec.schema.covariates:
+        if covariate.type == "categorical":
+            for row, value in enumerate(frame.get(covariate.name, ())):
+                if type(value) not in CATEGORIES:
+                    raise DataError(
+                        f"{covariate.name}, row {row}: must be a category, not {show(value)}"
+                    )
+
+
+def _check_span(table: pd.DataFrame, loaded: Loaded) -> None:
+    """A series is a row for each step from its first stamp to its last, given or not."""
+    freq = loaded.spec.freq
+    ends = table.groupby("unique_id")["ds"].agg(["min", "max"]).dropna()
+    first, last = (ends[name].to_numpy() for name in ("min", "max"))
+    if not freq.integer:
+        first, last = (_plain(ends[name]) for name in ("min", "max"))
+    steps = np.array(
+        [int(freq.steps_between(a, b.reshape(1))[0]) for a, b in zip(first, last, strict=True)]
+    )
+    if steps.astype(np.float64).sum() > MAX_ROWS:
+        name = ends.index[int(steps.argmax())]
+        raise DataError(
+            f"unique_id {show(name)}: its stamps lie {steps.max()} steps apart; at most {MAX_ROWS} "
+            "rows, given or between them, in one request"
+        )
+
+
+def _plain(stamps: pd.Series) -> Any:
+    if stamps.dt.tz is not None:
+        stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
+    return stamps.to_numpy().astype("datetime64[us]")
 
 
 def _stamps(values: list[Any]) -> Any:

@@ -53,9 +53,9 @@ class Lanes:
         return result
 
     def close(self) -> None:
-        """Let work under way end; begin no other."""
-        self._small.shutdown(wait=True, cancel_futures=True)
-        self._large.shutdown(wait=True, cancel_futures=True)
+        """Begin no other work; what is under way ends by itself, or with the process."""
+        self._small.shutdown(wait=False, cancel_futures=True)
+        self._large.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         later = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
 import time
 from datetime import UTC, datetime
@@ -10,6 +12,9 @@ from typing import Any
 
 import orjson
 
+from serving.running.masking import hide
+
+PIPE_BYTES = 4_096  # that a pipe with room takes at once
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _least = _LEVELS["info"]
 
@@ -44,8 +49,47 @@ def write(level: str, event: str, **fields: Any) -> None:
         "event": event,
     }
     line.update({key: value for key, value in fields.items() if value is not None})
-    sys.stderr.buffer.write(orjson.dumps(line, default=str) + b"\n")
-    sys.stderr.buffer.flush()
+    _put(hide(orjson.dumps(line, default=str).decode()).encode() + b"\n")
+
+
+_lost = 0
+_cut = False
+
+
+def _put(line: bytes) -> None:
+    """Write a line, or count it as lost: a reader that stalls must not stop the service."""
+    global _lost, _cut
+    try:
+        target = sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):
+        sys.stderr.write(line.decode())
+        return
+    if _lost:
+        line = (
+            orjson.dumps({"level": "warning", "event": "log lines lost", "count": _lost})
+            + b"\n"
+            + line
+        )
+    if _cut:
+        line = b"\n" + line
+    for begin in range(0, len(line), PIPE_BYTES):
+        if not _has_room(target):
+            _lost += 1
+            _cut = _cut or begin > 0
+            return
+        try:
+            os.write(target, line[begin : begin + PIPE_BYTES])
+        except OSError:
+            _lost += 1
+            return
+    _lost, _cut = 0, False
+
+
+def _has_room(target: int) -> bool:
+    """Whether so many bytes can be written without waiting, as POSIX promises of pipes."""
+    watch = select.poll()
+    watch.register(target, select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in watch.poll(0))
 
 
 def info(event: str, **fields: Any) -> None:

@@ -96,6 +96,7 @@ def test_what_cannot_start_says_so_in_one_line(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATECAST_HOME", str(server.store.home))
+    monkeypatch.setenv("GATECAST_API_KEY", "a-key")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

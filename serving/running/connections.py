@@ -1,0 +1,135 @@
+"""The HTTP protocol of the server, with bounds that uvicorn's has not.
+
+Heads that never end, heads and bodies that arrive too slowly, trailers and chunk sizes without end,
+more connections than the service can hold, and an upgrade that nobody offers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.errors import RequestError
+from serving.settings import ServingSettings
+
+MAX_HEAD: Final = 64 * 1024  # bytes of a request before and between its body's
+WASTE: Final = 8  # bytes of chunk sizes for a byte of a body: chunks of one byte take five
+UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large",
+                  503: b"Service Unavailable"}  # fmt: skip
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """A connection that ends when its caller takes more than a caller may."""
+
+    # Servers make their protocols themselves: a process reads the bounds once, as workers do.
+    settings = ServingSettings.read()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a head; refuse one connection too many."""
+        super().connection_made(transport)
+        self._in_head = True
+        self._overhead = self._body = 0
+        self._watch: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.settings.max_connections:
+            self._refuse(
+                503, "too_busy", f"at most {self.settings.max_connections} connections are held"
+            )
+            return
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what came, and count what is no body."""
+        if self.transport.is_closing():
+            return
+        if self._watch is None and self._in_head:
+            self._wait_for_head()
+        if self._in_head:
+            data = _without_upgrade(data)
+        self._overhead += len(data)
+        before = self._body
+        super().data_received(data)
+        self._overhead -= self._body - before
+        if self._overhead > MAX_HEAD + WASTE * self._body and not self.transport.is_closing():
+            self._refuse(431, "headers_too_large", f"at most {MAX_HEAD} bytes of headers")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """The head has arrived in time."""
+        self._in_head = False
+        self._overhead = self._body = 0
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body has arrived."""
+        self._body += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The next byte begins another head."""
+        super().on_message_complete()
+        self._in_head = True
+        self._overhead = self._body = 0
+
+    def _wait_for_head(self) -> None:
+        self._watch = self.loop.call_later(self.settings.head_seconds, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _too_slow(self) -> None:
+        self._watch = None
+        if self._in_head and not self.transport.is_closing():
+            detail = f"the headers did not arrive within {self.settings.head_seconds:g} seconds"
+            self._refuse(408, "headers_too_slow", detail)
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        """Answer without the application, and close; in the middle of an answer only close."""
+        self._stop_waiting()
+        if self.cycle is None or self.cycle.response_complete:
+            content = RequestError(status, code, detail).body("")
+            head = b"HTTP/1.1 %d %s\r\n" % (status, REASONS[status])
+            kind = b"content-type: application/problem+json\r\nconnection: close\r\n"
+            length = b"content-length: %d\r\n\r\n" % len(content)
+            with contextlib.suppress(RuntimeError):
+                self.transport.write(head + kind + length + content)
+        self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """A head without the offer to go on in another protocol, for which the parser drops the body.
+
+    The offer may be passed over (RFC 9110, 7.8): the answer is HTTP/1.1, as ``curl --http2`` takes.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    if not UPGRADE.search(head):
+        return data
+    return UPGRADE.sub(b"\r\nignored:", head) + data[len(head) :]
+
+
+def server_options() -> dict[str, Any]:
+    """How a server of this service is configured, apart from what it serves."""
+    return {
+        "http": GuardedProtocol,
+        "ws": "none",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+    }
