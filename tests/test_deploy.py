@@ -19,6 +19,7 @@ import typer
 import yaml
 
 from pipelines import cli
+from pipelines.commands.schedule import BY_FLAGS
 from serving.settings import PREFIX, ServingSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,6 +173,8 @@ def test_every_command_exists_with_its_options(command: list[str]) -> None:
         if rest[:1] == ["--help"]:
             return
         sub = app.commands[rest[0]]  # type: ignore[attr-defined]
+        if hasattr(sub, "commands"):
+            sub = sub.commands[rest[1] if rest[1] in sub.commands else BY_FLAGS]
         known = {name for parameter in sub.params for name in parameter.opts}
     elif program == "mlflow":
         from mlflow.cli import server

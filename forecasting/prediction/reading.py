@@ -62,7 +62,7 @@ class Reading:
             scale=scale[:, 0].astype(np.float64),
             centre=conditioning[0],
             unit=conditioning[1],
-            bounds=_bounds(batch["y"], batch["mask"]) if logs else None,
+            bounds=bounds_of(batch["y"], batch["mask"]) if logs else None,
             theta=theta(batch["y"], batch["mask"], season, config.horizon) if with_theta else None,
         )
 
@@ -109,7 +109,7 @@ class Reading:
         return np.asarray((self.params[..., 0] * self.scale[:, None, None]).mean(axis=1))
 
 
-def _bounds(y: Array, mask: Array) -> tuple[Array, Array]:
+def bounds_of(y: Array, mask: Array) -> tuple[Array, Array]:
     """[N] each: a whole range beyond what the window [N, R] has shown.
 
     In logs a restless series' far quantiles would otherwise be thousands of times its values.

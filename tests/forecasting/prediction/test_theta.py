@@ -9,8 +9,8 @@ import pytest
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
-from forecasting.prediction.engine import _bounded
 from forecasting.prediction.predictor import Predictor
+from forecasting.prediction.reading import bounds_of
 from forecasting.prediction.theta import ALPHAS, DRIFT, theta
 from tests.forecasting.samples import make_panel, settings
 
@@ -131,6 +131,7 @@ def test_far_quantiles_in_logs_stay_within_a_range_of_what_was_seen() -> None:
     mask = np.ones_like(y)
     mask[0, :2] = 0.0
     wild = np.array([-50.0, 2.0, 50.0])[None, None].repeat(2, 0)
-    bounded = _bounded(wild, y, mask)
+    low, high = bounds_of(y, mask)
+    bounded = np.clip(wild, low[:, None, None], high[:, None, None])
     np.testing.assert_allclose(bounded[0, 0], [-1.0, 2.0, 5.0])
     np.testing.assert_allclose(bounded[1, 0], wild[1, 0], err_msg="no range, no bound")
