@@ -30,6 +30,8 @@ _SPELLINGS = {
     "BM": "ME", "hourly": "h", "daily": "D", "weekly": "W", "monthly": "MS", "quarterly": "QS",
     "yearly": "YS", "annual": "YS", "d": "D", "w": "W", "integer": "step",
 }  # fmt: skip
+# Share of neighbouring stamps that must keep to a day of the month for a step to be months.
+MOSTLY = 0.9
 _HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
 
 
@@ -219,24 +221,30 @@ def infer_frequency(ds: Array, offsets: Array) -> Frequency:
     values, counts = np.unique(np.diff(ds)[inside].astype(np.int64), return_counts=True)
     step = int(values[counts.argmax()])
     day = _MICROSECONDS["D"]
-    if step % day == 0 and (28 * day <= step <= 366 * day or (step > 366 * day and _same_days(ds))):
+    if step % day == 0 and step >= 28 * day and _keeps_months(ds, inside):
         return _month_frequency(ds, values, counts)
     if step == day:
         weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
-        if len(ds) >= 10 and not (weekdays >= 5).any():
+        over = (np.diff(ds)[inside].astype(np.int64) == 3 * day).any()
+        if not (weekdays >= 5).any() and (len(ds) >= 10 or (len(ds) >= 6 and over)):
             return Frequency("business", 1)
-    if step == 7 * day:
+    if step % (7 * day) == 0:
         weekday = int((ds[0].astype("datetime64[D]").astype(np.int64) + 3) % 7)
         return Frequency("time", step, _WEEKDAYS[weekday])
     return Frequency("time", max(step, 1))
 
 
-def _same_days(ds: Array) -> bool:
-    """Whether all stamps lie on one day of the month, or each on its month's last."""
+def _keeps_months(ds: Array, inside: Array) -> bool:
+    """Whether most neighbours lie on one day of their months; 29 to 31 are cut in short ones."""
     days, month = ds.astype("datetime64[D]"), ds.astype("datetime64[M]")
-    since = (days - month.astype("datetime64[D]")).astype(np.int64)
-    left = ((month + 1).astype("datetime64[D]") - days).astype(np.int64)
-    return bool((since == since[0]).all() or (left == 1).all())
+    of_month = (days - month.astype("datetime64[D]")).astype(np.int64)
+    last = (month + 1).astype("datetime64[D]") - 1 == days
+    same = of_month[1:] == of_month[:-1]
+    cut = (last[1:] & (of_month[:-1] >= of_month[1:])) | (
+        last[:-1] & (of_month[1:] >= of_month[:-1])
+    )
+    kept = (same | cut)[inside]
+    return bool(kept.mean() >= MOSTLY)
 
 
 def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:

@@ -16,6 +16,14 @@ from forecasting.errors import DataError
 
 # A grid of more rows than this, and so many times more than were given, is a mistake.
 VAST, SPARSE = 10_000_000, 1_000
+# Steps for each distinct stamp, over all series, from which on an inferred step is not believed;
+# and stamps under which their distances say nothing.
+MOST_GROWTH = 2.0
+FEW_STAMPS = 5
+_ISO = (
+    r"\s*[+-]?\d{4}-\d{2}(?:-\d{2}(?:[T ]\d{2}(?::?\d{2}){0,2}(?:[.,]\d+)?)?)?"
+    r"\s*(?:Z|[+-]\d{2}(?::?\d{2})?)?\s*"
+)
 
 
 class Arrays(NamedTuple):
@@ -55,6 +63,8 @@ def read(
     if frame.empty:
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
+    if freq is None and stamps.dtype.kind == "i":
+        _refuse_dates(stamps)
     ids, codes = _ids(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
@@ -80,6 +90,8 @@ def read(
     lengths = np.zeros(len(ids), np.int64)
     np.maximum.at(lengths, codes, position + 1)
     _refuse_vast(step, lengths, len(frame), ids)
+    if freq is None:
+        _refuse_growth(step, codes, position, start, lengths)
     rows = _Grid(codes, position, lengths)
     y_grid = rows.fill(y)
     past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
@@ -154,18 +166,72 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
         utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
         return utc.to_numpy().astype("datetime64[us]"), str(column.dt.tz)
     if not pd.api.types.is_datetime64_dtype(column.dtype):
-        try:
-            if pd.api.types.is_numeric_dtype(column.dtype):
-                raise ValueError(f"it holds numbers such as {column.iloc[0]}")
-            column = pd.to_datetime(column)
-        except (ValueError, TypeError) as error:
-            raise DataError(
-                f"column ds is neither time stamps nor integers: {error}; "
-                "bring it into ISO format, or run `gatecast ingest` on the file"
-            ) from None
+        column = _parsed(column)
         if isinstance(column.dtype, pd.DatetimeTZDtype):
             return _stamps(column)
     return column.to_numpy().astype("datetime64[us]"), None
+
+
+def _parsed(column: pd.Series) -> pd.Series:
+    """Stamps of text in ISO 8601, or of date objects; nothing else is guessed at."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        raise DataError(
+            "column ds is neither time stamps nor integers: it holds numbers such as "
+            f"{column.iloc[0]}; bring it into ISO format, or run `gatecast ingest` on the file"
+        )
+    text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
+    iso = column[text].str.fullmatch(_ISO).to_numpy(dtype=bool) if text.any() else text
+    if text.any() and not iso.all():
+        row = int(np.flatnonzero(text)[~iso][0])
+        raise DataError(
+            f"row {row}: ds = {column.iloc[row]!r} is text, but not in ISO 8601 (2024-01-31, or "
+            "with a time): which number is the day is not guessed at here; parse it first, "
+            'df["ds"] = pd.to_datetime(df["ds"], format="%d/%m/%Y"), or let `gatecast ingest` read '
+            "the file, which says how it read the stamps"
+        )
+    try:
+        return pd.to_datetime(column, format="ISO8601" if text.all() else None)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"column ds is neither time stamps nor integers: {error}; "
+            "bring it into ISO format, or run `gatecast ingest` on the file"
+        ) from None
+
+
+def _refuse_dates(steps: Array) -> None:
+    """Integers that can only be dates would be forecast as steps: 202212, 202213, 202214."""
+    low, high = int(steps.min()), int(steps.max())
+    for form, unit, most in (("%Y%m", 100, 12), ("%Y%m%d", 10_000, 1231)):
+        years, parts = steps // unit, steps % unit
+        days = parts % 100
+        fits = 1700 * unit < low and high < 2200 * unit and parts.min() >= 1 and parts.max() <= most
+        if fits and (unit == 100 or (days.min() >= 1 and days.max() <= 31)) and len(steps) > 1:
+            raise DataError(
+                f"column ds holds integers such as {low} that look like dates in {years.min()} to "
+                f'{years.max()}: parse them, df["ds"] = pd.to_datetime(df["ds"].astype(str), '
+                f'format="{form}"), or say that they are steps: freq="step"'
+            )
+
+
+def _refuse_growth(
+    step: Frequency, codes: Array, position: Array, start: Array, lengths: Array
+) -> None:
+    """Stamps far apart, in each series and in all together, speak for a step misread.
+
+    One series may have holes where others have none, and series may lie years apart.
+    """
+    if lengths.sum() <= MOST_GROWTH * len(codes):
+        return
+    first = start[codes]
+    place = np.unique(step.steps_between(np.full(len(first), first.min()), first) + position)
+    slots = int(place[-1] - place[0]) + 1
+    if slots > MOST_GROWTH * len(place) and len(place) > FEW_STAMPS:
+        raise DataError(
+            f"the {len(place):,} distinct stamps of the table, of {len(lengths):,} series, lie "
+            f"among {slots:,} steps of freq = {step.alias}, which was inferred: if the stamps are "
+            "read wrongly, parse them as they are written; if they are right, say "
+            f'freq="{step.alias}"'
+        )
 
 
 def _ids(column: pd.Series) -> tuple[Array, Array]:

@@ -128,7 +128,8 @@ class StampFormat(Settings):
     """One way a time stamp is written.
 
     ``format`` is a strptime pattern (``%G-W%V`` too), or ``iso``, ``epoch_s``, ``epoch_ms``,
-    ``epoch_us``, ``epoch_ns``, ``excel``, ``year``, ``quarter``, ``week`` or ``step``.
+    ``epoch_us``, ``epoch_ns``, ``excel``, ``year``, ``financial_year``, ``quarter``, ``week`` or
+    ``step``.
     """
 
     format: str = Field(min_length=1)
@@ -141,6 +142,13 @@ class StampConfig(Settings):
 
     formats: tuple[StampFormat, ...] = Field((), description="empty: found out from the values")
     day_first: bool | None = Field(None, description="01/02 is the first of February")
+    freq: str | None = Field(None, description="the step that readings are judged by; data.freq's")
+    most_growth: float = Field(
+        2.0,
+        ge=1.0,
+        description="a table that would grow to more than so many times its stamps, between the "
+        "first and the last, is refused unless freq is given",
+    )
     zone: str | None = Field(None, description="zone of stamps without an offset, Europe/Berlin")
     label: Literal["start", "end"] = Field("start", description="end: a stamp ends its interval")
     axis: Literal["auto", "clock", "time"] = Field(

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.arrays import Array
+from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.numbered import date_kind
+from pipelines.ingestion.columns.readings import Fit, fit_of
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
@@ -21,9 +24,18 @@ NAIVE, UTC = -1, 0
 DAY = 86_400_000_000
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
 EXCEL_ORIGIN = -25_569 * DAY
+_SETTLES = {
+    "day first": "stamps.day_first: true",
+    "month first": "stamps.day_first: false",
+    "year first": "stamps.formats, such as %y/%m/%d",
+}
 _TIME = ("", " %H:%M", " %H", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_DAY_FIRST = ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y")
-_MONTH_FIRST = ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y")
+# Readings that take each other's dates: which is meant, the calendar says.
+_ORDERS = {
+    "day first": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
+    "month first": ("%m/%d/%Y", "%m.%d.%Y", "%m-%d-%Y", "%m/%d/%y", "%m.%d.%y", "%m-%d-%y"),
+    "year first": ("%y/%m/%d", "%y.%m.%d", "%y-%m-%d"),
+}
 _OTHERS = (
     "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b %d, %Y",
     "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%m/%Y",
@@ -34,7 +46,10 @@ _ISO = (
     r"\s*(?:Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
 _OFFSET = r"(?:Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
-_QUARTER = r"^(\d{4})[-\s/]?[Qq]([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
+_QUARTER = r"^(\d{4})[-\s/]?[Qq]?([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
+_NAMED_QUARTER = r"^\d{4}[-\s/]?[Qq][1-4]$|^[Qq][1-4][-\s/]?\d{4}$"
+# 2022/23, 2022-2023, FY2022, FY 2022/23.
+_FINANCIAL = r"(?i)^(FY)?\s?(\d{4})(?:\s?[-/]\s?(\d{2}|\d{4}))?$"
 _WEEK = (
     r"(?i)^(?P<y>\d{4})[-\s/]?[WK]{1,2}(?P<w>\d{1,2})(?:-?(?P<d>[1-7]))?$"
     r"|^[WK]{1,2}\s?(?P<w2>\d{1,2})[-\s/]+(?P<y2>\d{4})$"
@@ -72,12 +87,15 @@ def own_zone(zone: str | None, zones: list[str]) -> int:
 def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     """Distinct texts as stamps."""
     text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
+    # What was a number in a spreadsheet: 202201.0.
+    text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)
     text, late = _end_of_day(text)
     values = np.full(len(text), NAT)
     zone = np.full(len(text), NAIVE, np.int8)
     zones: list[str] = []
     counts: dict[str, int] = {}
-    formats = config.formats or _propose(text, config, name, counts)
+    notes: list[str] = []
+    formats = config.formats or _propose(text, config, name, notes)
     for form in formats:
         left = np.flatnonzero(values == NAT)
         if not len(left):
@@ -87,9 +105,14 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
         values[left[read]], zone[left[read]] = found[read], found_zone[read]
         label = form.format if not form.zone else f"{form.format} in {form.zone}"
         counts[label] = counts.get(label, 0) + int(read.sum())
+    unread = int(((values == NAT) & (text != "").to_numpy()).sum())
+    if unread and not config.formats:
+        counts["unreadable"] = unread
     values = np.where(late & (values != NAT), values + DAY, values)
     integer = bool(formats) and all(f.format == "step" for f in formats)
     facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
+    if notes:
+        facts["reading"] = "; ".join(notes)
     if late.any():
         facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
     offsets = _written_offsets(text) if (zone == UTC).any() else None
@@ -136,6 +159,8 @@ def _apply(
             )  # fmt: skip
             zone = np.full(len(text), UTC, np.int8)
         return np.where(known, out, NAT), zone
+    if name == "financial_year":
+        return _strptime(text.str.extract(r"(\d{4})")[0], "%Y")[0], zone
     if name == "iso":
         return _iso(text, own)
     if name == "week":
@@ -202,12 +227,11 @@ def _written_offsets(text: pd.Series) -> Array | None:
 
 
 def _propose(
-    text: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
+    text: pd.Series, config: StampConfig, name: str, notes: list[str]
 ) -> tuple[StampFormat, ...]:
     """The formats that read the distinct values, the most telling first."""
     left = text[text != ""]
     chosen: list[StampFormat] = []
-    total = max(len(left), 1)
 
     def take(form: StampFormat, fits: Array) -> None:
         nonlocal left
@@ -215,6 +239,9 @@ def _propose(
             chosen.append(form)
             left = left[~fits]
 
+    take(StampFormat(format="financial_year"), _financial(left))
+    if chosen:
+        notes.append("financial years, stamped with the January of the first of their two")
     take(StampFormat(format="iso"), left.str.fullmatch(_ISO).to_numpy(dtype=bool))
     for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
         compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
@@ -231,48 +258,46 @@ def _propose(
                 take(StampFormat(format=form), fits)
     days = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
     take(StampFormat(format="%Y%m%d"), days.to_numpy(dtype=bool))
-    take(StampFormat(format="quarter"), left.str.fullmatch(_QUARTER).to_numpy(dtype=bool))
+    take(StampFormat(format="quarter"), left.str.fullmatch(_NAMED_QUARTER).to_numpy(dtype=bool))
     take(StampFormat(format="week"), left.str.fullmatch(_WEEK).to_numpy(dtype=bool))
     years = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}").to_numpy(dtype=bool)
     numbers = left.str.fullmatch(r"\d{1,8}").to_numpy(dtype=bool)
-    if years.sum() > 0.9 * max(len(left), 1):
+    kind = date_kind(left.astype(np.int64).to_numpy(), name) if len(left) and numbers.all() else ""
+    if kind:
+        form = {"month": "%Y%m", "quarter": "quarter"}[kind]
+        notes.append(f"numbers such as {left.iloc[0]} are years and their {kind}s")
+        take(StampFormat(format=form), numbers)
+    elif years.sum() > 0.9 * max(len(left), 1):
         take(StampFormat(format="year"), years)
     elif len(left) and numbers.sum() > 0.9 * len(left):
         take(StampFormat(format="step"), numbers)
     if len(left):
-        for pattern, read in _patterns(left, config, name, counts):
+        for pattern, read in _patterns(left, config, name, notes):
             take(pattern, read[left.index.to_numpy()])
             if not len(left):
                 break
-    counts["unreadable"] = len(left) if len(left) < total else total
     return tuple(chosen)
 
 
+def _financial(text: pd.Series) -> Array:
+    """[K] which texts name a year and the one after it, where all of three and more do."""
+    parts = text.str.extract(_FINANCIAL)
+    first, second = (pd.to_numeric(parts[k], errors="coerce") for k in (1, 2))
+    short = (parts[2].str.len() == 2).fillna(False)
+    follows = second == (first + 1).where(~short, (first + 1) % 100)
+    named = parts[0].notna() & (second.isna() | follows)
+    fits = ((parts[2].notna() & follows) | named).fillna(False).to_numpy(dtype=bool)
+    return fits if fits.all() and len(text) >= 3 else np.zeros(len(text), bool)
+
+
 def _patterns(
-    left: pd.Series, config: StampConfig, name: str, counts: dict[str, int]
+    left: pd.Series, config: StampConfig, name: str, notes: list[str]
 ) -> list[tuple[StampFormat, Array]]:
-    """strptime patterns that read some of the values; day or month first is settled by all."""
+    """strptime patterns that read some of the values; their order is settled by all."""
     size = int(left.index.max()) + 1
-    first, month_first = _read_all(left, _DAY_FIRST), _read_all(left, _MONTH_FIRST)
-    day_count = sum(int(m.sum()) for m in first.values())
-    month_count = sum(int(m.sum()) for m in month_first.values())
-    day_first = config.day_first
-    if day_first is None and day_count and month_count:
-        if day_count == month_count:
-            # Each reading gives dates: the one on a more regular step is right.
-            day_step, month_step = _regularity(left, first), _regularity(left, month_first)
-            if abs(day_step - month_step) < 0.02:
-                raise DataError(
-                    f"column {name}: {shown(left.iloc[0])} may have the day or the month first; "
-                    "set stamps.day_first: true or false"
-                )
-            day_first = day_step > month_step
-            counts["day first" if day_first else "month first"] = 0
-        else:
-            day_first = day_count > month_count
-    elif day_first is None:
-        day_first = day_count > 0
-    found = list((first if day_first else month_first).items())
+    orders = {order: _read_all(left, dates) for order, dates in _ORDERS.items()}
+    order = _settled(left, orders, config, name, notes)
+    found = list(orders[order].items()) if order else []
     found += list(_read_all(left, _OTHERS).items())
     out = []
     for pattern, mask in sorted(found, key=lambda item: -int(item[1].sum())):
@@ -280,6 +305,74 @@ def _patterns(
         full[left.index.to_numpy()[mask]] = True
         out.append((StampFormat(format=pattern), full))
     return out
+
+
+def _settled(
+    left: pd.Series,
+    orders: dict[str, dict[str, Array]],
+    config: StampConfig,
+    name: str,
+    notes: list[str],
+) -> str:
+    """Which of `_ORDERS` is meant; "" where none reads anything.
+
+    Raises
+    ------
+    DataError : two of them are possible; the message names both, and what settles it.
+    """
+    if config.day_first is not None:
+        return "day first" if config.day_first else "month first"
+    counts = {o: int(np.any([*m.values()], axis=0).sum()) if m else 0 for o, m in orders.items()}
+    most = max(counts.values())
+    if not most:
+        return ""
+    possible = [order for order, count in counts.items() if count == most]
+    stamps = {order: _values_of(left, orders[order]) for order in possible}
+    if len(possible) == 1 or all((stamps[o] == stamps[possible[0]]).all() for o in possible):
+        less = [o for o in counts if o != possible[0] and 0 < counts[o] < most]
+        if less:
+            notes.append(
+                f"{possible[0]}: read so, {most:,} distinct stamps are dates, {less[0]} "
+                f"{counts[less[0]]:,}"
+            )
+        return possible[0]
+    freq = Frequency.parse(config.freq) if config.freq else None
+    fits = {o: fit_of(stamps[o][stamps[o] != NAT], freq) for o in possible}
+    best = min(possible, key=lambda o: fits[o].growth)
+    for other in possible:
+        same = bool((stamps[other] == stamps[best]).all())
+        if other != best and not same and not fits[best].rules_out(fits[other]):
+            raise DataError(_ambiguous(left, stamps, fits, (best, other), name))
+    rest = "; ".join(f"{o}: {fits[o]}" for o in possible if o != best)
+    notes.append(f"{best}: {fits[best]} (not {rest})")
+    return best
+
+
+def _ambiguous(
+    left: pd.Series,
+    stamps: dict[str, Array],
+    fits: dict[str, Fit],
+    orders: tuple[str, str],
+    name: str,
+) -> str:
+    """Both readings of a stamp that they read differently, and what settles it."""
+    at = int(np.flatnonzero(stamps[orders[0]] != stamps[orders[1]])[0])
+    days = [str(stamps[o][at].astype("datetime64[us]").astype("datetime64[D]")) for o in orders]
+    settles = " or ".join(_SETTLES[o] for o in orders)
+    return (
+        f"column {name}: {shown(left.iloc[at])} is {days[0]} read {orders[0]} and {days[1]} read "
+        f"{orders[1]}, and both are possible ({orders[0]}: {fits[orders[0]]}; {orders[1]}: "
+        f"{fits[orders[1]]}); set {settles}, or say the step: freq"
+    )
+
+
+def _values_of(left: pd.Series, readings: dict[str, Array]) -> Array:
+    """[K] what one order's patterns read, the one that reads most first; `NAT` for the rest."""
+    values = np.full(len(left), NAT)
+    for pattern in sorted(readings, key=lambda p: -int(readings[p].sum())):
+        read = _strptime(left, pattern)[0]
+        values = np.where(values == NAT, read, values)
+    return values
 
 
 def _read_all(left: pd.Series, dates: tuple[str, ...]) -> dict[str, Array]:
@@ -293,15 +386,3 @@ def _read_all(left: pd.Series, dates: tuple[str, ...]) -> dict[str, Array]:
                 mask = _strptime(left, pattern)[0] != NAT
                 found[pattern] = mask
     return found
-
-
-def _regularity(left: pd.Series, readings: dict[str, Array]) -> float:
-    """Share of the most common step between sorted distinct dates."""
-    values = np.full(len(left), NAT)
-    for pattern in readings:
-        read = _strptime(left, pattern)[0]
-        values = np.where(values == NAT, read, values)
-    steps = np.diff(np.unique(values[values != NAT]))
-    if not len(steps):
-        return 0.0
-    return float(np.unique(steps, return_counts=True)[1].max() / len(steps))

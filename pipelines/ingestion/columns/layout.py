@@ -14,6 +14,7 @@ from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
+from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
 from pipelines.ingestion.config import DataConfig
@@ -210,15 +211,21 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
     return rows
 
 
+def _dated(names: list[str]) -> bool:
+    """Whether every name is a number that is a date: 20240131, 202401, a year and its quarter."""
+    if not all(n.isdigit() for n in names):
+        return False
+    numbers = np.array(names, dtype=np.int64)
+    return all(len(n) == 8 for n in names) or bool(date_kind(numbers, "of the header"))
+
+
 def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     """Stamps in the header; plain steps 1, 2, … where it only numbers its columns."""
     numbered = all(re.fullmatch(r"[A-Za-z_. ]{0,12}\d{1,6}", n) for n in names)
     years = all(re.fullmatch(r"(1[6-9]|2[0-2])\d{2}", n) for n in names)
     quarters = all(re.fullmatch(r"(?i)\d{4}[ -]?q[1-4]|q[1-4][ -]?\d{4}", n) for n in names)
-    if config.freq == "step" or (
-        numbered and not years and not quarters and not config.stamps.formats
-        and not all(n.isdigit() and len(n) == 8 for n in names)
-    ):  # fmt: skip
+    dated = years or quarters or _dated(names)
+    if config.freq == "step" or (numbered and not dated and not config.stamps.formats):
         steps = np.arange(1, len(names) + 1)
         facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}
         zone = np.full(len(names), NAIVE, np.int8)

@@ -21,6 +21,7 @@ from pipelines.ingestion.columns.formats import (
     own_zone,
     read_texts,
 )
+from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text
@@ -173,7 +174,8 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
         return _from_texts(texts.dictionary, index, config, name)
     kind = _kind(known, name)
-    facts = {"stamps": f"integers, read as {kind}"}
+    words = {"month": "years and their months", "quarter": "years and their quarters"}
+    facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     zones: list[str] = []
     naive = own_zone(config.zone, zones)
     zone = np.broadcast_to(np.int8(UTC if kind.startswith("epoch") else naive), values.shape)
@@ -182,7 +184,13 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         return Stamps(values, zone, [], None, integer=True, facts=facts)
     missing = values == NAT
     filled = np.where(missing, known[0], values) if null else values
-    if kind == "year":
+    if kind == "month":
+        out, wrong = _calendar(filled * 100 + 1, 8)
+        missing = missing | wrong
+    elif kind == "quarter":
+        out, wrong = _calendar(filled // 10 * 10_000 + (filled % 10 * 3 - 2) * 100 + 1, 8)
+        missing = missing | wrong
+    elif kind == "year":
         out = (filled - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
     elif kind == "excel":
         out = filled * DAY + EXCEL_ORIGIN
@@ -202,6 +210,8 @@ def _kind(known: Array, name: str) -> str:
     if not len(known):
         return "step"
     low, high = int(known.min()), int(known.max())
+    if date := date_kind(np.unique(known), name):
+        return date
     if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:

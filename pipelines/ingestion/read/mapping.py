@@ -175,10 +175,11 @@ def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) ->
     if not consecutive:
         try:
             found = read_stamps(pa.array(tail), "of the header", config.stamps)
+            if found.integer or (found.rows() == NAT).any():
+                return None
         except DataError:
-            return None
-        if found.integer or (found.rows() == NAT).any():
-            return None
+            # Several readings of the same stamps: they are stamps, and which ones is asked later.
+            pass
     elif first == 0 or len(tail) < 5:
         return None
     ids = names[: max(first, 1)]

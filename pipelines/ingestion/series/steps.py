@@ -10,6 +10,8 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.readings import fit_of
+from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
 
 DAY = 86_400_000_000
@@ -22,6 +24,8 @@ _USUAL = np.array(
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MIN_STEPS, CLEAR = 4, 0.8
+# Distinct stamps under which holes between them say nothing.
+FEW_STAMPS = 5
 
 
 @dataclass
@@ -294,6 +298,38 @@ def _alike(own: Frequency, panel: Frequency) -> bool:
     if own.unit == "month":
         return own.end == panel.end and own.size == panel.size
     return own.size == panel.size
+
+
+def refuse_growth(
+    ds: Array, rows: int, freq: Frequency, config: DataConfig, facts: dict[str, Any]
+) -> None:
+    """A table whose stamps are a few among many, in each series and in all together.
+
+    One series may have holes where others have none, and series may lie years apart; where
+    neither explains the holes, the step or the reading of the stamps is more likely wrong than the
+    data are.
+
+    Parameters
+    ----------
+    ds : [T] stamps as they were read. rows : of the finished table, holes filled.
+    """
+    given = config.freq is not None or config.irregular.policy == "resample"
+    few = rows <= config.stamps.most_growth * len(ds)
+    if given or few or config.other_freq != "refuse":
+        return
+    fit = fit_of(ds, freq)
+    if fit.holes > config.stamps.most_growth and fit.stamps > FEW_STAMPS:
+        reading = facts.get("reading") or facts.get("stamps")
+        raise DataError(
+            f"the table would grow {fit.holes:.1f} times (stamps.most_growth = "
+            f"{config.stamps.most_growth:g}): {fit}; its stamps were read as {reading}, from "
+            f"{_day(ds.min(), freq)} to {_day(ds.max(), freq)}. If that is wrong, say how they are "
+            f"written in stamps.formats; if it is right, confirm the step: freq: {freq.alias}"
+        )
+
+
+def _day(stamp: int, freq: Frequency) -> str:
+    return str(stamp if freq.integer else np.datetime64(int(stamp), "us").astype("datetime64[D]"))
 
 
 @dataclass

@@ -28,7 +28,7 @@ from pipelines.ingestion.series.duplicates import drop_duplicates
 from pipelines.ingestion.series.flags import raise_flags
 from pipelines.ingestion.series.grids import fill_gaps, to_grid
 from pipelines.ingestion.series.repairs import sort_rows, spread_and_fill, trim_blanks
-from pipelines.ingestion.series.steps import Steps, find_steps, refuse_others
+from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, refuse_others
 from pipelines.ingestion.series.table import Table
 from pipelines.ingestion.statics import static_columns
 
@@ -68,10 +68,12 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     if others.any():
         table, names, steps = _without(table, names, steps, others, config, ledger)
     freq = steps.freq
+    as_read = table.ds
     if config.stamps.label == "end":
         _to_start(table, freq, ledger)
     table, grid = to_grid(table, freq, config, ledger)
     offsets, start, table = fill_gaps(table, grid, freq, config, ledger)
+    refuse_growth(as_read, len(table), freq, config, ledger.facts | rows.facts)
     spread_and_fill(table, clock.tz, clock.daily, ledger)
     static = static_columns(table, offsets, config, ledger)
     flags = raise_flags(table, offsets, config.flags, freq, ledger)
@@ -95,9 +97,11 @@ def _nothing(
 
 def _with_step_format(config: DataConfig) -> DataConfig:
     """Integers are steps, not years or epochs, when the frequency says so."""
-    if config.freq is not None and Frequency.parse(config.freq).integer:
+    if config.freq is None:
+        return config
+    if Frequency.parse(config.freq).integer:
         return config.replace(stamps={"formats": ("step",)})
-    return config
+    return config.replace(stamps={"freq": config.stamps.freq or config.freq})
 
 
 def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Array, Clock]:

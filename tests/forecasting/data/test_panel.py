@@ -131,7 +131,7 @@ def _frame(**columns: Any) -> pd.DataFrame:
         (_frame(y=["1", "two", "3", "4"]), "'two' is not a number .*'a'.*2024-01-02"),
         (_frame(y=[1.0, 2.0, np.inf, 4.0]), "column y is infinite .*'b'.*2024-01-01"),
         (_frame(y=[1.0, [2.0], 3.0, 4.0]), "is not a number"),
-        (_frame(ds=["a", "b", "c", "d"]), "neither time stamps nor integers"),
+        (_frame(ds=["a", "b", "c", "d"]), "is text, but not in ISO 8601"),
         (_frame(ds=[1.0, 2.5, 1.0, 2.0]), "neither time stamps nor integers"),
         (pd.concat([_frame(), _frame()[["y"]]], axis=1), "column y stands twice"),
     ],

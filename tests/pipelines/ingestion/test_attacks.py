@@ -216,11 +216,12 @@ def test_money_and_per_cent_are_numbers(form: str, mend: Mend) -> None:
 
 
 def test_the_stamps_name_may_stand_in_an_upper_header_line(mend: Mend) -> None:
-    days = [f"{i + 1:02}.01.24;{i},5;{i};{i + 1},5;7" for i in range(9)]
+    dates = pd.date_range("2024-01-01", periods=70).strftime("%d.%m.%y")
+    days = [f"{day};{i},5;{i};{i + 1},5;7" for i, day in enumerate(dates)]
     text = "\n".join(["Zeit;Nord;;Süd;", ";Strom;Gas;Strom;Gas", ";MWh;m3;MWh;m3", *days])
     result = mend(text, layout="wide", ds="Zeit", csv={"header_lines": 3})
     frame = result.frame.set_index(["unique_id", "ds"])["y"]
-    assert len(frame) == 36
+    assert len(frame) == 280
     assert frame[("Süd/Strom/MWh", "2024-01-03")] == 3.5
 
 
