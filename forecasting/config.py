@@ -38,14 +38,22 @@ class Settings(BaseModel):
             raise ConfigError(describe(error, cls, at)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """A validated copy with some values changed; nested models take a dict of changes."""
-        values = self.model_dump()
+        """A validated copy with some values changed; nested models take a dict of changes.
+
+        What was left open stays so: `given` tells.
+        """
+        values = self.model_dump(exclude_unset=True)
         for key, value in changes.items():
-            if isinstance(value, dict) and isinstance(values.get(key), dict):
-                values[key] = {**values[key], **value}
+            if isinstance(value, dict) and isinstance(getattr(self, key, None), Settings):
+                values[key] = {**values.get(key, {}), **value}
             else:
                 values[key] = value
         return type(self).parse(values)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the settings that were chosen, though it be the default; None is no choice."""
+        return frozenset(n for n in self.model_fields_set if getattr(self, n) is not None)
 
 
 def describe(error: ValidationError, model: type[BaseModel], at: str = "") -> str:

@@ -6,6 +6,7 @@ words. Imports no torch.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,11 @@ from forecasting.arrays import Array
 from forecasting.config import (
     MOST_MEMBERS,
     ForecasterConfig,
-    LossConfig,
     ModelConfig,
-    TrainingConfig,
 )
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
+from forecasting.data.seasons import find_seasons
 from forecasting.errors import ConfigError, DataError
 from forecasting.windows.transforms import condition, usual_spread
 
@@ -57,9 +57,33 @@ LEAST_WINDOWS, MOST_WINDOWS, WINDOWS_SHARE = 2, 8, 8
 LEVEL_MOVES = 0.01
 
 
+# Settings that leave a network's shape, and its training, to the rules.
+BESIDE_THE_NETWORK = frozenset({"blend", "transform", "usual_spread", "nonnegative"})
+BESIDE_TRAINING = frozenset(
+    {
+        "start",
+        "seed",
+        "members",
+        "threads",
+        "at_once",
+        "graphs",
+        "validation",
+        "validation_windows",
+        "precision",
+    }
+)
+
+LOG = logging.getLogger(__name__)
+
+
 def season_of(panel: Panel, config: ForecasterConfig) -> int:
     """The main season in steps; 1 when the histories are too short to hold it twice."""
     season = config.season or panel.freq.season
+    if config.season is None and panel.freq.integer:
+        # Plain steps say nothing of a season: their values may.
+        found = find_seasons(panel, most=1)
+        season = found[0].period if found else 1
+        LOG.info("%s", found[0] if found else "no season found; set one where there is one")
     typical = int(np.median(panel.lengths))
     return season if typical >= SEASONS_NEEDED * season else 1
 
@@ -150,7 +174,8 @@ def started(
     wanted = asked.training.start
     if wanted == "none":
         return None
-    name = STARTS.get(asked.season or panel.freq.season)
+    season = config.season if panel.freq.integer else panel.freq.season
+    name = STARTS.get(asked.season or season or 1)
     known = pretrained.available().get(name or "")
     why = _unfit(asked, panel, known)
     if why is None and wanted is None and (
@@ -161,7 +186,7 @@ def started(
         if wanted is None:
             return None
         raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
-    transform, rate = config.model.transform, asked.training.learning_rate
+    transform = config.model.transform
     cells = pretrained.cells(name)
     members = max(config.training.members, len(cells))
     return config.replace(
@@ -180,24 +205,20 @@ def started(
             "cell_mix": cells,
             "members": members,
             "max_steps": asked.training.max_steps or TUNED_STEPS,
-            "learning_rate": TUNED_RATE if rate == TrainingConfig().learning_rate else rate,
+            "learning_rate": asked.training.learning_rate
+            if "learning_rate" in asked.training.given else TUNED_RATE,
         },
     )  # fmt: skip
 
 
 def _open(asked: ForecasterConfig) -> bool:
     """Whether a user left network and training to the rules."""
-    free = {"start", "seed", "members", "threads", "at_once", "graphs", "validation",
-            "validation_windows", "precision"}  # fmt: skip
-    training = asked.training.model_dump(exclude=free)
-    return _network(asked) == ModelConfig() and training == TrainingConfig().model_dump(
-        exclude=free
-    )
+    return not (asked.model.given - BESIDE_THE_NETWORK or asked.training.given - BESIDE_TRAINING)
 
 
 def _network(config: ForecasterConfig) -> ModelConfig:
     """What decides a network's shape and training, of the settings of a model."""
-    return config.model.replace(blend=None, transform=None, usual_spread=None, nonnegative=None)
+    return config.model.replace(**dict.fromkeys(BESIDE_THE_NETWORK))
 
 
 def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None) -> str | None:
@@ -244,7 +265,7 @@ def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
 def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any]:
     """The median is what is scored most: it gets terms of its own, shares too where logs do."""
     loss = config.training.loss
-    if config.model.head != "quantiles" or loss != LossConfig():
+    if config.model.head != "quantiles" or "loss" in config.training.given:
         return loss.model_dump() | {"mae": loss.mae or 0.0}
     shares = SHARES if transform == "log" else 0.0
     return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}

@@ -260,6 +260,16 @@ def _free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def member_seed(seed: int, member: int) -> int:
+    """The seed of a member: the training's own for the first, one that no other has for the rest.
+
+    Counted on from the training's, member 1 of seed 0 would be member 0 of seed 1.
+    """
+    if member == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, member)).generate_state(1)[0] >> 1)
+
+
 def _member_config(
     config: ForecasterConfig, member: int, steps: int | None, batch: int
 ) -> ForecasterConfig:
@@ -275,7 +285,7 @@ def _member_config(
         training={
             "loss": loss.model_dump(),
             "linear_mix": mix[member % len(mix) :][:1],
-            "seed": settings.seed + member,
+            "seed": member_seed(settings.seed, member),
             "max_steps": steps or settings.max_steps,
             "batch_size": batch,
         },

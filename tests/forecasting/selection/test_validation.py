@@ -14,6 +14,7 @@ import torch
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
+from forecasting.training.members import member_seed
 from tests.forecasting.samples import MIXES, make_panel, same_weights, settings, with_y
 
 
@@ -59,7 +60,7 @@ def test_refit_trains_again_on_everything() -> None:
 def test_a_judged_network_that_has_read_nearly_all_forecasts_along() -> None:
     panel = make_panel([200, 180])
     pair = Forecaster.train(panel, _validated(), device="cpu")
-    assert [n.config.training.seed for n in pair.networks] == [0, 1]
+    assert [n.config.training.seed for n in pair.networks] == [0, member_seed(0, 1)]
     asked = Forecaster.train(panel, _validated(members=2), device="cpu")
     assert len(asked.networks) == 2
     assert (

@@ -15,6 +15,7 @@ from forecasting.config import Covariate, Schema
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.training.fit import fitted_schema, pick_device
+from forecasting.training.members import member_seed
 from forecasting.training.module import ForecastModule
 from tests.forecasting.samples import (
     MIXES,
@@ -113,7 +114,9 @@ def test_members_differ_by_seed_loss_and_cell_and_forecast_with_their_median() -
     forecaster = Forecaster.train(panel, config, device="cpu")
     assert [n.config.model.cell for n in forecaster.networks] == ["gru", "lstm", "gru"]
     assert [n.config.training.loss.smape for n in forecaster.networks] == [0.0, 1.0, 0.0]
-    assert [n.config.training.seed for n in forecaster.networks] == [0, 1, 2]
+    assert [n.config.training.seed for n in forecaster.networks] == [
+        member_seed(0, k) for k in range(3)
+    ]
     each = [
         quantiles(Forecaster(config=forecaster.config, schema=panel.schema, networks=[n]), panel)
         for n in forecaster.networks
@@ -127,7 +130,8 @@ def test_members_differ_by_seed_loss_and_cell_and_forecast_with_their_median() -
 def test_a_member_is_the_same_alone_as_among_others() -> None:
     panel = make_panel([30, 20])
     several = Forecaster.train(panel, settings(training={"members": 2, "seed": 5}), device="cpu")
-    alone = Forecaster.train(panel, settings(training={"seed": 6}), device="cpu")
+    seed = member_seed(5, 1)
+    alone = Forecaster.train(panel, settings(training={"seed": seed}), device="cpu")
     second = Forecaster(config=alone.config, schema=panel.schema, networks=several.networks[1:])
     assert same_weights(second, alone)
 

@@ -16,6 +16,7 @@ from forecasting.selection.held_back import Evidence
 from forecasting.selection.judging import idle_members
 from forecasting.training import linear
 from forecasting.training.defaults import LONG_HISTORY, resolve
+from forecasting.training.members import member_seed
 from forecasting.windows.training import Windows, WindowStream
 from tests.forecasting.samples import MIXES, make_panel, settings, with_y
 
@@ -107,7 +108,9 @@ def test_members_take_their_linear_paths_in_turn() -> None:
     both = Forecaster.train(panel, config, device="cpu").networks
     alone = Forecaster.train(panel, settings(training={"members": 1}), device="cpu").networks[0]
     again = Forecaster.train(
-        panel, settings(training={"linear_mix": ("solved",), "seed": 1}), device="cpu"
+        panel,
+        settings(training={"linear_mix": ("solved",), "seed": member_seed(0, 1)}),
+        device="cpu",
     ).networks[0]
     for found, expected in zip(both, (alone, again), strict=True):
         for value, wanted in zip(

@@ -1,0 +1,110 @@
+"""Rules that choose what a user left open, and nothing that was chosen."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forecasting.config import ForecasterConfig, LossConfig, ModelConfig, TrainingConfig
+from forecasting.data.panel import Panel
+from forecasting.training.defaults import resolve, season_of, started
+from forecasting.training.members import member_seed
+from tests.forecasting.samples import make_panel
+
+
+def monthly(count: int = 6, rows: int = 72) -> Panel:
+    rng = np.random.default_rng(0)
+    steps = np.arange(rows)
+    y = np.concatenate(
+        [
+            100 + 20 * np.sin(2 * np.pi * steps / 12 + i) + rng.normal(size=rows)
+            for i in range(count)
+        ]
+    )
+    sizes = np.full(count, rows)
+    start = np.full(count, np.datetime64("2015-01-01", "us"))
+    return Panel.from_arrays([f"m{i}" for i in range(count)], y, sizes, start, "MS")
+
+
+def defaults(kind: type[ModelConfig | TrainingConfig]) -> list[tuple[str, Any]]:
+    """Settings whose default is a value."""
+    plain = kind().model_dump()
+    return [(name, value) for name, value in plain.items() if value is not None]
+
+
+@pytest.mark.parametrize(("name", "value"), defaults(ModelConfig))
+def test_a_setting_of_the_model_given_as_its_default_is_kept(name: str, value: Any) -> None:
+    config = ForecasterConfig.parse({"horizon": 3, "model": {name: value}}).replace(horizon=4)
+    assert config.model.given == {name}
+    panel = monthly()
+    resolved = resolve(config, panel)
+    assert resolved.model.model_dump()[name] == value
+    # The network is set: no start takes its place.
+    assert started(config, resolved, panel) is None
+
+
+@pytest.mark.parametrize(("name", "value"), defaults(TrainingConfig))
+def test_a_setting_of_training_given_as_its_default_is_kept(name: str, value: Any) -> None:
+    config = ForecasterConfig.parse({"horizon": 3, "training": {name: value}}).replace(horizon=4)
+    assert config.training.given == {name}
+    resolved = resolve(config, monthly())
+    kept = resolved.training.model_dump()[name]
+    if name == "loss":
+        kept, value = ({k: v or 0.0 for k, v in loss.items()} for loss in (kept, value))
+    assert kept == value
+
+
+def test_an_open_panel_may_begin_from_a_start_and_a_replaced_config_stays_open() -> None:
+    open_config = ForecasterConfig.parse({"horizon": 3}).replace(season=12, training={"seed": 4})
+    panel = monthly()
+    assert started(open_config, resolve(open_config, panel), panel) is not None
+
+
+@pytest.mark.parametrize("rate", [3e-3, 2.9e-3])
+def test_a_learning_rate_that_is_given_is_trained_with_whatever_it_is(rate: float) -> None:
+    config = ForecasterConfig.parse(
+        {"horizon": 3, "training": {"start": "tuned", "learning_rate": rate}}
+    )
+    panel = monthly()
+    settings = started(config, resolve(config, panel), panel)
+    assert settings is not None
+    assert settings.training.learning_rate == rate
+    left = ForecasterConfig.parse({"horizon": 3, "training": {"start": "tuned"}})
+    rule = started(left, resolve(left, panel), panel)
+    assert rule is not None
+    assert rule.training.learning_rate == 5e-4
+
+
+def test_a_loss_that_is_given_gets_no_further_terms() -> None:
+    given = {"horizon": 3, "training": {"loss": LossConfig().model_dump()}}
+    chosen = resolve(ForecasterConfig.parse(given), monthly()).training.loss
+    assert (chosen.mae, chosen.smape, chosen.mse) == (0.0, 0.0, 0.0)
+    left = resolve(ForecasterConfig.parse({"horizon": 3}), monthly()).training.loss
+    assert left.mae == 0.5
+
+
+def test_plain_steps_take_the_season_of_their_values(caplog: pytest.LogCaptureFixture) -> None:
+    months = monthly()
+    steps = Panel.from_arrays(
+        list(months.ids), months.y, months.lengths, np.zeros(len(months), np.int64), "step"
+    )
+    config = ForecasterConfig.parse({"horizon": 3})
+    with caplog.at_level(logging.INFO):
+        assert season_of(steps, config) == 12
+    assert "season 12, found in 6 of 6 series" in caplog.text
+    assert resolve(config, steps).season == 12
+    # The season that a user says goes before it, and stamps that say one.
+    assert season_of(steps, config.replace(season=4)) == 4
+    assert season_of(months, config) == 12
+    walk = make_panel([80], freq="step")
+    assert season_of(walk, config) == 1
+
+
+def test_members_of_any_two_seeds_differ() -> None:
+    seeds = [member_seed(seed, member) for seed in range(40) for member in range(20)]
+    assert len(set(seeds)) == len(seeds)
+    assert [member_seed(seed, 0) for seed in range(5)] == list(range(5))
+    assert max(seeds) < 2**32
