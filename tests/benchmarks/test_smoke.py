@@ -185,3 +185,16 @@ def test_speed_plots_runs(tmp_path: Path) -> None:
         "speed_sizes.png",
         "speed_scale.png",
     }
+
+
+def test_to_and_fro_runs(tmp_path: Path) -> None:
+    """Each origin is read once: as many engines, batches and Theta forecasts as there are origins."""
+    counts = json.loads(run("to_and_fro", "--steps", "4", home=tmp_path))
+    assert counts["entered"] > 10
+    assert counts["returns"] > 0
+    assert set(counts["most"]) <= {
+        path.relative_to(ROOT / "forecasting").as_posix()
+        for path in (ROOT / "forecasting").rglob("*.py")
+    }
+    work = counts["work"]
+    assert work["assemble"] == work["theta"] == work["__init__ of Engine"]
