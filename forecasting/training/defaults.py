@@ -24,39 +24,64 @@ from forecasting.data.seasons import find_seasons
 from forecasting.errors import ConfigError, DataError
 from forecasting.windows.transforms import condition, usual_spread
 
-# A season longer than this share of the typical history cannot be learned from it.
+# Seasons that the typical history must hold for its season to be learned.
 SEASONS_NEEDED = 2
+# Rows of the typical history under which it is short.
 SHORT_HISTORY = 600
-# A season is read as one segment where the typical history holds it so often; one of LONG_SEASON
-# steps or more where it holds it half as often.
-SEASONS_TO_SEGMENT, LONG_SEASON = 60, 20
+# Seasons in the typical history from which on one is read as a segment; half as many do for a season
+# of LONG_SEASON steps or more.
+SEASONS_TO_SEGMENT = 60
+LONG_SEASON = 20
 # Recurrent steps a short season is read in.
 SEGMENTS_PER_SEASON = 4
-# From so many rows on a history holds its seasons many times over: the window widens to several
-# of the longest, and the linear path through it does most of the work.
-LONG_HISTORY, LONG_WINDOW, LONG_DROPOUT, FEW_SERIES = 4000, 3, 0.3, 16
-# There the noise is large and the same in every window: weights and inputs are held against it,
-# and the squared error has a say in the loss. Elsewhere:
-LONG_DECAY, LONG_NOISE, SQUARES, DECAY = 0.1, 0.2, 0.5, 1e-4
-# Share of a Theta forecast in the forecasts of short histories, where validation chooses none, and
-# dropout between the layers.
-BLEND, DROPOUT = 0.4, 0.1
-# The networks that come with the package, by the season they know; panels of at most so many
-# series and rows may begin from them.
+# Rows of the typical history from which on it is long. It holds its seasons many times over: the
+# window widens to several of the longest, and the linear path through it does most of the work. The
+# noise there is large and the same in every window: weights and inputs are held against it, and the
+# squared error has a say in the loss.
+LONG_HISTORY = 4000
+# Longest seasons that the window of a long history shows.
+LONG_WINDOW = 3
+# Share of units dropped between the layers, long histories.
+LONG_DROPOUT = 0.3
+# Weight decay of the optimiser, long histories.
+LONG_DECAY = 0.1
+# Noise on scaled inputs, long histories, in standard deviations.
+LONG_NOISE = 0.2
+# Weight of the squared error, long histories.
+SQUARES = 0.5
+# Series under which a panel of long histories repeats itself.
+FEW_SERIES = 16
+# Weight decay of the optimiser elsewhere.
+DECAY = 1e-4
+# Share of a Theta forecast in the forecasts of short histories, where validation chooses none.
+BLEND = 0.4
+# Share of units dropped between the layers, short histories.
+DROPOUT = 0.1
+# The networks that come with the package, by the season they know, in steps.
 STARTS = {1: "yearly", 4: "quarterly", 12: "monthly", 24: "hourly"}
-START_SERIES, START_ROWS = 250, 100_000
-# How they are trained on, from so many rows on: optimiser steps, their rate, the share of the way
-# from the start that is kept, and the recurrent steps read at most.
-TUNED_ROWS, TUNED_STEPS, TUNED_RATE, TUNED_SHARE, TUNED_READ = 2_000, 150, 5e-4, 0.5, 20
+# Series, and rows, up to which a panel may begin from them.
+START_SERIES = 250
+START_ROWS = 100_000
+# Rows from which on they are trained on.
+TUNED_ROWS = 2_000
+# Optimiser steps of that, and their rate.
+TUNED_STEPS = 150
+TUNED_RATE = 5e-4
+# Share of the way from the start that is kept.
+TUNED_SHARE = 0.5
+# Recurrent steps read at most while they are trained on.
+TUNED_READ = 20
 # Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
 # loss of all quantiles.
-MEDIAN, SHARES = 0.5, 3.0
-# Horizons held back to judge by: so many, and in histories that spare them more, up to a share.
-LEAST_WINDOWS, MOST_WINDOWS, WINDOWS_SHARE = 2, 8, 8
+MEDIAN = 0.5
+SHARES = 3.0
+# Horizons held back to judge by, at least; and in histories that spare them, at most so many, up to
+# one in WINDOWS_SHARE of the rows.
+LEAST_WINDOWS = 2
+MOST_WINDOWS = 8
+WINDOWS_SHARE = 8
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
-
-
 # Settings that leave a network's shape, and its training, to the rules.
 BESIDE_THE_NETWORK = frozenset({"blend", "transform", "usual_spread", "nonnegative"})
 BESIDE_TRAINING = frozenset(

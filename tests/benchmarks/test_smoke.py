@@ -188,7 +188,7 @@ def test_speed_plots_runs(tmp_path: Path) -> None:
 
 
 def test_to_and_fro_runs(tmp_path: Path) -> None:
-    """Each origin is read once: as many engines, batches and Theta forecasts as there are origins."""
+    """Each origin is read once: one engine, one batch and one Theta forecast for each."""
     counts = json.loads(run("to_and_fro", "--steps", "4", home=tmp_path))
     assert counts["entered"] > 10
     assert counts["returns"] > 0
