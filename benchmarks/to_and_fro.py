@@ -1,10 +1,10 @@
 """How a table travels through the files of `forecasting/` in one fit: those entered, and returns.
 
 ``python -m benchmarks.to_and_fro`` traces ``Forecaster.fit`` on twelve monthly series. Of every
-pair of functions in two files the first call counts and no later one, in the order in which they come:
-*entered* is how many files are called into, *returns* how many of these calls lead into a file that
-was called into before and had been left. It also counts how often some work is done. With another
-tree's folder on PYTHONPATH it traces that one.
+pair of functions in two files the first call counts and no later one, in the order in which they
+come: *entered* is how many files are called into, *returns* how many of these calls lead into a
+file that was called into before and had been left. It also counts how often some work is done. With
+another tree's folder on PYTHONPATH it traces that one.
 """
 
 from __future__ import annotations

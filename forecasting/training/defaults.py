@@ -28,8 +28,8 @@ from forecasting.windows.transforms import condition, usual_spread
 SEASONS_NEEDED = 2
 # Rows of the typical history under which it is short.
 SHORT_HISTORY = 600
-# Seasons in the typical history from which on one is read as a segment; half as many do for a season
-# of LONG_SEASON steps or more.
+# Seasons in the typical history from which on one is read as a segment; half as many do for a
+# season of LONG_SEASON steps or more.
 SEASONS_TO_SEGMENT = 60
 LONG_SEASON = 20
 # Recurrent steps a short season is read in.
