@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.networks import ForecastNetwork
+from forecasting.networks.output import answer, tensors_of
 from forecasting.prediction.engine import Engine
+from forecasting.windows.batch import Batch
 
 
 class Ensemble(Engine):
@@ -47,13 +48,8 @@ class Ensemble(Engine):
             network.to(self.device)
         return self
 
-    def _run_networks(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    def _run_networks(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members over one batch: params [B, M, H, D], level and scale [B, M]."""
-        tensors = {k: torch.from_numpy(np.ascontiguousarray(v)).to(self.device)
-                   for k, v in batch.items()}  # fmt: skip
+        tensors = tensors_of(batch, self.device)
         with torch.inference_mode():
-            outputs = [network(tensors) for network in self.networks]
-            params = torch.stack([o.params[:, 0] for o in outputs], dim=1)
-            level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
-            scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
-        return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()
+            return answer([network(tensors) for network in self.networks])

@@ -35,12 +35,13 @@ from forecasting.explain.diagnosis import (
     plot_diagnosis,
 )
 from forecasting.networks.cells import LayerNormLSTM
-from forecasting.networks.decoders import StateDecoder
 from forecasting.networks.heads import point_of
-from forecasting.networks.network import Batch, ForecastNetwork
+from forecasting.networks.network import ForecastNetwork
+from forecasting.networks.output import tensors_of
 from forecasting.networks.recurrent import memory_steps
 from forecasting.prediction.example import example_panel
 from forecasting.saving.save import load
+from forecasting.windows.batch import Batch
 from forecasting.windows.prediction import assemble
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def diagnose_bundle(
     return found
 
 
-def gate_values(network: ForecastNetwork, batch: Batch) -> list[dict[str, Array]]:
+def gate_values(network: ForecastNetwork, batch: Batch[Tensor]) -> list[dict[str, Array]]:
     """Per layer, bottom first, the activations [B, S, H] of its gates by name."""
     seen: list[Tensor] = []
     hooks = [
@@ -150,16 +151,16 @@ def gate_values(network: ForecastNetwork, batch: Batch) -> list[dict[str, Array]
     ]
 
 
-def _windows(forecaster: Ensemble, panel: Panel) -> tuple[Batch, int]:
+def _windows(forecaster: Ensemble, panel: Panel) -> tuple[Batch[Tensor], int]:
     """The last windows of the longest series, as the network takes them."""
-    forecaster._check(panel, 1, (), extend=False)
+    forecaster.check(panel, 1, (), extend=False)
     usable = forecaster.geometry.steps_for(panel.lengths)
     if len(panel) == 0 or panel.rows == 0:
         raise DataError("the panel has no rows to diagnose the model with")
     steps = int(usable.max())
     chosen = np.flatnonzero(usable == steps)[:SERIES]
     arrays, _, _ = assemble(panel.under(forecaster.schema).select(chosen), forecaster.config, steps)
-    return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}, len(chosen)
+    return tensors_of(arrays), len(chosen)
 
 
 def _copy_of(network: ForecastNetwork) -> ForecastNetwork:
@@ -167,19 +168,16 @@ def _copy_of(network: ForecastNetwork) -> ForecastNetwork:
     return copy.deepcopy(network).cpu().eval()
 
 
-def _gradient(network: ForecastNetwork, batch: Batch) -> Array:
+def _gradient(network: ForecastNetwork, batch: Batch[Tensor]) -> Array:
     """[S] mean norm of d(mean scaled median over the horizon) / d(input), last step first.
 
     The linear skip is left out: it sees the last step alone, and would only raise that one.
     """
-    inputs, shown, scale = network.features(batch)
+    inputs, shown, _ = network.features(batch)
     x = inputs.detach().requires_grad_()
-    if isinstance(network.decoder, StateDecoder):
-        params = network._decode_states(batch, x, shown.detach(), scale, 1).params
-    else:
-        hidden, _ = network.read(x)
-        origin = torch.tensor([x.shape[1] - 1])
-        params = network._decode(batch, hidden[:, -1:], shown[:, -1:].detach(), origin)
+    hidden, states = network.read(x)
+    origin = torch.tensor([x.shape[1] - 1])
+    params = network.decode(batch, hidden[:, -1:], states, shown[:, -1:].detach(), origin)
     answer = point_of(params, network.config.model.head).mean(dim=-1).sum()
     (gradient,) = torch.autograd.grad(answer, x)
     return np.asarray(gradient.norm(dim=-1).mean(dim=0).flip(0).numpy(), dtype=np.float64)

@@ -20,6 +20,7 @@ from forecasting.config import ForecasterConfig
 from forecasting.errors import BundleError
 from forecasting.explain.reference import Layer, Trace, layers_of, member_tensors, read
 from forecasting.prediction.engine import Engine
+from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 
 
@@ -63,7 +64,7 @@ class ReferenceNetwork:
         wide = {k: np.asarray(v, dtype=np.float64) for k, v in tensors.items()}
         return cls(parts.config, wide, layers_of(tensors, cell))
 
-    def __call__(self, batch: Mapping[str, Array]) -> Reading:
+    def __call__(self, batch: Batch[Array]) -> Reading:
         """Read a batch of `windows.prediction.assemble`: ``y``, ``mask`` [B, R] and so on."""
         features, shown, level, scale = self.features(batch)
         x = self._linear("embedding", features) if "embedding.weight" in self.tensors else features
@@ -80,9 +81,9 @@ class ReferenceNetwork:
         params = spread_out(raw, median)
         return Reading(traces, hidden, params, level[:, -1], scale[:, -1])
 
-    def features(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array, Array]:
+    def features(self, batch: Batch[Array]) -> tuple[Array, Array, Array, Array]:
         """Inputs [B, S, F], values for the skip [B, S, K], level and scale [B, S], step by step."""
-        y, mask = (np.asarray(batch[k], dtype=np.float64) for k in ("y", "mask"))
+        y, mask = (np.asarray(v, dtype=np.float64) for v in (batch["y"], batch["mask"]))
         geometry = Geometry.of(self.config)
         steps = []
         for end in range(geometry.reach - 1, y.shape[1], geometry.segment):
@@ -146,7 +147,7 @@ class ReferenceNetwork:
         unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
         return np.asarray(unit * self.tensors[f"{name}.weight"] + self.tensors[f"{name}.bias"])
 
-    def _cycle(self, batch: Mapping[str, Array], rows: Array) -> Array:
+    def _cycle(self, batch: Batch[Array], rows: Array) -> Array:
         cycle = self.tensors["cycle"]
         return np.asarray(cycle[(batch["phase"][:, None] + rows) % len(cycle)])
 
@@ -174,7 +175,7 @@ def load(bundle_path: str | Path) -> Engine:
         ReferenceNetwork.load(bundle_path, m) for m in range(int(manifest["members"]["count"]))
     ]
 
-    def run(batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    def run(batch: Batch[Array]) -> tuple[Array, Array, Array]:
         readings = [member(batch) for member in members]
         return (
             np.stack([r.params for r in readings], axis=1),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-Batch = dict[str, Tensor]
+# A dictionary of tensors, whatever its entries are called.
+Tensors = TypeVar("Tensors", bound=Mapping[str, object])
 
 
-class BatchLoss(nn.Module):
+class BatchLoss(nn.Module, Generic[Tensors]):
     """The loss of a batch as a module that takes its tensors one by one, as capturing asks for.
 
     Parameters
@@ -24,7 +25,7 @@ class BatchLoss(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        loss: Callable[[Batch, Batch], Tensor],
+        loss: Callable[[Tensors, Tensors], Tensor],
         names: tuple[tuple[str, ...], tuple[str, ...]],
     ) -> None:
         super().__init__()
@@ -33,13 +34,12 @@ class BatchLoss(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         """A scalar, of the tensors of the one batch and then those of the other."""
         seen, whole = self.names
-        return self.loss(
-            dict(zip(seen, tensors[: len(seen)], strict=True)),
-            dict(zip(whole, tensors[len(seen) :], strict=True)),
-        )
+        one = dict(zip(seen, tensors[: len(seen)], strict=True))
+        other = dict(zip(whole, tensors[len(seen) :], strict=True))
+        return self.loss(cast("Tensors", one), cast("Tensors", other))
 
 
-class ReplayedLoss:
+class ReplayedLoss(Generic[Tensors]):
     """Captures the loss and its gradient at the first batch; every later one is a replay.
 
     Shapes must stay as they were. What a replay gives is overwritten by the next, so the loss is
@@ -49,15 +49,15 @@ class ReplayedLoss:
     def __init__(
         self,
         network: nn.Module,
-        loss: Callable[[Batch, Batch], Tensor],
+        loss: Callable[[Tensors, Tensors], Tensor],
         capture: Callable[..., Any] = torch.cuda.make_graphed_callables,
     ) -> None:
         self.network, self.loss, self.capture = network, loss, capture
         self.replay: nn.Module | None = None
 
-    def __call__(self, seen: Batch, whole: Batch) -> Tensor:
+    def __call__(self, seen: Tensors, whole: Tensors) -> Tensor:
         """The loss of a batch, [], ready for ``backward``."""
-        tensors = (*seen.values(), *whole.values())
+        tensors = cast("tuple[Tensor, ...]", (*seen.values(), *whole.values()))
         if self.replay is None:
             names = (tuple(seen), tuple(whole))
             sample = tuple(t.clone() for t in tensors)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -9,20 +11,48 @@ from forecasting.config import ModelConfig
 from forecasting.networks.recurrent import RecurrentStack, States
 
 
-class DirectDecoder(nn.Module):
-    """All horizon steps at once from one hidden state.
+class Decoder(nn.Module):
+    """From the encoder's hidden states [B, O, D] and final states to raw numbers [B, O, H, raw].
 
-    ``hidden`` [B, O, D] and, with known-future covariates, ``ahead`` [B, O, H, F]; returns
-    [B, O, H, raw].
+    Made with the sizes of ``hidden``, of what is known ``ahead`` of each step and of the static
+    ``context``, the ``horizon`` and the ``raw`` numbers of each step.
+
+    Attributes
+    ----------
+    horizon : steps covered by one call.
+    takes_states : it goes on from the final states, so it is asked for one origin at a time.
+    reads_calendar : the calendar ahead is of use to it without covariates known ahead.
+    feeds_back : it covers one step, and paths drawn from its forecasts make the others.
     """
 
+    takes_states: ClassVar[bool] = False
+    reads_calendar: ClassVar[bool] = False
+    feeds_back: ClassVar[bool] = False
+    horizon: int
+    out: nn.Linear
+
     def __init__(
-        self, hidden: int, ahead: int, horizon: int, raw: int, config: ModelConfig
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
     ) -> None:
         super().__init__()
+
+    def forward(
+        self, hidden: Tensor, states: States, ahead: Tensor | None, context: Tensor | None
+    ) -> Tensor:
+        """``hidden`` [B, O, D], ``ahead`` [B, O, H, F], ``context`` [B, C], to [B, O, H, raw]."""
+        raise NotImplementedError
+
+
+class DirectDecoder(Decoder):
+    """All horizon steps at once from one hidden state and the static context."""
+
+    def __init__(
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+    ) -> None:
+        super().__init__(hidden, ahead, context, horizon, raw, config)
         self.horizon, self.raw = horizon, raw
-        width = config.decoder_size or max(hidden, 32)
-        self.context = nn.Linear(hidden, width)
+        width = config.decoder_size or max(hidden + context, 32)
+        self.context = nn.Linear(hidden + context, width)
         self.ahead: nn.Linear | None = None
         if ahead:
             self.ahead = nn.Linear(ahead, width)
@@ -33,31 +63,50 @@ class DirectDecoder(nn.Module):
             self.out = nn.Linear(width, horizon * raw)
         _start_small(self.out)
 
-    def forward(self, hidden: Tensor, ahead: Tensor | None) -> Tensor:
-        """``hidden`` [B, O, D], ``ahead`` [B, O, H, F] or None, to raw numbers [B, O, H, raw]."""
-        context = self.context(hidden)
+    def forward(
+        self, hidden: Tensor, states: States, ahead: Tensor | None, context: Tensor | None
+    ) -> Tensor:
+        """``hidden`` [B, O, D], ``ahead`` [B, O, H, F], ``context`` [B, C], to [B, O, H, raw]."""
+        if context is not None:
+            expanded = context[:, None].expand(-1, hidden.shape[1], -1)
+            hidden = torch.cat([hidden, expanded], dim=-1)
+        token = self.context(hidden)
         if self.ahead is None or ahead is None:
-            flat = self.out(nn.functional.gelu(context))
+            flat = self.out(nn.functional.gelu(token))
             raw: Tensor = flat.reshape(flat.shape[0], flat.shape[1], self.horizon, self.raw)
             return raw
-        token = context[:, :, None] + self.position + self.ahead(ahead)
+        token = token[:, :, None] + self.position + self.ahead(ahead)
         token = token + self.mix(nn.functional.gelu(token))
         out: Tensor = self.out(nn.functional.gelu(token))
         return out
 
 
-class StateDecoder(nn.Module):
-    """A second recurrent stack that takes over the encoder's states and reads the horizon.
+class StepDecoder(DirectDecoder):
+    """The next step alone: the others are drawn, each fed back before the next."""
 
-    One fused call for all H steps: each reads its position, its known-future covariates and the
-    static context, never a former forecast. ``states`` are the encoder's at one origin,
-    ``ahead`` [B, H, F] or None; returns [B, H, raw].
-    """
+    feeds_back = True
 
     def __init__(
         self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
     ) -> None:
-        super().__init__()
+        super().__init__(hidden, ahead, context, 1, raw, config)
+
+
+class StateDecoder(Decoder):
+    """A second recurrent stack that takes over the encoder's states and reads the horizon.
+
+    One fused call for all H steps: each reads its position, what is known of it and the static
+    context, never a former forecast.
+    """
+
+    takes_states = True
+    reads_calendar = True
+
+    def __init__(
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+    ) -> None:
+        super().__init__(hidden, ahead, context, horizon, raw, config)
+        self.horizon = horizon
         self.position = nn.Parameter(torch.randn(horizon, hidden) * 0.1)
         self.inputs = nn.Linear(ahead + context, hidden) if ahead + context else None
         self.stack = RecurrentStack(hidden, config)
@@ -65,18 +114,26 @@ class StateDecoder(nn.Module):
         _start_small(self.out)
 
     def forward(
-        self, states: States, ahead: Tensor | None, context: Tensor | None, batch: int
+        self, hidden: Tensor, states: States, ahead: Tensor | None, context: Tensor | None
     ) -> Tensor:
-        """The encoder's ``states``, ``ahead`` [B, H, F], ``context`` [B, C], to [B, H, raw]."""
-        token = self.position.expand(batch, -1, -1)
-        parts = [ahead] if ahead is not None else []
+        """One origin: ``ahead`` [B, 1, H, F], ``context`` [B, C], to [B, 1, H, raw]."""
+        token = self.position.expand(hidden.shape[0], -1, -1)
+        parts = [ahead[:, 0]] if ahead is not None else []
         if context is not None:
             parts.append(context[:, None].expand(-1, token.shape[1], -1))
         if self.inputs is not None:
             token = token + self.inputs(torch.cat(parts, dim=-1))
-        hidden, _ = self.stack(token, states)
-        out: Tensor = self.out(hidden)
+        read, _ = self.stack(token, states)
+        out: Tensor = self.out(read)[:, None]
         return out
+
+
+# By what ``model.decoder`` calls them.
+DECODERS: dict[str, type[Decoder]] = {
+    "direct": DirectDecoder,
+    "encoder_decoder": StateDecoder,
+    "recursive": StepDecoder,
+}
 
 
 def _start_small(layer: nn.Linear) -> None:

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.networks.covariates import CovariateEncoder
-from forecasting.networks.decoders import DirectDecoder, StateDecoder
-from forecasting.networks.heads import Head, sample
+from forecasting.networks.decoders import DECODERS, Decoder
+from forecasting.networks.heads import Head
+from forecasting.networks.output import Output
+from forecasting.networks.paths import sample_paths, stratified_draws
 from forecasting.networks.recurrent import Dropout, RecurrentStack, States
 from forecasting.networks.scaling import Scale, causal_scale
-from forecasting.quantiles import normal_scores
+from forecasting.windows.batch import Batch, cut, history, named
 from forecasting.windows.geometry import Geometry
-
-Batch = dict[str, Tensor]
 
 # Origins of one window at which an encoder-decoder is trained; its decoder runs from each.
 DECODED_ORIGINS = 4
-
-
-class Output(NamedTuple):
-    """Forecasts at O origins of each window.
-
-    Attributes
-    ----------
-    params : [B, O, H, D] of the head, in units of ``scale`` about ``level``.
-    level, scale : [B, O, 1].
-    origins : [O] int64, the recurrent step each was made at.
-    """
-
-    params: Tensor
-    level: Tensor
-    scale: Tensor
-    origins: Tensor
 
 
 class ForecastNetwork(nn.Module):
@@ -72,21 +55,19 @@ class ForecastNetwork(nn.Module):
         # calendar.
         self.amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
         self.ahead = future + len(self.amounts) + self.calendar if future else 0
-        horizon = 1 if model.decoder == "recursive" else geometry.horizon
-        self.decoder: DirectDecoder | StateDecoder
-        if model.decoder == "encoder_decoder":
-            ahead = self.ahead or self.calendar
-            self.decoder = StateDecoder(width, ahead, context, horizon, self.head.size, model)
-        else:
-            self.decoder = DirectDecoder(
-                width + context, self.ahead, horizon, self.head.size, model
-            )
-        self.skip = self._seasonal_skip(shown, horizon) if model.skip else None
+        decoder = DECODERS[model.decoder]
+        # Without covariates known ahead only a decoder that asks for it is told the calendar.
+        self.looks_ahead = self.ahead or (self.calendar if decoder.reads_calendar else 0)
+        self.decoder: Decoder = decoder(
+            width, self.looks_ahead, context, geometry.horizon, self.head.size, model
+        )
+        self.skip = self._seasonal_skip(shown, self.decoder.horizon) if model.skip else None
         self.skip_ahead = nn.Linear(self.ahead, 1, bias=False) if self.ahead else None
         if self.skip_ahead is not None:
             nn.init.zeros_(self.skip_ahead.weight)
-        if model.decoder == "recursive":
-            self.register_buffer("draws", _stratified(model.samples, geometry.horizon))
+        self.draws: Tensor
+        if self.decoder.feeds_back:
+            self.register_buffer("draws", stratified_draws(model.samples, geometry.horizon))
 
     # -- pieces ----------------------------------------------------------------------------
 
@@ -118,12 +99,11 @@ class ForecastNetwork(nn.Module):
             if isinstance(part, Dropout):
                 part.generator = generator
 
-    def history(self, batch: Batch) -> Batch:
+    def history(self, batch: Batch[Tensor]) -> Batch[Tensor]:
         """A training batch as the network may see it: y and mask [B, R] end with the history."""
-        rows = self.geometry.rows
-        return {**batch, "y": batch["y"][:, :rows], "mask": batch["mask"][:, :rows]}
+        return history(batch, self.geometry.rows)
 
-    def features(self, batch: Batch) -> tuple[Tensor, Tensor, Scale]:
+    def features(self, batch: Batch[Tensor]) -> tuple[Tensor, Tensor, Scale]:
         """Inputs of every recurrent step.
 
         Returns
@@ -152,10 +132,10 @@ class ForecastNetwork(nn.Module):
         segment = ends[:, None] + torch.arange(1 - geometry.segment, 1, device=y.device)
         for name, encoder in (("past", self.past), ("future", self.future)):
             if encoder is not None:
-                encoded = encoder(batch[name], batch[f"{name}_mask"])
+                encoded = encoder(named(batch)[name], named(batch)[f"{name}_mask"])
                 parts.append(_gather(encoded, segment).flatten(2))
-        if self.static is not None:
-            static = self.static(batch["static"], batch["static_mask"])
+        static = self._static(batch)
+        if static is not None:
             parts.append(static[:, None].expand(-1, shown.shape[1], -1))
         return torch.cat(parts, dim=-1), shown, scale
 
@@ -166,10 +146,11 @@ class ForecastNetwork(nn.Module):
         hidden, states = self.encoder(x, states)
         return hidden, states
 
-    def horizon_features(self, batch: Batch, origins: Tensor, horizon: int) -> Tensor | None:
+    def horizon_features(
+        self, batch: Batch[Tensor], origins: Tensor, horizon: int
+    ) -> Tensor | None:
         """What is known of the steps ahead of each origin, [B, O, H, F], or None."""
-        wants_time = self.calendar and (self.ahead or self.config.model.decoder != "direct")
-        if self.future is None and not wants_time:
+        if not self.looks_ahead:
             return None
         ends = origins * self.geometry.segment + (self.geometry.reach - 1)
         index = ends[:, None] + torch.arange(1, horizon + 1, device=ends.device)
@@ -192,37 +173,74 @@ class ForecastNetwork(nn.Module):
 
     # -- the whole -------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, *, every_origin: bool = False) -> Output:
+    def forward(self, batch: Batch[Tensor], *, every_origin: bool = False) -> Output:
         """Forecasts at the last origin, or at every origin of each window."""
         x, shown, scale = self.features(batch)
         steps = x.shape[1]
-        last = torch.arange(steps, device=x.device)[steps - 1 :]
-        if self.config.model.decoder == "encoder_decoder":
-            pieces = min(DECODED_ORIGINS, int(steps)) if every_origin else 1
-            return self._decode_states(batch, x, shown, scale, pieces)
+        if every_origin and self.decoder.takes_states:
+            return self._in_pieces(batch, x, shown, scale)
         hidden, states = self.read(x)
-        if self.config.model.decoder == "recursive" and not every_origin:
-            return self._sample_paths(batch, hidden[:, -1:], states)
-        origins = torch.arange(steps, device=x.device) if every_origin else last
-        if not every_origin:
-            hidden, shown, scale = hidden[:, -1:], shown[:, -1:], scale.at(slice(-1, None))
-        params = self._decode(batch, hidden, shown, origins)
-        return Output(params, scale.level, scale.spread, origins)
+        origins = torch.arange(steps, device=x.device)
+        if every_origin:
+            params = self.decode(batch, hidden, states, shown, origins)
+            return Output(params, scale.level, scale.spread, origins)
+        if self.decoder.feeds_back:
+            return sample_paths(self, batch, hidden[:, -1:], states, self.draws)
+        last = origins[steps - 1 :]
+        # A view and a copy are summed up in another order: each as its models always were.
+        shown = shown[:, last] if self.decoder.takes_states else shown[:, -1:]
+        params = self.decode(batch, hidden[:, -1:], states, shown, last)
+        return Output(params, scale.level[:, -1:], scale.spread[:, -1:], last)
 
-    def _decode(self, batch: Batch, hidden: Tensor, shown: Tensor, origins: Tensor) -> Tensor:
-        assert isinstance(self.decoder, DirectDecoder)
-        ahead = self.horizon_features(batch, origins, self.decoder.horizon) if self.ahead else None
-        if self.static is not None:
-            static = self.static(batch["static"], batch["static_mask"])
-            expanded = static[:, None].expand(-1, hidden.shape[1], -1)
-            hidden = torch.cat([hidden, expanded], dim=-1)
-        raw = self.decoder(hidden, ahead)
+    def finish(self, batch: Batch[Tensor], hidden: Tensor, states: States) -> Output:
+        """The forecast at the last origin of histories that are read already.
+
+        Parameters
+        ----------
+        batch : of any number of recurrent steps; what lies before the last is not looked at.
+        hidden : [B, 1, D] the last hidden state. states : the final ones of every layer.
+        """
+        rows = batch["y"].shape[1]
+        batch = cut(batch, rows - self.geometry.reach, rows)
+        if self.decoder.feeds_back:
+            return sample_paths(self, batch, hidden, states, self.draws)
+        _, shown, scale = self.features(batch)
+        last = torch.zeros(1, dtype=torch.int64, device=shown.device)
+        params = self.decode(batch, hidden, states, shown, last)
+        return Output(params, scale.level, scale.spread, last)
+
+    def decode(
+        self, batch: Batch[Tensor], hidden: Tensor, states: States, shown: Tensor, origins: Tensor
+    ) -> Tensor:
+        """Parameters [B, O, H, D] at the recurrent steps ``origins`` [O].
+
+        Parameters
+        ----------
+        hidden : [B, O, D]. shown : [B, O, K + lags]. states : of the last origin; a decoder that
+            takes them over is asked for one origin at a time.
+        """
+        ahead = self.horizon_features(batch, origins, self.decoder.horizon)
+        static = self._static(batch)
+        raw = self.decoder(hidden, states, ahead, static)
         params: Tensor = self.head(raw, self._skip(batch, shown, ahead, origins, raw))
         return params
 
+    def _static(self, batch: Batch[Tensor]) -> Tensor | None:
+        """[B, C] what is told of each series."""
+        if self.static is None:
+            return None
+        static: Tensor = self.static(batch["static"], batch["static_mask"])
+        return static
+
     def _skip(
-        self, batch: Batch, shown: Tensor, ahead: Tensor | None, origins: Tensor, raw: Tensor
+        self,
+        batch: Batch[Tensor],
+        shown: Tensor,
+        ahead: Tensor | None,
+        origins: Tensor,
+        raw: Tensor,
     ) -> Tensor:
+        """[B, O, H] the linear path to the middle of the forecast."""
         value = self.skip(shown) if self.skip is not None else torch.zeros_like(raw[..., 0])
         if self.skip_ahead is not None and ahead is not None:
             value = value + self.skip_ahead(ahead)[..., 0]
@@ -232,97 +250,24 @@ class ForecastNetwork(nn.Module):
             value = value + self.cycle[(batch["phase"][:, None, None] + index) % len(self.cycle)]
         return value
 
-    def _decode_states(
-        self, batch: Batch, x: Tensor, shown: Tensor, scale: Scale, pieces: int
-    ) -> Output:
+    def _in_pieces(self, batch: Batch[Tensor], x: Tensor, shown: Tensor, scale: Scale) -> Output:
         """Read the window in pieces; at the end of each the decoder takes the states over."""
-        assert isinstance(self.decoder, StateDecoder)
-        steps, count = x.shape[1], x.shape[0]
-        horizon = self.geometry.horizon
-        static = None
-        if self.static is not None:
-            static = self.static(batch["static"], batch["static_mask"])
-        if pieces == 1:
-            bounds = torch.arange(steps, device=x.device)[steps - 1 :]
-            cuts = [(0, steps)]
-        else:
-            stops = [steps * (k + 1) // pieces for k in range(pieces)]
-            cuts = list(zip([0, *stops[:-1]], stops, strict=True))
-            bounds = torch.arange(1, pieces + 1, device=x.device) * steps // pieces - 1
-        ahead = self.horizon_features(batch, bounds, horizon)
+        steps = int(x.shape[1])
+        pieces = min(DECODED_ORIGINS, steps)
+        stops = [steps * (k + 1) // pieces for k in range(pieces)]
+        origins = torch.tensor(stops, device=x.device) - 1
+        ahead = self.horizon_features(batch, origins, self.decoder.horizon)
+        static = self._static(batch)
         states: States | None = None
         raws = []
-        for piece, (begin, end) in enumerate(cuts):
-            _, states = self.read(x[:, begin:end] if pieces > 1 else x, states)
-            raws.append(
-                self.decoder(states, None if ahead is None else ahead[:, piece], static, count)
-            )
-        raw = torch.stack(raws, dim=1)
-        scale = scale.at(bounds)
-        skip = self._skip(batch, shown[:, bounds], ahead if self.ahead else None, bounds, raw)
-        return Output(self.head(raw, skip), scale.level, scale.spread, bounds)
-
-    def _sample_paths(self, batch: Batch, hidden: Tensor, states: States) -> Output:
-        """Feed back drawn values, one step at a time, along many paths.
-
-        The draws are stratified and the same for every series: a forecast depends on nothing
-        but its own history. Returns the paths' quantiles at the head's levels.
-        """
-        reach, horizon = self.geometry.reach, self.geometry.horizon
-        paths, count = self.config.model.samples, batch["y"].shape[0]
-        rows = batch["y"].shape[1]
-        only = torch.zeros(1, dtype=torch.int64, device=batch["y"].device)
-        y = batch["y"][:, rows - reach :].repeat_interleave(paths, dim=0)
-        mask = batch["mask"][:, rows - reach :].repeat_interleave(paths, dim=0)
-        hidden = hidden.repeat_interleave(paths, dim=0)
-        states = tuple(
-            tuple(part.repeat_interleave(paths, dim=1) for part in state) for state in states
-        )
-        repeated = {
-            name: value.repeat_interleave(paths, dim=0)
-            for name, value in batch.items()
-            if name not in ("y", "mask")
-        }
-        draws: Tensor = self.draws  # type: ignore[assignment]
-        drawn = []
-        for k in range(horizon):
-            window = self._window(repeated, y, mask, rows - reach + k)
-            x, shown, scale = self.features(window)
-            if k:
-                hidden, states = self.read(x, states)
-            params = self._decode(window, hidden, shown, only)
-            value = sample(params[:, 0, 0], draws[k].repeat(count), self.head)
-            value = value * scale.spread[:, 0, 0] + scale.level[:, 0, 0]
-            drawn.append(value)
-            y = torch.cat([y[:, 1:], value[:, None]], dim=1)
-            mask = torch.cat([mask[:, 1:], torch.ones_like(value[:, None])], dim=1)
-        values = torch.stack(drawn, dim=1).reshape(count, paths, horizon).sort(dim=1).values
-        levels = torch.tensor(self.config.model.quantile_levels, device=y.device)
-        position = levels * paths - 0.5
-        below = position.floor().clamp(0, paths - 2).long()
-        share = (position - below).clamp(0.0, 1.0)[:, None]
-        quantiles = values[:, below] * (1.0 - share) + values[:, below + 1] * share
-        params = quantiles.transpose(1, 2)[:, None]
-        zero = torch.zeros_like(params[:, :, 0, :1])
-        last = torch.arange(1, device=y.device)
-        return Output(params, zero, zero + 1.0, last)
-
-    def _window(self, repeated: Batch, y: Tensor, mask: Tensor, begin: int) -> Batch:
-        """The batch as it stands ``begin`` rows into the window, ``reach`` rows long."""
-        reach = self.geometry.reach
-        window: Batch = {"y": y, "mask": mask}
-        for name, value in repeated.items():
-            if name in ("time", "future", "future_mask"):
-                window[name] = value[:, begin : begin + reach + 1]
-            elif name in ("past", "past_mask"):
-                # Past covariates end with the history: beyond it they are missing.
-                gone = value.new_zeros(value.shape[0], self.geometry.horizon, value.shape[2])
-                window[name] = torch.cat([value, gone], dim=1)[:, begin : begin + reach]
-            elif name == "phase":
-                window[name] = value + begin
-            else:
-                window[name] = value
-        return window
+        for k, (begin, end) in enumerate(pairwise([0, *stops])):
+            hidden, states = self.read(x[:, begin:end], states)
+            of_step = None if ahead is None else ahead[:, k : k + 1]
+            raws.append(self.decoder(hidden[:, -1:], states, of_step, static))
+        raw = torch.cat(raws, dim=1)
+        params = self.head(raw, self._skip(batch, shown[:, origins], ahead, origins, raw))
+        at = scale.at(origins)
+        return Output(params, at.level, at.spread, origins)
 
     def _ends(self, rows: int, device: torch.device) -> Tensor:
         """[S] position of each recurrent step's last value in a window of ``rows``."""
@@ -332,11 +277,3 @@ class ForecastNetwork(nn.Module):
 def _gather(values: Tensor, index: Tensor) -> Tensor:
     """``values`` [B, R, ...] at ``index`` [S, K] along time: [B, S, K, ...]."""
     return values[:, index]
-
-
-def _stratified(paths: int, horizon: int) -> Tensor:
-    """[H, paths] standard normal draws: each step has one in every stratum, in shuffled order."""
-    generator = torch.Generator().manual_seed(20_181)
-    order = torch.stack([torch.randperm(paths, generator=generator) for _ in range(horizon)])
-    scores = normal_scores((np.arange(paths) + 0.5) / paths)
-    return torch.tensor(scores, dtype=torch.float32)[order]

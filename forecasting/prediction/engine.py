@@ -7,7 +7,7 @@ it torch. Both are stateless per call and safe under any number of threads.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
@@ -27,6 +27,7 @@ from forecasting.prediction.reading import EXPONENTIAL, Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
 from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
 from forecasting.windows import transforms
+from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
-Runner = Callable[[Mapping[str, Array]], tuple[Array, Array, Array]]
+Runner = Callable[[Batch[Array]], tuple[Array, Array, Array]]
 
 # What is made of a chunk of series.
 Result = TypeVar("Result")
@@ -98,7 +99,7 @@ class Engine:
             ``Forecast.problems`` instead.
         """
         steps = self.config.horizon if horizon is None else int(horizon)
-        self._check(panel, steps, quantiles, extend)
+        self.check(panel, steps, quantiles, extend)
         # Standardised and coded as in training, whatever the panel was made with.
         panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
         for note in first_moves(panel, self.schema):
@@ -177,9 +178,8 @@ class Engine:
             )
         return forecast.to_frame()
 
-    # -- inside ----------------------------------------------------------------------------
-
-    def _check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
+    def check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
+        """Raise `DataError` if a panel, horizon or level does not fit the model."""
         if steps < 1 or (steps > self.config.horizon and not extend):
             raise DataError(
                 f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
@@ -198,6 +198,8 @@ class Engine:
                 f"the series have freq = {panel.freq.alias}, the model was trained on "
                 f"{self.freq.alias}"
             )
+
+    # -- inside ----------------------------------------------------------------------------
 
     def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
         """The series that can be forecast, and why the others cannot."""

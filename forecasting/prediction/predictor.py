@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.prediction.engine import Engine, Runner
+from forecasting.windows.batch import Batch, named
 
 
 class Predictor(Engine):
@@ -58,8 +58,8 @@ class OnnxNetwork:
         self._session = ort.InferenceSession(graph, options, providers=providers)
         self._names = [i.name for i in self._session.get_inputs()]
 
-    def __call__(self, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
-        inputs = {name: batch[name] for name in self._names}
+    def __call__(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
+        inputs = {name: named(batch)[name] for name in self._names}
         params, level, scale = self._session.run(None, inputs)
         return params, level, scale
 

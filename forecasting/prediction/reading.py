@@ -6,7 +6,7 @@ members, with which correction, can then be tried as often as one likes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig
 from forecasting.prediction.theta import theta
 from forecasting.quantiles import quantiles_of, rearrange
+from forecasting.windows.batch import Batch
 
 # Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
 EXPONENTIAL = ("log", "log1p", "asinh")
@@ -44,7 +45,7 @@ class Reading:
     @classmethod
     def of(
         cls,
-        batch: Mapping[str, Array],
+        batch: Batch[Array],
         conditioning: tuple[Array, Array],
         answer: tuple[Array, Array, Array],
         config: ForecasterConfig,

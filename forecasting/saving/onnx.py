@@ -7,21 +7,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from forecasting.ensemble import Ensemble
+from forecasting.networks.output import stack, tensors_of
 from forecasting.prediction.engine import ARITHMETIC
 from forecasting.prediction.example import example_panel
+from forecasting.windows.batch import TIME, named
 from forecasting.windows.prediction import assemble
-
-# The time axis of each input that has one. History and history with horizon differ in length, and
-# the runtime plans its memory by these names: they must not be one.
-_TIME_AXES = {
-    **dict.fromkeys(("y", "mask", "past", "past_mask"), "rows"),
-    **dict.fromkeys(("time", "future", "future_mask"), "rows_and_horizon"),
-}
 
 
 class Members(nn.Module):
@@ -31,20 +25,18 @@ class Members(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         batch = dict(zip(self.names, inputs, strict=True))
-        outputs = [network(batch) for network in self.networks]
-        return (
-            torch.stack([o.params[:, 0] for o in outputs], dim=1),
-            torch.stack([o.level[:, 0, 0] for o in outputs], dim=1),
-            torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1),
-        )
+        return stack([network(batch) for network in self.networks])
 
 
 def export_onnx(forecaster: Ensemble, path: Path) -> None:
     """Write one graph with every member; batch and number of recurrent steps stay free."""
     batch, _, _ = assemble(example_panel(forecaster, 2), forecaster.config, 2)
     names = [n for n in batch if n not in ("centre", "unit")]
-    example = tuple(torch.from_numpy(np.ascontiguousarray(batch[n])) for n in names)
-    axes = {n: {0: "batch"} | ({1: _TIME_AXES[n]} if n in _TIME_AXES else {}) for n in names}
+    example = tuple(named(tensors_of(batch))[n] for n in names)
+    # The runtime plans its memory by the axes' names: what differs in length must in name too.
+    axes: dict[str, dict[int, str]] = {n: {0: "batch"} for n in names}
+    for name in TIME.keys() & names:
+        axes[name][1] = TIME[name]
     axes |= {n: {0: "batch"} for n in ("params", "level", "scale")}
     members = Members(forecaster.networks, names).cpu().eval()
     logger = logging.getLogger("torch.onnx")

@@ -22,7 +22,7 @@ training showed the network; encode the last ``Forecaster.context`` rows where t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
 
 from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
@@ -38,12 +37,12 @@ from forecasting.data.growing import arrived, extended, merged, piece
 from forecasting.data.panel import Panel
 from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
-from forecasting.networks.decoders import StateDecoder
-from forecasting.networks.network import Batch, ForecastNetwork, Output
+from forecasting.networks.output import answer, tensors_of
 from forecasting.networks.recurrent import States
 from forecasting.prediction.engine import Engine, Runner
 from forecasting.prediction.reading import Reading
 from forecasting.streaming.state import State, fingerprint, with_ahead
+from forecasting.windows.batch import Batch, each
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble, takes_unit
 
@@ -69,7 +68,7 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
             "model.bidirectional = true reads each window backwards too, so it has no state to "
             "carry on: use predict, or train with model.bidirectional = false"
         )
-    forecaster._check(panel, 1, (), extend=False)
+    forecaster.check(panel, 1, (), extend=False)
     panel = panel.under(forecaster.schema)
     ids, counts = np.unique(panel.ids.astype(str), return_counts=True)
     if (counts > 1).any():
@@ -164,11 +163,11 @@ class _StateEngine(Engine):
         where = self.state.positions(panel.ids, "the panel")
         return super()._read(panel, steps, partial(self._decode, where), with_theta)
 
-    def _decode(self, where: Array, batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    def _decode(self, where: Array, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""
-        state, geometry = self.state, self.geometry
-        phase = (state.count[where] - 1) % geometry.segment
-        tensors = _tensors(_last_step(batch, geometry.reach), self.forecaster.device)
+        state = self.state
+        phase = (state.count[where] - 1) % self.geometry.segment
+        tensors = tensors_of(batch, self.forecaster.device)
         outputs = []
         with torch.inference_mode():
             for network, hidden, layers in zip(
@@ -176,30 +175,8 @@ class _StateEngine(Engine):
             ):
                 carried = _pick(layers, phase, where, self.forecaster.device)
                 last = torch.from_numpy(hidden[where])[:, None].to(self.forecaster.device)
-                outputs.append(_resume(network, tensors, last, carried))
-            params = torch.stack([o.params[:, 0] for o in outputs], dim=1)
-            level = torch.stack([o.level[:, 0, 0] for o in outputs], dim=1)
-            scale = torch.stack([o.scale[:, 0, 0] for o in outputs], dim=1)
-        return params.cpu().numpy(), level.cpu().numpy(), scale.cpu().numpy()
-
-
-def _resume(network: ForecastNetwork, batch: Batch, hidden: Tensor, states: States) -> Output:
-    """What `ForecastNetwork.forward` makes of the last step once the encoder has read it."""
-    _, shown, scale = network.features(batch)
-    last = torch.zeros(1, dtype=torch.int64, device=shown.device)
-    if network.config.model.decoder == "recursive":
-        return network._sample_paths(batch, hidden, states)
-    if isinstance(network.decoder, StateDecoder):
-        ahead = network.horizon_features(batch, last, network.geometry.horizon)
-        static = None
-        if network.static is not None:
-            static = network.static(batch["static"], batch["static_mask"])
-        raw = network.decoder(states, None if ahead is None else ahead[:, 0], static, len(shown))
-        skip = network._skip(batch, shown, ahead if network.ahead else None, last, raw[:, None])
-        params = network.head(raw[:, None], skip)
-    else:
-        params = network._decode(batch, hidden, shown, last)
-    return Output(params, scale.level, scale.spread, last)
+                outputs.append(network.finish(tensors, last, carried))
+            return answer(outputs)
 
 
 def _advanced(forecaster: Ensemble, state: State, where: Array, rows: Panel, fresh: Array) -> State:
@@ -254,16 +231,16 @@ class _Reader:
             alone = _stands_still(batch, geometry)
             for back in range(count - 1, -1, -1) if alone.any() else ():
                 self.walk(series[alone], stop[alone] - back * geometry.segment, 1)
-            batch = {name: value[~alone] for name, value in batch.items()}
+            batch = each(batch, lambda value: value[~alone])
             series, stop = series[~alone], stop[~alone]
         if len(series):
             self._read(batch, series, stop)
 
-    def _read(self, batch: Mapping[str, Array], series: Array, stop: Array) -> None:
+    def _read(self, batch: Batch[Array], series: Array, stop: Array) -> None:
         device = self.forecaster.device
         where, final = self.where[series], stop == self.rows.lengths[series]
         phase = (self.base[series] + stop - 1) % self.forecaster.geometry.segment
-        tensors = _tensors(batch, device)
+        tensors = tensors_of(batch, device)
         with torch.inference_mode():
             for network, top, layers in zip(
                 self.forecaster.networks, self.hidden, self.states, strict=True
@@ -276,7 +253,7 @@ class _Reader:
                         part[phase, where] = value[0].cpu().numpy()
 
 
-def _stands_still(batch: Mapping[str, Array], geometry: Geometry) -> Array:
+def _stands_still(batch: Batch[Array], geometry: Geometry) -> Array:
     """[B] whether at any recurrent step no two of the last W observed values differ."""
     width = geometry.scale_window
     known = batch["mask"] > 0
@@ -293,22 +270,6 @@ def _pick(
         tuple(torch.from_numpy(part[phase, where])[None].to(device) for part in layer)
         for layer in layers
     )
-
-
-def _last_step(batch: Mapping[str, Array], reach: int) -> dict[str, Array]:
-    """The part of an assembled batch that its last recurrent step and its horizon look at."""
-    skip = batch["y"].shape[1] - reach
-    out: dict[str, Array] = {}
-    for name, value in batch.items():
-        if name in ("y", "mask", "time", "past", "past_mask", "future", "future_mask"):
-            out[name] = value[:, skip:]
-        else:
-            out[name] = value + skip if name == "phase" else value
-    return out
-
-
-def _tensors(batch: Mapping[str, Array], device: torch.device) -> Batch:
-    return {k: torch.from_numpy(np.ascontiguousarray(v)).to(device) for k, v in batch.items()}
 
 
 def _belongs(forecaster: Ensemble, state: State) -> None:

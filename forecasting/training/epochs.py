@@ -18,7 +18,8 @@ from forecasting.errors import TrainingError
 from forecasting.hardware.side_by_side import OnEpoch, StoppedError
 from forecasting.networks import ForecastNetwork
 from forecasting.training.module import ForecastModule
-from forecasting.windows.training import Batch, Windows
+from forecasting.windows.batch import Batch
+from forecasting.windows.training import Windows
 
 NAMED_SERIES = 10
 
@@ -135,7 +136,7 @@ class Epochs(pl.Callback):
 
 def watched_windows(
     panel: Panel, config: ForecasterConfig, device: torch.device, held: int
-) -> list[Batch]:
+) -> list[Batch[torch.Tensor]]:
     """Batches at the held-back origins: history up to there, targets after."""
     enough = np.flatnonzero(panel.lengths > held + 1)
     chosen = enough[:: max(len(enough) // WATCHED_SERIES, 1)]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from forecasting.config import ForecasterConfig
 from forecasting.networks.heads import point_of
-from forecasting.networks.network import Batch, Output
+from forecasting.networks.output import Output
+from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 
 # An origin's own spread may vanish; its errors are measured in at least this share of the
@@ -19,7 +20,7 @@ SPREAD_SHARE = 0.2
 PARAMETRIC = ("student_t", "negative_binomial")
 
 
-def training_loss(output: Output, batch: Batch, config: ForecasterConfig) -> Tensor:
+def training_loss(output: Output, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
     """The weighted sum of the configured terms, a scalar.
 
     Each origin counts by the observed values among its H targets; origins outside ``valid``
@@ -66,7 +67,7 @@ def training_loss(output: Output, batch: Batch, config: ForecasterConfig) -> Ten
     return total
 
 
-def targets(output: Output, batch: Batch, geometry: Geometry) -> tuple[Tensor, Tensor]:
+def targets(output: Output, batch: Batch[Tensor], geometry: Geometry) -> tuple[Tensor, Tensor]:
     """The H values after each origin, and 1 where one is observed and the origin is valid.
 
     Returns
@@ -77,7 +78,7 @@ def targets(output: Output, batch: Batch, geometry: Geometry) -> tuple[Tensor, T
 
 
 def following(
-    origins: Tensor, steps: int, batch: Batch, geometry: Geometry
+    origins: Tensor, steps: int, batch: Batch[Tensor], geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
     """The ``steps`` values after each of the recurrent steps ``origins`` [O]; see `targets`."""
     ends = origins * geometry.segment + geometry.reach
@@ -86,7 +87,7 @@ def following(
     return batch["y"][:, index], batch["mask"][:, index] * valid
 
 
-def spread_share(spread: Tensor, batch: Batch) -> Tensor:
+def spread_share(spread: Tensor, batch: Batch[Tensor]) -> Tensor:
     """[B, O, 1] weights, at most 1, of errors measured in each origin's ``spread`` [B, O, 1]."""
     return spread / torch.maximum(spread, SPREAD_SHARE * batch["loss_unit"][:, None, None])
 
@@ -125,7 +126,7 @@ def negative_binomial(target: Tensor, params: Tensor, scale: Tensor) -> Tensor:
     return -log_p
 
 
-def _smape(target: Tensor, point: Tensor, batch: Batch, config: ForecasterConfig) -> Tensor:
+def _smape(target: Tensor, point: Tensor, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
     """|y - f| / (|y| + |f|) in original units, within [0, 1]."""
     unit, centre = batch["unit"][:, None, None], batch["centre"][:, None, None]
     if config.model.transform == "log":
@@ -135,7 +136,7 @@ def _smape(target: Tensor, point: Tensor, batch: Batch, config: ForecasterConfig
     return (y - f).abs() / (y.abs() + f.abs() + 1e-6 * unit)
 
 
-def _mase(target: Tensor, point: Tensor, batch: Batch, config: ForecasterConfig) -> Tensor:
+def _mase(target: Tensor, point: Tensor, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
     """|y - f| over the series' mean seasonal difference, original units; capped far out."""
     unit, centre = batch["unit"][:, None, None], batch["centre"][:, None, None]
     y, f = (_original(v * unit + centre, config) for v in (target, point))

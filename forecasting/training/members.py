@@ -26,7 +26,8 @@ from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
 from forecasting.training.linear import solve_linear_path
 from forecasting.training.module import ForecastModule
-from forecasting.windows.training import Batch, Windows, WindowStream
+from forecasting.windows.batch import Batch
+from forecasting.windows.training import Windows, WindowStream
 
 
 class Carried(Protocol):
@@ -129,7 +130,7 @@ class _Training:
     device: torch.device
     phase: str
     steps: int | None
-    watch: list[Batch] | None
+    watch: list[Batch[torch.Tensor]] | None
     begin: Sequence[ForecastNetwork]
 
     def members(
@@ -336,16 +337,16 @@ def _trainer(
     )
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[Batch[torch.Tensor]]):
     """Ready-made batches, as Lightning wants them."""
 
-    def __init__(self, batches: list[Batch]) -> None:
+    def __init__(self, batches: list[Batch[torch.Tensor]]) -> None:
         self.batches = batches
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Batch[torch.Tensor]:
         return self.batches[index]
 
 

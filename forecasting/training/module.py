@@ -12,8 +12,9 @@ from torch import Tensor
 
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.hardware.graphs import ReplayedLoss
-from forecasting.networks.network import Batch, ForecastNetwork
+from forecasting.networks.network import ForecastNetwork
 from forecasting.training.losses import training_loss
+from forecasting.windows.batch import Batch, named
 
 
 class ForecastModule(pl.LightningModule):
@@ -44,7 +45,7 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
-        self.replayed: ReplayedLoss | None = None
+        self.replayed: ReplayedLoss[Batch[Tensor]] | None = None
         self.draws: torch.Generator | None = None
         self.broken: Tensor
         # 1 once a loss or gradient was no number: the optimiser leaves the weights alone from
@@ -60,7 +61,7 @@ class ForecastModule(pl.LightningModule):
         replays = self.config.training.graphs and draws is not None and draws.device.type == "cuda"
         self.network.draw_from(None if replays else draws)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
         noise = self.config.training.noise
         network_batch = self.network.history(batch)
@@ -83,11 +84,11 @@ class ForecastModule(pl.LightningModule):
         self.recent_windows.append((batch["series"], batch["origin"]))
         return loss
 
-    def loss_of(self, batch: Batch) -> Tensor:
+    def loss_of(self, batch: Batch[Tensor]) -> Tensor:
         """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
         return self._loss(self.network.history(batch), batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
         output = self.averaged(self.network.history(batch), every_origin=False)
         loss = training_loss(output, batch, self.scored_as)
@@ -152,12 +153,12 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss, self.recent_norm, self.recent_windows = [], [], []
         return loss, norm
 
-    def _loss(self, seen: Batch, batch: Batch) -> Tensor:
+    def _loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
         """Of what the network makes of ``seen``, as the whole batch tells."""
         every = self.config.training.origins == "all"
         return training_loss(self.network(seen, every_origin=every), batch, self.config)
 
-    def _hide_categories(self, batch: Batch) -> None:
+    def _hide_categories(self, batch: Batch[Tensor]) -> None:
         """Now and then a window has a category that training never saw: code 0 is learned."""
         hidden = torch.rand(
             len(self.categorical),
@@ -166,9 +167,9 @@ class ForecastModule(pl.LightningModule):
             generator=self.draws,
         )
         for drawn, (role, column) in zip(hidden, self.categorical, strict=True):
-            values = batch[role].clone()
+            values = named(batch)[role].clone()
             values[..., column][drawn < self.config.training.unseen] = 0.0
-            batch[role] = values
+            named(batch)[role] = values
 
     def _rate(self, step: int) -> float:
         settings = self.config.training

@@ -9,6 +9,7 @@ from forecasting.config import Covariate, ForecasterConfig
 from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.windows import transforms
+from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 
 # Share of a column's size below which its deviation is rounding: the column stands still.
@@ -45,14 +46,12 @@ def takes_unit(config: ForecasterConfig) -> bool:
 
 def assemble(
     panel: Panel, config: ForecasterConfig, steps: int
-) -> tuple[dict[str, Array], Array, Array]:
+) -> tuple[Batch[Array], Array, Array]:
     """The last ``steps`` recurrent steps of every series of a panel.
 
     Returns
     -------
-    batch : ``y``, ``mask`` [N, R]; with R = geometry.length(steps), ``time`` [N, R + H, C],
-        ``past``, ``past_mask`` [N, R, P], ``future``, ``future_mask`` [N, R + H, F], ``static``,
-        ``static_mask`` [N, S] float32; ``phase`` [N] int64; ``centre``, ``unit`` [N] float32.
+    batch : with R = geometry.length(steps), what of `Batch` a network reads and undoes.
     centre, unit : [N] float64, to undo the conditioning.
     """
     geometry = Geometry.of(config)
@@ -77,7 +76,7 @@ def assemble(
     mask = np.zeros((count, rows), np.float32)
     y[series, column] = z
     mask[series, column] = known
-    batch: dict[str, Array] = {"y": y, "mask": mask}
+    batch: Batch[Array] = {"y": y, "mask": mask}
     batch["centre"], batch["unit"] = centre.astype(np.float32), unit.astype(np.float32)
     first = panel.lengths - rows
     if config.model.calendar and calendar_names(panel.freq):

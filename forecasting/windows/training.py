@@ -26,10 +26,9 @@ from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
 from forecasting.windows import transforms
+from forecasting.windows.batch import TIME, Batch, batch_of, each
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import standardise, takes_centre, takes_unit
-
-Batch = dict[str, Tensor]
 
 # Rows whose statistics are taken at once: bounds what is held beside the panel.
 BLOCK_ROWS = 1 << 18
@@ -134,7 +133,7 @@ class Windows:
         self.origins_up_to = self._put(origins, torch.int64)
         self.origin_count = int(origins[-1])
 
-    def draw(self, size: int, generator: torch.Generator) -> Batch:
+    def draw(self, size: int, generator: torch.Generator) -> Batch[Tensor]:
         """A random batch of ``size`` windows."""
         if self.config.training.sampling == "windows":
             drawn = torch.randint(self.origin_count, (size,), generator=generator, device=self.home)
@@ -146,7 +145,7 @@ class Windows:
         origin = low + (where * (high - low + 1)).long()
         return self.gather(self.usable[pick], origin)
 
-    def gather(self, series: Tensor, origin: Tensor, *, padded: bool = False) -> Batch:
+    def gather(self, series: Tensor, origin: Tensor, *, padded: bool = False) -> Batch[Tensor]:
         """The windows of ``series`` [B] whose last origins are at rows ``origin`` [B].
 
         A short series begins with the window and leaves its later steps empty, so that every
@@ -155,9 +154,8 @@ class Windows:
 
         Returns
         -------
-        ``y``, ``mask`` [B, R + H] and covariates as the network takes them, with ``valid`` [B, S]
-        (origins the loss may use), ``loss_unit``, ``mase_unit``, ``centre``, ``unit`` [B], and
-        ``series``, ``origin`` [B], all on ``device``.
+        Every entry of `Batch` that the model has a use for, y and mask over the horizon too, on
+        ``device``.
         """
         geometry = self.geometry
         back = (geometry.steps - 1) * geometry.segment
@@ -174,19 +172,18 @@ class Windows:
         # Beyond its ends a series shows its own first or last row, masked; never a neighbour's.
         own = torch.minimum(column.clamp(min=0), self.length[series, None] - 1)
         row = self.begin[series, None] + own
-        batch: Batch = dict(zip(("y", "mask"), self._values(series, row, inside), strict=True))
-        history = row[:, : geometry.rows]
+        y, mask = self._values(series, row, inside)
+        batch = {"y": y, "mask": mask}
         if self.time is not None:
             batch["time"] = self.time[self.time_begin[series, None] + own]
         if self.start_phase is not None and self.config.model.cycle:
             batch["phase"] = (self.start_phase[series] + start) % self.config.model.cycle
         for name, values in self.covariates.items():
-            if name.startswith("static"):
+            if name not in TIME:
                 batch[name] = values[series].float()
-            else:
-                at, ok = (history, inside[:, : geometry.rows]) if name.startswith("past") else (
-                    row, inside)  # fmt: skip
-                batch[name] = values[at].float() * ok[..., None]
+                continue
+            length = geometry.rows if TIME[name] == "rows" else row.shape[1]
+            batch[name] = values[row[:, :length]].float() * inside[:, :length, None]
         steps = torch.arange(geometry.steps, device=self.home) * geometry.segment
         ends = first_end[:, None] + steps
         batch["valid"] = ((ends >= 0) & (ends < self.last_known[series, None])).float()
@@ -194,8 +191,8 @@ class Windows:
         batch["centre"], batch["unit"] = self.centre[series], self.unit[series]
         batch["series"], batch["origin"] = series, origin
         if self.home == self.device:
-            return batch
-        return {k: v.pin_memory().to(self.device, non_blocking=True) for k, v in batch.items()}
+            return batch_of(batch)
+        return each(batch_of(batch), lambda v: v.pin_memory().to(self.device, non_blocking=True))
 
     def _values(self, series: Tensor, row: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Conditioned y and its mask at rows [B, R] of the panel, float32."""
@@ -209,14 +206,14 @@ class Windows:
         return torch.where(known, values, 0.0).float(), known.float()
 
 
-class WindowStream(IterableDataset[Batch]):
+class WindowStream(IterableDataset[Batch[Tensor]]):
     """Batches drawn from `Windows` by its own seeded generator; resumes where it stood."""
 
     def __init__(self, windows: Windows, batch_size: int, length: int, seed: int) -> None:
         self.windows, self.batch_size, self.length = windows, batch_size, length
         self.generator = torch.Generator(device=windows.home).manual_seed(seed)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch[Tensor]]:
         for _ in range(self.length):
             yield self.windows.draw(self.batch_size, self.generator)
 

@@ -9,7 +9,7 @@ switches per request; large requests, and all of a heavy model's, run beside it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from threading import Event
@@ -21,6 +21,7 @@ from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.engine import Engine, Runner
+from forecasting.windows.batch import Batch
 from serving.errors import RequestError
 from serving.reading.query import Query, Spec
 from serving.running.lanes import Lanes
@@ -66,7 +67,7 @@ class Servable:
 
 
 def _stoppable(runner: Runner, stop: Event) -> Runner:
-    def run(batch: Mapping[str, Array]) -> tuple[Array, Array, Array]:
+    def run(batch: Batch[Array]) -> tuple[Array, Array, Array]:
         if stop.is_set():
             raise AbandonedError
         return runner(batch)

@@ -70,14 +70,12 @@ def test_the_gradient_is_what_a_finite_difference_gives(cell: str, decoder: str)
     network = forecaster.networks[0].double()
     arrays, _, _ = assemble(panel, forecaster.config, STEPS)
     batch = {k: torch.from_numpy(v).double() for k, v in arrays.items()}
-    x, shown, scale = network.features(batch)
+    x, shown, _ = network.features(batch)
 
     def answer(x: torch.Tensor) -> float:
-        if decoder == "direct":
-            hidden, _ = network.read(x)
-            params = network._decode(batch, hidden[:, -1:], shown[:, -1:], torch.tensor([0]))
-        else:
-            params = network._decode_states(batch, x, shown, scale, 1).params
+        hidden, states = network.read(x)
+        last = torch.tensor([STEPS - 1])
+        params = network.decode(batch, hidden[:, -1:], states, shown[:, -1:], last)
         return float(params[..., params.shape[-1] // 2].mean())
 
     for back in (0, 3):
