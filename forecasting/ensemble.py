@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -42,11 +43,12 @@ class Ensemble(Engine):
         self.device = torch.device("cpu")
 
     def to(self, device: str) -> Self:
-        """This ensemble with its networks on another device."""
-        self.device = torch.device(device)
-        for network in self.networks:
-            network.to(self.device)
-        return self
+        """A copy with its networks on another device; this one stays as it is."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        moved.networks = [copy.deepcopy(network).to(moved.device) for network in self.networks]
+        moved.runner = moved._run_networks
+        return moved
 
     def _run_networks(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members over one batch: params [B, M, H, D], level and scale [B, M]."""

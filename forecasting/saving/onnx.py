@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -38,7 +39,8 @@ def export_onnx(forecaster: Ensemble, path: Path) -> None:
     for name in TIME.keys() & names:
         axes[name][1] = TIME[name]
     axes |= {n: {0: "batch"} for n in ("params", "level", "scale")}
-    members = Members(forecaster.networks, names).cpu().eval()
+    # The live networks may be forecasting in another thread.
+    members = Members(copy.deepcopy(forecaster.networks), names).cpu().eval()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -59,7 +61,6 @@ def export_onnx(forecaster: Ensemble, path: Path) -> None:
             )
     finally:
         logger.setLevel(level)
-    forecaster.to(str(forecaster.device))
 
 
 def golden(forecaster: Ensemble) -> dict[str, Any]:
