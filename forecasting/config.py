@@ -6,22 +6,45 @@ replaces each of them before training. This module imports no torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from forecasting.errors import ConfigError
+from forecasting.transforms import TRANSFORMS, Transform
 
 Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
 Decoder = Literal["direct", "encoder_decoder", "recursive"]
 Head = Literal["quantiles", "student_t", "negative_binomial", "point"]
-Transform = Literal["identity", "log", "log1p", "asinh"]
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+
+
+def _among(table: Mapping[str, Any]) -> Callable[[str], str]:
+    """A validator of names: those of a table, whoever has added to it."""
+
+    def known(name: str) -> str:
+        if name not in table:
+            *first, last = (repr(key) for key in table)
+            expected = f"{', '.join(first)} or {last}"
+            raise PydanticCustomError("literal_error", f"Input should be {expected}")
+        return name
+
+    return known
 
 
 class Settings(BaseModel):
@@ -164,7 +187,7 @@ class ModelConfig(Settings):
         None, ge=0, description="length of a learned seasonal cycle; 0 for none"
     )
 
-    transform: Transform | None = None
+    transform: Annotated[str, AfterValidator(_among(TRANSFORMS))] | None = None
     level: Literal["mean", "last"] | None = Field(
         None, description="what is subtracted at each origin: mean of the last season, last value"
     )
@@ -199,6 +222,11 @@ class ModelConfig(Settings):
     gate_bias: float = Field(
         1.0, description="start of the LSTM's forget bias and of the GRU's update bias"
     )
+
+    @property
+    def y_transform(self) -> Transform:
+        """The function of y that the network reads; y itself while it is not chosen."""
+        return TRANSFORMS[self.transform or "identity"]
 
     @field_validator("quantile_levels")
     @classmethod

@@ -9,7 +9,6 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.zeros import stays_zero, takes_zeros
-from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import STILL
 
@@ -37,7 +36,7 @@ def usable(
 
 def _without_values(window: Panel, config: ForecasterConfig) -> tuple[Array, list[SeriesProblem]]:
     """[N] whether a series shows nothing to go by in its window."""
-    told = ~np.isnan(transforms.forward(window.y, config.model.transform or "identity"))
+    told = ~np.isnan(config.model.y_transform.forward(window.y))
     # reduceat would misread empty series; bincount counts them as nothing observed.
     silent = np.bincount(window.series, weights=told, minlength=len(window)) == 0
     detail = f"no value is observed in the last {Geometry.of(config).rows} steps"
@@ -55,9 +54,7 @@ def _outside_the_domain(
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
     """[N] whether a series holds values that its model cannot read; they are no gaps."""
     model = config.model
-    bad = ~np.isnan(window.y) & np.isnan(
-        transforms.forward(window.y, model.transform or "identity")
-    )
+    bad = ~np.isnan(window.y) & np.isnan(model.y_transform.forward(window.y))
     if takes_zeros(config):
         bad &= window.y != 0.0
     code, why = (

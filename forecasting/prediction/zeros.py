@@ -29,7 +29,7 @@ LONGEST_SEASON = 400
 
 def takes_zeros(config: ForecasterConfig) -> bool:
     """Whether a model reads logs, to which a zero is no number: it is a fact all the same."""
-    return config.model.transform == "log"
+    return not config.model.y_transform.reads_zero
 
 
 def stays_zero(window: Panel) -> Array:

@@ -17,6 +17,8 @@ from forecasting.windows.geometry import Geometry
 # An origin's own spread may vanish; its errors are measured in at least this share of the
 # series' typical seasonal difference, so that no quiet stretch outweighs all else.
 SPREAD_SHARE = 0.2
+# Logs beyond this are clipped before they are turned back, so that float32 holds what they become.
+FURTHEST = 60.0
 PARAMETRIC = ("student_t", "negative_binomial")
 
 
@@ -129,7 +131,7 @@ def negative_binomial(target: Tensor, params: Tensor, scale: Tensor) -> Tensor:
 def _smape(target: Tensor, point: Tensor, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
     """|y - f| / (|y| + |f|) in original units, within [0, 1]."""
     unit, centre = batch["unit"][:, None, None], batch["centre"][:, None, None]
-    if config.model.transform == "log":
+    if config.model.y_transform.ratios:
         # For positive values the ratio is exactly this, without leaving the log scale.
         return torch.tanh((target - point).abs() * unit / 2.0)
     y, f = (_original(v * unit + centre, config) for v in (target, point))
@@ -146,10 +148,6 @@ def _mase(target: Tensor, point: Tensor, batch: Batch[Tensor], config: Forecaste
 
 
 def _original(t: Tensor, config: ForecasterConfig) -> Tensor:
-    transform = config.model.transform
-    if transform == "identity":
-        return t
-    t = t.clamp(-60.0, 60.0)
-    if transform == "log":
-        return torch.exp(t)
-    return torch.expm1(t) if transform == "log1p" else torch.sinh(t)
+    transform = config.model.y_transform
+    original: Tensor = transform.back(t.clamp(-FURTHEST, FURTHEST) if transform.grows else t, torch)
+    return original

@@ -58,7 +58,7 @@ def assemble(
     rows, horizon, count = geometry.length(steps), geometry.horizon, len(panel)
     window = panel.tail(rows)
     lengths = window.lengths
-    t = transforms.forward(window.y, config.model.transform or "identity")
+    t = config.model.y_transform.forward(window.y)
     known = ~np.isnan(t)
     series = window.series
     centre, unit = transforms.condition(

@@ -62,7 +62,7 @@ class Windows:
         self.device, self.home = device, home or _home(panel, config, device)
         self.ids = panel.ids
         self.calendar = len(calendar_names(panel.freq)) if config.model.calendar else 0
-        self.transform = config.model.transform or "identity"
+        self.transform = config.model.y_transform
         statistics = _statistics(panel, config)
         self.begin = self._put(panel.offsets[:-1], torch.int64)
         self.length = self._put(panel.lengths, torch.int64)
@@ -106,7 +106,7 @@ class Windows:
             begin, end = panel.offsets[first], panel.offsets[last]
             sizes = panel.lengths[first:last]
             centre, unit = (np.repeat(statistics[k][first:last], sizes) for k in ("centre", "unit"))
-            t = transforms.forward(panel.y[begin:end], self.transform)
+            t = self.transform.forward(panel.y[begin:end])
             out[begin:end] = torch.as_tensor(((t - centre) / unit).astype(np.float32))
         return out
 
@@ -200,7 +200,7 @@ class Windows:
         if self.exact is not None:
             # In float64, as the values are: float32 cannot hold them before they are conditioned.
             centre, unit = self.exact
-            values = _transformed(values.double(), self.transform)
+            values = self.transform.there(values.double(), torch)
             values = (values - centre[series, None]) / unit[series, None]
         known = inside & ~values.isnan()
         return torch.where(known, values, 0.0).float(), known.float()
@@ -240,15 +240,6 @@ def _shared(values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _transformed(y: Tensor, transform: str) -> Tensor:
-    """`transforms.forward` of a tensor."""
-    if transform == "identity":
-        return y
-    if transform == "log":
-        return torch.where(y > 0, y, torch.nan).log()
-    return torch.where(y > -1, y, torch.nan).log1p() if transform == "log1p" else y.asinh()
-
-
 def _blocks(panel: Panel) -> Iterator[tuple[int, int]]:
     """Ranges of series that hold about `BLOCK_ROWS` rows together."""
     first = 0
@@ -268,7 +259,7 @@ def _statistics(panel: Panel, config: ForecasterConfig) -> dict[str, Array]:
         offsets = panel.offsets[first : last + 1] - begin
         y = np.asarray(panel.y[begin:end], np.float64)
         series = np.repeat(np.arange(last - first), np.diff(offsets))
-        t = transforms.forward(y, config.model.transform or "identity")
+        t = config.model.y_transform.forward(y)
         known = ~np.isnan(t)
         centre, unit = transforms.condition(
             t,

@@ -9,37 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.transforms import TRANSFORMS
 
 # Share of its mean's size below which a series' deviation is rounding.
 ROUNDING = 1e-12
 # A series' deviation, as a share of its level, where no series of a panel says one.
 UNKNOWN_SHARE = 0.1
-# Transforms in which a deviation is a share of the level already.
-LOGS = ("log", "log1p", "asinh")
 
 
 def forward(y: Array, transform: str) -> Array:
     """The transformed values, float64. Values outside the domain become missing (NaN)."""
-    if transform == "identity":
-        return y
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if transform == "log":
-            return np.asarray(np.log(np.where(y > 0, y, np.nan)))
-        if transform == "log1p":
-            return np.asarray(np.log1p(np.where(y > -1, y, np.nan)))
-        return np.asarray(np.arcsinh(y))
+    return TRANSFORMS[transform].forward(y)
 
 
 def inverse(t: Array, transform: str) -> Array:
     """Original units from transformed ones; clipped before it overflows."""
-    if transform == "identity":
-        return t
-    t = np.clip(t, -700.0, 700.0)
-    if transform == "log":
-        return np.asarray(np.exp(t))
-    if transform == "log1p":
-        return np.asarray(np.expm1(t))
-    return np.asarray(np.sinh(t))
+    return TRANSFORMS[transform].inverse(t)
 
 
 def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[float, float]:
@@ -59,11 +44,11 @@ def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[f
     centre, unit = condition(
         t, ~np.isnan(t), series, count, centred=True, scaled=True, usual=(0.0, 0.0)
     )
-    says = unit > 0
+    says, shares = unit > 0, TRANSFORMS[transform].grows
     if not says.any():
-        return (0.0, UNKNOWN_SHARE) if transform in LOGS else (UNKNOWN_SHARE, 1.0)
+        return (0.0, UNKNOWN_SHARE) if shares else (UNKNOWN_SHARE, 1.0)
     level = np.abs(centre)
-    if transform in LOGS or not (says & (level > 0)).any():
+    if shares or not (says & (level > 0)).any():
         return 0.0, float(np.median(unit[says]))
     share = np.median(unit[says & (level > 0)] / level[says & (level > 0)])
     return min(float(share), 1.0), float(np.percentile(unit[says], 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from forecasting.data.calendar import Frequency, calendar_names
 from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
+from forecasting.prediction.predictor import Predictor
+from forecasting.streaming import reading
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CELLS = ("lstm", "gru", "rnn", "layer_norm_lstm")
@@ -220,3 +223,19 @@ def course_of_loss(cell: str, precision: str, device: str) -> list[float]:
     )
     history = Forecaster.train(make_panel([60, 50]), config, device=device).history
     return [row["train_loss"] for row in history]
+
+
+def forecasts_of_every_engine(forecaster: Forecaster, panel: Panel, path: Path) -> list[np.ndarray]:
+    """[N, H, Q] of the networks themselves, loaded again, by ONNX Runtime and from states.
+
+    From so many rows that a window holds the first of them too.
+    """
+    panel = panel.tail(forecaster.geometry.steps * forecaster.geometry.segment)
+    forecaster.save(path / "bundle")
+    engines = (
+        forecaster,
+        Forecaster.load(path / "bundle"),
+        Predictor.load(path / "bundle"),
+    )
+    streamed = reading.forecast(forecaster, forecaster.encode(panel), quantiles=LEVELS)
+    return [*(quantiles(engine, panel) for engine in engines), np.asarray(streamed.quantiles)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forecasting.windows.transforms import UNKNOWN_SHARE, condition, forward, usual_spread
@@ -28,6 +29,7 @@ def test_equal_values_take_the_usual_share_of_their_level(
     assert unit == pytest.approx(share * abs(value) if value else 7.0, rel=1e-9)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.floats(1e-6, 1e6), st.floats(1e-9, 1e3))
 def test_values_that_differ_speak_for_themselves(level: float, share: float) -> None:
     y = np.array([[level, level * (1.0 + share)]])
