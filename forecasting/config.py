@@ -22,11 +22,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from forecasting.errors import ConfigError
+from forecasting.quantiles import DISTRIBUTIONS, Distribution
 from forecasting.transforms import TRANSFORMS, Transform
 
 Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
 Decoder = Literal["direct", "encoder_decoder", "recursive"]
-Head = Literal["quantiles", "student_t", "negative_binomial", "point"]
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -208,7 +208,7 @@ class ModelConfig(Settings):
     decoder: Decoder = "direct"
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")
     skip: bool = Field(True, description="linear path from the inputs to the forecast")
-    head: Head = "quantiles"
+    head: Annotated[str, AfterValidator(_among(DISTRIBUTIONS))] = "quantiles"
     quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
     blend: float | None = Field(
         None, ge=0.0, le=1.0, description="share of a Theta forecast in the median; 0: none"
@@ -227,6 +227,16 @@ class ModelConfig(Settings):
     def y_transform(self) -> Transform:
         """The function of y that the network reads; y itself while it is not chosen."""
         return TRANSFORMS[self.transform or "identity"]
+
+    @property
+    def counts(self) -> bool:
+        """Whether y counts something, from 0 up."""
+        return DISTRIBUTIONS[self.head].counts
+
+    @property
+    def told_by(self) -> Distribution:
+        """What a forecast's parameters say: sampled paths come back as quantiles."""
+        return DISTRIBUTIONS["quantiles" if self.decoder == "recursive" else self.head]
 
     @field_validator("quantile_levels")
     @classmethod
@@ -250,15 +260,16 @@ class ModelConfig(Settings):
                 f"model.decoder = recursive feeds back one step at a time and needs "
                 f"model.segment = 1, not {self.segment}"
             )
-        if self.decoder == "recursive" and self.head not in ("quantiles", "student_t"):
+        if self.decoder == "recursive" and not DISTRIBUTIONS[self.head].drawn:
+            drawn = " or ".join(name for name, head in DISTRIBUTIONS.items() if head.drawn)
             raise ValueError(
                 "model.decoder = recursive draws sample paths by a quantile function: it needs "
-                f"model.head = quantiles or student_t, not {self.head}"
+                f"model.head = {drawn}, not {self.head}"
             )
-        if self.head == "negative_binomial" and self.blend:
+        if self.counts and self.blend:
             raise ValueError(
                 f"model.blend = {self.blend} moves quantiles of real values: it does not go with "
-                "model.head = negative_binomial"
+                f"model.head = {self.head}"
             )
         if self.bidirectional and self.cell == "layer_norm_lstm":
             raise ValueError(
@@ -270,9 +281,9 @@ class ModelConfig(Settings):
                 f"model.hidden_size = {self.hidden_size} must be even with "
                 "model.bidirectional = true: each direction gets one half"
             )
-        if self.head == "negative_binomial" and self.transform not in (None, "identity"):
+        if self.counts and self.transform not in (None, "identity"):
             raise ValueError(
-                f"model.head = negative_binomial counts in original units and needs "
+                f"model.head = {self.head} counts in original units and needs "
                 f"model.transform = identity, not {self.transform}"
             )
         return self
@@ -292,6 +303,17 @@ class LossConfig(Settings):
     huber: float = Field(0.0, ge=0.0)
     smape: float = Field(0.0, ge=0.0)
     mase: float = Field(0.0, ge=0.0)
+    more: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
+        {}, description="weights of terms that were added to `forecasting.training.losses.TERMS`"
+    )
+
+    @field_validator("more")
+    @classmethod
+    def _new(cls, more: dict[str, float]) -> dict[str, float]:
+        for name in more:
+            if name in cls.model_fields:
+                raise ValueError(f"{name} is no new term: its weight is training.loss.{name}")
+        return more
 
 
 class TrainingConfig(Settings):

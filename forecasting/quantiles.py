@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ModelConfig
 
 # Nodes of the mean of a transformed distribution, and the normal score beyond which none counts:
 # what lies there was never learned.
@@ -13,26 +16,68 @@ MEAN_NODES = 32
 FURTHEST_SCORE = 3.7
 
 
-def quantiles_of(params: Array, scale: Array, model: ModelConfig) -> Array:
+@dataclass(frozen=True)
+class Distribution:
+    """What a head's parameters say, as far as it can be said without torch.
+
+    Attributes
+    ----------
+    quantiles : of parameters [..., D], scale [...] and Q levels the quantiles [..., Q], in units
+        of scale about the level.
+    counts : y counts something, from 0 up: it is neither centred nor divided nor transformed.
+    drawn : a network can draw from it and feed back what it drew.
+    """
+
+    quantiles: Callable[[Array, Array, tuple[float, ...]], Array]
+    counts: bool = False
+    drawn: bool = False
+
+
+def _student_t(params: Array, scale: Array, levels: tuple[float, ...]) -> Array:
+    # SciPy takes a third of a second to import; only these heads pay for it.
+    from scipy import special
+
+    location, spread, dof = (params[..., j, None].astype(np.float64) for j in range(3))
+    return np.asarray(location + spread * special.stdtrit(dof, np.asarray(levels)))
+
+
+def _negative_binomial(params: Array, scale: Array, levels: tuple[float, ...]) -> Array:
+    """The distribution of counts knows its unit: their quantiles are whole before scaling."""
+    from scipy import stats
+
+    mean = params[..., 0].astype(np.float64) * scale
+    r = 1.0 / params[..., 1].astype(np.float64)
+    counts = stats.nbinom.ppf(np.asarray(levels), r[..., None], (r / (r + mean))[..., None])
+    return np.asarray(counts / scale[..., None])
+
+
+# By the names of `forecasting.networks.heads.HEADS`, what ``model.head`` may say.
+DISTRIBUTIONS: dict[str, Distribution] = {
+    "quantiles": Distribution(lambda params, scale, levels: params, drawn=True),
+    "student_t": Distribution(_student_t, drawn=True),
+    "negative_binomial": Distribution(_negative_binomial, counts=True),
+    "point": Distribution(lambda params, scale, levels: np.repeat(params, len(levels), axis=-1)),
+}
+
+
+class Told(Protocol):
+    """How a model's parameters are to be read: see `forecasting.config.ModelConfig`."""
+
+    @property
+    def told_by(self) -> Distribution:
+        """What the parameters say."""
+
+    @property
+    def quantile_levels(self) -> tuple[float, ...]:
+        """The trained levels."""
+
+
+def quantiles_of(params: Array, scale: Array, model: Told) -> Array:
     """The trained levels' quantiles, in units of scale: [..., D] to [..., Q].
 
     ``scale`` [...] is only used for counts, whose distribution knows its unit.
     """
-    if model.head == "quantiles" or model.decoder == "recursive":
-        return params
-    levels = np.asarray(model.quantile_levels)
-    if model.head == "point":
-        return np.repeat(params, len(levels), axis=-1)
-    # SciPy takes a third of a second to import; only these heads pay for it.
-    from scipy import special, stats
-
-    if model.head == "student_t":
-        location, spread, dof = (params[..., j, None].astype(np.float64) for j in range(3))
-        return np.asarray(location + spread * special.stdtrit(dof, levels))
-    mean = params[..., 0].astype(np.float64) * scale
-    r = 1.0 / params[..., 1].astype(np.float64)
-    counts = stats.nbinom.ppf(levels, r[..., None], (r / (r + mean))[..., None])
-    return np.asarray(counts / scale[..., None])
+    return model.told_by.quantiles(params, scale, model.quantile_levels)
 
 
 def normal_scores(levels: Array) -> Array:

@@ -35,7 +35,6 @@ from forecasting.explain.diagnosis import (
     plot_diagnosis,
 )
 from forecasting.networks.cells import LayerNormLSTM
-from forecasting.networks.heads import point_of
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import tensors_of
 from forecasting.networks.recurrent import memory_steps
@@ -178,7 +177,7 @@ def _gradient(network: ForecastNetwork, batch: Batch[Tensor]) -> Array:
     hidden, states = network.read(x)
     origin = torch.tensor([x.shape[1] - 1])
     params = network.decode(batch, hidden[:, -1:], states, shown[:, -1:].detach(), origin)
-    answer = point_of(params, network.config.model.head).mean(dim=-1).sum()
+    answer = network.head.point(params).mean(dim=-1).sum()
     (gradient,) = torch.autograd.grad(answer, x)
     return np.asarray(gradient.norm(dim=-1).mean(dim=0).flip(0).numpy(), dtype=np.float64)
 

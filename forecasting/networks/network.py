@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.networks.covariates import CovariateEncoder
 from forecasting.networks.decoders import DECODERS, Decoder
-from forecasting.networks.heads import Head
+from forecasting.networks.heads import HEADS, Head
 from forecasting.networks.output import Output
 from forecasting.networks.paths import sample_paths, stratified_draws
 from forecasting.networks.recurrent import Dropout, RecurrentStack, States
@@ -50,7 +50,7 @@ class ForecastNetwork(nn.Module):
         self.embedding = nn.Linear(inputs, model.hidden_size) if embeds else None
         width = model.hidden_size
         self.encoder = RecurrentStack(width if embeds else inputs, model)
-        self.head = Head(model)
+        self.head: Head = HEADS[model.head](model)
         # Known-future features: the covariates, the change of real ones against the window, the
         # calendar.
         self.amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
@@ -78,8 +78,7 @@ class ForecastNetwork(nn.Module):
         with torch.no_grad():
             skip.weight.zero_()
             skip.bias.zero_()
-            counts = self.config.model.head == "negative_binomial"
-            if not counts and (season > 1 or self.config.model.level == "last"):
+            if not self.config.model.counts and (season > 1 or self.config.model.level == "last"):
                 whole = max(geometry.window // season, 1)
                 for k in range(horizon):
                     # The last season and, in a window of many, the one that begins it: a week

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from forecasting.config import ForecasterConfig
-from forecasting.networks.heads import Head, sample
+from forecasting.networks.heads import Head
 from forecasting.networks.output import Output
 from forecasting.networks.recurrent import States
 from forecasting.networks.scaling import Scale
@@ -75,7 +75,7 @@ def sample_paths(
         if k:
             hidden, states = network.read(x, states)
         params = network.decode(window, hidden, states, shown, only)
-        value = sample(params[:, 0, 0], draws[k].repeat(count), network.head)
+        value = network.head.draw(params[:, 0, 0], draws[k].repeat(count))
         value = value * scale.spread[:, 0, 0] + scale.level[:, 0, 0]
         drawn.append(value)
         path["y"] = torch.cat([path["y"], value[:, None]], dim=1)

@@ -47,7 +47,7 @@ def causal_scale(
     values, observed = y[:, index], mask[:, index]
     count = observed.sum(-1, keepdim=True)
     total = (values * observed).sum(-1, keepdim=True)
-    if config.head == "negative_binomial":
+    if config.counts:
         return Scale(torch.zeros_like(total), (total + 1.0) / (count + 1.0))
     if config.level == "last":
         steps = torch.arange(1, geometry.scale_window + 1, device=y.device, dtype=y.dtype)

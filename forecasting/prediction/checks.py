@@ -64,7 +64,7 @@ def _outside_the_domain(
             "asinh or identity to forecast such series"
         ),
     )
-    if model.head == "negative_binomial":
+    if model.counts:
         bad, code, why = window.y < 0.0, "negative_count", "this model forecasts counts, from 0 up"
     how_many = np.bincount(window.series, weights=bad, minlength=len(window)).astype(np.int64)
     first = np.zeros(len(window), np.int64)

@@ -10,9 +10,14 @@ from forecasting.networks import ForecastNetwork
 from forecasting.training.losses import following, spread_share
 from forecasting.windows.training import Windows, WindowStream
 
-# Origins that the sums are taken over, windows gathered at once, the ridge, a share of the mean
-# square of the inputs, and origins needed per input.
-ORIGINS, WINDOWS_AT_ONCE, RIDGE, ENOUGH = 20_000, 64, 1.0, 4
+# Origins that the sums are taken over.
+ORIGINS = 20_000
+# Windows gathered at once.
+WINDOWS_AT_ONCE = 64
+# The ridge, as a share of the mean square of the inputs.
+RIDGE = 1.0
+# Origins needed per input.
+ENOUGH = 4
 
 
 @torch.no_grad()
@@ -65,8 +70,8 @@ def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> 
 def _silence(network: ForecastNetwork) -> None:
     """The decoder's numbers for the median, or the location, are 0 and get no gradient."""
     out, numbers = network.decoder.out, network.head.size
-    at = numbers // 2 if network.head.kind == "quantiles" else 0
-    heard = (torch.arange(out.out_features, device=out.weight.device) % numbers != at).float()
+    at = torch.arange(out.out_features, device=out.weight.device) % numbers
+    heard = (at != network.head.middle).float()
     for parameter, kept in ((out.weight, heard[:, None]), (out.bias, heard)):
         parameter.mul_(kept)
         parameter.register_hook(kept.mul)  # type: ignore[no-untyped-call]

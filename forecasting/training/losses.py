@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from forecasting.config import ForecasterConfig
-from forecasting.networks.heads import point_of
+from forecasting.errors import ConfigError
+from forecasting.networks.heads import HEADS, Head
 from forecasting.networks.output import Output
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -19,7 +22,55 @@ from forecasting.windows.geometry import Geometry
 SPREAD_SHARE = 0.2
 # Logs beyond this are clipped before they are turned back, so that float32 holds what they become.
 FURTHEST = 60.0
-PARAMETRIC = ("student_t", "negative_binomial")
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What a term of the loss is told of forecasts and what came; [B, O, H] where nothing is said.
+
+    Attributes
+    ----------
+    target : conditioned values. scaled : the same about each origin's level, over its scale.
+    share : [B, O, 1] how much an error in units of the scale counts, at most 1.
+    """
+
+    output: Output
+    batch: Batch[Tensor]
+    config: ForecasterConfig
+    target: Tensor
+    scaled: Tensor
+    share: Tensor
+
+    @property
+    def head(self) -> type[Head]:
+        """What the parameters mean."""
+        return HEADS[self.config.model.head]
+
+    @cached_property
+    def point(self) -> Tensor:
+        """The median, location or mean, about the level and over the scale."""
+        return self.head.point(self.output.params)
+
+    @cached_property
+    def error(self) -> Tensor:
+        """What came less the point, in units of the scale, by its share."""
+        return (self.scaled - self.point) * self.share
+
+    def original(self) -> tuple[Tensor, Tensor]:
+        """What came and the point, in original units."""
+        unit, centre = self.of_series("unit"), self.of_series("centre")
+        both = (self.target, self.conditioned_point)
+        y, point = (_original(v * unit + centre, self.config) for v in both)
+        return y, point
+
+    @cached_property
+    def conditioned_point(self) -> Tensor:
+        """The point beside ``target``."""
+        return self.point * self.output.scale + self.output.level
+
+    def of_series(self, name: Literal["unit", "centre", "loss_unit", "mase_unit"]) -> Tensor:
+        """[B, 1, 1] an entry of the batch that has one value per series."""
+        return self.batch[name][:, None, None]
 
 
 def training_loss(output: Output, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
@@ -29,44 +80,48 @@ def training_loss(output: Output, batch: Batch[Tensor], config: ForecasterConfig
     count nothing.
     """
     target, weight = targets(output, batch, Geometry.of(config))
-    terms, model = config.training.loss, config.model
     weight = weight / weight.sum().clamp(min=1.0)
     scaled = (target - output.level) / output.scale
-    if model.spread == "none" or model.head == "negative_binomial":
+    if config.model.spread == "none" or config.model.counts:
         share = torch.ones_like(output.scale)
     else:
         share = spread_share(output.scale, batch)
+    residuals = Residuals(output, batch, config, target, scaled, share)
     total = target.new_zeros(())
-    point = point_of(output.params, model.head)
-    if model.head == "quantiles" and terms.pinball:
-        losses = pinball(scaled, output.params, model.quantile_levels)
-        total = total + terms.pinball * (losses * share * weight).sum()
-    elif model.head in PARAMETRIC and terms.likelihood:
-        likelihood = (
-            student_t(scaled, output.params)
-            if model.head == "student_t"
-            else negative_binomial(target, output.params, output.scale)
-        )
-        total = total + terms.likelihood * (likelihood * weight).sum()
-    error = (scaled - point) * share
-    mae = terms.mae or 0.0
-    if model.head == "point" and not (terms.mae or terms.mse or terms.huber or terms.smape
-                                      or terms.mase):  # fmt: skip
-        mae = 1.0
-    if mae:
-        total = total + mae * (error.abs() * weight).sum()
-    if terms.mse:
-        total = total + terms.mse * (error.square() * weight).sum()
-    if terms.huber:
-        huber = torch.where(error.abs() < 1.0, 0.5 * error.square(), error.abs() - 0.5)
-        total = total + terms.huber * (huber * weight).sum()
-    if terms.smape or terms.mase:
-        point_z = point * output.scale + output.level
-        if terms.smape:
-            total = total + terms.smape * (_smape(target, point_z, batch, config) * weight).sum()
-        if terms.mase:
-            total = total + terms.mase * (_mase(target, point_z, batch, config) * weight).sum()
+    for name, factor in weights_of(config).items():
+        total = total + factor * (TERMS[name](residuals) * weight).sum()
     return total
+
+
+def weights_of(config: ForecasterConfig) -> dict[str, float]:
+    """The terms that count, and by how much; in the order of `TERMS`.
+
+    Of `pinball` and `likelihood` the one that scores the head. Where nothing would count, a head
+    that neither scores is scored by the absolute error of its point.
+
+    Raises
+    ------
+    ConfigError : a weight of a term that there is none of, or no weight at all.
+    """
+    loss, scored_by = config.training.loss, HEADS[config.model.head].scored_by
+    unknown = [name for name in loss.more if name not in TERMS]
+    if unknown:
+        raise ConfigError(
+            f"training.loss.more.{unknown[0]}: there is no such term of the loss; "
+            f"there are {', '.join(TERMS)}"
+        )
+    asked = {**loss.model_dump(exclude={"more"}), **loss.more}
+    weights = {
+        name: asked[name]
+        for name in TERMS
+        if asked.get(name) and (name == scored_by or name not in OF_HEADS)
+    }
+    if weights or scored_by is None:
+        return weights or {"mae": 1.0}
+    raise ConfigError(
+        f"training.loss: all weights are 0, so there is nothing to learn from; give {scored_by}, "
+        "or a term of the point such as mae, a weight"
+    )
 
 
 def targets(output: Output, batch: Batch[Tensor], geometry: Geometry) -> tuple[Tensor, Tensor]:
@@ -109,42 +164,56 @@ def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.devic
         return torch.tensor(values, dtype=dtype, device=device)
 
 
-def student_t(target: Tensor, params: Tensor) -> Tensor:
-    """Negative log-likelihood of a location-scale Student-t: [...]."""
-    location, scale, dof = params.unbind(-1)
-    z = (target - location) / scale
-    half = (dof + 1.0) / 2.0
-    log_norm = torch.lgamma(half) - torch.lgamma(dof / 2.0) - 0.5 * torch.log(dof * math.pi)
-    return -(log_norm - torch.log(scale) - half * torch.log1p(z * z / dof))
+def _pinball(residuals: Residuals) -> Tensor:
+    levels = residuals.config.model.quantile_levels
+    return pinball(residuals.scaled, residuals.output.params, levels) * residuals.share
 
 
-def negative_binomial(target: Tensor, params: Tensor, scale: Tensor) -> Tensor:
-    """Negative log-likelihood of counts with mean m and variance m + a m^2: [...]."""
-    mean, dispersion = params[..., 0] * scale, params[..., 1]
-    r = 1.0 / dispersion
-    count = target.clamp(min=0.0)
-    log_p = torch.lgamma(count + r) - torch.lgamma(r) - torch.lgamma(count + 1.0)
-    log_p = log_p + r * torch.log(r / (r + mean)) + count * torch.log(mean / (r + mean))
-    return -log_p
+def _likelihood(residuals: Residuals) -> Tensor:
+    output = residuals.output
+    return residuals.head.likelihood(
+        output.params, residuals.scaled, residuals.target, output.scale
+    )
 
 
-def _smape(target: Tensor, point: Tensor, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
+def _huber(residuals: Residuals) -> Tensor:
+    """Squared up to an error of 1, absolute beyond."""
+    error = residuals.error
+    return torch.where(error.abs() < 1.0, 0.5 * error.square(), error.abs() - 0.5)
+
+
+def _smape(residuals: Residuals) -> Tensor:
     """|y - f| / (|y| + |f|) in original units, within [0, 1]."""
-    unit, centre = batch["unit"][:, None, None], batch["centre"][:, None, None]
-    if config.model.y_transform.ratios:
+    unit = residuals.of_series("unit")
+    if residuals.config.model.y_transform.ratios:
         # For positive values the ratio is exactly this, without leaving the log scale.
-        return torch.tanh((target - point).abs() * unit / 2.0)
-    y, f = (_original(v * unit + centre, config) for v in (target, point))
+        off = (residuals.target - residuals.conditioned_point).abs()
+        return torch.tanh(off * unit / 2.0)
+    y, f = residuals.original()
     return (y - f).abs() / (y.abs() + f.abs() + 1e-6 * unit)
 
 
-def _mase(target: Tensor, point: Tensor, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
+def _mase(residuals: Residuals) -> Tensor:
     """|y - f| over the series' mean seasonal difference, original units; capped far out."""
-    unit, centre = batch["unit"][:, None, None], batch["centre"][:, None, None]
-    y, f = (_original(v * unit + centre, config) for v in (target, point))
-    ratio = (y - f).abs() / batch["mase_unit"][:, None, None]
+    y, f = residuals.original()
+    ratio = (y - f).abs() / residuals.of_series("mase_unit")
     # Linear to 10, then logarithmic: a blow-up teaches without drowning the rest.
     return torch.where(ratio < 10.0, ratio, 10.0 * (1.0 + torch.log(ratio.clamp(min=10.0) / 10.0)))
+
+
+# The loss of every target, [B, O, H], by the name of its weight in `training.loss` (or, of those
+# added, in `training.loss.more`).
+TERMS: dict[str, Callable[[Residuals], Tensor]] = {
+    "pinball": _pinball,
+    "likelihood": _likelihood,
+    "mae": lambda residuals: residuals.error.abs(),
+    "mse": lambda residuals: residuals.error.square(),
+    "huber": _huber,
+    "smape": _smape,
+    "mase": _mase,
+}
+# Terms that score a whole distribution, each of certain heads.
+OF_HEADS = ("pinball", "likelihood")
 
 
 def _original(t: Tensor, config: ForecasterConfig) -> Tensor:

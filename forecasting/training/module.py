@@ -13,7 +13,7 @@ from torch import Tensor
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks.network import ForecastNetwork
-from forecasting.training.losses import training_loss
+from forecasting.training.losses import training_loss, weights_of
 from forecasting.windows.batch import Batch, named
 
 
@@ -34,6 +34,8 @@ class ForecastModule(pl.LightningModule):
         # Sampled paths come back as quantiles, whatever head they were drawn from.
         paths = config.model.decoder == "recursive"
         self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
+        # A loss that nothing can be learned from is refused here.
+        weights_of(config)
         self.network = ForecastNetwork(config, schema, calendar)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.categorical = [
@@ -70,7 +72,7 @@ class ForecastModule(pl.LightningModule):
         if noise:
             y = network_batch["y"]
             drawn = torch.empty_like(y).normal_(generator=self.draws)
-            if self.config.model.head == "negative_binomial":
+            if self.config.model.counts:
                 # Counts come as they are: noise is a share of them, and none falls below 0.
                 network_batch["y"] = (y * (1.0 + noise * drawn)).clamp(min=0.0)
             else:

@@ -36,12 +36,12 @@ def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array
 
 def takes_centre(config: ForecasterConfig) -> bool:
     """Whether y is centred for float32: not where zero means something (counts)."""
-    return config.model.head != "negative_binomial"
+    return not config.model.counts
 
 
 def takes_unit(config: ForecasterConfig) -> bool:
     """Whether y is divided for float32: not where its unit means something (logs undivided)."""
-    return config.model.spread != "none" and config.model.head != "negative_binomial"
+    return config.model.spread != "none" and not config.model.counts
 
 
 def assemble(

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from forecasting.networks.heads import sample
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import tensors_of
 from forecasting.networks.paths import stratified_draws
@@ -32,7 +31,7 @@ def slow_paths(network: ForecastNetwork, batch: Batch[Tensor]) -> np.ndarray:
                 hidden, states = network.read(x)
                 last = torch.tensor([x.shape[1] - 1])
                 params = network.decode(part, hidden[:, -1:], states, shown[:, -1:], last)
-                value = sample(params[:, 0, 0], network.draws[k, path], network.head)
+                value = network.head.draw(params[:, 0, 0], network.draws[k, path])
                 value = value * scale.spread[:, -1, 0] + scale.level[:, -1, 0]
                 out[series, path, k] = value.item()
                 window["y"] = torch.cat([window["y"], value[None]], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,28 @@ import pytest
 import torch
 from scipy import stats
 
-from forecasting.config import ForecasterConfig
-from forecasting.networks.network import Output
+from forecasting import Forecaster
+from forecasting.config import ForecasterConfig, LossConfig
+from forecasting.errors import ConfigError
+from forecasting.networks.heads import NegativeBinomial, StudentT
+from forecasting.networks.output import Output
 from forecasting.training.losses import (
     SPREAD_SHARE,
-    negative_binomial,
+    TERMS,
+    Residuals,
     pinball,
-    student_t,
     targets,
     training_loss,
 )
 from forecasting.windows.geometry import Geometry
-from tests.forecasting.samples import LEVELS, settings
+from tests.forecasting.samples import (
+    LEVELS,
+    forecasts_of_every_engine,
+    make_panel,
+    same_weights,
+    settings,
+    with_y,
+)
 
 B, ORIGINS, H = 3, 4, 3
 OFF = {"pinball": 0.0, "likelihood": 0.0}
@@ -167,12 +178,13 @@ def test_likelihoods_hold_far_out() -> None:
     z = torch.tensor([0.0, 1e3, -1e6], dtype=torch.float64)
     params = torch.tensor([[0.0, 1.0, 3.0]] * 3, dtype=torch.float64)
     expected = -stats.t.logpdf(z.numpy(), 3.0)
-    np.testing.assert_allclose(student_t(z, params).numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(StudentT.likelihood(params, z, z, z).numpy(), expected, rtol=1e-9)
     counts = torch.tensor([0.0, 1e4], dtype=torch.float64)
     shape = torch.tensor([[5.0, 0.3]] * 2, dtype=torch.float64)
     r = 1 / 0.3
     expected = -stats.nbinom.logpmf(counts.numpy(), r, r / (r + 10.0))
-    found = negative_binomial(counts, shape, torch.tensor([2.0, 2.0], dtype=torch.float64))
+    scale = torch.tensor([2.0, 2.0], dtype=torch.float64)
+    found = NegativeBinomial.likelihood(shape, counts / scale, counts, scale)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
 
 
@@ -221,3 +233,55 @@ def test_a_masked_target_and_an_invalid_origin_count_nothing() -> None:
     assert training_loss(output, noisy, config) == before
     params = output.params + 1e3 * (1 - batch["valid"][:, :ORIGINS, None, None])
     assert training_loss(output._replace(params=params), batch, config) == before
+
+
+def _far_off(residuals: Residuals) -> torch.Tensor:
+    """A term of this test's own: the fourth power of the error."""
+    return residuals.error.square().square()
+
+
+def test_every_term_has_a_weight_among_the_settings() -> None:
+    assert TERMS.keys() == LossConfig.model_fields.keys() - {"more"}
+
+
+def test_an_entry_of_the_table_is_all_that_a_new_term_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = make_panel([40, 30])
+    plain = settings(training={"loss": {"mae": 0.5}})
+    config = settings(training={"loss": {"mae": 0.5, "more": {"far_off": 0.25}}})
+    output, batch = _case(config)
+    with monkeypatch.context() as table:
+        table.setitem(TERMS, "far_off", _far_off)
+        alone = settings(training={"loss": OFF | {"mae": 0.0, "more": {"far_off": 0.25}}})
+        terms = [training_loss(output, batch, part).item() for part in (plain, alone)]
+        assert terms[1] > 0.0
+        assert training_loss(output, batch, config).item() == pytest.approx(sum(terms))
+        forecaster = Forecaster.train(panel, config, device="cpu")
+        assert not same_weights(forecaster, Forecaster.train(panel, plain, device="cpu"))
+        first, *others = forecasts_of_every_engine(forecaster, panel, tmp_path)
+    # What only training needs, forecasting does without.
+    others += forecasts_of_every_engine(Forecaster.load(tmp_path / "bundle"), panel, tmp_path / "x")
+    for other in others:
+        np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-4)
+
+
+def test_a_term_that_there_is_none_of_is_refused_before_training() -> None:
+    config = settings(training={"loss": {"more": {"far_off": 0.25}}})
+    with pytest.raises(ConfigError, match=r"training\.loss\.more\.far_off.*pinball, likelihood"):
+        Forecaster.train(make_panel([40]), config, device="cpu")
+
+
+@pytest.mark.parametrize("more", [{"mae": 1.0}, {"far_off": -1.0}, {"far_off": "much"}])
+def test_the_weight_of_a_new_term_is_a_number_under_a_new_name(more: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"training\.loss\.more"):
+        settings(training={"loss": {"more": more}})
+
+
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "negative_binomial"])
+def test_a_loss_without_weights_is_refused(head: str) -> None:
+    config = settings(model={"head": head}, training={"loss": OFF | {"mae": 0.0}})
+    panel = make_panel([40])
+    panel = with_y(panel, np.round(np.abs(panel.y)))
+    with pytest.raises(ConfigError, match=r"training\.loss: all weights are 0.*give (pin|like)"):
+        Forecaster.train(panel, config, device="cpu")
