@@ -231,7 +231,7 @@ class ModelConfig(Settings):
     @property
     def counts(self) -> bool:
         """Whether y counts something, from 0 up."""
-        return DISTRIBUTIONS[self.head].counts
+        return DISTRIBUTIONS[self.head].count_mean is not None
 
     @property
     def told_by(self) -> Distribution:

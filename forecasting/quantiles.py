@@ -24,12 +24,13 @@ class Distribution:
     ----------
     quantiles : of parameters [..., D], scale [...] and Q levels the quantiles [..., Q], in units
         of scale about the level.
-    counts : y counts something, from 0 up: it is neither centred nor divided nor transformed.
+    count_mean : where y counts something, from 0 up, and so is neither centred nor divided nor
+        transformed: of parameters [..., D] and scale [...] the mean [...].
     drawn : a network can draw from it and feed back what it drew.
     """
 
     quantiles: Callable[[Array, Array, tuple[float, ...]], Array]
-    counts: bool = False
+    count_mean: Callable[[Array, Array], Array] | None = None
     drawn: bool = False
 
 
@@ -55,7 +56,9 @@ def _negative_binomial(params: Array, scale: Array, levels: tuple[float, ...]) -
 DISTRIBUTIONS: dict[str, Distribution] = {
     "quantiles": Distribution(lambda params, scale, levels: params, drawn=True),
     "student_t": Distribution(_student_t, drawn=True),
-    "negative_binomial": Distribution(_negative_binomial, counts=True),
+    "negative_binomial": Distribution(
+        _negative_binomial, count_mean=lambda params, scale: params[..., 0] * scale
+    ),
     "point": Distribution(lambda params, scale, levels: np.repeat(params, len(levels), axis=-1)),
 }
 

@@ -10,8 +10,10 @@ import numpy as np
 
 from forecasting.arrays import Array
 
-# A gate activation below and above which it counts as shut and open.
-SHUT, OPEN = 0.1, 0.9
+# Gate activation, of 0 to 1, below which it counts as shut.
+SHUT = 0.1
+# Gate activation, of 0 to 1, above which it counts as open.
+OPEN = 0.9
 # Where the gradient has fallen to this share of its strongest, the signal counts as lost.
 FADED = 0.01
 

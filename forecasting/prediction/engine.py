@@ -23,10 +23,9 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.checks import first_moves, usable
-from forecasting.prediction.reading import EXPONENTIAL, Reading
+from forecasting.prediction.reading import Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
 from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
-from forecasting.windows import transforms
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
@@ -110,13 +109,13 @@ class Engine:
             values, counted = self._extended(panel, values, counted, steps)
         values = values[:, :steps]
         levels = tuple(quantiles)
-        transform = self.config.model.transform or "identity"
-        wanted = transforms.inverse(Interpolation(trained, levels)(values), transform)
-        if transform in EXPONENTIAL:
+        transform = self.config.model.y_transform
+        wanted = transform.inverse(Interpolation(trained, levels)(values))
+        if transform.grows:
             tail, weights = mean_nodes(trained)
-            mean = transforms.inverse(tail(values), transform) @ weights
+            mean = transform.inverse(tail(values)) @ weights
         else:
-            mean = transforms.inverse(values, transform) @ mean_weights(trained)
+            mean = transform.inverse(values) @ mean_weights(trained)
         if counted is not None:
             # A distribution of counts knows its mean; quantiles of rare ones are all 0.
             wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
@@ -224,7 +223,7 @@ class Engine:
         chances[stays_zero(window)] = 1.0
         some = np.flatnonzero(chances.any(axis=1))
         mixed = with_zeros(values[some], self.config.model.quantile_levels, levels, chances[some])
-        positive = transforms.inverse(mixed, self.config.model.transform or "identity")
+        positive = self.config.model.y_transform.inverse(mixed)
         wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
         mean[some] *= 1.0 - chances[some]
 
@@ -262,12 +261,12 @@ class Engine:
     def _trained(self, panel: Panel) -> tuple[Array, Array | None]:
         """[N, H, Q] at the trained levels, in transformed units, and the means of counts [N, H]."""
         model = self.config.model
-        blend, counts = model.blend or 0.0, model.head == "negative_binomial"
+        blend, counts = model.blend or 0.0, model.counts
 
         def forecast(part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
             reading = self._read(part, steps, runner, with_theta=blend > 0.0)
             values = reading.quantiles(self.config, self.correction, blend=blend)
-            return values, reading.count_means() if counts else None
+            return values, reading.count_means(self.config)
 
         values = np.empty((len(panel), self.config.horizon, len(model.quantile_levels)))
         means = np.empty((len(panel), self.config.horizon)) if counts else None
@@ -281,11 +280,11 @@ class Engine:
         self, panel: Panel, values: Array, counted: Array | None, steps: int
     ) -> tuple[Array, Array | None]:
         """Continue past the horizon by feeding the median back, window by window."""
-        transform = self.config.model.transform or "identity"
+        transform = self.config.model.y_transform
         middle = values.shape[2] // 2
         parts, means = [values], [counted]
         while sum(p.shape[1] for p in parts) < steps:
-            median = transforms.inverse(parts[-1][:, :, middle], transform)
+            median = transform.inverse(parts[-1][:, :, middle])
             panel = continued(panel, median)
             ahead, mean = self._trained(panel)
             # The uncertainty already reached at the seam is carried on, never lost.

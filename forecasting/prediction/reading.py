@@ -17,8 +17,7 @@ from forecasting.prediction.theta import theta
 from forecasting.quantiles import quantiles_of, rearrange
 from forecasting.windows.batch import Batch
 
-# Transforms whose inverse grows exponentially, and observed values needed to bound what it makes.
-EXPONENTIAL = ("log", "log1p", "asinh")
+# Observed values needed to bound what a transform that grows makes of forecasts.
 ENOUGH_TO_BOUND = 8
 
 
@@ -54,7 +53,7 @@ class Reading:
     ) -> Reading:
         """From an assembled batch and a runner's ``answer`` to it: params, level and scale."""
         params, level, scale = answer
-        logs = config.model.transform in EXPONENTIAL
+        grows = config.model.y_transform.grows
         season = config.season or 1
         return cls(
             params=params,
@@ -63,7 +62,7 @@ class Reading:
             scale=scale[:, 0].astype(np.float64),
             centre=conditioning[0],
             unit=conditioning[1],
-            bounds=bounds_of(batch["y"], batch["mask"]) if logs else None,
+            bounds=bounds_of(batch["y"], batch["mask"]) if grows else None,
             theta=theta(batch["y"], batch["mask"], season, config.horizon) if with_theta else None,
         )
 
@@ -105,9 +104,12 @@ class Reading:
             values = np.clip(values, low[:, None, None], high[:, None, None])
         return np.asarray(values * self.unit[:, None, None] + self.centre[:, None, None])
 
-    def count_means(self) -> Array:
-        """[N, H] means of counts: the members' own, averaged."""
-        return np.asarray((self.params[..., 0] * self.scale[:, None, None]).mean(axis=1))
+    def count_means(self, config: ForecasterConfig) -> Array | None:
+        """[N, H] means of counts, the members' own averaged; None where nothing is counted."""
+        mean_of = config.model.told_by.count_mean
+        if mean_of is None:
+            return None
+        return np.asarray(mean_of(self.params, self.scale[:, None, None]).mean(axis=1))
 
 
 def bounds_of(y: Array, mask: Array) -> tuple[Array, Array]:

@@ -20,7 +20,6 @@ from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.reading import Reading
-from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 
 
@@ -90,7 +89,7 @@ class Evidence:
     ) -> Evidence:
         """Ask networks that were trained on rows up to the earliest of ``backs``."""
         engine = Ensemble(config=config, schema=panel.schema, networks=networks)
-        counts = config.model.head == "negative_binomial"
+        counts = config.model.counts
         origins, readings = [], []
         for back in backs:
             origin = Origin.of(panel, config, back)
@@ -128,7 +127,7 @@ class Evidence:
         """[n, H] at an origin, in the panel's units."""
         values, _ = self.quantiles(origin, blend, members)
         middle = values[..., values.shape[-1] // 2]
-        return transforms.inverse(middle, self.config.model.transform or "identity")
+        return self.config.model.y_transform.inverse(middle)
 
     def mase(self, members: Sequence[int] | None = None) -> float:
         """Mean absolute scaled error of the median over all origins; NaN where none is known."""
@@ -142,11 +141,11 @@ class Evidence:
 
     def errors_in_spreads(self) -> list[Array]:
         """Per origin [n, H, Q]: what came less each quantile, in units of the spread."""
-        blend, transform = self.config.model.blend or 0.0, self.config.model.transform or "identity"
+        blend, transform = self.config.model.blend or 0.0, self.config.model.y_transform
         errors = []
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)
-            off = transforms.forward(origin.actual, transform)[..., None] - values
+            off = transform.forward(origin.actual)[..., None] - values
             own = origin.has_spread[:, None, None]
             errors.append(np.where(own, off / spread[:, None, None], np.nan))
         return errors
@@ -203,7 +202,7 @@ def rows_to_judge_a_start(panel: Panel, config: ForecasterConfig) -> int:
 
 def _has_spread(known: Panel, config: ForecasterConfig) -> Array:
     window = known.tail(Geometry.of(config).rows)
-    t = transforms.forward(window.y, config.model.transform or "identity")
+    t = config.model.y_transform.forward(window.y)
     seen, series = ~np.isnan(t), window.series
     low, high = np.full(len(known), np.inf), np.full(len(known), -np.inf)
     np.minimum.at(low, series[seen], t[seen])

@@ -9,7 +9,7 @@ What is frozen and what is refreshed
 ------------------------------------
 *Nothing is frozen.* Level and spread are causal: each recurrent step takes its own from the last
 rows up to its end, so a step once read needs no other scaling later. The conditioning that keeps
-float32 exact (centre and unit of `windows.transforms.condition`) is taken anew from the kept rows
+float32 exact (centre and unit of `windows.conditioning.condition`) is taken anew from the kept rows
 at every update and every forecast; the network's inputs do not depend on it. (They would in
 one corner: a lag that reaches behind W values of which no two differ, where the spread is one
 unit. Such a step is read by itself, its unit taken from the rows it looks at, however the rows

@@ -22,7 +22,8 @@ from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons
 from forecasting.errors import ConfigError, DataError
-from forecasting.windows.transforms import condition, usual_spread
+from forecasting.transforms import TRANSFORMS
+from forecasting.windows.conditioning import condition, usual_spread
 
 # Seasons that the typical history must hold for its season to be learned.
 SEASONS_NEEDED = 2
@@ -125,7 +126,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     short = typical < SHORT_HISTORY
     long = typical >= LONG_HISTORY and not panel.schema.future
     transform = model.transform or _transform(panel, config)
-    logs = transform in ("log", "log1p", "asinh")
+    logs = TRANSFORMS[transform].grows
     recursive = model.decoder == "recursive"
     segment = model.segment or (1 if recursive else _segment(season, typical))
     window = model.window or _window(season, longest, segment, horizon, typical)
@@ -226,7 +227,8 @@ def started(
         training={
             "start": wanted,
             "loss": {**known.training.loss.model_dump(),
-                     "smape": known.training.loss.smape if transform == "log" else 0.0},
+                     "smape": known.training.loss.smape if config.model.y_transform.ratios
+                     else 0.0},
             "cell_mix": cells,
             "members": members,
             "max_steps": asked.training.max_steps or TUNED_STEPS,
@@ -267,7 +269,7 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     Where the typical series moves by less than `LEVEL_MOVES` of its level, logs would only hide
     how much it does.
     """
-    if config.model.head == "negative_binomial":
+    if config.model.counts:
         return "identity"
     known = panel.y[~np.isnan(panel.y)]
     if len(known) == 0:
@@ -283,7 +285,7 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
 
 def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
     """A Theta forecast knows nothing of covariates and counts."""
-    alone = config.model.head == "negative_binomial" or bool(panel.schema.future)
+    alone = config.model.counts or bool(panel.schema.future)
     return BLEND if short and not alone else 0.0
 
 
@@ -292,7 +294,7 @@ def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any
     loss = config.training.loss
     if config.model.head != "quantiles" or "loss" in config.training.given:
         return loss.model_dump() | {"mae": loss.mae or 0.0}
-    shares = SHARES if transform == "log" else 0.0
+    shares = SHARES if TRANSFORMS[transform].ratios else 0.0
     return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}
 
 

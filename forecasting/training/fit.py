@@ -135,7 +135,7 @@ def fit(
         callbacks,
         on_epoch,
         pick_device(device),
-        open_blend=config.model.blend is None and config.model.head != "negative_binomial",
+        open_blend=config.model.blend is None and not config.model.counts,
         open_mix=config.training.linear_mix is None,
     )
     asked, config = config, resolve(config, panel)
@@ -342,7 +342,7 @@ def pick_device(name: str) -> torch.device:
 
 def _check_counts(panel: Panel, config: ForecasterConfig) -> None:
     below = np.flatnonzero(panel.y < 0)
-    if config.model.head == "negative_binomial" and len(below):
+    if config.model.counts and len(below):
         at = int(below[0])
         series = panel.ids[panel.series[at]]
         raise DataError(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.hardware.graphs import ReplayedLoss
+from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
 from forecasting.training.losses import training_loss, weights_of
 from forecasting.windows.batch import Batch, named
@@ -32,7 +33,7 @@ class ForecastModule(pl.LightningModule):
         super().__init__()
         self.config = config
         # Sampled paths come back as quantiles, whatever head they were drawn from.
-        paths = config.model.decoder == "recursive"
+        paths = DECODERS[config.model.decoder].feeds_back
         self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
         # A loss that nothing can be learned from is refused here.
         weights_of(config)

@@ -8,8 +8,8 @@ from forecasting.arrays import Array
 from forecasting.config import Covariate, ForecasterConfig
 from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
-from forecasting.windows import transforms
 from forecasting.windows.batch import Batch
+from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
 
 # Share of a column's size below which its deviation is rounding: the column stands still.
@@ -61,7 +61,7 @@ def assemble(
     t = config.model.y_transform.forward(window.y)
     known = ~np.isnan(t)
     series = window.series
-    centre, unit = transforms.condition(
+    centre, unit = condition(
         t,
         known,
         series,

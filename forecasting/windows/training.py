@@ -25,8 +25,8 @@ from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
-from forecasting.windows import transforms
 from forecasting.windows.batch import TIME, Batch, batch_of, each
+from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import standardise, takes_centre, takes_unit
 
@@ -261,7 +261,7 @@ def _statistics(panel: Panel, config: ForecasterConfig) -> dict[str, Array]:
         series = np.repeat(np.arange(last - first), np.diff(offsets))
         t = config.model.y_transform.forward(y)
         known = ~np.isnan(t)
-        centre, unit = transforms.condition(
+        centre, unit = condition(
             t,
             known,
             series,

@@ -14,7 +14,6 @@ from forecasting.data.calendar import calendar_features, phase
 from forecasting.data.panel import Panel
 from forecasting.networks import ForecastNetwork
 from forecasting.training.losses import training_loss
-from forecasting.windows import transforms
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.training import Windows
 
@@ -32,7 +31,7 @@ def slow_window(
     rows = geometry.rows + geometry.horizon
     at = int(panel.offsets[i])
     length = int(panel.lengths[i])
-    y = transforms.forward(panel.y[at : at + length], config.model.transform or "identity")
+    y = config.model.y_transform.forward(panel.y[at : at + length])
     z = (y - float(windows.centre[i])) / float(windows.unit[i])
     out: dict[str, Any] = {"y": np.zeros(rows), "mask": np.zeros(rows)}
     for name, columns, count in (

@@ -1,4 +1,4 @@
-"""Transforms of y in float64, and the conditioning that lets float32 carry any magnitude.
+"""The conditioning that lets float32 carry any magnitude.
 
 The network sees ``(transform(y) - centre) / unit``. Centre and unit only keep float32 exact: level
 and spread are taken again, causally, at every origin inside the network.
@@ -17,16 +17,6 @@ ROUNDING = 1e-12
 UNKNOWN_SHARE = 0.1
 
 
-def forward(y: Array, transform: str) -> Array:
-    """The transformed values, float64. Values outside the domain become missing (NaN)."""
-    return TRANSFORMS[transform].forward(y)
-
-
-def inverse(t: Array, transform: str) -> Array:
-    """Original units from transformed ones; clipped before it overflows."""
-    return TRANSFORMS[transform].inverse(t)
-
-
 def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[float, float]:
     """How far a panel's series deviate from their means, for those that cannot say it.
 
@@ -40,7 +30,7 @@ def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[f
         every deviation is a share. amount : in logs the typical deviation; elsewhere that of the
         least restless series (the 5th percentile), which a series about 0 is most like.
     """
-    t = forward(y, transform)
+    t = TRANSFORMS[transform].forward(y)
     centre, unit = condition(
         t, ~np.isnan(t), series, count, centred=True, scaled=True, usual=(0.0, 0.0)
     )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecasting.windows.transforms import UNKNOWN_SHARE, condition, forward, usual_spread
+from forecasting.transforms import TRANSFORMS
+from forecasting.windows.conditioning import UNKNOWN_SHARE, condition, usual_spread
 
 
 def units(y: np.ndarray, usual: tuple[float, float]) -> np.ndarray:
@@ -63,4 +64,4 @@ def test_nothing_observed_is_finite() -> None:
     y = np.full(6, np.nan)
     for transform in ("log", "identity"):
         assert np.isfinite(usual_spread(y, np.repeat([0, 1], 3), 2, transform)).all()
-    assert np.isfinite(units(forward(y, "log").reshape(2, 3), (0.1, 1.0))).all()
+    assert np.isfinite(units(TRANSFORMS["log"].forward(y).reshape(2, 3), (0.1, 1.0))).all()
