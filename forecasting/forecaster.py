@@ -14,9 +14,11 @@ import pytorch_lightning as pl
 
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
+from forecasting.data.tables import need_frame
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
 from forecasting.hardware.side_by_side import OnEpoch
+from forecasting.prediction.engine import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
@@ -56,6 +58,8 @@ class Forecaster(Ensemble):
         ------
         DataError, ConfigError, TrainingError.
         """
+        need_frame(df, "df")
+        horizon = whole_steps(horizon)
         if not isinstance(config, ForecasterConfig):
             config = ForecasterConfig.parse({**(config or {}), "horizon": horizon})
         changes: dict[str, Any] = {"horizon": horizon}

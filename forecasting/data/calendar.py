@@ -195,6 +195,19 @@ class Frequency:
         return np.asarray(months.astype(np.int64) // self.size)
 
 
+def off_anchor(freq: Frequency, stamps: Array) -> Array:
+    """Which stamps fall on another weekday or month than an anchored ``freq`` names."""
+    if not freq.anchor or freq.integer or stamps.dtype.kind != "M":
+        return np.zeros(stamps.shape, bool)
+    if freq.unit == "time":
+        weekday = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7
+        return np.asarray(weekday != _WEEKDAYS.index(freq.anchor))
+    month = stamps.astype("datetime64[M]").astype(np.int64)
+    # The anchor of many months, 2Q or so, says nothing of the year that they are counted from.
+    size = 3 if freq.size % 12 else 12
+    return np.asarray((month - _MONTHS.index(freq.anchor)) % size != 0)
+
+
 def infer_frequency(ds: Array, offsets: Array) -> Frequency:
     """The step that most neighbours of the same series keep.
 

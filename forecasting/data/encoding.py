@@ -24,6 +24,11 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
     """
     import pandas as pd
 
+    if column.dtype.kind in "mMc" or isinstance(column.dtype, pd.PeriodDtype):
+        raise DataError(
+            f"column {name} holds {column.dtype} values such as {column.iloc[0]}, which are no "
+            "numbers; make numbers of them, for instance the days since some date"
+        )
     try:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
@@ -68,7 +73,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def category(value: Any) -> str:
-    """The name of a category; 7.0 is 7, as a whole number becomes beside missing values."""
+    """The name of a category or series; 7.0 is 7, as whole numbers become beside missing ones."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)

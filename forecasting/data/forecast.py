@@ -9,6 +9,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.encoding import category
 from forecasting.data.panel import public_stamps
 from forecasting.errors import SeriesProblem
 
@@ -69,3 +70,18 @@ class Forecast:
             quantiles=self.quantiles[kept],
             problems=[*self.problems, *beyond],
         )
+
+
+def with_ids_as_given(forecast: pd.DataFrame, given: pd.Series) -> pd.DataFrame:
+    """A forecast with its series called as in the column ``given``: numbers are numbers again."""
+    import pandas as pd
+
+    firsts = given.drop_duplicates()
+    of_categories = isinstance(given.dtype, pd.CategoricalDtype)
+    if not of_categories and all(isinstance(value, str) for value in firsts):
+        return forecast
+    place: dict[str, int] = {}
+    for row, value in enumerate(firsts):
+        place.setdefault(category(value), row)
+    rows = forecast["unique_id"].map(place).to_numpy(dtype=np.int64)
+    return forecast.assign(unique_id=firsts.iloc[rows].array)

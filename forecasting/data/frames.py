@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,18 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency, infer_frequency, wall_clock
+from forecasting.data.calendar import Frequency, infer_frequency, off_anchor, wall_clock
 from forecasting.data.encoding import blank, category, encode, numbers
+from forecasting.data.tables import (
+    is_date,
+    need_columns,
+    need_frame,
+    need_names,
+    refuse_foreign_rows,
+    series_codes,
+    static_rows,
+)
+from forecasting.data.zones import zone_name
 from forecasting.errors import DataError
 
 # A grid of more rows than this, and so many times more than were given, is a mistake.
@@ -54,10 +65,16 @@ def read(
     future_frame: pd.DataFrame | None = None,
 ) -> Arrays:
     """The arrays of `Panel.from_frame`, which says what goes in and what is refused."""
+    need_frame(frame, "df")
+    for table, name in ((static, "static"), (future_frame, "future")):
+        if table is not None:
+            need_frame(table, name)
+    for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
+        need_names(given, name)
     if schema is not None:
         past = [c.name for c in schema.past]
         future = [c.name for c in schema.future]
-    _need_columns(frame, ("unique_id", "ds", "y", *past, *future))
+    need_columns(frame, ("unique_id", "ds", "y", *past, *future))
     if future_frame is not None:
         frame = _append_future(frame, future_frame, future)
     if frame.empty:
@@ -65,7 +82,7 @@ def read(
     stamps, tz = _stamps(frame["ds"])
     if freq is None and stamps.dtype.kind == "i":
         _refuse_dates(stamps)
-    ids, codes = _ids(frame["unique_id"])
+    ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
         codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
@@ -75,6 +92,8 @@ def read(
     if freq is None and tz is not None and not step.sub_daily:
         # Months, weekdays and weekends are those of the place, not of UTC.
         step = infer_frequency(wall_clock(stamps, tz), offsets)
+    if isinstance(freq, str):
+        _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
     if step.integer != np.issubdtype(stamps.dtype, np.integer):
         kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
@@ -86,6 +105,7 @@ def read(
 
     schema = schema or _schema(frame, static, past, future, categorical)
     y = numbers(frame["y"], "y", frame)
+    _refuse_unknown(categorical, schema)
     columns = {c.name: encode(frame[c.name], c, frame) for c in (*schema.past, *schema.future)}
     lengths = np.zeros(len(ids), np.int64)
     np.maximum.at(lengths, codes, position + 1)
@@ -133,23 +153,30 @@ class _Grid:
         return np.stack([self.fill(c) for c in columns], axis=1)
 
 
-def _need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
-    if twice:
-        raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
-    missing = [n for n in names if n not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns[:20]))
-        raise DataError(
-            f"missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
-            f"the table has: {there or 'none'}"
-        )
-
-
 def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:
-    _need_columns(extra, ("unique_id", "ds", *future))
+    need_columns(extra, ("unique_id", "ds", *future))
     extra = extra[["unique_id", "ds", *future]]
-    return pd.concat([frame, extra], ignore_index=True)
+    if extra.empty:
+        return frame
+    stamps, tz = _stamps(frame["ds"])
+    when, zone = _stamps(extra["ds"])
+    if (tz is None) != (zone is None):
+        raise DataError(
+            f"ds has {tz or 'no'} time zone in the history, but {zone or 'none'} in the future "
+            "table; write both alike"
+        )
+    refuse_foreign_rows(
+        (*series_codes(frame["unique_id"]), stamps), (*series_codes(extra["unique_id"]), when)
+    )
+    # Read once, so that stamps written in two ways stay those they are.
+    tables = [(frame, stamps), (extra, when)]
+    return pd.concat([t.assign(ds=_column(s, tz)) for t, s in tables], ignore_index=True)
+
+
+def _column(stamps: Array, tz: str | None) -> Any:
+    if tz is None:
+        return stamps
+    return pd.DatetimeIndex(stamps).tz_localize("UTC").tz_convert(tz)
 
 
 def _stamps(column: pd.Series) -> tuple[Array, str | None]:
@@ -164,7 +191,7 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
-        return utc.to_numpy().astype("datetime64[us]"), str(column.dt.tz)
+        return utc.to_numpy().astype("datetime64[us]"), zone_name(column.dt.tz)
     if not pd.api.types.is_datetime64_dtype(column.dtype):
         column = _parsed(column)
         if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -234,19 +261,6 @@ def _refuse_growth(
         )
 
 
-def _ids(column: pd.Series) -> tuple[Array, Array]:
-    codes, found = pd.factorize(column, sort=False)
-    ids = [str(i) for i in found]
-    if len(set(ids)) < len(ids):
-        # 1 and "1" are one name.
-        again, names = pd.factorize(np.asarray(ids, dtype=object), sort=False)
-        codes, ids = np.where(codes < 0, -1, again[codes]), list(names)
-    if (codes < 0).any():
-        row = int(np.flatnonzero(codes < 0)[0])
-        raise DataError(f"row {row}: unique_id is missing")
-    return np.asarray(ids, dtype=object), codes.astype(np.int64)
-
-
 def _order(codes: Array, stamps: Array) -> Array | None:
     ahead = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (stamps[1:] >= stamps[:-1]))
     return None if bool(ahead.all()) else np.lexsort((stamps, codes))
@@ -274,6 +288,17 @@ def _refuse_irregular(
             f"freq = {step.alias} that starts at {start[codes[at]]} "
             f"({int(wrong.sum())} such rows in all); name the right freq, or let "
             "`gatecast ingest` snap or resample the stamps"
+        )
+
+
+def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
+    """A freq that names its month or weekday is meant so."""
+    off = off_anchor(step, stamps)
+    if off.any():
+        at = int(np.flatnonzero(off)[0])
+        raise DataError(
+            f"ds = {stamps[at]} does not lie on the grid of freq = {step.alias} "
+            f"({int(off.sum())} such rows in all); name the right freq, or give none"
         )
 
 
@@ -322,6 +347,8 @@ def _schema(
                 or pd.api.types.is_bool_dtype(column.dtype)
             )
             values: dict[str, Any] = {"name": str(name), "role": role}
+            if name not in categorical and is_date(column):
+                numbers(column, str(name), table)  # refuses, and says what to do
             if is_text or name in categorical:
                 kinds = {category(v) for v in column.dropna().unique()}
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
@@ -335,6 +362,16 @@ def _schema(
     return Schema(covariates=tuple(covariates))
 
 
+def _refuse_unknown(categorical: Sequence[str], schema: Schema) -> None:
+    names = [c.name for c in schema.covariates]
+    for name in categorical:
+        if name not in names:
+            raise DataError(
+                f"categorical names {name!r}, which is no covariate; there are: "
+                f"{', '.join(names) or 'none'}"
+            )
+
+
 def _flat(static: pd.DataFrame) -> pd.DataFrame:
     return static.assign(ds="static")
 
@@ -343,12 +380,15 @@ def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:
     if not schema.static:
         return np.empty((len(ids), 0))
     if static is None:
+        names = ", ".join(c.name for c in schema.static)
+        warnings.warn(
+            f"no static table is given: {names} count as missing for every series",
+            UserWarning,
+            stacklevel=2,
+        )
         return np.stack([blank(c, len(ids)) for c in schema.static], axis=1)
-    _need_columns(static, ("unique_id", *(c.name for c in schema.static)))
-    keys = static["unique_id"].map(str)
-    if keys.duplicated().any():
-        raise DataError(f"static table: series {keys[keys.duplicated()].iloc[0]!r} stands twice")
-    position = pd.Index(keys).get_indexer(pd.Index(ids))
+    need_columns(static, ("unique_id", *(c.name for c in schema.static)))
+    position = static_rows(static, ids)
     table = _flat(static)
     columns = []
     for covariate in schema.static:

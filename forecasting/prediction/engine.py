@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.calendar import Frequency
-from forecasting.data.forecast import Forecast
+from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
@@ -97,7 +97,7 @@ class Engine:
             frequency or covariates other than the model's. What concerns single series is in
             ``Forecast.problems`` instead.
         """
-        steps = self.config.horizon if horizon is None else int(horizon)
+        steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
         # Standardised and coded as in training, whatever the panel was made with.
         panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
@@ -159,7 +159,7 @@ class Engine:
 
         Returns
         -------
-        ``unique_id, ds, mean, q<level>…``.
+        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class Engine:
                 f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
                 f"first: series {first.id!r}: {first.detail}"
             )
-        return forecast.to_frame()
+        return with_ids_as_given(forecast.to_frame(), df["unique_id"])
 
     def check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
         """Raise `DataError` if a panel, horizon or level does not fit the model."""
@@ -189,6 +189,8 @@ class Engine:
                 f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
                 "needs known-future covariates"
             )
+        if isinstance(quantiles, float | int | str):
+            raise DataError(f"quantiles = {quantiles!r} must be a list of levels: [0.1, 0.5, 0.9]")
         for level in quantiles:
             if not 0.0 < level < 1.0:
                 raise DataError(f"quantile {level} is outside (0, 1)")
@@ -293,3 +295,12 @@ class Engine:
             means.append(mean)
         known = [m for m in means if m is not None]
         return np.concatenate(parts, axis=1), np.concatenate(known, axis=1) if known else None
+
+
+def whole_steps(horizon: Any) -> int:
+    """A horizon as a number of steps; `DataError` where it is none, such as 2.7 or "3"."""
+    if isinstance(horizon, bool) or not isinstance(horizon, int | float | np.number):
+        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
+    if not float(horizon).is_integer():
+        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
+    return int(horizon)

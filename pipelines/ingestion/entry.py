@@ -10,6 +10,7 @@ from pipelines.ingestion.read.sources import Source, read
 from pipelines.ingestion.report.strict import refuse_repairs
 from pipelines.ingestion.result.future import note_future
 from pipelines.ingestion.result.result import IngestResult
+from pipelines.ingestion.series.anchors import refuse_other_anchor
 from pipelines.ingestion.ways.careful import clean
 from pipelines.ingestion.ways.fast import (
     clean_raw,
@@ -54,6 +55,8 @@ def ingest(
         raw, settled = read(source, config)
         found = clean_raw(raw, settled) if may_be_fast(settled) else None
         result = IngestResult(found or clean(raw, settled, _name(source)), settled)
+    panel = result.clean
+    refuse_other_anchor(panel.ids, panel.start, panel.freq, config.freq)
     if horizon is not None:
         note_future(result.clean, horizon)
     if strict:

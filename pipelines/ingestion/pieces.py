@@ -37,6 +37,7 @@ from pipelines.ingestion.result.output import (
     write_result,
 )
 from pipelines.ingestion.result.result import IngestResult
+from pipelines.ingestion.series.anchors import refuse_other_anchor
 from pipelines.ingestion.ways.careful import clean
 from pipelines.ingestion.ways.fast import fast_way
 
@@ -99,6 +100,8 @@ def _in_pieces(
     # A table that is clean already needs no parting: one pass holds little of it.
     found = fast_way(str(config.source), settled)
     if found is not None:
+        panel = found.clean
+        refuse_other_anchor(panel.ids, panel.start, panel.freq, config.freq)
         write_result(found, folder)
         return found.report
     pieces = min(max(math.ceil(rows / (piece_rows or fitting // 2)), 2), MOST_PIECES)
@@ -182,7 +185,7 @@ def _homes(batch: pa.RecordBatch, config: DataConfig, pieces: int) -> Array:
 
 def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | None) -> Report:
     """Each piece the long way; the first one settles what the others follow."""
-    merged = Merged(config.report)
+    merged, asked = Merged(config.report), config.freq
     with ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
         for path in paths:
@@ -192,6 +195,8 @@ def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | N
             if not table.num_rows:
                 continue
             piece = _one(table, config)
+            panel = piece.clean
+            refuse_other_anchor(panel.ids, panel.start, panel.freq, asked)
             config = _follow(config, piece)
             if horizon is not None and len(piece.clean.ids):
                 note_future(piece.clean, horizon)

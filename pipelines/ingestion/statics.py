@@ -18,13 +18,20 @@ from pipelines.ingestion.series.table import Table
 
 
 def static_columns(
-    table: Table, offsets: Array, config: DataConfig, ledger: Ledger
+    table: Table, offsets: Array, config: DataConfig, ledger: Ledger, *, part: bool = False
 ) -> dict[str, Column]:
-    """All static covariates, [N] each; those in the table are taken out of it."""
+    """All static covariates, [N] each; those in the table are taken out of it.
+
+    ``part`` : other series of the panel are elsewhere.
+
+    Raises
+    ------
+    DataError : a table of static covariates with a series twice, or with none of the panel's.
+    """
     out: dict[str, Column] = {}
     for name in [n for n, c in table.columns.items() if c.config.role == "static"]:
         out[name] = _first_known(table, offsets, name, ledger)
-    for name, column in _own_table(config, table.ids, ledger, set(out)).items():
+    for name, column in _own_table(config, table.ids, ledger, set(out), part).items():
         if name in out:
             raise DataError(f"static covariate {name!r} is in the table and in static.source")
         out[name] = column
@@ -50,7 +57,7 @@ def _first_known(table: Table, offsets: Array, name: str, ledger: Ledger) -> Col
 
 
 def _own_table(
-    config: DataConfig, ids: Array, ledger: Ledger, there: set[str]
+    config: DataConfig, ids: Array, ledger: Ledger, there: set[str], part: bool
 ) -> dict[str, Column]:
     static = config.static
     if static is None:
@@ -66,9 +73,17 @@ def _own_table(
         raise DataError(
             f"{static.source}: series {ranked[twice[0]]!r} stands twice; keep one row for it"
         )
+    if not len(names):
+        raise DataError(f"{static.source}: the table of static covariates has no rows")
     wanted = ids.astype(str)
     place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
     found = ranked[place] == wanted
+    if len(ids) and not found.any() and not part:
+        raise DataError(
+            f"{static.source}: none of its {len(names):,} series is in the panel, where a series "
+            f"is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write the "
+            "ids of both alike (ids.template can add zeros), or name the right column as static.id"
+        )
     source = np.where(found, order[place], -1)
     ledger.note(
         "no_static", "flagged", "the table of static covariates has no row for the series",

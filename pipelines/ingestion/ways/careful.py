@@ -75,7 +75,7 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     offsets, start, table = fill_gaps(table, grid, freq, config, ledger)
     refuse_growth(as_read, len(table), freq, config, ledger.facts | rows.facts)
     spread_and_fill(table, clock.tz, clock.daily, ledger)
-    static = static_columns(table, offsets, config, ledger)
+    static = static_columns(table, offsets, config, ledger, part=part)
     flags = raise_flags(table, offsets, config.flags, freq, ledger)
     facts = {**rows.facts, **ledger.facts}
     return Clean(

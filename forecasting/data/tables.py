@@ -1,0 +1,157 @@
+"""The tables people hand over: what they must be, and whether they speak of the same series."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.arrays import Array
+from forecasting.data.encoding import category
+from forecasting.errors import DataError
+
+# What turns other kinds of tables into one of pandas, by the name of their class.
+_CURES = {
+    "str": "read it first, with pd.read_csv or `gatecast ingest`",
+    "dict": "make one with pd.DataFrame(...)",
+    "list": "make one with pd.DataFrame(...)",
+    "ndarray": "make one with pd.DataFrame(..., columns=[...])",
+    "Series": "make one with .to_frame() or .reset_index()",
+    "Table": "make one with .to_pandas()",
+    "RecordBatch": "make one with .to_pandas()",
+    "LazyFrame": "make one with .collect().to_pandas()",
+}
+
+
+def need_frame(table: Any, name: str) -> None:
+    """Refuse what is no pandas DataFrame; ``name`` is that of the argument."""
+    if isinstance(table, pd.DataFrame):
+        return
+    kind = type(table)
+    cure = _CURES.get("str" if hasattr(table, "__fspath__") else kind.__name__)
+    if cure is None:
+        has_way = hasattr(table, "to_pandas")
+        cure = "make one with .to_pandas()" if has_way else "make one with pd.DataFrame(...)"
+    raise DataError(f"{name} must be a pandas DataFrame, not a {kind.__name__}: {cure}")
+
+
+def need_names(given: Any, name: str) -> None:
+    """Refuse a text, or what is no list, where a list of columns is meant."""
+    if isinstance(given, str):
+        raise DataError(f'{name} = "{given}" must be a list of columns: {name}=["{given}"]')
+    if not isinstance(given, Sequence | pd.Index | np.ndarray):
+        raise DataError(
+            f"{name} must be a list of columns of the table, not a {type(given).__name__}"
+        )
+
+
+def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
+    """Refuse a table where a column is missing, or stands twice."""
+    twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
+    if twice:
+        raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
+    missing = [n for n in names if n not in frame.columns]
+    if missing:
+        there = ", ".join(map(str, frame.columns[:20]))
+        in_index = [n for n in missing if n in frame.index.names]
+        cure = f"; {', '.join(in_index)} in the index: call .reset_index()" if in_index else ""
+        raise DataError(
+            f"missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
+            f"the table has: {there or 'none'}{cure}"
+        )
+
+
+def is_date(column: pd.Series) -> bool:
+    """Whether a column holds stamps, periods or spans of time."""
+    return column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype)
+
+
+def series_codes(column: pd.Series) -> tuple[Array, Array]:
+    """The names of the series of a column, and which of them each row has.
+
+    1, 1.0 and "1" are one name; "001" is another.
+    """
+    codes, values = pd.factorize(column, sort=False)
+    ids = [category(i) for i in values]
+    if len(set(ids)) < len(ids):
+        again, names = pd.factorize(np.asarray(ids, dtype=object), sort=False)
+        codes, ids = np.where(codes < 0, -1, again[codes]), list(names)
+    if (codes < 0).any():
+        row = int(np.flatnonzero(codes < 0)[0])
+        raise DataError(f"row {row}: unique_id is missing")
+    return np.asarray(ids, dtype=object), codes.astype(np.int64)
+
+
+def static_rows(static: pd.DataFrame, ids: Array) -> Array:
+    """[N] the row of a static table for each series of the history, -1 where there is none.
+
+    Raises
+    ------
+    DataError : a series that stands twice, or not one that the history has.
+    """
+    names, codes = series_codes(static["unique_id"])
+    again = np.flatnonzero(np.bincount(codes, minlength=len(names)) > 1)
+    if len(again):
+        raise DataError(f"static table: series {names[again[0]]!r} stands twice")
+    rows = np.asarray(pd.Index(names).get_indexer(pd.Index(ids)))
+    if not len(names):
+        raise DataError("the static table has no rows")
+    lost = np.flatnonzero(rows < 0)
+    if len(lost) == len(ids):
+        raise DataError(
+            f"the static table has none of the series of the history: there a series is called "
+            f"{ids[0]!r}, in the static table {names[0]!r}; write the ids of both alike"
+        )
+    if len(lost):
+        warnings.warn(
+            f"the static table has no row for {len(lost)} of {len(ids)} series, the first is "
+            f"{ids[lost[0]]!r}: their static values count as missing",
+            UserWarning,
+            stacklevel=2,
+        )
+    return rows
+
+
+def refuse_foreign_rows(
+    history: tuple[Array, Array, Array], ahead: tuple[Array, Array, Array]
+) -> None:
+    """Refuse rows of a future table that the history has no series for, or has already.
+
+    Parameters
+    ----------
+    history, ahead : names of the series [N], which each row has [T], and stamps [T].
+    """
+    ids, codes, stamps = history
+    names, of_row, when = ahead
+    place = np.asarray(pd.Index(ids).get_indexer(pd.Index(names)))
+    foreign = np.flatnonzero(place < 0)
+    if len(foreign) == len(names):
+        raise DataError(
+            f"the future table has none of the series of the history: there a series is called "
+            f"{ids[0]!r}, in the future table {names[0]!r}; write the ids of both alike"
+        )
+    if len(foreign):
+        raise DataError(
+            f"the future table has {len(foreign)} series that the history does not have, the "
+            f"first is {names[foreign[0]]!r}; leave its rows out, or give its history"
+        )
+    if stamps.dtype.kind != when.dtype.kind:
+        kinds = {"i": "whole numbers", "M": "time stamps"}
+        raise DataError(
+            f"ds holds {kinds[stamps.dtype.kind]} in the history, but {kinds[when.dtype.kind]} in "
+            "the future table; write both alike"
+        )
+    last = np.full(len(ids), stamps.min())
+    np.maximum.at(last, codes, stamps)
+    early = np.flatnonzero(when <= last[place[of_row]])
+    if len(early):
+        row = early[0]
+        series = names[of_row[row]]
+        raise DataError(
+            f"the future table has {len(early)} rows inside the history, the first is of series "
+            f"{series!r} for ds = {when[row]}, while its history goes on to "
+            f"{last[place[of_row[row]]]}; keep only the rows after it"
+        )

@@ -1,0 +1,269 @@
+"""Tables that are no tables, or do not speak of the same series, are told so."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting import Forecaster
+from forecasting.data.panel import Panel
+from forecasting.errors import DataError
+
+QUICK = {"training": {"max_steps": 2, "start": "none"}, "model": {"hidden_size": 4, "layers": 1}}
+DAYS = pd.date_range("2024-01-01", periods=40)
+
+
+def history(ids: list[Any], dtype: Any = None) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"unique_id": i, "ds": DAYS, "y": np.arange(40.0) + k, "promo": 0.0})
+        for k, i in enumerate(ids)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table if dtype is None else table.astype({"unique_id": dtype})
+
+
+def ahead(ids: list[Any], first: str = "2024-02-10") -> pd.DataFrame:
+    days = pd.date_range(first, periods=3)
+    parts = [pd.DataFrame({"unique_id": i, "ds": days, "promo": [1.0, 0.0, 1.0]}) for i in ids]
+    return pd.concat(parts, ignore_index=True)
+
+
+def static(ids: list[Any]) -> pd.DataFrame:
+    return pd.DataFrame({"unique_id": ids, "size": np.arange(len(ids)) + 1.0})
+
+
+@pytest.fixture(scope="module")
+def model() -> Forecaster:
+    return Forecaster.fit(
+        history([1, 2]),
+        horizon=3,
+        future=["promo"],
+        static=static([1, 2]),
+        config=QUICK,
+        device="cpu",
+    )
+
+
+# -- ids of several tables ---------------------------------------------------------------------
+
+FORMS = {"whole": int, "float": float, "text": str}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    numbers=st.lists(st.integers(-(10**6), 10**9), min_size=1, max_size=5, unique=True),
+    here=st.sampled_from(sorted(FORMS)),
+    there=st.sampled_from(sorted(FORMS)),
+)
+def test_a_number_names_the_same_series_in_every_form(
+    numbers: list[int], here: str, there: str
+) -> None:
+    table = static([FORMS[there](n) for n in reversed(numbers)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        panel = Panel.from_frame(history([FORMS[here](n) for n in numbers]), static=table)
+    assert list(panel.ids) == [str(n) for n in numbers]
+    assert panel.static[:, 0].tolist() == list(range(len(numbers), 0, -1))
+
+
+@pytest.mark.parametrize("other", [["001", "002"], ["x", "y"], [11, 12], ["1.0", "2.0"]])
+def test_a_static_table_of_other_series_is_refused_with_one_id_of_each(other: list[Any]) -> None:
+    with pytest.raises(DataError, match=f"none of the series.*'1'.*static table '{other[0]}'"):
+        Panel.from_frame(history([1, 2]), static=static(other))
+
+
+def test_series_without_a_static_row_are_said_and_missing() -> None:
+    with pytest.warns(UserWarning, match=r"no row for 1 of 2 series, the first is '2'"):
+        panel = Panel.from_frame(history([1, 2]), static=static([1, 9]))
+    assert panel.static[0, 0] == 1.0
+    assert np.isnan(panel.static[1, 0])
+
+
+def test_a_static_table_left_out_is_said(model: Forecaster) -> None:
+    with pytest.warns(UserWarning, match="no static table is given: size"):
+        model.predict(history([1, 2]), future=ahead([1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "dtype"),
+    [
+        ([1, 2], "int64"),
+        ([1, 2], "int32"),
+        ([1, 2], "float64"),
+        (["1", "2"], None),
+        (["1", "2"], "category"),
+        ([1, 2], "Int64"),
+    ],
+)
+def test_a_forecast_has_the_ids_of_the_history(
+    model: Forecaster, ids: list[Any], dtype: Any
+) -> None:
+    table = history(ids, dtype)
+    out = model.predict(table, future=ahead([2, 1]), static=static([2, 1]))
+    assert out["unique_id"].tolist() == [i for i in table["unique_id"].unique() for _ in range(3)]
+    assert out["unique_id"].dtype == table["unique_id"].dtype
+    assert len(out.merge(table[["unique_id"]].drop_duplicates(), on="unique_id")) == 6
+
+
+def test_ids_of_several_types_come_back_as_they_were(model: Forecaster) -> None:
+    table = history(["x", 7])
+    out = model.predict(table, future=ahead(["x", 7]), static=static(["x", "7"]))
+    assert out["unique_id"].tolist() == ["x"] * 3 + [7] * 3
+
+
+# -- the future table --------------------------------------------------------------------------
+
+
+def test_a_future_table_with_a_series_more_is_told_so(model: Forecaster) -> None:
+    with pytest.raises(DataError, match=r"1 series that the history does not have.*'9'"):
+        model.predict(history([1, 2]), future=ahead([1, 2, 9]), static=static([1, 2]))
+
+
+def test_a_future_table_of_other_series_shows_one_id_of_each(model: Forecaster) -> None:
+    with pytest.raises(DataError, match=r"none of the series.*'1'.*future table '001'"):
+        model.predict(history([1, 2]), future=ahead(["001", "002"]), static=static([1, 2]))
+
+
+@pytest.mark.parametrize("first", ["2024-02-09", "2024-02-07", "2023-01-01"])
+def test_future_rows_inside_the_history_are_told_so(model: Forecaster, first: str) -> None:
+    with pytest.raises(DataError, match=rf"inside the history.*series '1' for ds = {first}"):
+        model.predict(history([1, 2]), future=ahead([1, 2], first), static=static([1, 2]))
+
+
+def test_future_rows_are_taken_in_every_form_of_their_ids(model: Forecaster) -> None:
+    right = model.predict(history([1, 2]), future=ahead([1, 2]), static=static([1, 2]))
+    for ids in ([1.0, 2.0], ["1", "2"], [2, 1]):
+        same = model.predict(history([1, 2]), future=ahead(ids), static=static([1, 2]))
+        pd.testing.assert_frame_equal(same, right)
+
+
+def test_a_zone_on_one_side_only_is_told_so(model: Forecaster) -> None:
+    future = ahead([1, 2])
+    future["ds"] = future["ds"].dt.tz_localize("UTC")
+    with pytest.raises(DataError, match="no time zone in the history, but UTC in the future table"):
+        model.predict(history([1, 2]), future=future, static=static([1, 2]))
+
+
+def test_an_instant_of_the_future_is_the_same_in_any_zone() -> None:
+    stamps = pd.date_range("2024-01-01", periods=48, freq="h", tz="Europe/Berlin")
+    table = pd.DataFrame({"unique_id": "a", "ds": stamps[:45], "y": 1.0, "promo": 0.0})
+    future = pd.DataFrame({"unique_id": "a", "ds": stamps[45:], "promo": [1.0, 2.0, 3.0]})
+    panels = [
+        Panel.from_frame(
+            table, future=["promo"], future_frame=future.assign(ds=future["ds"].dt.tz_convert(zone))
+        )
+        for zone in ("Europe/Berlin", "UTC", "Asia/Tokyo")
+    ]
+    for panel in panels:
+        assert panel.tz == "Europe/Berlin"
+        assert panel.horizon is not None
+        assert panel.horizon[0, :, 0].tolist() == [1.0, 2.0, 3.0]
+
+
+# -- what is no table, no list, no number --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "cure"),
+    [
+        (pa.table({"unique_id": ["a"]}), r"not a Table: make one with \.to_pandas"),
+        ({"unique_id": ["a"]}, r"not a dict: make one with pd\.DataFrame"),
+        ([1, 2], r"not a list: make one with pd\.DataFrame"),
+        (np.zeros(3), r"not a ndarray: make one with pd\.DataFrame"),
+        ("sales.csv", r"not a str: read it first, with pd\.read_csv"),
+        (Path("sales.csv"), r"not a PosixPath: read it first, with pd\.read_csv"),
+        (None, "not a NoneType"),
+        (pd.Series([1.0]), "not a Series"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(table: Any, cure: str) -> None:
+    with pytest.raises(DataError, match=cure) as error:
+        Forecaster.fit(table, horizon=3)
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=cure):
+        Panel.from_frame(table)
+
+
+def test_columns_in_the_index_are_pointed_at() -> None:
+    with pytest.raises(DataError, match=r"unique_id, ds in the index: call \.reset_index"):
+        Panel.from_frame(history([1]).set_index(["unique_id", "ds"]))
+
+
+@pytest.mark.parametrize("name", ["past", "future", "categorical"])
+def test_a_text_where_a_list_is_meant_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match=rf'{name} = "promo" must be a list.*{name}=\["promo"\]'):
+        Forecaster.fit(history([1]), horizon=3, **{name: "promo"})
+
+
+def test_a_category_that_is_no_covariate_is_refused() -> None:
+    with pytest.raises(DataError, match="'pormo', which is no covariate; there are: promo"):
+        Panel.from_frame(history([1]), past=["promo"], categorical=["pormo"])
+
+
+@pytest.mark.parametrize("horizon", [2.7, "3", None, True, [3], np.float64(1.5), float("nan")])
+def test_a_horizon_that_is_no_whole_number_is_refused(model: Forecaster, horizon: Any) -> None:
+    with pytest.raises(DataError, match="must be a whole number of steps"):
+        Forecaster.fit(history([1]), horizon=horizon)
+    if horizon is not None:
+        with pytest.raises(DataError, match="must be a whole number of steps"):
+            model.predict(
+                history([1, 2]), future=ahead([1, 2]), static=static([1, 2]), horizon=horizon
+            )
+
+
+@pytest.mark.parametrize("quantiles", [0.9, "0.9"])
+def test_levels_that_are_no_list_are_refused(model: Forecaster, quantiles: Any) -> None:
+    with pytest.raises(DataError, match="must be a list of levels"):
+        model.predict(
+            history([1, 2]), future=ahead([1, 2]), static=static([1, 2]), quantiles=quantiles
+        )
+
+
+@pytest.mark.parametrize("column", ["y", "promo"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        DAYS,
+        DAYS.tz_localize("UTC"),
+        DAYS - DAYS[0],
+        DAYS.to_period("D"),
+        np.arange(40) * 1j,
+        list(DAYS),
+    ],
+    ids=["stamps", "zoned", "spans", "periods", "complex", "objects"],
+)
+def test_dates_are_no_numbers(column: str, values: Any) -> None:
+    table = history([1])
+    table[column] = values
+    with pytest.raises(DataError, match=f"column {column}"):
+        Panel.from_frame(table, past=["promo"])
+
+
+# -- a freq that names its weekday or month ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stamps", "freq"),
+    [("QS-MAR", "QS-JAN"), ("W-MON", "W-SUN"), ("QE-DEC", "QE-JAN"), ("YS-JAN", "YS-APR")],
+)
+def test_stamps_off_the_anchor_that_is_named_are_refused(stamps: str, freq: str) -> None:
+    ds = pd.date_range("2019-01-01", periods=12, freq=stamps)
+    table = pd.DataFrame({"unique_id": "a", "ds": ds, "y": 1.0})
+    with pytest.raises(DataError, match=f"does not lie on the grid of freq = {freq}"):
+        Panel.from_frame(table, freq=freq)
+    assert Panel.from_frame(table, freq=stamps).rows == 12
+
+
+@pytest.mark.parametrize(("stamps", "freq"), [("QS-APR", "QS-JAN"), ("QE-DEC", "QE-MAR")])
+def test_an_anchor_in_another_quarter_is_the_same_grid(stamps: str, freq: str) -> None:
+    ds = pd.date_range("2019-01-01", periods=12, freq=stamps)
+    table = pd.DataFrame({"unique_id": "a", "ds": ds, "y": 1.0})
+    assert Panel.from_frame(table, freq=freq).rows == 12
