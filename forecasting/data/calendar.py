@@ -334,6 +334,20 @@ def wall_clock(stamps: Array, tz: str | None) -> Array:
     return np.asarray(local.astype("datetime64[us]").reshape(stamps.shape))
 
 
+def least_offset(start: Array, tz: str | None) -> Array:
+    """[N] microseconds that a zone is ahead of UTC, the least of the year of each stamp."""
+    years, of_stamp = np.unique(start.astype("datetime64[Y]"), return_inverse=True)
+    weeks = np.arange(0, 365, 7).astype("timedelta64[D]")
+    dates = (years.astype("datetime64[D]")[:, None] + weeks).astype("datetime64[us]")
+    ahead = (wall_clock(dates, tz) - dates).astype(np.int64).min(axis=1)
+    return np.asarray(ahead[of_stamp])
+
+
+def nearest_step(gap: Array, size: int) -> Array:
+    """Steps of ``size`` in a gap of time, rounded; of two that are equally near the earlier."""
+    return np.asarray(-((size - 2 * gap) // (2 * size)))
+
+
 def phase(start: Array, freq: Frequency, length: int, tz: str | None = None) -> Array:
     """Position of each stamp in a cycle of ``length`` steps, [N] int64 in [0, length).
 
@@ -345,5 +359,9 @@ def phase(start: Array, freq: Frequency, length: int, tz: str | None = None) -> 
     origin = np.datetime64("1969-12-29T00:00:00", "us")
     if freq.unit == "month":
         origin = np.datetime64("1970-01-01", "us")
-    local = wall_clock(start, tz) if freq.sub_daily else start
-    return np.asarray(freq.steps_between(origin, local) % length)
+    if freq.sub_daily and tz is not None:
+        # The same step of the day before and after a change that is shorter than a step.
+        grid = start.astype(np.int64) + least_offset(start, tz) - origin.astype(np.int64)
+        gap = (wall_clock(start, tz) - origin).astype(np.int64) - grid % freq.size
+        return np.asarray(nearest_step(gap, freq.size) % length)
+    return np.asarray(freq.steps_between(origin, start) % length)

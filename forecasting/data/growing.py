@@ -144,7 +144,10 @@ def _unknown(panel: Panel) -> Array:
 
 
 def continued(panel: Panel, values: Array) -> Panel:
-    """The panel with [N, h] more values of y; past covariates are missing there."""
+    """The panel with [N, h] more values of y; past covariates are missing there.
+
+    Known-future ones are those that were announced, and the horizon what is left of them.
+    """
     extra = values.shape[1]
     lengths = panel.lengths + extra
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -157,4 +160,10 @@ def continued(panel: Panel, values: Array) -> Panel:
     past[offsets[series] + position] = panel.past
     future = np.full((len(y), panel.future.shape[1]), np.nan)
     future[offsets[series] + position] = panel.future
-    return replace(panel, offsets=offsets, y=y, past=past, future=future, horizon=None)
+    horizon = None
+    if panel.horizon is not None:
+        announced = panel.horizon[:, :extra]
+        steps = np.arange(announced.shape[1])
+        future[offsets[:-1, None] + panel.lengths[:, None] + steps] = announced
+        horizon = panel.horizon[:, extra:]
+    return replace(panel, offsets=offsets, y=y, past=past, future=future, horizon=horizon)

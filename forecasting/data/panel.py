@@ -33,7 +33,7 @@ class Panel:
     y : [T] float64, NaN where missing.
     start : [N] stamp of each first row, ``datetime64[us]`` or int64.
     freq, tz : the step, and the zone the stamps belong to (stamps are UTC when sub-daily, wall
-        clock when a day or longer).
+        clock when a day or longer). Networks read them by the wall clock, see `data.wall`.
     schema : the covariates, in column order.
     past : [T, P]; future : [T, F] known-future covariates over the history; both NaN = missing.
         A categorical column holds codes, 0 for unseen or missing.

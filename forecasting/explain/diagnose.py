@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
+from forecasting.data.wall import on_wall_clock
 from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
 from forecasting.explain import reference
@@ -153,6 +154,8 @@ def gate_values(network: ForecastNetwork, batch: Batch[Tensor]) -> list[dict[str
 def _windows(forecaster: Ensemble, panel: Panel) -> tuple[Batch[Tensor], int]:
     """The last windows of the longest series, as the network takes them."""
     forecaster.check(panel, 1, (), extend=False)
+    wall = on_wall_clock(panel)
+    panel = panel if wall is None else wall.panel
     usable = forecaster.geometry.steps_for(panel.lengths)
     if len(panel) == 0 or panel.rows == 0:
         raise DataError("the panel has no rows to diagnose the model with")

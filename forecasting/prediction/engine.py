@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
+from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.checks import first_moves, usable
 from forecasting.prediction.reading import Reading
@@ -46,6 +48,7 @@ Result = TypeVar("Result")
 ARITHMETIC = 2
 # Said of a series whose values are beyond float's range.
 BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
+MEDIAN = 0.5
 # Series per run: large enough to fill the cores, small enough to stay in cache.
 CHUNK = 1024
 
@@ -60,6 +63,9 @@ class Engine:
     runner : the network. single_threaded : the network on one core each time, for many series: then
         so many chunks are forecast at once as there are ``threads``.
     """
+
+    # Whether what was read of a history stays read, as a state's does.
+    reads_all = False
 
     def __init__(
         self,
@@ -100,15 +106,62 @@ class Engine:
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, problems = self._usable(panel.under(self.schema), min(steps, self.config.horizon))
+        panel, levels = panel.under(self.schema), tuple(quantiles)
+        if panel.tz is not None and panel.freq.sub_daily:
+            # What lies further back may lie beyond a change of the clock.
+            panel = panel.tail(rows_for(self.context, panel.freq))
+        wall = on_wall_clock(panel, steps, whole=self.reads_all)
+        if wall is None:
+            return self._forecast(panel, steps, levels)[0]
+        return self._by_the_wall_clock(panel, wall, steps, levels)
+
+    def _by_the_wall_clock(
+        self, panel: Panel, wall: OnTheWall, steps: int, levels: tuple[float, ...]
+    ) -> Forecast:
+        """Forecast by the clock of the panel's zone, and read it off for ``steps`` instants."""
+        asked = levels if MEDIAN in levels else (*levels, MEDIAN)
+        wanted = int(wall.step.max()) + 1
+        # A clock that skips an hour takes one step more to the same instant.
+        trained = wanted if steps > self.config.horizon else min(wanted, self.config.horizon)
+        found, kept = self._forecast(wall.panel, trained, asked)
+        step = wall.step[kept]
+        mean, quantiles = found.mean, found.quantiles
+        late = np.flatnonzero(step.max(axis=1, initial=0) >= trained)
+        if len(late):
+            extra = wanted - trained
+            median = quantiles[late, :extra, asked.index(MEDIAN)]
+            further = continued(wall.panel.select(kept[late]), median)
+            more, there = self._reader()._forecast(further, trained, asked)
+            mean = np.pad(mean, [(0, 0), (0, extra)], mode="edge")
+            quantiles = np.pad(quantiles, [(0, 0), (0, extra), (0, 0)], mode="edge")
+            mean[late[there], trained:] = more.mean[:, -extra:]
+            quantiles[late[there], trained:] = more.quantiles[:, -extra:]
+        rows = np.arange(len(kept))[:, None]
+        return replace(
+            found,
+            start=panel.freq.shift(panel.start, panel.lengths)[kept],
+            tz=panel.tz,
+            mean=mean[rows, step],
+            quantiles=quantiles[rows, step][..., : len(levels)],
+            levels=levels,
+        )
+
+    def _reader(self) -> Engine:
+        """The engine that reads a history anew."""
+        return self
+
+    def _forecast(
+        self, panel: Panel, steps: int, levels: tuple[float, ...]
+    ) -> tuple[Forecast, Array]:
+        """Forecast every series that can be, and their positions in the panel."""
+        panel, kept, problems = self._usable(panel, min(steps, self.config.horizon))
         for note in first_moves(panel, self.schema):
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warnings.warn(note, UserWarning, stacklevel=3)
         trained = self.config.model.quantile_levels
         values, counted = self._trained(panel)
         if steps > self.config.horizon and len(panel):
             values, counted = self._extended(panel, values, counted, steps)
         values = values[:, :steps]
-        levels = tuple(quantiles)
         transform = self.config.model.y_transform
         wanted = transform.inverse(Interpolation(trained, levels)(values))
         if transform.grows:
@@ -135,8 +188,9 @@ class Engine:
         )
         finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
         if finite.all():
-            return found
-        return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
+            return found, kept
+        lost = np.flatnonzero(~finite)
+        return found.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
 
     def predict(
         self,
@@ -202,10 +256,10 @@ class Engine:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _usable(self, panel: Panel, steps: int) -> tuple[Panel, list[SeriesProblem]]:
-        """The series that can be forecast, and why the others cannot."""
+    def _usable(self, panel: Panel, steps: int) -> tuple[Panel, Array, list[SeriesProblem]]:
+        """The series that can be forecast, their positions, and why the others cannot."""
         good, problems = usable(panel, panel.tail(self.context), self.config, self.schema, steps)
-        return (panel if len(good) == len(panel) else panel.select(good)), problems
+        return (panel if len(good) == len(panel) else panel.select(good)), good, problems
 
     def _kept_from_below_zero(self, panel: Panel, wanted: Array, mean: Array) -> None:
         """In place, for series that show nothing below 0, as no series did in training."""

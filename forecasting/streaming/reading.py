@@ -35,6 +35,7 @@ from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.data.growing import arrived, extended, merged, piece
 from forecasting.data.panel import Panel
+from forecasting.data.wall import on_wall_clock, rows_for
 from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
 from forecasting.networks.output import answer, tensors_of
@@ -92,7 +93,7 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
         states=tuple(states),
         fingerprint=fingerprint(forecaster),
     )
-    return _advanced(forecaster, state, np.arange(count), panel, panel.lengths)
+    return _advanced(forecaster, state, np.arange(count), panel, None)
 
 
 def update(
@@ -120,8 +121,7 @@ def update(
     rows = arrived(new_rows, state.panel)
     where = state.positions(rows.ids, "new_rows")
     joined = extended(state.panel.select(where), rows)
-    fresh = joined.lengths - state.panel.lengths[where]
-    moved = _advanced(forecaster, state, where, joined, fresh)
+    moved = _advanced(forecaster, state, where, joined, state.panel)
     if future is None:
         return moved
     return replace(moved, panel=with_ahead(moved, future, forecaster.config.horizon))
@@ -152,11 +152,17 @@ def forecast(
 class _StateEngine(Engine):
     """The arithmetic around a network, with the reading of the history already done."""
 
+    reads_all = True
+
     def __init__(self, forecaster: Ensemble, state: State) -> None:
         super().__init__(
             forecaster.config, forecaster.schema, forecaster.correction, forecaster.runner
         )
         self.forecaster, self.state = forecaster, state
+
+    def _reader(self) -> Engine:
+        """Rows that a state has not read are read with those that it keeps."""
+        return self.forecaster
 
     def _read(self, panel: Panel, steps: int, runner: Runner, with_theta: bool) -> Reading:
         """Of series whose history is read: what is left to do takes the place of ``runner``."""
@@ -179,12 +185,18 @@ class _StateEngine(Engine):
             return answer(outputs)
 
 
-def _advanced(forecaster: Ensemble, state: State, where: Array, rows: Panel, fresh: Array) -> State:
-    """The state once series ``where`` have read the last ``fresh`` rows of ``rows``.
+def _advanced(
+    forecaster: Ensemble, state: State, where: Array, joined: Panel, kept: Panel | None
+) -> State:
+    """The state once series ``where`` have read what ``joined`` has beyond ``kept``.
 
-    ``rows`` holds the kept rows and the new ones of these series, and their horizon.
+    ``joined`` holds the kept rows and the new ones of these series, and their horizon.
     """
     geometry = forecaster.geometry
+    rows, before = _as_read(joined), np.zeros(len(joined), np.int64)
+    if kept is not None:
+        before = _as_read(kept.select(where)).lengths
+    fresh = rows.lengths - before
     hidden = tuple(part.copy() for part in state.hidden)
     states = tuple(tuple(tuple(p.copy() for p in s) for s in layers) for layers in state.states)
     begin = rows.lengths - fresh
@@ -204,8 +216,17 @@ def _advanced(forecaster: Ensemble, state: State, where: Array, rows: Panel, fre
         begin = end
     count = state.count.copy()
     count[where] += fresh
-    kept = merged(state.panel, rows, where).tail(geometry.rows)
-    return replace(state, panel=kept, count=count, hidden=hidden, states=states)
+    grown = merged(state.panel, joined, where)
+    context = geometry.rows
+    if grown.tz is not None and grown.freq.sub_daily:
+        context = rows_for(context, grown.freq)
+    return replace(state, panel=grown.tail(context), count=count, hidden=hidden, states=states)
+
+
+def _as_read(panel: Panel) -> Panel:
+    """Instants by the wall clock of their zone, with all that has been read of them."""
+    wall = on_wall_clock(panel, whole=True)
+    return panel if wall is None else wall.panel
 
 
 @dataclass(frozen=True)

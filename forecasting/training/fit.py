@@ -14,6 +14,7 @@ from forecasting import pretrained
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
+from forecasting.data.wall import on_wall_clock, wall_backs
 from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.hardware.side_by_side import OnEpoch
@@ -138,6 +139,7 @@ def fit(
         open_blend=config.model.blend is None and not config.model.counts,
         open_mix=config.training.linear_mix is None,
     )
+    panel = _as_networks_read(panel)
     asked, config = config, resolve(config, panel)
     _check_counts(panel, config)
     panel = replace(panel, schema=_encoded(panel.schema, config))
@@ -172,7 +174,8 @@ def refit(
     Ensemble : with the settings of `trained`, and as many networks, each of which knows every row.
     """
     fitting = Fitting(callbacks, on_epoch, pick_device(device))
-    config = trained.config
+    config, backs = trained.config, wall_backs(panel, list(backs))
+    panel = _as_networks_read(panel)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     with threads_of(config):
         as_judged = replace(panel, schema=trained.schema)
@@ -192,6 +195,12 @@ def refit(
                 begin=_beginning(config, panel.schema),
             ).networks
     return fitting.ensemble(config, panel.schema, networks, correction, swing)
+
+
+def _as_networks_read(panel: Panel) -> Panel:
+    """Instants by the wall clock of their zone."""
+    wall = on_wall_clock(panel)
+    return panel if wall is None else wall.panel
 
 
 def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
