@@ -19,10 +19,11 @@ from forecasting.data.tables import (
     need_frame,
     need_names,
     refuse_foreign_rows,
+    refuse_two_roles,
     series_codes,
     static_rows,
 )
-from forecasting.data.zones import zone_name
+from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError
 
 # A grid of more rows than this, and so many times more than were given, is a mistake.
@@ -71,6 +72,7 @@ def read(
             need_frame(table, name)
     for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
         need_names(given, name)
+    refuse_two_roles(past, future)
     if schema is not None:
         past = [c.name for c in schema.past]
         future = [c.name for c in schema.future]
@@ -101,6 +103,8 @@ def read(
         stamps = _local_days(stamps, tz)
     start = stamps[offsets[:-1]]
     position = step.steps_between(start[codes], stamps)
+    if tz is not None and step.sub_daily and (step.shift(start[codes], position) != stamps).any():
+        refuse_steps_of_the_clock(step, stamps, codes, tz)
     _refuse_irregular(step, start, codes, position, stamps, ids)
 
     schema = schema or _schema(frame, static, past, future, categorical)

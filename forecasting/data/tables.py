@@ -48,6 +48,16 @@ def need_names(given: Any, name: str) -> None:
         )
 
 
+def refuse_two_roles(past: Sequence[str], future: Sequence[str]) -> None:
+    """Refuse a column that is named twice, or that stands in the way of the table's own."""
+    names = [*past, *future]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"covariate {name!r} is named twice in past and future: keep one")
+        if name in ("unique_id", "ds", "y"):
+            raise DataError(f"{name} is no covariate: take it out of past and future")
+
+
 def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
     """Refuse a table where a column is missing, or stands twice."""
     twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
@@ -69,7 +79,7 @@ def is_date(column: pd.Series) -> bool:
     return column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype)
 
 
-def series_codes(column: pd.Series) -> tuple[Array, Array]:
+def series_codes(column: pd.Series, where: str = "") -> tuple[Array, Array]:
     """The names of the series of a column, and which of them each row has.
 
     1, 1.0 and "1" are one name; "001" is another.
@@ -81,7 +91,7 @@ def series_codes(column: pd.Series) -> tuple[Array, Array]:
         codes, ids = np.where(codes < 0, -1, again[codes]), list(names)
     if (codes < 0).any():
         row = int(np.flatnonzero(codes < 0)[0])
-        raise DataError(f"row {row}: unique_id is missing")
+        raise DataError(f"{where}row {row}: unique_id is missing")
     return np.asarray(ids, dtype=object), codes.astype(np.int64)
 
 
@@ -92,7 +102,7 @@ def static_rows(static: pd.DataFrame, ids: Array) -> Array:
     ------
     DataError : a series that stands twice, or not one that the history has.
     """
-    names, codes = series_codes(static["unique_id"])
+    names, codes = series_codes(static["unique_id"], "static table: ")
     again = np.flatnonzero(np.bincount(codes, minlength=len(names)) > 1)
     if len(again):
         raise DataError(f"static table: series {names[again[0]]!r} stands twice")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.errors import DataError
 
 
@@ -30,6 +34,23 @@ def zone_name(zone: tzinfo) -> str:
     if not minutes:
         return "UTC"
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+
+
+def refuse_steps_of_the_clock(step: Frequency, stamps: Array, codes: Array, zone: str) -> None:
+    """Readings at 0, 6, 12 and 18 o'clock are five and seven hours apart twice a year.
+
+    Parameters
+    ----------
+    stamps : [T] UTC, off the grid of ``step``. codes : [T] the series of each.
+    """
+    local = wall_clock(stamps, zone).astype(np.int64)
+    first = local[np.searchsorted(codes, codes)]
+    if not ((local - first) % step.size).any():
+        raise DataError(
+            f"ds keeps steps of {step.alias} by the wall clock of {zone}, which are longer and "
+            "shorter where clocks change; forecast them without a zone: "
+            'df["ds"] = df["ds"].dt.tz_localize(None)'
+        )
 
 
 def _of_file(zone: tzinfo) -> str | None:

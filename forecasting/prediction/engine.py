@@ -245,7 +245,10 @@ class Engine:
             )
         if isinstance(quantiles, float | int | str):
             raise DataError(f"quantiles = {quantiles!r} must be a list of levels: [0.1, 0.5, 0.9]")
-        for level in quantiles:
+        wanted: Sequence[Any] = quantiles
+        for level in wanted:
+            if isinstance(level, str) or level is None:
+                raise DataError(f"quantile {level!r} is no number within (0, 1)")
             if not 0.0 < level < 1.0:
                 raise DataError(f"quantile {level} is outside (0, 1)")
         if not panel.freq.same_step(self.freq):

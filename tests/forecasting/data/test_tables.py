@@ -208,6 +208,14 @@ def test_a_category_that_is_no_covariate_is_refused() -> None:
         Panel.from_frame(history([1]), past=["promo"], categorical=["pormo"])
 
 
+def test_a_covariate_has_one_role() -> None:
+    with pytest.raises(DataError, match="'promo' is named twice"):
+        Panel.from_frame(history([1]), past=["promo"], future=["promo"])
+    for name in ("unique_id", "ds", "y"):
+        with pytest.raises(DataError, match=f"{name} is no covariate"):
+            Panel.from_frame(history([1]), past=[name])
+
+
 @pytest.mark.parametrize("horizon", [2.7, "3", None, True, [3], np.float64(1.5), float("nan")])
 def test_a_horizon_that_is_no_whole_number_is_refused(model: Forecaster, horizon: Any) -> None:
     with pytest.raises(DataError, match="must be a whole number of steps"):

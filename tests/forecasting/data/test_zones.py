@@ -74,3 +74,14 @@ def test_a_zone_without_a_name_is_refused_with_a_cure() -> None:
 
     with pytest.raises(DataError, match=r"no name that other machines know.*tz_convert"):
         zone_name(Local())
+
+
+@pytest.mark.parametrize("step", ["2h", "6h", "12h"])
+def test_steps_of_hours_by_the_wall_clock_are_refused_with_a_cure(step: str) -> None:
+    stamps = pd.date_range("2024-03-20", periods=200, freq=step)
+    zoned = stamps.tz_localize("Europe/Berlin", nonexistent="NaT", ambiguous="NaT").dropna()
+    table = pd.DataFrame({"unique_id": "a", "ds": zoned, "y": 1.0})
+    with pytest.raises(DataError, match=r"by the wall clock of Europe/Berlin.*tz_localize\(None\)"):
+        Panel.from_frame(table)
+    table["ds"] = table["ds"].dt.tz_localize(None)
+    assert Panel.from_frame(table).freq.alias == step
