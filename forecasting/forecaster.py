@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
-import pytorch_lightning as pl
 
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
@@ -22,7 +21,9 @@ from forecasting.prediction.engine import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
-from forecasting.training import fit as training
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 class Forecaster(Ensemble):
@@ -84,6 +85,9 @@ class Forecaster(Ensemble):
         device: str = "auto",
     ) -> Self:
         """Train on a panel; see `forecasting.training.fit.fit`."""
+        # Lightning takes seconds to import, and who only forecasts needs none.
+        from forecasting.training import fit as training
+
         return cls._of(
             training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
         )
@@ -102,6 +106,8 @@ class Forecaster(Ensemble):
 
         See `forecasting.training.fit.refit`.
         """
+        from forecasting.training import fit as training
+
         return self._of(
             training.refit(
                 self,

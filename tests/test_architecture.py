@@ -79,3 +79,12 @@ def test_the_places_that_the_page_names_are_there(page: str, root: Path) -> None
     places = PATH.findall(page)
     assert len(places) > 20
     assert [place for place in places if not (root / place).exists()] == []
+
+
+def test_every_table_that_the_page_names_stands_in_its_file(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Z][A-Za-z]+)`(?: in | \()`([\w/]+\.py)`", page)
+    assert len(named) > 8
+    for name, file in named:
+        source = (root / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:class )?{name}\b", source, re.M), (name, file)

@@ -39,6 +39,14 @@ def test_light_modules_load_no_torch_and_no_tracking(module: str) -> None:
     assert run.stdout.split() == []
 
 
+def test_who_only_forecasts_does_not_wait_for_lightning() -> None:
+    code = (
+        "import sys; from forecasting import Forecaster; print('pytorch_lightning' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["False"], run.stderr
+
+
 def test_import_rules_hold(root: Path) -> None:
     run = _lint_imports(root)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -1,7 +1,7 @@
 """Rules that choose what a user left open: from frequency, lengths, covariates, series.
 
 The rules are a user's own: they look at nothing but the panel, and docs/accuracy.md says them in
-words. Imports no torch.
+words.
 """
 
 from __future__ import annotations
