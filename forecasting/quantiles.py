@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -85,8 +86,6 @@ def quantiles_of(params: Array, scale: Array, model: Told) -> Array:
 
 def normal_scores(levels: Array) -> Array:
     """The standard normal quantiles of levels."""
-    from statistics import NormalDist
-
     return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
 
 

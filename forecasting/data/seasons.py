@@ -9,6 +9,7 @@ fades is no season), and foretells the newest season better than its mean does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -214,6 +215,4 @@ def _without(moves: Float, period: int) -> Float:
 
 
 def _normal_score(level: float) -> float:
-    from statistics import NormalDist
-
     return NormalDist().inv_cdf(level)

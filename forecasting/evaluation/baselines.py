@@ -14,18 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from forecasting.arrays import Array, Float
+from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
-
-if TYPE_CHECKING:
-    from forecasting.data.forecast import Forecast
-
 
 # Of what is judged: the median, and the ends of the central 80 % and 95 % intervals.
 DEFAULT_LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -54,8 +50,6 @@ class Reference:
 
     def of(self, panel: Panel, levels: Sequence[float]) -> Forecast:
         """As the `Forecast` of a panel; series without a forecast become problems."""
-        from forecasting.data.forecast import Forecast
-
         known = np.isfinite(self.mean).all(axis=1)
         problems = [
             SeriesProblem(

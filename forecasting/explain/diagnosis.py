@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.plotting import CYCLE, GRID, INK, QUIET, STYLE
 
 # Gate activation, of 0 to 1, below which it counts as shut.
 SHUT = 0.1
@@ -117,8 +118,6 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from forecasting.plotting import STYLE
-
     target = Path(path)
     with rc_context(STYLE):
         gated = any(len(layer.memory) for layer in diagnosis.layers)
@@ -141,7 +140,6 @@ def _step_name(diagnosis: Diagnosis) -> str:
 
 
 def _draw_gradients(axes: Any, diagnosis: Diagnosis) -> None:
-    from forecasting.plotting import CYCLE, QUIET
 
     for k, (name, gradient) in enumerate(diagnosis.gradients.items()):
         back = np.arange(len(gradient))
@@ -165,7 +163,6 @@ def _draw_gradients(axes: Any, diagnosis: Diagnosis) -> None:
 
 
 def _draw_gates(axes: Any, diagnosis: Diagnosis) -> None:
-    from forecasting.plotting import CYCLE, GRID, INK
 
     names, uses = [], []
     for depth, layer in enumerate(diagnosis.layers):
@@ -191,8 +188,6 @@ def _draw_gates(axes: Any, diagnosis: Diagnosis) -> None:
 
 def _draw_memory(axes: Any, diagnosis: Diagnosis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    from forecasting.plotting import CYCLE, QUIET
 
     for depth, layer in enumerate(diagnosis.layers):
         share = (np.arange(len(layer.memory)) + 0.5) / len(layer.memory)

@@ -10,13 +10,16 @@ is ``[..., T, D]``; whatever stands before T is a batch. docs/gates.md reads alo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors.numpy import load_file
 
+from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.errors import BundleError
 
@@ -259,12 +262,6 @@ def member_tensors(bundle_path: str | Path, member: int = 0) -> tuple[dict[str, 
     ------
     BundleError : a damaged bundle, or no such member.
     """
-    import json
-
-    from safetensors.numpy import load_file
-
-    from forecasting import bundle
-
     bundle.verify(bundle_path)
     content = json.loads((Path(bundle_path) / "config.json").read_text(encoding="utf-8"))
     cells = list(content["cells"])

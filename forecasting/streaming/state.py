@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from forecasting.arrays import Array
 from forecasting.config import Schema
@@ -67,8 +69,6 @@ class State:
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file; no pickle."""
-        from safetensors.numpy import save_file
-
         panel = self.panel
         tensors = {
             "offsets": panel.offsets,
@@ -101,8 +101,6 @@ class State:
     @classmethod
     def load(cls, path: str | Path) -> State:
         """Read a saved state; `DataError` for a file that is none, or a newer one."""
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(str(path), framework="numpy") as file:
                 about = json.loads((file.metadata() or {})["state"])
