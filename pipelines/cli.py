@@ -15,6 +15,7 @@ import typer
 
 from forecasting.errors import GatecastError, TrainingError
 from pipelines import commands
+from pipelines.machine.masking import masked
 from pipelines.machine.state import home, quiet
 
 # Modules of pipelines.commands in the help's order; others come after them, by name.
@@ -124,14 +125,14 @@ def _interrupted() -> str:
 
 
 def _fail(text: str, code: int) -> int:
-    print(f"gatecast: {' '.join(text.split())}", file=sys.stderr)
+    print(f"gatecast: {masked(' '.join(text.split()))}", file=sys.stderr)
     return code
 
 
 def _unexpected(error: Exception) -> str:
     """One line, and a file with the rest for whoever looks into it."""
     trace = home() / "last-error.txt"
-    trace.write_text(traceback.format_exc())
+    trace.write_text(masked(traceback.format_exc()))
     return f"{type(error).__name__}: {error} (an error in Gatecast; details in {trace})"
 
 

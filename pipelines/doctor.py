@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import socket
 import sqlite3
@@ -23,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from forecasting.errors import GatecastError
+from pipelines.machine.masking import concealed, masked
 from pipelines.machine.state import HOME_VARIABLE, home, quiet
 
 DISTRIBUTION = "gatecast"
@@ -35,7 +35,6 @@ GIB = 2**30
 FREE_DISK_GIB = 2.0  # a training run, its artifacts and the service's copy of a model, with room
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SERVER_TIMEOUT_SECONDS = 3.0
-CREDENTIALS = re.compile(r"://[^/\s]*@")
 
 
 @dataclass(frozen=True)
@@ -242,7 +241,7 @@ def check_tracking() -> list[Check]:
     from pipelines.tracking.store import connect, default_uri
 
     uri = default_uri()
-    shown = _without_password(uri)
+    shown = masked(uri)
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///")).expanduser()
         if not file.exists():
@@ -256,7 +255,7 @@ def check_tracking() -> list[Check]:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
         if "mlflow db upgrade" in str(error):
             fix = f"back the database up, then run `mlflow db upgrade {shown}`"
-        return [Check("tracking store", False, _without_password(str(error)), fix)]
+        return [Check("tracking store", False, masked(str(error)), fix)]
     return [Check("tracking store", True, f"{shown} answers")]
 
 
@@ -272,8 +271,8 @@ def check_scheduler() -> list[Check]:
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fix = "start it with `prefect server start`, or correct PREFECT_API_URL"
-        return [Check("scheduler", False, _without_password(f"{url}: {error}"), fix, False)]
-    return [Check("scheduler", True, f"{_without_password(url)} answers", "", False)]
+        return [Check("scheduler", False, concealed(f"{url}: {error}", url), fix, False)]
+    return [Check("scheduler", True, f"{masked(url)} answers", "", False)]
 
 
 def check_port(port: int = SERVICE_PORT) -> list[Check]:
@@ -367,8 +366,3 @@ def _is_sqlite(file: Path) -> bool:
     except sqlite3.Error:
         return False
     return True
-
-
-def _without_password(text: str) -> str:
-    """`text` with user and password taken out of every URI in it."""
-    return CREDENTIALS.sub("://", text)

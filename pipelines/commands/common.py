@@ -14,6 +14,7 @@ import typer
 from forecasting.errors import ConfigError
 from pipelines.config import build_config, load_config
 from pipelines.config.file import override
+from pipelines.machine.masking import masked
 from pipelines.training.candidates import Progress
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _table_name(source: str) -> str:
 
 def tell(text: str) -> None:
     """A line for a person; on stderr, so that stdout holds results only."""
-    print(text, file=sys.stderr, flush=True)
+    print(masked(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from pipelines.config import ExperimentConfig
 from pipelines.data.profile import panel_digest
+from pipelines.machine.masking import HIDDEN, concealing, masked
 
 if TYPE_CHECKING:
     from pipelines.ingestion.report.report import Report
@@ -27,7 +28,7 @@ class Prepared:
     report
         The ingestion's report of every repair; None for a public data set.
     source
-        What was read, for the lineage.
+        What was read, for the lineage, without its passwords and tokens.
     left_out
         Series that are too short to train on and are not in the panel.
     """
@@ -71,13 +72,14 @@ def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared
     if not source:
         raise ConfigError("data.source: required, but not given; name a file, folder or URL")
     read = _public if source.startswith(PUBLIC) else _ingested
-    prepared = read(source, config, every_series)
+    with concealing(source):
+        prepared = read(source, config, every_series)
     panel = prepared.panel
     if config.history is not None:
         panel = panel.tail(config.history)
     if not len(panel) or not panel.rows:
-        raise DataError(f"{source}: no series with a value is left to train on")
-    return replace(prepared, panel=panel)
+        raise DataError(f"{masked(source)}: no series with a value is left to train on")
+    return replace(prepared, panel=panel, source=masked(source))
 
 
 def _public(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
@@ -107,4 +109,5 @@ def source_name(source: str) -> str:
     """A short name of a source, for runs: a file's stem or the data set's name."""
     if source.startswith(PUBLIC):
         return source.removeprefix(PUBLIC)
-    return Path(source.split("?")[0]).stem or source
+    stem = Path(masked(source).split("?")[0].split("#")[0]).stem
+    return stem.rpartition(f"{HIDDEN}@")[2] or "table"

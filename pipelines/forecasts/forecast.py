@@ -20,7 +20,6 @@ from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Target, table_of
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.masking import masked
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, locked
 from pipelines.registry.registered import load
@@ -250,7 +249,7 @@ def _note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) 
         "version": written.version,
         "target": written.target,
         "job": written.job,
-        "source": masked(prepared.source),
+        "source": prepared.source,
     }
     with tracker.run(title, tags=tags) as run:
         run.metrics(

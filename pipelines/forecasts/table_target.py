@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from forecasting.errors import DataError, GatecastError
 from pipelines.forecasts.job import KEY, Job, iso_text
-from pipelines.machine.masking import masked
+from pipelines.machine.masking import concealing, conceals, masked
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to
 _QUANTILE = re.compile(r"q0\.\d+")
@@ -28,7 +28,7 @@ class SqlTarget:
         import sqlalchemy as sa
 
         self.sa = sa
-        self.name = f"{masked(url)}, table {table}"
+        self.url, self.name = url, f"{masked(url)}, table {table}"
         self.engine, self.schema, self.table = open_engine(url), *split_name(table)
         if self.engine.dialect.name not in ("sqlite", "postgresql"):
             raise DataError(f"{masked(url)}: forecasts are written to SQLite or PostgreSQL only")
@@ -177,16 +177,16 @@ class SqlTarget:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except self.sa.exc.SQLAlchemyError as error:
-            raise GatecastError(f"{self.name}: {reason(error)}") from error
-        except GatecastError:
-            raise
-        except Exception as error:  # the driver's own, from COPY
-            raise GatecastError(f"{self.name}: {reason(error)}") from error
+        with concealing(self.url):
+            try:
+                yield
+            except GatecastError:
+                raise
+            except Exception as error:  # SQLAlchemy's, and the driver's own from COPY
+                raise GatecastError(f"{self.name}: {reason(error)}") from error
 
 
+@conceals
 def open_engine(url: str) -> Any:
     """A SQLAlchemy engine, or one clear line."""
     import sqlalchemy as sa
@@ -197,11 +197,11 @@ def open_engine(url: str) -> Any:
         return sa.create_engine(address, connect_args=waiting)
     except ModuleNotFoundError as error:
         raise DataError(
-            f"{masked(url)}: the driver {error.name} is not installed; "
+            f"{url}: the driver {error.name} is not installed; "
             "pip install 'gatecast[postgres]' for PostgreSQL"
         ) from None
     except Exception as error:
-        raise DataError(f"{masked(url)} is no database URL: {reason(error)}") from None
+        raise DataError(f"{url} is no database URL: {reason(error)}") from None
 
 
 def split_name(table: str) -> tuple[str | None, str]:

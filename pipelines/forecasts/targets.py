@@ -9,10 +9,11 @@ from pipelines.forecasts.file_target import FileTarget
 from pipelines.forecasts.job import Target
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
-from pipelines.machine.masking import masked
+from pipelines.machine.masking import conceals
 from pipelines.machine.state import home
 
 
+@conceals
 def target_of(out: str, table: str) -> Target:
     """The target an output names: ``x.parquet``, ``x.csv``, a folder, or a database URL."""
     if is_database(out, DataConfig()):
@@ -21,7 +22,7 @@ def target_of(out: str, table: str) -> Target:
         return SqlTarget(out, table)
     if "://" in out:
         raise DataError(
-            f"{masked(out)} cannot be written to: give a .parquet or .csv file, a folder, or a "
+            f"{out} cannot be written to: give a .parquet or .csv file, a folder, or a "
             "sqlite:/// or postgresql:// URL"
         )
     return FileTarget(out)

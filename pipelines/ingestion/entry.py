@@ -17,6 +17,7 @@ from pipelines.ingestion.ways.fast import (
     fast_way,
     may_be_fast,
 )
+from pipelines.machine.masking import HIDDEN, masked
 
 
 def ingest(
@@ -68,4 +69,5 @@ def _name(source: Source) -> str:
     """The only series of a table without ids bears the table's name."""
     if not isinstance(source, str | Path):
         return "series"
-    return Path(str(source).split("?")[0].rstrip("/")).name.split(".")[0] or "series"
+    name = Path(masked(str(source)).split("?")[0].rstrip("/")).name
+    return name.rpartition(f"{HIDDEN}@")[2].split(".")[0] or "series"

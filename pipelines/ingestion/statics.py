@@ -15,6 +15,7 @@ from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.read.sources import read
 from pipelines.ingestion.series.table import Table
+from pipelines.machine.masking import masked
 
 
 def static_columns(
@@ -71,7 +72,8 @@ def _own_table(
     twice = np.flatnonzero((ranked[1:] == ranked[:-1]) & (ranked[1:] != ""))
     if len(twice):
         raise DataError(
-            f"{static.source}: series {ranked[twice[0]]!r} stands twice; keep one row for it"
+            f"{masked(static.source)}: series {ranked[twice[0]]!r} stands twice; "
+            "keep one row for it"
         )
     if not len(names):
         raise DataError(f"{static.source}: the table of static covariates has no rows")

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from forecasting.errors import ConfigError
 from pipelines.config import ScheduleConfig
+from pipelines.machine.masking import hide, masked
 
 Event = Literal["failed", "refused", "promoted", "drift"]
 
@@ -50,26 +51,27 @@ class Notice:
     @property
     def subject(self) -> str:
         """Subject line of the letter: model and events."""
-        return f"[gatecast] {self.model}: {', '.join(self.events)}"
+        return masked(f"[gatecast] {self.model}: {', '.join(self.events)}")
 
     def payload(self) -> dict[str, Any]:
         """The webhook's JSON; chat services show `text`, programs read the rest."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        line = masked(self.line)
         return {
-            "text": f"{self.subject}\n{self.line}",
+            "text": f"{self.subject}\n{line}",
             "event": self.events[0],
             "events": list(self.events),
-            "model": self.model,
-            "message": self.line,
+            "model": masked(self.model),
+            "message": line,
             "at": now,
             "host": platform.node(),
-            **{key: value for key, value in self.facts.items() if value is not None},
+            **{key: value for key, value in hide(self.facts).items() if value is not None},
         }
 
     def body(self) -> str:
         """The e-mail's text."""
-        facts = [f"{key}: {value}" for key, value in self.facts.items() if value is not None]
-        return "\n".join([self.line, "", *facts, f"host: {platform.node()}"]) + "\n"
+        facts = [f"{key}: {value}" for key, value in hide(self.facts).items() if value is not None]
+        return "\n".join([masked(self.line), "", *facts, f"host: {platform.node()}"]) + "\n"
 
 
 @dataclass(frozen=True)

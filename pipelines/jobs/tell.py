@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig, ScheduleConfig
 from pipelines.jobs.notify import Notice, notify
+from pipelines.machine.masking import masked
 
 if TYPE_CHECKING:
     from pipelines.jobs.run import JobResult
@@ -81,7 +82,7 @@ class Teller:
 
 def failure(name: str, error: Exception, settings: ScheduleConfig, **facts: str) -> Notice:
     """The notice of a run that ended with an error."""
-    said = (str(error).strip().splitlines() or ["no message"])[0][:LONGEST_LINE]
+    said = (masked(str(error)).strip().splitlines() or ["no message"])[0][:LONGEST_LINE]
     if isinstance(error, TimeoutError):
         line = f"it ran longer than schedule.timeout, {settings.timeout:g} s"
     elif isinstance(error, GatecastError):

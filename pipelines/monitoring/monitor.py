@@ -16,7 +16,6 @@ from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.data.profile import panel_digest
 from pipelines.forecasts.targets import default_output
-from pipelines.machine.masking import masked
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home
 from pipelines.monitoring.drift import (
@@ -112,7 +111,7 @@ def monitor(
     say(f"{watch.counts['judged']:,} forecasts have come true")
     target = page or home() / "monitor" / f"{config.name}.html"
     write_page(watch, evidence, target)
-    run_id = log(tracker, watch, evidence, masked(data.source), target) if track else None
+    run_id = log(tracker, watch, evidence, data.source, target) if track else None
     say(f"the page: {target}")
     return replace(watch, page=target, run_id=run_id)
 

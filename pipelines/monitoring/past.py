@@ -15,7 +15,7 @@ from forecasting.errors import DataError
 from pipelines.forecasts.file_target import SUFFIXES
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
-from pipelines.machine.masking import masked
+from pipelines.machine.masking import conceals, masked
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
@@ -46,7 +46,7 @@ def read_forecasts(source: str, table: str, model: str, *, since: Any = None) ->
         frame = _from_database(source, table, model, since)
         where = f"{masked(source)}, table {table}"
     else:
-        frame, where = _from_files(Path(source).expanduser()), source
+        frame, where = _from_files(Path(source).expanduser()), masked(source)
     if frame is None or frame.empty:
         return pd.DataFrame(columns=[*NEEDED])
     lacking = [name for name in NEEDED if name not in frame.columns]
@@ -84,6 +84,7 @@ def _from_files(path: Path) -> pd.DataFrame | None:
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
+@conceals
 def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame | None:
     from pipelines.forecasts.table_target import open_engine, reason, split_name
 
@@ -103,7 +104,7 @@ def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame
                 wanted = wanted.where(forecasts.c.ds >= _bound(since, forecasts.c.ds.type))
             return pd.read_sql(wanted, connection)
     except sa.exc.SQLAlchemyError as error:
-        raise DataError(f"{masked(url)}: {reason(error)}") from error
+        raise DataError(f"{url}: {reason(error)}") from error
     finally:
         engine.dispose()
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import load_config
 from pipelines.jobs.notify import check_addresses
+from pipelines.machine.masking import masked
 from pipelines.machine.state import HOME_VARIABLE, home
 from pipelines.scheduling.catch_up import SKIPPED, TAG
 from pipelines.scheduling.server import POOL, client_of, connected
@@ -88,9 +89,10 @@ def add(
         raise ConfigError(f"--job {job!r}: there are {', '.join(JOB_NAMES)}")
     overrides = list(overrides)
     for text in overrides:
-        if text.split("=")[0].strip() in SECRET_KEYS:
+        key, _, value = text.partition("=")
+        if key.strip() in SECRET_KEYS or masked(value) != value:
             raise ConfigError(
-                f"--set {text.split('=')[0]}: a scheduler shows its parameters to everyone who "
+                f"--set {key}: a scheduler shows its parameters to everyone who "
                 "sees its pages; write it into the file or use GATECAST_WEBHOOK, GATECAST_SMTP"
             )
     config = load_config(path, overrides)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.machine.masking import hide, masked
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -55,12 +57,12 @@ class Run:
             self.seconds_logging += time.perf_counter() - began
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log nested settings as dotted parameters."""
+        """Log nested settings as dotted parameters, without secrets."""
         from mlflow.entities import Param
 
         items = [
             Param(key, str(value)[:PARAM_LENGTH])
-            for key, value in flatten(values).items()
+            for key, value in flatten(hide(values)).items()
             if value is not None
         ]
         with self._clocked():
@@ -72,10 +74,10 @@ class Run:
         self.tags(tags)
 
     def tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags of any name; a ``None`` is left out."""
+        """Set tags of any name, without secrets; a ``None`` is left out."""
         from mlflow.entities import RunTag
 
-        items = [RunTag(k, str(v)[:8000]) for k, v in tags.items() if v is not None]
+        items = [RunTag(k, str(v)[:8000]) for k, v in hide(tags).items() if v is not None]
         with self._clocked():
             self.client.log_batch(self.id, tags=items)
 
@@ -187,7 +189,7 @@ class Run:
             name=name[:500],
             digest=digest[:36],
             source_type="local",
-            source=json.dumps({"uri": source}),
+            source=json.dumps({"uri": masked(source)}),
             schema=json.dumps(schema),
             profile=json.dumps(dict(profile)),
         )

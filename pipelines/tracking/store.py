@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
+from pipelines.machine.masking import concealed, masked
 from pipelines.machine.state import home, locked, quiet
 from pipelines.tracking.moved import DATABASE, follow_home
 
@@ -43,7 +43,7 @@ def connect(uri: str | None = None) -> MlflowClient:
     uri = store_uri(uri or default_uri())
     if "://" not in uri or uri.startswith("file:"):
         raise GatecastError(
-            f"tracking.uri {uri!r} is not usable: give sqlite:///path/mlflow.db, "
+            f"tracking.uri {masked(uri)!r} is not usable: give sqlite:///path/mlflow.db, "
             "postgresql://... or http(s)://..."
         )
     from mlflow.tracking import MlflowClient
@@ -69,10 +69,8 @@ def connect(uri: str | None = None) -> MlflowClient:
         raise
     except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
         raise GatecastError(
-            f"the MLflow store {shown_uri(uri)} cannot be used: "
-            # A password with an @ in it is read as part of the host.
-            + re.sub(r"\S*@", "...@", brief(error))
-        ) from error
+            concealed(f"the MLflow store {uri} cannot be used: {brief(error)}", uri)
+        ) from None
     return client
 
 
@@ -93,15 +91,9 @@ def _knock(uri: str) -> None:
     engine.dispose()
 
 
-def shown_uri(uri: str) -> str:
-    """A URI without user, password and options."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
-
-
 def brief(error: BaseException) -> str:
-    """First line of an error's text, at most 300 characters."""
-    text = str(error).strip().splitlines()
+    """First line of an error's text, at most 300 characters, without secrets."""
+    text = masked(str(error)).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:300]
 
 

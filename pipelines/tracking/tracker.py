@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig
+from pipelines.machine.masking import hide, masked
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import brief, connect, default_uri, shown_uri, store_errors, store_uri
+from pipelines.tracking.store import brief, connect, default_uri, store_errors, store_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -76,7 +77,7 @@ class Tracker:
                 client.restore_experiment(found.experiment_id)
         except errors as error:
             raise GatecastError(
-                f"cannot open the experiment {experiment!r} in {shown_uri(uri)}: {brief(error)}"
+                f"cannot open the experiment {experiment!r} in {masked(uri)}: {brief(error)}"
             ) from error
         return cls(client, uri, found.experiment_id, experiment, system_metrics)
 
@@ -92,7 +93,8 @@ class Tracker:
         """A run that is closed as FINISHED, or as FAILED or KILLED with the error as a tag."""
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-        all_tags = {key: str(value) for key, value in (tags or {}).items() if value is not None}
+        given = hide(dict(tags or {}))
+        all_tags = {key: str(value) for key, value in given.items() if value is not None}
         all_tags.setdefault(PROCESS_TAG, process_tag())
         if parent is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
@@ -129,7 +131,7 @@ class Tracker:
         if not isinstance(error, store_errors()):
             return error
         return GatecastError(
-            f"the MLflow store {shown_uri(self.uri)} failed during the run: {brief(error)}; "
+            f"the MLflow store {masked(self.uri)} failed during the run: {brief(error)}; "
             "finished stages are kept: run it again once the store answers"
         )
 

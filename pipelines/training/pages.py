@@ -14,7 +14,6 @@ from forecasting.evaluation.catalogue import METRICS
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.data.profile import panel_profile
 from pipelines.ingestion.report.page import write_html
-from pipelines.machine.masking import masked
 from pipelines.training.trained import bundle_weights, describe
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def log_dataset(run: Run, data: Prepared, digest: str) -> None:
     run.dataset(
         name=source_name(data.source),
         digest=digest,
-        source=masked(data.source),
+        source=data.source,
         profile={"num_rows": panel.rows, "num_series": len(panel), "freq": panel.freq.alias},
         columns=columns,
     )

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.lineage import git_commit, hardware, versions
-from pipelines.machine.masking import hide
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.registry.registry import CHAMPION, Registry
@@ -153,7 +152,7 @@ def train(
 def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
     """The story itself: candidates, backtest, winner, gate."""
     config, data, clock, say = session.config, session.data, session.clock, session.say
-    pipeline.params(hide(config.model_dump(mode="json", exclude={"tracking", "schedule"})))
+    pipeline.params(config.model_dump(mode="json", exclude={"tracking", "schedule"}))
     pipeline.text(config.to_yaml(), "config.yaml")
     pages.log_dataset(pipeline, data, data.digest)
     registry = Registry(session.tracker.client)

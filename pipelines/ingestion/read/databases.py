@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
+from pipelines.machine.masking import conceals
 
 CHUNK = 50_000
 _SCHEMES = frozenset(
@@ -43,11 +44,7 @@ def is_database(source: str, config: DataConfig) -> bool:
     return config.format == "sql" or scheme in _SCHEMES or bool(scheme and config.query)
 
 
-def masked(source: str) -> str:
-    """The URL without its password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", source)
-
-
+@conceals
 def read_database(
     source: str, config: DataConfig, wanted: Collection[str] | None
 ) -> tuple[pa.Table, dict[str, Any]]:
@@ -60,19 +57,19 @@ def read_database(
     import sqlalchemy as sa
 
     if not (config.query or config.table):
-        raise DataError(f"{masked(source)} is a database: set data.query or data.table")
+        raise DataError(f"{source} is a database: set data.query or data.table")
     source = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", source)
     try:
         engine = sa.create_engine(source)
     except ModuleNotFoundError as error:
-        raise DataError(f"{masked(source)}: the driver {error.name} is not installed") from None
+        raise DataError(f"{source}: the driver {error.name} is not installed") from None
     except Exception as error:
-        raise DataError(f"{masked(source)} is no database URL: {_reason(error)}") from None
+        raise DataError(f"{source} is no database URL: {_reason(error)}") from None
     path = engine.url.database
     named = path and not path.startswith(("file:", ":memory:"))
     if engine.dialect.name == "sqlite" and named and not Path(str(path)).is_file():
         # SQLite would make an empty database of a misspelt path.
-        raise DataError(f"{masked(source)}: the database file {path} does not exist")
+        raise DataError(f"{source}: the database file {path} does not exist")
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
             statement: Any
@@ -91,13 +88,13 @@ def read_database(
                 for chunk, values in zip(chunks, zip(*rows, strict=True), strict=True):
                     chunk.append(_array(values))
     except sa.exc.NoSuchTableError as error:
-        raise DataError(f"{masked(source)} has no table {error}") from None
+        raise DataError(f"{source} has no table {error}") from None
     except sa.exc.SQLAlchemyError as error:
-        raise DataError(f"{masked(source)} refused: {_reason(error)}") from None
+        raise DataError(f"{source} refused: {_reason(error)}") from None
     finally:
         engine.dispose()
     if not any(chunks):
-        raise DataError(f"{masked(source)}: {config.query or config.table} gives no rows")
+        raise DataError(f"{source}: {config.query or config.table} gives no rows")
     table = pa.table([_column(c) for c in chunks], names=names)
     return table, {"kind": "database", "dialect": engine.dialect.name}
 

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import Raw, is_text
-from pipelines.ingestion.read.databases import is_database, masked, read_database
+from pipelines.ingestion.read.databases import is_database, read_database
 from pipelines.ingestion.read.encodings import decompress, is_packed
 from pipelines.ingestion.read.mapping import settle, wanted_columns
 from pipelines.ingestion.read.textfile import Stream, read_text, text_stream
+from pipelines.machine.masking import conceals
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")
@@ -36,6 +37,7 @@ Opener = Callable[[str, DataConfig], tuple[pa.Table, dict[str, Any]]]
 OPENERS: dict[str, Opener] = {}
 
 
+@conceals
 def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
     """The source's table, and the config with the roles of its columns.
 
@@ -79,6 +81,7 @@ def _from_database(source: str, config: DataConfig) -> tuple[pa.Table, dict[str,
     return read_database(source, config, wanted)
 
 
+@conceals
 def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
     """Kind of files (``csv``, ``parquet``, ``arrow``), their paths, and their file system."""
     try:
@@ -98,7 +101,7 @@ def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
     except DataError:
         raise
     except Exception as error:  # every store has errors of its own
-        raise DataError(f"{masked(source)} cannot be opened: {_first_line(error)}") from None
+        raise DataError(f"{source} cannot be opened: {_first_line(error)}") from None
     return _kind([path], filesystem, config), [path], filesystem
 
 
@@ -167,6 +170,7 @@ def _bytes(filesystem: Any, path: str) -> bytes:
         raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
 
 
+@conceals
 def parquet_file(
     source: Source, config: DataConfig, dictionary: Iterable[str] = ()
 ) -> pq.ParquetFile | None:
@@ -186,6 +190,7 @@ def parquet_file(
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
 
 
+@conceals
 def open_text(source: Source, config: DataConfig) -> Stream | None:
     """The source as one text table to be read in blocks; None when it is something else."""
     if not isinstance(source, (str, Path)) or _opener(str(source), config):
@@ -199,6 +204,7 @@ def open_text(source: Source, config: DataConfig) -> Stream | None:
     return text_stream(data, path if mapped else None, path, config)
 
 
+@conceals
 def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
     """A Parquet source, one file or many, to be read in batches; None for other sources."""
     if _opener(source, config):

@@ -17,9 +17,9 @@ from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Entry
 from pipelines.ingestion.raw import shown
-from pipelines.ingestion.read.databases import masked
 from pipelines.ingestion.report.drawing import draw_worst
 from pipelines.ingestion.report.words import DONE, WORDS
+from pipelines.machine.masking import hide, masked
 
 VERSION = 1
 _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
@@ -109,10 +109,8 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
         "findings": findings,
         "totals": [str(i) for i in clean.ids if _TOTAL.fullmatch(str(i))][: limits.series],
         "worst": _worst(clean, limits.series),
-        "settings": config.model_dump(mode="json", exclude_unset=True),
+        "settings": hide(config.model_dump(mode="json", exclude_unset=True)),
     }  # fmt: skip
-    if values["settings"].get("source"):
-        values["settings"]["source"] = values["source"]
     values["summary"] = summarise(values)
     return Report(_plain(values), clean, draw_worst(clean, troubles(clean), limits.drawings))
 

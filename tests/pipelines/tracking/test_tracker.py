@@ -89,7 +89,9 @@ def test_a_dead_server_is_told_at_once_and_by_name(state: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(GatecastError, match=f"MLflow store http://127.0.0.1:{port} cannot be used"):
+    with pytest.raises(
+        GatecastError, match=f"MLflow store http://me:\\*+@127.0.0.1:{port} cannot be used"
+    ):
         connect(f"http://me:secret@127.0.0.1:{port}")
     assert time.monotonic() - began < 20
 
@@ -106,7 +108,7 @@ def test_a_database_that_is_away_is_told_at_once_and_without_its_password(
     state: Path, uri: str
 ) -> None:
     began = time.monotonic()
-    with pytest.raises(GatecastError, match=r"127\.0\.0\.1:1/mlflow cannot be used") as caught:
+    with pytest.raises(GatecastError, match=r"127\.0\.0\.1:1/mlflow\S* cannot be used") as caught:
         connect(uri)
     assert "secret" not in str(caught.value)
     assert "et@" not in str(caught.value)
