@@ -44,6 +44,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "pipelines/ingestion/test_postgres.py": "needs a PostgreSQL server",
         "pipelines/scheduling/test_other_clocks.py": "schedules under other clocks and zones",
         "pipelines/test_postgres.py": "needs a PostgreSQL server",
+        "pipelines/test_canaries.py": "secrets given to every command, looked for afterwards",
         "pipelines/test_year.py": "a year of deliveries, end to end",
         "serving/test_bad_input.py": "what is refused, over HTTP",
         "serving/test_forecast.py": "a forecast asked over HTTP, end to end",
