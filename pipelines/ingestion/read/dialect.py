@@ -9,13 +9,20 @@ from dataclasses import dataclass
 
 from forecasting.errors import DataError
 from pipelines.ingestion.config import CsvConfig
+from pipelines.ingestion.raw import shown
+from pipelines.ingestion.read.heads import column_kind, is_title, reads_as_data
 
 SEPARATORS = (";", "\t", "|", ",")
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text table is written, and where its header stands."""
+    """How a text table is written, and where its header stands.
+
+    Attributes
+    ----------
+    skip : lines before the first row. titles : lines above the header, left out.
+    """
 
     encoding: str
     separator: str
@@ -23,6 +30,14 @@ class Dialect:
     comment: str | None
     skip: int
     headers: list[list[str]]
+    titles: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """What the report says of the lines above the header."""
+        if not self.titles:
+            return {}
+        count, first = len(self.titles), shown(self.titles[0])
+        return {"titles": f"{count} lines above the header left out, the first: {first}"}
 
 
 def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width: int) -> Dialect:
@@ -53,11 +68,7 @@ def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width
     separator = config.separator or _separator([line for _, line in kept[:200]], config.quote)
     cells = [split_line(line, separator, config.quote) for _, line in kept[:200]]
     width, _ = Counter(len(c) for c in cells).most_common(1)[0]
-    begin = 0
-    if config.header_lines and width > 1:
-        # Titles above the header have fewer cells than the table.
-        while begin < len(cells) - 1 and len(cells[begin]) < width and len(cells[begin]) <= 2:
-            begin += 1
+    begin = _begin(cells, width, config)
     if begin + config.header_lines > len(kept):
         raise DataError(f"{name} ends within its header of {config.header_lines} lines")
     width = max(len(c) for c in cells[begin : begin + max(config.header_lines, 1)])
@@ -75,7 +86,26 @@ def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width
         skip = kept[begin][0]
     else:
         skip = kept[begin + config.header_lines - 1][0] + 1
-    return Dialect(encoding, separator, config.quote, comment, skip, headers)
+    titles = tuple(line.strip() for _, line in kept[:begin])
+    return Dialect(encoding, separator, config.quote, comment, skip, headers, titles)
+
+
+def _begin(cells: list[list[str]], width: int, config: CsvConfig) -> int:
+    """The line that the header begins with: titles above it have fewer cells than the table."""
+    begin = 0
+    if not config.header_lines or width < 2:
+        return begin
+    while begin < len(cells) - 1 and len(cells[begin]) < width and len(cells[begin]) <= 2:
+        begin += 1
+    padded = begin
+    while padded < len(cells) - 1 and is_title(cells[padded], width):
+        padded += 1
+    if padded == begin or config.header_lines > 1:
+        return begin
+    below = [row for row in cells[padded + 1 :] if len(row) == width]
+    kinds = [column_kind([row[i] for row in below]) for i in range(width)]
+    # A header that leaves columns without a name is followed by values.
+    return begin if reads_as_data(cells[padded], kinds) else padded
 
 
 def split_line(line: str, separator: str, quote: str | None) -> list[str]:

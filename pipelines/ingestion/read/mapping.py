@@ -16,6 +16,7 @@ from pipelines.ingestion.columns.numbers import read_numbers
 from pipelines.ingestion.columns.stamps import NAT, read_stamps
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
 from pipelines.ingestion.raw import is_text, shown
+from pipelines.ingestion.read.heads import headless
 
 _DS = re.compile(
     r"(?i)ds|date|datetime|timestamp|time|date_time|ts|day|month|week|year|quarter|period|datum|"
@@ -32,6 +33,7 @@ _ID = re.compile(
     re.I,
 )
 _CLOCK = re.compile(r"^\s*([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?\s*$")
+RISING = 0.8  # share of steps upwards from which on integers count something
 _NUMBERED = re.compile(r"^[A-Za-z_. ]{0,12}?(\d{1,6})$")
 
 
@@ -40,12 +42,14 @@ class MappingError(DataError):
 
     Attributes
     ----------
-    proposal : settings that can be pasted into the config.
+    roles : settings that make it right, if the proposal is.
+    proposal : the same as text that can be pasted into the config.
     """
 
-    def __init__(self, message: str, proposal: str) -> None:
+    def __init__(self, message: str, roles: dict[str, Any]) -> None:
         super().__init__(message)
-        self.proposal = proposal
+        self.roles = roles
+        self.proposal = _paste(roles)
 
 
 @dataclass
@@ -70,6 +74,8 @@ def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> Da
     MappingError : more than one reading; it holds a proposal.
     """
     names = [n.strip() for n in headers[-1]]
+    if len(headers) == 1:
+        _refuse_headless(config, names, sample)
     if config.layout == "rows":
         return config.replace(id=config.id or (names[0],))
     if config.layout == "wide" or (config.layout is None and len(headers) > 1):
@@ -90,6 +96,49 @@ def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> Da
     _refuse_more_headers(config, names, sample)
     seen = _look(config, names, sample)
     return _long(config, ids, ds, y, names, seen, sample)
+
+
+def _refuse_headless(config: DataConfig, names: list[str], sample: pa.Table) -> None:
+    """A first row of values in place of a header would be lost."""
+    named = {
+        *(config.id or ()),
+        *(config.ds or ()),
+        config.y,
+        *(c.source for c in config.covariates),
+    }
+    if config.csv.header_lines != 1 or named & set(names) or not headless(names, sample):
+        return
+    columns = [f"c{i + 1}" for i in range(len(names))]
+    numbered = config.replace(
+        id=None, ds=_counting(columns, sample), y=None, covariates=(), csv={"header_lines": 0}
+    )
+    try:
+        found = settle(numbered, [columns], sample)
+        roles: dict[str, Any] = {"layout": found.layout} if found.layout != "long" else {}
+        roles |= {"id": _short(found.id)} if found.id else {"series": found.series or "name"}
+        roles |= {"ds": _short(found.ds or ("…",)), "y": found.y}
+    except MappingError as error:
+        roles = dict(error.roles)
+    roles = {"csv": {"header_lines": 0}} | {k: v for k, v in roles.items() if v}
+    flow = ", ".join(f"{k}: {_flow(v)}" for k, v in roles.items())
+    raise MappingError(
+        f"the table has no header: its first row ({', '.join(map(shown, names[:6]))}) reads like "
+        "the rows below it and would be lost; write a line of names above it, or number the "
+        f"columns with data: {{{flow}}} (a table in memory: read its file with header=None)",
+        roles,
+    )
+
+
+def _counting(columns: list[str], sample: pa.Table) -> tuple[str, ...] | None:
+    """The first column of integers that mostly rise from row to row: steps, years, 20240131."""
+    for name, column in zip(columns, sample.columns, strict=True):
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            return None
+        if pa.types.is_integer(column.type) and column.null_count == 0:
+            steps = np.diff(column.to_numpy())
+            if len(steps) and (steps > 0).mean() > RISING:
+                return (name,)
+    return None
 
 
 def wanted_columns(config: DataConfig) -> set[str] | None:
@@ -203,7 +252,7 @@ def _refuse_more_headers(config: DataConfig, names: list[str], sample: pa.Table)
     raise MappingError(
         f"the header names columns twice and the first row holds text ({shown(first[0])}, …): it "
         f"seems to be a second header line; set data: {{{flow}}} if each column is a series",
-        _paste({"layout": "wide", "csv": {"header_lines": 2}, "ds": corner}),
+        {"layout": "wide", "csv": {"header_lines": 2}, "ds": corner},
     )
 
 
@@ -262,7 +311,7 @@ def _long(
             raise MappingError(
                 f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
                 "data.layout: rows if the stamps stand in the header",
-                _paste({"id": list(ids or ["…"]), "ds": "…", "y": y or "…"}),
+                {"id": list(ids or ["…"]), "ds": "…", "y": y or "…"},
             )
         ds = (options[0],)
         if len(seen.clocks) == 1:
@@ -276,7 +325,7 @@ def _long(
         if not options:
             raise MappingError(
                 "no column holds numbers; name the values in data.y",
-                _paste({"id": list(ids or keys or ["…"]), "ds": _short(ds), "y": "…"}),
+                {"id": list(ids or keys or ["…"]), "ds": _short(ds), "y": "…"},
             )
         if not one and not ids and not keys and len(plain) > 1 and config.layout is None:
             series = ", ".join(shown(n) for n in plain[:4])
@@ -285,7 +334,7 @@ def _long(
                 f"each is a series, set data: {{layout: wide, ds: {_flow(_short(ds))}}}; if one of "
                 f"them is the value, name it: data: {{ds: {_flow(_short(ds))}, "
                 f"y: {_flow(plain[0])}}}",
-                _paste({"layout": "wide", "ds": _short(ds)}),
+                {"layout": "wide", "ds": _short(ds)},
             )
         y, sure = options[0], sure and one
     if ids is None and config.series is None:
@@ -307,7 +356,7 @@ def _long(
     raise MappingError(
         "which columns are the series, the time and the value cannot be told for sure; set "
         f"data: {{{flow}}} if this is right (the table has {', '.join(map(repr, names[:20]))})",
-        _paste(proposal),
+        proposal,
     )
 
 

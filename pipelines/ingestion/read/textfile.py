@@ -113,7 +113,19 @@ def _read(
         facts["malformed lines"] = [shown(m.text, 120) for m in malformed[:20]]
     if not table.num_rows:
         raise DataError(f"{name} has a header but no rows")
-    return Raw(table, dialect.headers, facts, removed), config
+    width = _named_width(dialect.headers, table)
+    headers = [line[:width] for line in dialect.headers]
+    return Raw(table.select(range(width)), headers, facts, removed), config
+
+
+def _named_width(headers: list[list[str]], table: pa.Table) -> int:
+    """Columns without those that a separator at every line's end makes: no name, no value."""
+    width = table.num_columns
+    while width > 1 and not any(line[width - 1].strip() for line in headers):
+        if table.column(width - 1).null_count < table.num_rows:
+            break
+        width -= 1
+    return width
 
 
 def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any]:
@@ -122,7 +134,8 @@ def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any
         "encoding": encoding,
         "separator": dialect.separator,
         "header lines": len(dialect.headers) if config.csv.header_lines else 0,
-        "all columns": dialect.headers[-1],
+        "all columns": [*dialect.headers[-1]],
+        **dialect.facts(),
     }
 
 
@@ -130,7 +143,9 @@ def _roles(dialect: Dialect, body: pa.Buffer, config: DataConfig) -> tuple[DataC
     """The config with the roles of the columns, and the columns that stay text."""
     names = dialect.headers[-1]
     sample, _ = parse(_head(body), dialect, names, (), None)
-    config = settle(config, dialect.headers, sample)
+    width = _named_width(dialect.headers, sample)
+    headers = [line[:width] for line in dialect.headers]
+    config = settle(config, headers, sample.select(range(width)))
     texts = set(text_columns(config, names))
     own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
     zoned = (i for i, n in enumerate(names) if n.strip() in own)
