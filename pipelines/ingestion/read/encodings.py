@@ -24,6 +24,65 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+# What other files begin with, what they are, and how their table becomes one that is read.
+_CSV = "export its table as CSV"
+_BINARY = (
+    (b"PK\x03\x04", "a zip archive", "unpack it and name the table in it"),
+    (b"PK\x05\x06", "an empty zip archive", "name a table"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel workbook (xls)", _CSV),
+    (b"PAR1", "a Parquet file", "set data.format: parquet"),
+    (b"ARROW1", "an Arrow file", "set data.format: arrow"),
+    (b"\xff\xff\xff\xff", "an Arrow stream", "set data.format: arrow"),
+    (b"%PDF", "a PDF document", _CSV),
+    (b"SQLite format 3\x00", "an SQLite database", "name it as sqlite:///PATH with data.table"),
+    (b"\x89HDF", "an HDF5 file", _CSV),
+    (b"\x93NUMPY", "a NumPy array", _CSV),
+    (b"ORC", "an ORC file", _CSV),
+    (b"Obj\x01", "an Avro file", _CSV),
+    (b"\x80\x04\x95", "a pickle", _CSV),
+    (b"\x80\x05\x95", "a pickle", _CSV),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and name the table in it"),
+    (b"Rar!\x1a\x07", "a RAR archive", "unpack it and name the table in it"),
+    (b"{\\rtf", "an RTF document", _CSV),
+)
+_PAGE = re.compile(
+    r"(?is)(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|table)\b"
+)
+_XML = re.compile(r"(?s)<(\?xml\b|[A-Za-z_][\w:.-]*(\s[^<>]*)?/?>)")
+_JSON = re.compile(r'[\[{]\s*("|\{|\[|\]|\}|$)|\[\s*(-?\d|null\b|true\b|false\b|NaN\b)')
+
+
+def other_content(head: bytes) -> tuple[str, str] | None:
+    """What a file is that is no text table, and what to do about it; by its first bytes."""
+    for mark, what, cure in _BINARY:
+        # ORC, PAR1 and the like may be the name of a column, too.
+        if not head.startswith(mark) or (mark.isalnum() and not looks_binary(head)):
+            continue
+        if mark == b"PK\x03\x04":
+            if b"xl/" in head or b"[Content_Types].xml" in head:
+                return "an Excel workbook (xlsx)", _CSV
+            if b"opendocument.spreadsheet" in head:
+                return "a spreadsheet (ods)", _CSV
+        return what, cure
+    text = head.replace(b"\x00", b"").decode("latin-1")
+    text = text.lstrip("\xef\xbb\xbf\xff\xfe \t\r\n")
+    # <DATE>,<CLOSE> is how some sources of prices name their columns.
+    tagged = not re.match(r"<[^<>]*>\s*[,;\t|]", text)
+    if tagged and _PAGE.match(text):
+        return "a web page (HTML)", "download the table itself: the page may be a login or an error"
+    if tagged and _XML.match(text) and (text.startswith("<?xml") or "</" in text or "/>" in text):
+        return "XML", _CSV
+    if _JSON.match(text):
+        return "JSON", "turn it into CSV, with pandas: pandas.read_json(PATH).to_csv(...)"
+    return None
+
+
+def refuse_other_content(head: bytes, name: str) -> None:
+    """An error that calls a file what it is, where it is no text table."""
+    content = other_content(head)
+    if content is not None:
+        raise DataError(f"{name} is {content[0]}, no text table; {content[1]}")
+
 
 def is_packed(head: bytes) -> bool:
     """Whether the first bytes are those of an archive that `decompress` opens."""

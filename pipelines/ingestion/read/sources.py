@@ -18,7 +18,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.read.databases import is_database, read_database
-from pipelines.ingestion.read.encodings import decompress, is_packed
+from pipelines.ingestion.read.encodings import SAMPLE, decompress, is_packed, refuse_other_content
 from pipelines.ingestion.read.mapping import settle, wanted_columns
 from pipelines.ingestion.read.textfile import Stream, read_text, text_stream
 from pipelines.machine.masking import conceals
@@ -139,8 +139,6 @@ def _kind(paths: list[str], filesystem: Any, config: DataConfig) -> str:
         return "parquet"
     if head[:6] == b"ARROW1" or head[:4] == b"\xff\xff\xff\xff":
         return "arrow"
-    if head[:4] == b"PK\x03\x04":
-        raise DataError(f"{paths[0]} is an archive or a spreadsheet; export its table as CSV")
     for kind, ends in (("Parquet", PARQUET), ("Arrow", ARROW)):
         if paths[0].lower().endswith(ends):
             raise DataError(
@@ -157,9 +155,13 @@ def _text_buffer(filesystem: Any, path: str) -> pa.Buffer:
             mapped = pa.memory_map(path).read_buffer()
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
-        if not is_packed(mapped[: min(len(mapped), 8)].to_pybytes()):
+        head = mapped[: min(len(mapped), SAMPLE)].to_pybytes()
+        if not is_packed(head):
+            refuse_other_content(head, path)
             return mapped
-    return pa.py_buffer(decompress(_bytes(filesystem, path), path))
+    data = decompress(_bytes(filesystem, path), path)
+    refuse_other_content(data[:SAMPLE], path)
+    return pa.py_buffer(data)
 
 
 def _bytes(filesystem: Any, path: str) -> bytes:

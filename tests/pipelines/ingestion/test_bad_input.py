@@ -29,15 +29,15 @@ HEAD = "unique_id,ds,y\n"
         (bytes(range(256)) * 40, "no text table"),
         (b"\x00" * 500, "no text table"),
         (b"\x89PNG\r\n\x1a\n" + os.urandom(2000), ""),
-        (b"PK\x03\x04" + os.urandom(2000), "spreadsheet"),
+        (b"PK\x03\x04" + os.urandom(2000), "zip archive"),
         (b"PAR1" + os.urandom(2000), "Parquet"),
         (b"ARROW1" + os.urandom(2000), "Arrow"),
         (b"\x1f\x8b" + os.urandom(2000), "damaged"),
         (b"\x28\xb5\x2f\xfd" + os.urandom(2000), "damaged"),
         (b"one\n", "one"),
         (b"just some words here\nand some more of them\n", ""),
-        (b'{"a": [1, 2, 3], "b": 4}\n', ""),
-        (b"<html><body>404</body></html>\n", ""),
+        (b'{"a": [1, 2, 3], "b": 4}\n', "JSON"),
+        (b"<html><body>404</body></html>\n", "web page"),
     ],
 )
 def test_no_table_is_refused(content: bytes, said: str, mend: Mend) -> None:
