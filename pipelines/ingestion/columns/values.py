@@ -13,7 +13,19 @@ from pipelines.ingestion.config import FlagConfig, ValueConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import bounds, reduce
 
-SENTINELS = np.array([-9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0, -999.9, -999.99, -9999.9])
+SENTINELS = np.array(
+    [-9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0, -999.9, -999.99, -9999.9, -32768.0,
+     -2147483648.0]
+)  # fmt: skip
+# Nines, the largest numbers of types, and what netCDF fills with: codes only where they return, far
+# above all else.
+HIGH_SENTINELS = (
+    999.0, 9999.0, 99999.0, 999999.0, 9999999.0, 99999999.0, 999999999.0, 999.9, 999.99, 9999.9,
+    9999.99, 99999.9, 99999.99, 32767.0, 65535.0, 2147483647.0, 4294967295.0, 1e20,
+    9.969209968386869e36, 3.4028234663852886e38,
+)  # fmt: skip
+FAR_ABOVE = 3.0  # times the size of the largest other value of its series
+MANY = 3  # rows of a column that hold the same code
 # -9 and -99 are plausible values: they are looked at only where a series is far from them.
 _SURE = SENTINELS <= -999.0
 
@@ -79,6 +91,8 @@ def check_values(
         low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
     if flags.sentinels != "keep" and low <= -9.0 and config.minimum is None:
         _sentinels(values, column, flags, codes, ds, row, len(ids), ledger, blank)
+    if flags.sentinels != "keep" and high >= HIGH_SENTINELS[0] and config.maximum is None:
+        _high_sentinels(values, column, flags, codes, ds, row, len(ids), ledger, blank)
     if config.zeros == "missing" and (values == 0).any():
         blank(values == 0, "zero", "a zero was read as missing, as configured")
     for limit, name, wrong in (
@@ -147,6 +161,46 @@ def _sentinels(
         )  # fmt: skip
     if (mask & ~doubtful).any():
         blank(mask & ~doubtful, "sentinel", "a number that stands for missing was read so")
+
+
+def _high_sentinels(
+    values: Array, column: str, flags: FlagConfig, codes: Array, ds: Array, row: Array,
+    count: int, ledger: Ledger, blank: Any,
+) -> None:  # fmt: skip
+    present = [s for s in HIGH_SENTINELS if np.count_nonzero(values == s) >= MANY]
+    if not present:
+        return
+    coded = np.isin(values, present)
+    others = np.where(coded, np.nan, np.abs(values))
+    largest = reduce(np.fmax, others, bounds(codes, count), np.nan)[codes]
+    with np.errstate(invalid="ignore"):
+        far = coded & (values > FAR_ABOVE * largest)
+    mask = np.zeros(len(values), bool)
+    meant = []
+    for code in present:
+        here = far & (values == code)
+        if np.count_nonzero(here) >= MANY:
+            mask |= here
+            meant.append(f"{code:.10g}")
+    if not meant:
+        return
+    if flags.sentinels == "missing":
+        blank(mask, "sentinel", "a number that stands for missing was read so")
+        return
+    at = np.flatnonzero(mask)
+    where = "values.missing" if column == "y" else f"the covariate's missing ({column})"
+    ledger.note(
+        "sentinel_high", "flagged",
+        f"{', '.join(meant)} in column {column}, again and again and far above all else, "
+        f"looks like a code for missing; add it to {where} if it is one, or set "
+        "flags.sentinels: keep",
+        series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at], repair=False,
+    )  # fmt: skip
+
+
+def may_hold_high_sentinels(values: Array, highest: float) -> bool:
+    """Whether a code such as 9999 stands in some values, the largest of which is known."""
+    return any((values == code).any() for code in HIGH_SENTINELS if code <= highest)
 
 
 def _rare_negatives(values: Array, codes: Array, count: int) -> Array:

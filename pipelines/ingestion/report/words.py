@@ -21,6 +21,8 @@ WORDS = {
     "not_a_number": "values that are no numbers",
     "missing_code": "codes for missing",
     "sentinel": "sentinel values",
+    "sentinel_kept": "values that may be codes for missing",
+    "sentinel_high": "values that may be codes for missing",
     "infinite": "infinite values",
     "out_of_range": "values out of range",
     "irregular": "stamps off the grid",

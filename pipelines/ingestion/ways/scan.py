@@ -14,7 +14,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.naming import fold_text
 from pipelines.ingestion.columns.stamps import DAY
-from pipelines.ingestion.columns.values import SENTINELS
+from pipelines.ingestion.columns.values import SENTINELS, may_hold_high_sentinels
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text
 from pipelines.ingestion.series.steps import find_steps
@@ -173,6 +173,8 @@ def _values(column: pa.Array, out: Array) -> None:
     if np.isinf(low) or np.isinf(high):
         raise NotCleanError
     if low <= -9.0 and np.isin(out, SENTINELS).any():
+        raise NotCleanError
+    if high >= 999.0 and may_hold_high_sentinels(out, float(high)):
         raise NotCleanError
     if pa.types.is_int64(kind) and max(abs(low), abs(high)) > 2.0**53:
         raise NotCleanError
