@@ -14,6 +14,7 @@ from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
+from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
@@ -234,6 +235,8 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     rows = found.rows()
     if (rows == np.iinfo(np.int64).min).any():
         wrong = names[int(np.flatnonzero(rows == np.iinfo(np.int64).min)[0])]
+        if foreign := foreign_months(names, "of the header"):
+            raise DataError(f"layout = rows: {foreign}")
         raise DataError(
             f"layout = rows: the column {wrong!r} is no time stamp; name it as id or as a static "
             "covariate, or give its format in stamps.formats"

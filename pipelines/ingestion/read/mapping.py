@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.numbers import read_numbers
 from pipelines.ingestion.columns.stamps import NAT, read_stamps
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
@@ -307,6 +308,7 @@ def _long(
     if ds is None:
         options, sure = _pick([n for n in seen.stamps if n != y], _DS)
         if not options:
+            _refuse_foreign_months(names, seen.texts, sample)
             there = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
             raise MappingError(
                 f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
@@ -358,6 +360,16 @@ def _long(
         f"data: {{{flow}}} if this is right (the table has {', '.join(map(repr, names[:20]))})",
         proposal,
     )
+
+
+def _refuse_foreign_months(names: list[str], texts: list[str], sample: pa.Table) -> None:
+    """Stamps that nobody takes for stamps, since their months are named in another language."""
+    columns = {n: sample.column(names.index(n)) for n in texts}
+    reasons = [foreign_months(names, "of the header")] if len(names) > 3 else []
+    reasons += [foreign_months(c.to_pylist(), n) for n, c in columns.items() if is_text(c.type)]
+    reason = next(filter(None, reasons), "")
+    if reason:
+        raise DataError(reason)
 
 
 def _short(ds: tuple[str, ...]) -> Any:

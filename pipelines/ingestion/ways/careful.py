@@ -13,6 +13,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.clock import Clock, set_clock
 from pipelines.ingestion.columns.layout import Rows, to_rows
+from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.naming import (
     clean_names,
     dropped_names,
@@ -167,6 +168,8 @@ def _drop_stampless(
         return
     texts = rows.stamps.text(at)
     policy = config.stamps
+    if not policy.formats and (foreign := foreign_months(texts, " ".join(config.ds or ("ds",)))):
+        raise DataError(f"row {rows.row[at[0]]}: {foreign}")
     # Cells of one row of a wide table count once.
     distinct = len(np.unique(rows.row[at]))
     many = distinct > max(policy.max_unreadable * len(ds), 5) or len(at) == int(keep.sum())
