@@ -198,9 +198,17 @@ def _high_sentinels(
     )  # fmt: skip
 
 
-def may_hold_high_sentinels(values: Array, highest: float) -> bool:
-    """Whether a code such as 9999 stands in some values, the largest of which is known."""
-    return any((values == code).any() for code in HIGH_SENTINELS if code <= highest)
+def count_high_sentinels(values: Array, highest: float, counts: dict[float, int]) -> bool:
+    """Whether a code such as 9999 stands `MANY` times in the values counted so far.
+
+    Parameters
+    ----------
+    highest : the largest value. counts : rows per code, added to.
+    """
+    for code in HIGH_SENTINELS:
+        if code <= highest and (count := int(np.count_nonzero(values == code))):
+            counts[code] = counts.get(code, 0) + count
+    return max(counts.values(), default=0) >= MANY
 
 
 def _rare_negatives(values: Array, codes: Array, count: int) -> Array:

@@ -14,7 +14,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.naming import fold_text
 from pipelines.ingestion.columns.stamps import DAY
-from pipelines.ingestion.columns.values import SENTINELS, may_hold_high_sentinels
+from pipelines.ingestion.columns.values import SENTINELS, count_high_sentinels
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text
 from pipelines.ingestion.series.steps import find_steps
@@ -39,6 +39,7 @@ class Scan:
     Attributes
     ----------
     names : per batch, the ids that begin in it; begins : the rows they begin at.
+    codes : rows that hold a number such as 9999, by the number.
     last : id of the row before the next batch; stamp : its ds; position : its place in its series.
     """
 
@@ -48,6 +49,7 @@ class Scan:
     names: list[pa.Array] = field(default_factory=list)
     begins: list[Array] = field(default_factory=list)
     starts: list[Array] = field(default_factory=list)
+    codes: dict[float, int] = field(default_factory=dict)
     row: int = 0
     last: Any = None
     stamp: int = 0
@@ -80,7 +82,7 @@ def take(scan: Scan, batch: pa.RecordBatch, integer: bool) -> None:
     if scan.row + count > len(scan.y):  # the number of rows is not known beforehand
         scan.y = np.concatenate([scan.y[: scan.row], np.empty(max(count, scan.row // 2))])
     out = scan.y[scan.row : scan.row + count]
-    _values(batch.column(2), out)
+    _values(batch.column(2), out, scan.codes)
     scan.row += count
 
 
@@ -155,7 +157,7 @@ def _check_steps(scan: Scan, ds: Array, new: Array, heads: Array) -> None:
         raise NotCleanError
 
 
-def _values(column: pa.Array, out: Array) -> None:
+def _values(column: pa.Array, out: Array, counts: dict[float, int]) -> None:
     """The numbers of y, into place; infinite ones and sentinels need the long way."""
     kind = column.type
     if pa.types.is_integer(kind):
@@ -174,7 +176,7 @@ def _values(column: pa.Array, out: Array) -> None:
         raise NotCleanError
     if low <= -9.0 and np.isin(out, SENTINELS).any():
         raise NotCleanError
-    if high >= 999.0 and may_hold_high_sentinels(out, float(high)):
+    if high >= 999.0 and count_high_sentinels(out, float(high), counts):
         raise NotCleanError
     if pa.types.is_int64(kind) and max(abs(low), abs(high)) > 2.0**53:
         raise NotCleanError
