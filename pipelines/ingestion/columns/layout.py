@@ -14,12 +14,15 @@ from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
+from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
-from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.raw import Raw, is_text
+
+SEVERAL = 50  # columns that are looked at one by one
 
 
 @dataclass
@@ -59,8 +62,12 @@ def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     return rows
 
 
-def _csv(raw: Raw, config: DataConfig) -> Any:
-    return config.csv.replace(separator=raw.facts.get("separator", config.csv.separator))
+def _csv(
+    raw: Raw, config: DataConfig, columns: dict[str, pa.ChunkedArray]
+) -> tuple[CsvConfig, dict[str, str]]:
+    """How the numbers of some columns are written, and what the report says of it."""
+    csv = config.csv.replace(separator=raw.facts.get("separator", config.csv.separator))
+    return table_marks(columns, csv, raw.facts.get("marks of columns not read", {}))
 
 
 def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
@@ -71,14 +78,20 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
         ids, codes = series_of(
             [raw.column(c, "id") for c in config.id], list(config.id), config.ids
         )
-    csv = _csv(raw, config)
     y_name = config.y or "y"
+    real = {
+        c.source: raw.column(c.source, f"covariates.{c.name}")
+        for c in config.covariates
+        if c.type != "categorical" and (c.source in raw.names or not config.static)
+    }
+    csv, marks = _csv(raw, config, {y_name: raw.column(y_name, "data.y"), **real})
     rows = Rows(
         ids,
         codes,
         _stamps(raw, config),
         numbers_of(raw.column(y_name, "data.y"), y_name, config.values, csv),
         np.arange(1, count + 1) if raw.row is None else raw.row,
+        facts={**marks},
     )
     unit = config.values.unit
     if unit is not None:
@@ -121,6 +134,13 @@ def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:
     return pa.chunked_array([c for column in table.columns for c in column.chunks], type=target)
 
 
+def _by_name(raw: Raw, positions: list[int], matrix: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Columns whose marks are compared: one by one only where their cells together disagree."""
+    if is_text(matrix.type) and len(positions) > SEVERAL and len(votes_of(matrix).sure) == 1:
+        return {"of values": matrix}
+    return {raw.names[i] or f"number {i + 1}": raw.table.column(i) for i in positions}
+
+
 def _wide(raw: Raw, config: DataConfig) -> Rows:
     ds_at = [raw.position(n, "ds") for n in config.ds or ()]
     shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
@@ -140,14 +160,15 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
     ids = compose(parts, names, config.ids)
     stamps = _stamps(raw, config)
     stamps.index = np.tile(stamps.index if stamps.index is not None else np.arange(count), width)
-    csv = _csv(raw, config)
+    matrix = _matrix(raw, at)
+    csv, marks = _csv(raw, config, _by_name(raw, [*at, *shared], matrix))
     rows = Rows(
         ids,
         np.repeat(np.arange(width, dtype=np.int32), count),
         stamps,
-        numbers_of(_matrix(raw, at), "of values", config.values, csv),
+        numbers_of(matrix, "of values", config.values, csv),
         np.tile(np.arange(1, count + 1), width),
-        facts={"cells": "a row is a cell of the wide table"},
+        facts={"cells": "a row is a cell of the wide table", **marks},
     )
     for covariate, i in zip(config.covariates, shared, strict=True):
         column = read_covariate(raw.table.column(i), covariate, csv)
@@ -180,8 +201,9 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
         raise DataError("layout = rows: no column is left for the values beside id")
     count, width = raw.table.num_rows, len(at)
     ids, codes = series_of([raw.table.column(i) for i in id_at], list(id_names), config.ids)
-    csv = _csv(raw, config)
-    found = numbers_of(_matrix(raw, at), "of values", config.values, csv)
+    matrix = _matrix(raw, at)
+    csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
+    found = numbers_of(matrix, "of values", config.values, csv)
     # From one column after the other to one series after the other.
     turn = np.arange(count * width).reshape(width, count).T.ravel()
     back = np.empty_like(turn)
@@ -202,7 +224,7 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
         stamps,
         y,
         np.repeat(np.arange(1, count + 1), width),
-        facts={"cells": "a row is a cell of the table"},
+        facts={"cells": "a row is a cell of the table", **marks},
     )
     for covariate, i in zip(config.covariates, static, strict=True):
         column = read_covariate(raw.table.column(i), covariate, csv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -113,7 +114,13 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     clean = pc.replace_substring(clean, "−", "-")
     if thousands != "":
         clean = pc.replace_substring_regex(clean, _BLANKS, "")
+    torn = pa.scalar(False)
     if thousands:
+        # 1.5 is no number where points part the thousands: it would be read as 15.
+        t, d = re.escape(thousands), re.escape(decimal)
+        whole = rf"^\D*\d{{1,3}}(?:{t}\d{{2,3}})*{t}\d{{3}}(?:{d}\d*)?(?:[eE].*)?\D*$"
+        held = pc.match_substring(clean, thousands)
+        torn = pc.and_(held, pc.invert(pc.match_substring_regex(clean, whole)))
         clean = pc.replace_substring(clean, thousands, "")
     if decimal == ",":
         clean = pc.replace_substring(clean, ",", ".")
@@ -122,7 +129,7 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     clean = pc.replace_substring_regex(clean, r"^([\d.]+)-$", r"-\1")
     plain = pc.match_substring_regex(clean, _PLAIN)
     infinite = pc.match_substring_regex(clean, _INFINITE)
-    number = pc.fill_null(pc.or_(plain, infinite), False)
+    number = pc.fill_null(pc.and_not(pc.or_(plain, infinite), torn), False)
     values = _floats(
         pc.if_else(number, clean, pa.scalar(None, pa.large_string())).cast(pa.float64())
     )

@@ -15,14 +15,16 @@ from typing import Any
 import pyarrow as pa
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.marks import has_comma_numbers, sure_example
 from pipelines.ingestion.config import CsvConfig, DataConfig
-from pipelines.ingestion.raw import Raw, shown
+from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.read.cells import parse, stream
 from pipelines.ingestion.read.dialect import Dialect, find_dialect, split_line
 from pipelines.ingestion.read.encodings import SAMPLE, detect_encoding, looks_binary, to_utf8
 from pipelines.ingestion.read.mapping import settle, text_columns, wanted_columns
 
 SAMPLE_LINES = 1000
+MOST_BYTES = 1 << 30  # of a text whose rows are all looked at to tell the columns' roles
 _GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
 
 
@@ -96,11 +98,16 @@ def _read(
     config: DataConfig,
 ) -> tuple[Raw, DataConfig]:
     names = dialect.headers[-1]
-    config, texts = _roles(dialect, body, config)
-    facts = _facts(dialect, encoding, config)
+    config, texts, marks = _roles(dialect, body, config)
+    facts = _facts(dialect, encoding, config) | marks
     if config.layout == "rows":
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
+    numeric = _numeric(config, names)
+    if config.csv.decimal is None and _commas(names, table, numeric) and not numeric <= texts:
+        # A comma stands further below: what was taken for a decimal point may be none.
+        texts |= numeric
+        table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     if malformed:
         first = malformed[0]
         if config.csv.malformed == "refuse" or len(malformed) > _few(table.num_rows):
@@ -139,13 +146,36 @@ def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any
     }
 
 
-def _roles(dialect: Dialect, body: pa.Buffer, config: DataConfig) -> tuple[DataConfig, set[str]]:
-    """The config with the roles of the columns, and the columns that stay text."""
+def _numeric(config: DataConfig, names: list[str]) -> set[str]:
+    """Names of columns that may hold numbers: all but ids, stamps and categories."""
+    apart = {n.strip() for n in text_columns(config, names)}
+    return {n for n in names if n.strip() not in apart | {d.strip() for d in config.ds or ("ds",)}}
+
+
+def _commas(names: list[str], table: pa.Table, numeric: set[str]) -> bool:
+    """Whether numbers with a comma stand in one of some columns."""
+    texts = [c for n, c in zip(names, table.columns, strict=True) if n in numeric]
+    return any(has_comma_numbers(c) for c in texts if is_text(c.type))
+
+
+def _roles(
+    dialect: Dialect, body: pa.Buffer, config: DataConfig
+) -> tuple[DataConfig, set[str], dict[str, Any]]:
+    """The config with the roles of the columns, the columns that stay text, and facts on marks."""
     names = dialect.headers[-1]
     sample, _ = parse(_head(body), dialect, names, (), None)
     width = _named_width(dialect.headers, sample)
     headers = [line[:width] for line in dialect.headers]
-    config = settle(config, headers, sample.select(range(width)))
+
+    def whole(columns: list[str]) -> pa.Table:
+        if len(body) > MOST_BYTES:
+            return sample
+        try:
+            return parse(body, dialect, names, (), set(columns))[0]
+        except pa.ArrowInvalid:  # a line that is left out, or mended, later
+            return sample
+
+    config = settle(config, headers, sample.select(range(width)), whole)
     texts = set(text_columns(config, names))
     own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
     zoned = (i for i, n in enumerate(names) if n.strip() in own)
@@ -159,7 +189,22 @@ def _roles(dialect: Dialect, body: pa.Buffer, config: DataConfig) -> tuple[DataC
     ):
         # 1.234 may be a number of thousands: its column decides, as text.
         texts |= set(names)
-    return config, texts
+    numeric = _numeric(config, names)
+    if config.csv.decimal == ",":
+        # A point in a number parts its thousands.
+        texts |= numeric
+    elif config.csv.decimal is None and _commas(names, sample, numeric):
+        texts |= numeric
+        wanted = wanted_columns(config)
+        cells, _ = parse(_head(body), dialect, names, names, None)
+        examples = {
+            n: sure_example(c)
+            for n, c in zip(names, cells.columns, strict=True)
+            if wanted is not None and n in numeric and n.strip() not in wanted
+        }
+        marks = {n: e for n, e in examples.items() if e is not None}
+        return config, texts, {"marks of columns not read": marks} if marks else {}
+    return config, texts, {}
 
 
 def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig) -> Stream | None:
@@ -173,13 +218,13 @@ def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig
     if plain is None or len(plain[0].headers) != 1:
         return None
     dialect, body = plain
-    config, texts = _roles(dialect, body, config)
+    config, texts, marks = _roles(dialect, body, config)
     file = pa.BufferReader(body) if path is None else pa.OSFile(path)
     if path is not None:
         file.seek(len(data) - len(body))
     names = dialect.headers[-1]
     batches = stream(file, dialect, names, texts, wanted_columns(config))
-    return Stream(batches, config, _facts(dialect, "utf-8", config))
+    return Stream(batches, config, _facts(dialect, "utf-8", config) | marks)
 
 
 def _few(rows: int) -> float:
