@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ _ID = re.compile(
     re.I,
 )
 _CLOCK = re.compile(r"^\s*([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?\s*$")
+_PLACE = re.compile(r"(?i)(lat|lon|lng|long|latitude|longitude)([_ ].*)?")
 RISING = 0.8  # share of steps upwards from which on integers count something
 _NUMBERED = re.compile(r"^[A-Za-z_. ]{0,12}?(\d{1,6})$")
 
@@ -44,13 +46,22 @@ class MappingError(DataError):
     Attributes
     ----------
     roles : settings that make it right, if the proposal is.
-    proposal : the same as text that can be pasted into the config.
+    proposal : the same as text that can be pasted into the config, with a note on what else y may
+        be.
     """
 
-    def __init__(self, message: str, roles: dict[str, Any]) -> None:
+    def __init__(
+        self, message: str, roles: dict[str, Any], others: list[str] | None = None
+    ) -> None:
         super().__init__(message)
         self.roles = roles
         self.proposal = _paste(roles)
+        if others:
+            self.proposal += f"  # or {', '.join(others)}"
+
+
+# All rows of some columns, the others blank.
+Whole = Callable[[list[str]], pa.Table]
 
 
 @dataclass
@@ -63,12 +74,16 @@ class _Seen:
     texts: list[str]
 
 
-def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> DataConfig:
+def settle(
+    config: DataConfig, headers: list[list[str]], sample: pa.Table, whole: Whole | None = None
+) -> DataConfig:
     """The config with layout and columns filled in.
 
     Parameters
     ----------
     sample : the first rows; columns by position, named by the last of ``headers``.
+    whole : gives all rows of some columns, by name, in the same positions: a table sorted by series
+        holds one series only in its first rows.
 
     Raises
     ------
@@ -96,7 +111,7 @@ def settle(config: DataConfig, headers: list[list[str]], sample: pa.Table) -> Da
             return found
     _refuse_more_headers(config, names, sample)
     seen = _look(config, names, sample)
-    return _long(config, ids, ds, y, names, seen, sample)
+    return _long(config, ids, ds, y, names, seen, (sample, whole))
 
 
 def _refuse_headless(config: DataConfig, names: list[str], sample: pa.Table) -> None:
@@ -302,64 +317,99 @@ def _long(
     y: str | None,
     names: list[str],
     seen: _Seen,
-    sample: pa.Table,
+    rows: tuple[pa.Table, Whole | None],
 ) -> DataConfig:
+    sample, whole = rows
     sure = True
     if ds is None:
-        options, sure = _pick([n for n in seen.stamps if n != y], _DS)
-        if not options:
-            _refuse_foreign_months(names, seen.texts, sample)
-            there = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
-            raise MappingError(
-                f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
-                "data.layout: rows if the stamps stand in the header",
-                {"id": list(ids or ["…"]), "ds": "…", "y": y or "…"},
-            )
-        ds = (options[0],)
-        if len(seen.clocks) == 1:
-            # A date in one column and the time of day in another are one stamp.
-            ds = (options[0], seen.clocks[0])
+        ds, sure = _time_of(ids, y, names, seen, sample)
     numbers = [n for n in seen.numbers if n not in ds and n not in (ids or ())]
     keys = [n for n in seen.texts if n not in ds and n != y]
+    plain = [n for n in numbers if not _ID.search(n)] or numbers
+    targets = [] if y is not None else plain
     if y is None:
-        plain = [n for n in numbers if not _ID.search(n)] or numbers
-        options, one = _pick(plain, _Y)
-        if not options:
+        targets, one = _pick(plain, _Y)
+        if not targets:
             raise MappingError(
                 "no column holds numbers; name the values in data.y",
                 {"id": list(ids or keys or ["…"]), "ds": _short(ds), "y": "…"},
             )
         if not one and not ids and not keys and len(plain) > 1 and config.layout is None:
-            series = ", ".join(shown(n) for n in plain[:4])
-            raise MappingError(
-                f"the table has one column of time and {len(plain)} of numbers ({series}, …): if "
-                f"each is a series, set data: {{layout: wide, ds: {_flow(_short(ds))}}}; if one of "
-                f"them is the value, name it: data: {{ds: {_flow(_short(ds))}, "
-                f"y: {_flow(plain[0])}}}",
-                {"layout": "wide", "ds": _short(ds)},
-            )
-        y, sure = options[0], sure and one
+            _refuse_wide(ds, plain)
+        y, sure = targets[0], sure and one
     if ids is None and config.series is None:
         coded = [n for n in numbers if n != y and _ID.search(n)]
         options = [*keys, *coded]
         named = [n for n in options if _ID.search(n)]
+        if options and not (len(options) == 1 and named) and whole is not None:
+            sample = whole([*options, *ds, *targets])
         several = _repeats(ds, names, sample)
         if len(options) == 1 and (named or several):
             ids = (options[0],)
         elif options:
             sure = False
             ids = _key([*named, *options], ds, names, sample) if named or several else None
+    if not sure and len(targets) > 1:
+        y = _moving(targets, ids, names, sample)
     settled = config.replace(layout="long", id=ids, ds=ds, y=y)
     if sure:
         return settled
+    others = [n for n in plain if n != y] if targets else []
     proposal: dict[str, Any] = {"id": list(ids)} if ids else {"series": "name"}
     proposal |= {"ds": _short(ds), "y": y}
     flow = ", ".join(f"{k}: {_flow(v)}" for k, v in proposal.items())
+    also = f"; y may also be {' or '.join(map(repr, others[:8]))}" if others else ""
     raise MappingError(
         "which columns are the series, the time and the value cannot be told for sure; set "
-        f"data: {{{flow}}} if this is right (the table has {', '.join(map(repr, names[:20]))})",
+        f"data: {{{flow}}} if this is right{also} "
+        f"(the table has {', '.join(map(repr, names[:20]))})",
         proposal,
+        others,
     )
+
+
+def _time_of(
+    ids: tuple[str, ...] | None, y: str | None, names: list[str], seen: _Seen, sample: pa.Table
+) -> tuple[tuple[str, ...], bool]:
+    """The columns of the stamp, and whether there is one reading only."""
+    options, sure = _pick([n for n in seen.stamps if n != y], _DS)
+    if not options:
+        _refuse_foreign_months(names, seen.texts, sample)
+        there = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
+        raise MappingError(
+            f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
+            "data.layout: rows if the stamps stand in the header",
+            {"id": list(ids or ["…"]), "ds": "…", "y": y or "…"},
+        )
+    # A date in one column and the time of day in another are one stamp.
+    return (options[0], *(seen.clocks if len(seen.clocks) == 1 else ())), sure
+
+
+def _refuse_wide(ds: tuple[str, ...], plain: list[str]) -> None:
+    series = ", ".join(shown(n) for n in plain[:4])
+    raise MappingError(
+        f"the table has one column of time and {len(plain)} of numbers ({series}, …): if "
+        f"each is a series, set data: {{layout: wide, ds: {_flow(_short(ds))}}}; if one of "
+        f"them is the value, name it: data: {{ds: {_flow(_short(ds))}, "
+        f"y: {_flow(plain[0])}}}",
+        {"layout": "wide", "ds": _short(ds)},
+    )
+
+
+def _moving(
+    targets: list[str], ids: tuple[str, ...] | None, names: list[str], sample: pa.Table
+) -> str:
+    """The first target that changes within a series: a capacity and a place do not."""
+    columns = {n: sample.column(names.index(n)) for n in [*targets, *(ids or ())]}
+    table = pa.table({n: c for n, c in columns.items() if not pa.types.is_null(c.type)})
+    left = [n for n in targets if n in table.column_names and not _PLACE.fullmatch(n)]
+    keys = [n for n in ids or () if n in table.column_names]
+    wanted = [(n, how) for n in left for how in ("min", "max")]
+    ends = table.group_by(keys).aggregate(wanted)
+    for name in left:
+        if pc.any(pc.not_equal(ends.column(f"{name}_min"), ends.column(f"{name}_max"))).as_py():
+            return name
+    return targets[0]
 
 
 def _refuse_foreign_months(names: list[str], texts: list[str], sample: pa.Table) -> None:

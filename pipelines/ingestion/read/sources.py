@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -192,6 +193,18 @@ def parquet_file(
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
 
 
+def columns_of(data: pq.ParquetFile | pads.Dataset, columns: list[str]) -> pa.Table:
+    """Some columns of Parquet, in their places; the others are blank."""
+    names = data.schema_arrow.names if isinstance(data, pq.ParquetFile) else data.schema.names
+    present = [n for n in columns if n in names]
+    if isinstance(data, pq.ParquetFile):
+        table = data.read(present, use_threads=False)
+    else:
+        table = data.to_table(columns=present, use_threads=False)
+    blank = pa.nulls(table.num_rows)
+    return pa.table([table[n] if n in columns else blank for n in names], names=names)
+
+
 @conceals
 def open_text(source: Source, config: DataConfig) -> Stream | None:
     """The source as one text table to be read in blocks; None when it is something else."""
@@ -236,7 +249,8 @@ def _read_parquet(
     try:
         plain = _dataset(paths, filesystem, set())
         _check_width(len(plain.schema.names), config)
-        config = settle(config, [plain.schema.names], plain.head(SAMPLE_ROWS, use_threads=False))
+        head = plain.head(SAMPLE_ROWS, use_threads=False)
+        config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
         wanted = wanted_columns(config)
         names = plain.schema.names
         facts["all columns"] = names
@@ -296,8 +310,9 @@ def _from_table(
     _check_width(table.num_columns, config)
     if not table.num_rows:
         raise DataError("the table has no rows")
-    config = settle(config, [list(table.column_names)], table.slice(0, SAMPLE_ROWS))
-    facts["all columns"] = list(table.column_names)
+    names = list(table.column_names)
+    config = settle(config, [names], table.slice(0, SAMPLE_ROWS), lambda columns: table)
+    facts["all columns"] = names
     wanted = wanted_columns(config)
     if wanted is not None:
         stripped = {w.strip() for w in wanted}

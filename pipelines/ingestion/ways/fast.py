@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -21,7 +22,13 @@ from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueC
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.read.mapping import settle
-from pipelines.ingestion.read.sources import SAMPLE_ROWS, Source, open_text, parquet_file
+from pipelines.ingestion.read.sources import (
+    SAMPLE_ROWS,
+    Source,
+    columns_of,
+    open_text,
+    parquet_file,
+)
 from pipelines.ingestion.result.result import IngestResult
 from pipelines.ingestion.series.steps import common_alias
 from pipelines.ingestion.ways.scan import (
@@ -198,12 +205,13 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     found = None
     if isinstance(source, pa.Table) and source.num_rows:
         names = list(source.column_names)
-        config = settle(config, [names], source.slice(0, SAMPLE_ROWS))
+        config = settle(config, [names], source.slice(0, SAMPLE_ROWS), lambda columns: source)
         if may_be_fast(config):
             found = clean_table(source, config)
     elif (file := parquet_file(source, config)) is not None and file.metadata.num_rows:
         head = next(file.iter_batches(SAMPLE_ROWS, use_threads=False))
-        config = settle(config, [list(head.schema.names)], pa.Table.from_batches([head]))
+        first = pa.Table.from_batches([head])
+        config = settle(config, [list(head.schema.names)], first, partial(columns_of, file))
         if may_be_fast(config):
             texts = dictionary_columns(file.schema_arrow, config)
             again = parquet_file(source, config, texts)

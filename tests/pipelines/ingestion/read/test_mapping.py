@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from forecasting.errors import DataError
-from pipelines.ingestion import DataConfig, IngestResult, MappingError
+from pipelines.ingestion import DataConfig, IngestResult, MappingError, ingest
 
 Mend = Callable[..., IngestResult]
 
@@ -107,3 +109,57 @@ def test_the_config_in_the_docs_is_one(root: Path) -> None:
     sources = "".join(p.read_text() for p in (root / "pipelines" / "ingestion").rglob("*.py"))
     for code in re.findall(r"[a-z_]+", " ".join(codes)):
         assert f'"{code}"' in sources, code
+
+
+@pytest.mark.parametrize("form", ["csv", "frame", "parquet"])
+@given(series=st.integers(2, 4), length=st.integers(1001, 1600))
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_table_sorted_by_series_has_series_however_long_the_first_is(
+    series: int, length: int, form: str, tmp_path: Path
+) -> None:
+    stamps = pd.date_range("2015-01-01", periods=length, freq="D")
+    frame = pd.concat(
+        pd.DataFrame({"thing": f"t{k}", "date": stamps, "sold": range(length)})
+        for k in range(series)
+    )
+    source: object = frame
+    if form != "frame":
+        source = str(tmp_path / f"table.{form}")
+        getattr(frame, f"to_{form}")(source, index=False)
+    result = ingest(DataConfig(), source=source)
+    assert len(result.clean.ids) == series
+    frame["note"] = "x"
+    if form != "frame":
+        getattr(frame, f"to_{form}")(source, index=False)
+    with pytest.raises(MappingError) as raised:
+        ingest(DataConfig(), source=source)
+    assert yaml.safe_load(raised.value.proposal)["data"]["id"] == ["thing"]
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_of_several_possible_values_the_moving_one_is_proposed_and_the_others_named(
+    order: int, mend: Mend
+) -> None:
+    hours = pd.date_range("2024-01-01", periods=400, freq="h")
+    values = ["capacity", "occupied", "lat", "lon"]
+    values = [*values[order:], *values[:order]]
+    frames = []
+    for k in range(4):
+        columns = {
+            "capacity": 500 + k,
+            "occupied": [(7 * i + k) % 400 for i in range(len(hours))],
+            "lat": 52.1 + k,
+            "lon": 4.3 + k / 10,
+        }
+        frames.append(
+            pd.DataFrame({"garage": f"g{k}", "when": hours} | {n: columns[n] for n in values})
+        )
+    with pytest.raises(MappingError, match="y may also be") as raised:
+        mend(pd.concat(frames).to_csv(index=False))
+    proposal = yaml.safe_load(raised.value.proposal)["data"]
+    assert proposal == {"id": ["garage"], "ds": "when", "y": "occupied"}
+    for other in ("capacity", "lat", "lon"):
+        assert other in raised.value.proposal
+        assert other in str(raised.value)
