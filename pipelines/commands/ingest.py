@@ -49,6 +49,8 @@ def ingest(
         tell(f"Paste this into the config, if it is right:\n\n{error.proposal}\n")
         raise
     tell(report.summary)
+    for line in report.notes:
+        tell(f"  {line}")
     for finding in report.to_dict()["findings"][:SHOWN]:
         tell(
             f"  {finding['count']:>10,}  {finding['code']:<22} {finding['action']:<9}"

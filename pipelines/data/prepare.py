@@ -53,6 +53,11 @@ class Prepared:
             + (f"; {self.left_out:,} too short to train on left out" if self.left_out else "")
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how the table was read, a line each."""
+        return self.report.notes if self.report is not None else []
+
 
 def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared:
     """Read, clean and check the data of an experiment.

@@ -140,7 +140,8 @@ def train(
         with clock("ingest"):
             say("reading the data")
             data = prepare(config)
-        say(data.summary)
+        for line in (data.summary, *data.notes):
+            say(line)
         known = split(data, config)
         lineage = _lineage(config, data, trigger) | dict(tags or {})
         session = _Session(config, tracker, data, known, lineage, clock, force, say, progress)

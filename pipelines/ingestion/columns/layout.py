@@ -108,7 +108,9 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
             found.values = found.values * factor
     used = {*(config.id or ()), *(config.ds or ("ds",)), y_name}
     used |= {c.source for c in config.covariates}
-    ignored = [n for n in raw.facts.get("all columns", raw.names) if n not in used]
+    used |= {v.unit.column for v in (config.values, *config.covariates) if v.unit is not None}
+    used = {n.strip() for n in used}
+    ignored = [n for n in raw.facts.get("all columns", raw.names) if n and n.strip() not in used]
     if ignored:
         rows.facts["columns left aside"] = ignored[:100]
     return rows

@@ -50,6 +50,20 @@ class Report:
         return str(self.values["summary"])
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of how the table was read, a line each."""
+        facts = self.values["facts"]
+        lines = [str(facts[key]) for key in ("titles", "marks", "reading") if key in facts]
+        aside = facts.get("columns left aside", [])
+        if aside:
+            named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+            lines.append(
+                f"columns left aside: {named}; to use one, declare it in data.covariates: "
+                f"{{name: {aside[0]}, role: past}} (or future, static)"
+            )
+        return lines
+
+    @property
     def repaired(self) -> list[dict[str, Any]]:
         """What ``--strict`` refuses."""
         return [f for f in self.values["findings"] if f["repair"]]

@@ -69,7 +69,11 @@ def clean_parquet(file: pq.ParquetFile, config: DataConfig) -> Clean | None:
     if names is None:
         return None
     batches = file.iter_batches(BATCH, columns=names, use_threads=False)
-    facts = {"kind": "parquet", "row groups": file.metadata.num_row_groups}
+    facts = {
+        "kind": "parquet",
+        "row groups": file.metadata.num_row_groups,
+        "all columns": file.schema_arrow.names,
+    }
     return _clean(batches, file.metadata.num_rows, names, config, facts)
 
 
@@ -79,7 +83,8 @@ def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
     if names is None:
         return None
     batches = iter(table.select(names).to_batches(BATCH))
-    return _clean(batches, table.num_rows, names, config, {"kind": "table in memory"})
+    facts = {"kind": "table in memory", "all columns": table.column_names}
+    return _clean(batches, table.num_rows, names, config, facts)
 
 
 def clean_stream(
@@ -173,7 +178,7 @@ def _finish(
         raise NotCleanError
     if config.freq is None:
         freq = Frequency.parse(common_alias(freq, start))
-    aside = [n for n in facts.get("all columns", ()) if n not in names]
+    aside = [n for n in facts.get("all columns", ()) if n and n.strip() not in names]
     if aside:
         facts["columns left aside"] = aside[:100]
     facts |= {
