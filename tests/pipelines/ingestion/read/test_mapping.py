@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, IngestResult, MappingError, ingest
@@ -105,7 +108,8 @@ def test_the_config_in_the_docs_is_one(root: Path) -> None:
     config = DataConfig.parse(yaml.safe_load(example)["data"])
     assert config.ids.template
     # Every code in the table is one that is used.
-    codes = set(re.findall(r"^\| (`[a-z_`, ]+`) \|", text, re.M))
+    findings = text.split("## What is found")[1].split("\n## ")[0]
+    codes = set(re.findall(r"^\| (`[a-z_`, ]+`) \|", findings, re.M))
     sources = "".join(p.read_text() for p in (root / "pipelines" / "ingestion").rglob("*.py"))
     for code in re.findall(r"[a-z_]+", " ".join(codes)):
         assert f'"{code}"' in sources, code
@@ -163,3 +167,26 @@ def test_of_several_possible_values_the_moving_one_is_proposed_and_the_others_na
     for other in ("capacity", "lat", "lon"):
         assert other in raised.value.proposal
         assert other in str(raised.value)
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Every key of a config below a prefix, nested ones with a dot, and its default."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        found[prefix + name] = None if field.is_required() else field.default
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                found |= keys_of(kind, f"{prefix}{name}.")
+    return found
+
+
+def test_every_key_below_data_stands_in_the_docs_with_its_default(root: Path) -> None:
+    text = (root / "docs" / "ingestion.md").read_text(encoding="utf-8")
+    table = text.split("## Every key\n")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (\S+) \| .+ \|$", table, re.M))
+    keys = keys_of(DataConfig)
+    assert set(rows) == set(keys)
+    for key, default in keys.items():
+        if isinstance(default, str | int | float):
+            shown = default if isinstance(default, str) else json.dumps(default)
+            assert rows[key] == f"`{shown}`", key
