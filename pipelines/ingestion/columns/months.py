@@ -60,11 +60,12 @@ def foreign_months(texts: Iterable[str | None], column: str) -> str:
     ----------
     texts : stamps as they were written. column : whose they are, for the sentence.
     """
-    first = ""
+    first, dotted = "", False
     words: dict[str, int] = {}
     for _, text in zip(range(MOST), texts, strict=False):
         if text is None or not re.search(r"\d", text):
             continue
+        dotted = dotted or bool(re.search(r"[^\W\d_]\.", text))
         for word in _WORD.findall(text.lower()):
             words[word] = words.get(word, 0) + 1
             if not first and word not in _OWN and any(word in m for m in _MONTHS.values()):
@@ -73,7 +74,6 @@ def foreign_months(texts: Iterable[str | None], column: str) -> str:
         return ""
     language = max(_MONTHS, key=lambda name: sum(n for w, n in words.items() if w in _MONTHS[name]))
     months = _MONTHS[language]
-    dotted = bool(re.search(r"[^\W\d_]\.", first))
     other = [w for w in words if w in months and (dotted or w != _ENGLISH[months[w]].lower())]
     english = ", ".join(f"{w} as {_ENGLISH[months[w]]}" for w in other[:12])
     english += ", without the point behind" if dotted else ""

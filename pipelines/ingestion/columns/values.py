@@ -92,7 +92,11 @@ def check_values(
     if flags.sentinels != "keep" and low <= -9.0 and config.minimum is None:
         _sentinels(values, column, flags, codes, ds, row, len(ids), ledger, blank)
     if flags.sentinels != "keep" and high >= HIGH_SENTINELS[0] and config.maximum is None:
-        _high_sentinels(values, column, flags, codes, ds, row, len(ids), ledger, blank)
+        mask, meant = _high_sentinels(values, codes, len(ids))
+        if meant and flags.sentinels == "missing":
+            blank(mask, "sentinel", "a number that stands for missing was read so")
+        elif meant:
+            _flag_high(meant, np.flatnonzero(mask), values, column, (codes, ds, row), ledger)
     if config.zeros == "missing" and (values == 0).any():
         blank(values == 0, "zero", "a zero was read as missing, as configured")
     for limit, name, wrong in (
@@ -163,37 +167,36 @@ def _sentinels(
         blank(mask & ~doubtful, "sentinel", "a number that stands for missing was read so")
 
 
-def _high_sentinels(
-    values: Array, column: str, flags: FlagConfig, codes: Array, ds: Array, row: Array,
-    count: int, ledger: Ledger, blank: Any,
-) -> None:  # fmt: skip
+def _high_sentinels(values: Array, codes: Array, count: int) -> tuple[Array, list[str]]:
+    """[T] which values are a code that returns far above all else in its series, and the codes."""
+    mask = np.zeros(len(values), bool)
     present = [s for s in HIGH_SENTINELS if np.count_nonzero(values == s) >= MANY]
     if not present:
-        return
+        return mask, []
     coded = np.isin(values, present)
     others = np.where(coded, np.nan, np.abs(values))
     largest = reduce(np.fmax, others, bounds(codes, count), np.nan)[codes]
     with np.errstate(invalid="ignore"):
         far = coded & (values > FAR_ABOVE * largest)
-    mask = np.zeros(len(values), bool)
     meant = []
     for code in present:
         here = far & (values == code)
         if np.count_nonzero(here) >= MANY:
             mask |= here
             meant.append(f"{code:.10g}")
-    if not meant:
-        return
-    if flags.sentinels == "missing":
-        blank(mask, "sentinel", "a number that stands for missing was read so")
-        return
-    at = np.flatnonzero(mask)
+    return mask, meant
+
+
+def _flag_high(
+    meant: list[str], at: Array, values: Array, column: str, places: tuple[Array, Array, Array],
+    ledger: Ledger,
+) -> None:  # fmt: skip
+    codes, ds, row = places
     where = "values.missing" if column == "y" else f"the covariate's missing ({column})"
     ledger.note(
         "sentinel_high", "flagged",
-        f"{', '.join(meant)} in column {column}, again and again and far above all else, "
-        f"looks like a code for missing; add it to {where} if it is one, or set "
-        "flags.sentinels: keep",
+        f"{', '.join(meant)} in column {column}, again and again and far above all else, looks "
+        f"like a code for missing; add it to {where} if it is one, or set flags.sentinels: keep",
         series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at], repair=False,
     )  # fmt: skip
 

@@ -104,8 +104,11 @@ def _begin(cells: list[list[str]], width: int, config: CsvConfig) -> int:
         return begin
     below = [row for row in cells[padded + 1 :] if len(row) == width]
     kinds = [column_kind([row[i] for row in below]) for i in range(width)]
-    # A header that leaves columns without a name is followed by values.
-    return begin if reads_as_data(cells[padded], kinds) else padded
+    if not reads_as_data(cells[padded], kinds):
+        return padded
+    # A header that leaves columns without a name is followed by values; one word of many is none.
+    words = max(sum(bool(c.strip()) for c in row) for row in cells[begin:padded])
+    return padded if width > 2 and words < 2 else begin
 
 
 def split_line(line: str, separator: str, quote: str | None) -> list[str]:

@@ -66,6 +66,13 @@ def test_years_steps_and_periods_without_a_header_are_refused(first: str, mend: 
         mend("\n".join(lines))
 
 
+def test_a_title_above_rows_without_a_header_is_no_header(mend: Mend) -> None:
+    lines = rows(months("%Y-%m-%d", 20), ("a", "b"))
+    for title in ("Report 2024", "Report 2024,,", "Report 2024,,\n,,"):
+        with pytest.raises(MappingError, match="has no header"):
+            mend("\n".join([title, *lines]))
+
+
 def test_a_frame_that_was_read_without_its_header_is_refused(mend: Mend) -> None:
     frame = pd.DataFrame([line.split(",") for line in rows(months("%Y-%m-%d", 20), ("a", "b"))])
     frame = frame.iloc[1:].set_axis(frame.iloc[0].tolist(), axis=1)
