@@ -23,6 +23,7 @@ from forecasting.data.tables import (
     series_codes,
     static_rows,
 )
+from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError
 
@@ -83,7 +84,7 @@ def read(
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
     if freq is None and stamps.dtype.kind == "i":
-        _refuse_dates(stamps)
+        refuse_dates(stamps)
     ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
@@ -115,6 +116,8 @@ def read(
     np.maximum.at(lengths, codes, position + 1)
     _refuse_vast(step, lengths, len(frame), ids)
     if freq is None:
+        if step.integer:
+            refuse_size(step.size)
         _refuse_growth(step, codes, position, start, lengths)
     rows = _Grid(codes, position, lengths)
     y_grid = rows.fill(y)
@@ -211,6 +214,13 @@ def _parsed(column: pd.Series) -> pd.Series:
             f"{column.iloc[0]}; bring it into ISO format, or run `gatecast ingest` on the file"
         )
     text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
+    numbers = column.map(lambda value: isinstance(value, (int, float))).to_numpy(dtype=bool)
+    if numbers.any():
+        row = int(np.flatnonzero(numbers)[0])
+        raise DataError(
+            f"row {row}: ds = {column.iloc[row]!r} is a number among dates or texts: write every "
+            "stamp alike"
+        )
     iso = column[text].str.fullmatch(_ISO).to_numpy(dtype=bool) if text.any() else text
     if text.any() and not iso.all():
         row = int(np.flatnonzero(text)[~iso][0])
@@ -229,21 +239,6 @@ def _parsed(column: pd.Series) -> pd.Series:
         ) from None
 
 
-def _refuse_dates(steps: Array) -> None:
-    """Integers that can only be dates would be forecast as steps: 202212, 202213, 202214."""
-    low, high = int(steps.min()), int(steps.max())
-    for form, unit, most in (("%Y%m", 100, 12), ("%Y%m%d", 10_000, 1231)):
-        years, parts = steps // unit, steps % unit
-        days = parts % 100
-        fits = 1700 * unit < low and high < 2200 * unit and parts.min() >= 1 and parts.max() <= most
-        if fits and (unit == 100 or (days.min() >= 1 and days.max() <= 31)) and len(steps) > 1:
-            raise DataError(
-                f"column ds holds integers such as {low} that look like dates in {years.min()} to "
-                f'{years.max()}: parse them, df["ds"] = pd.to_datetime(df["ds"].astype(str), '
-                f'format="{form}"), or say that they are steps: freq="step"'
-            )
-
-
 def _refuse_growth(
     step: Frequency, codes: Array, position: Array, start: Array, lengths: Array
 ) -> None:
@@ -251,12 +246,12 @@ def _refuse_growth(
 
     One series may have holes where others have none, and series may lie years apart.
     """
-    if lengths.sum() <= MOST_GROWTH * len(codes):
+    if lengths.sum() < MOST_GROWTH * len(codes):
         return
     first = start[codes]
     place = np.unique(step.steps_between(np.full(len(first), first.min()), first) + position)
     slots = int(place[-1] - place[0]) + 1
-    if slots > MOST_GROWTH * len(place) and len(place) > FEW_STAMPS:
+    if slots >= MOST_GROWTH * len(place) and len(place) > FEW_STAMPS:
         raise DataError(
             f"the {len(place):,} distinct stamps of the table, of {len(lengths):,} series, lie "
             f"among {slots:,} steps of freq = {step.alias}, which was inferred: if the stamps are "

@@ -172,10 +172,14 @@ class Engine:
         if counted is not None:
             # A distribution of counts knows its mean; quantiles of rare ones are all 0.
             wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
+        window = panel.tail(self.context)
         if self.config.model.nonnegative:
-            self._kept_from_below_zero(panel, wanted, mean)
-        if takes_zeros(self.config):
-            self._mixed_with_zeros(panel, values, levels, wanted, mean)
+            _keep_from_below_zero(window, wanted, mean)
+        if (window.y == 0.0).any():
+            if takes_zeros(self.config):
+                self._mix_with_zeros(window, values, levels, wanted, mean)
+            still = stays_zero(window)
+            wanted[still], mean[still] = 0.0, 0.0
         found = Forecast(
             ids=panel.ids,
             start=panel.freq.shift(panel.start, panel.lengths),
@@ -264,22 +268,11 @@ class Engine:
         good, problems = usable(panel, panel.tail(self.context), self.config, self.schema, steps)
         return (panel if len(good) == len(panel) else panel.select(good)), good, problems
 
-    def _kept_from_below_zero(self, panel: Panel, wanted: Array, mean: Array) -> None:
-        """In place, for series that show nothing below 0, as no series did in training."""
-        window = panel.tail(self.context)
-        below = np.bincount(window.series, weights=window.y < 0.0, minlength=len(panel)) > 0
-        for values in (wanted, mean):
-            values[~below] = np.maximum(values[~below], 0.0)
-
-    def _mixed_with_zeros(
-        self, panel: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
+    def _mix_with_zeros(
+        self, window: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
     ) -> None:
         """Where a model of logs was given zeros: ``wanted`` and ``mean`` as mixtures, in place."""
-        window = panel.tail(self.context)
-        if not (window.y == 0.0).any():
-            return
         chances = zero_chances(window, self.config.season or 1, values.shape[1])
-        chances[stays_zero(window)] = 1.0
         some = np.flatnonzero(chances.any(axis=1))
         mixed = with_zeros(values[some], self.config.model.quantile_levels, levels, chances[some])
         positive = self.config.model.y_transform.inverse(mixed)
@@ -361,3 +354,10 @@ def whole_steps(horizon: Any) -> int:
     if not float(horizon).is_integer():
         raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
     return int(horizon)
+
+
+def _keep_from_below_zero(window: Panel, wanted: Array, mean: Array) -> None:
+    """In place, for series that show nothing below 0, as no series did in training."""
+    below = np.bincount(window.series, weights=window.y < 0.0, minlength=len(window)) > 0
+    for values in (wanted, mean):
+        values[~below] = np.maximum(values[~below], 0.0)

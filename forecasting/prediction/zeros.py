@@ -23,6 +23,10 @@ FADING = 0.9
 PRIOR = 1.0
 # Chance of 0 from which a series that never showed anything else is forecast as 0.
 SURE = 0.9
+# Improbability of a run of zeros, in natural logs, from which on something has ended: 1 in 50. And
+# the smallest chance of a zero that one place in the season counts with.
+SURPRISED = 3.9
+SMALLEST = 1e-3
 # Longest season, in steps, whose places are looked at one by one.
 LONGEST_SEASON = 400
 
@@ -66,8 +70,21 @@ def zero_chances(window: Panel, season: int, horizon: int) -> Float:
     newest = np.full(count, np.inf)
     alive = observed & ~zero
     np.minimum.at(newest, series[alive], back[alive])
-    run = np.bincount(series, weights=zero & (back < newest[series]), minlength=count)
-    gone = np.where(run >= season, 1.0 - FADING**run, 0.0)
+    lately = zero & (back < newest[series])
+    run = np.bincount(series, weights=lately, minlength=count)
+    # ... and so is a shorter run that what was seen before it makes improbable.
+    of_run = np.bincount(place, weights=weight * lately, minlength=count * season)
+    before_seen = seen - of_run.reshape(shape)
+    before_zeros = np.minimum(zeros - (seen - before_seen), before_seen)
+    usual = before_zeros.sum(1) / np.maximum(before_seen.sum(1), 1e-12)
+    expected = (before_zeros + PRIOR * usual[:, None]) / (before_seen + PRIOR)
+    surprise = np.bincount(
+        series[lately],
+        weights=-np.log(np.maximum(expected.ravel()[place[lately]], SMALLEST)),
+        minlength=count,
+    )
+    ended = (run >= season) | (surprise > SURPRISED)
+    gone = np.where(ended, 1.0 - FADING**run, 0.0)
     chances = np.maximum(rate, gone[:, None])[:, np.arange(horizon) % season]
     any_zero = np.bincount(series, weights=zero, minlength=count) > 0
     return np.where(any_zero[:, None], chances, 0.0)

@@ -174,6 +174,7 @@ def refit(
     Ensemble : with the settings of `trained`, and as many networks, each of which knows every row.
     """
     fitting = Fitting(callbacks, on_epoch, pick_device(device))
+    _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
     panel = _as_networks_read(panel)
     panel = replace(panel, schema=_encoded(panel.schema, config))
@@ -201,6 +202,21 @@ def _as_networks_read(panel: Panel) -> Panel:
     """Instants by the wall clock of their zone."""
     wall = on_wall_clock(panel)
     return panel if wall is None else wall.panel
+
+
+def _check_refit(trained: Ensemble, panel: Panel, backs: Sequence[int]) -> None:
+    whole = all(isinstance(b, (int, np.integer)) and b >= 1 for b in backs)
+    if not len(backs) or not whole or max(backs) >= int(panel.lengths.max(initial=0)):
+        raise DataError(
+            f"backs = {list(backs)}: name the origins to calibrate by, as whole numbers of rows "
+            f"before each series' end, from 1 to less than the longest of "
+            f"{int(panel.lengths.max(initial=0))} rows"
+        )
+    if not panel.freq.same_step(trained.freq):
+        raise DataError(
+            f"the series have freq = {panel.freq.alias}, what is trained again has "
+            f"{trained.freq.alias}"
+        )
 
 
 def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:

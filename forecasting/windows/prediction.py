@@ -16,6 +16,10 @@ from forecasting.windows.geometry import Geometry
 STILL = 1e-9
 
 
+# Deviations from its mean beyond which a real column counts as no further away.
+FURTHEST = 10.0
+
+
 def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array, Array]:
     """Real columns standardised by the schema, categorical ones left as codes.
 
@@ -31,6 +35,8 @@ def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array
     moved = std > STILL * np.abs(mean)
     known = ~np.isnan(values)
     out = np.where(known & moved, (values - mean) / np.where(moved, std, 1.0), 0.0)
+    # A column that moved once in training is no lever: beyond what was seen, further is as far.
+    out = np.where(categorical, out, np.clip(out, -FURTHEST, FURTHEST))
     return out.astype(np.float32), (known | categorical).astype(np.float32)
 
 

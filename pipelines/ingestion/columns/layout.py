@@ -247,7 +247,10 @@ def _dated(names: list[str]) -> bool:
 def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     """Stamps in the header; plain steps 1, 2, … where it only numbers its columns."""
     numbered = all(re.fullmatch(r"[A-Za-z_. ]{0,12}\d{1,6}", n) for n in names)
-    years = all(re.fullmatch(r"(1[6-9]|2[0-2])\d{2}", n) for n in names)
+    # FY2020, X2020, sales_2020: what stands before the year says nothing of it.
+    bare = [re.sub(r"^[A-Za-z_. ]{0,12}(?=(?:1[6-9]|2[0-2])\d{2}$)", "", n) for n in names]
+    years = all(re.fullmatch(r"(1[6-9]|2[0-2])\d{2}", n) for n in bare)
+    names = bare if years else names
     quarters = all(re.fullmatch(r"(?i)\d{4}[ -]?q[1-4]|q[1-4][ -]?\d{4}", n) for n in names)
     dated = years or quarters or _dated(names)
     if config.freq == "step" or (numbered and not dated and not config.stamps.formats):

@@ -36,9 +36,11 @@ def date_kind(values: Array, name: str) -> str:
         return ""
     last, several = int(parts.max()), len(np.unique(years)) > 1
     if length == 5 and last <= 4 and len(values) > 1:
-        if several:
+        if several and len(np.unique(parts)) == 4:
             return "quarter"
         raise _either(name, values, "years and their quarters", "quarter")
+    if length == 5 and not several and len(values) > 1:
+        raise _either(name, values, "a year and its weeks, days of a spreadsheet", "excel")
     if length == 6 and last <= 12:
         return "month"
     if length == 6 and last <= 53:

@@ -9,6 +9,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.whole import refuse_size
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.readings import fit_of
 from pipelines.ingestion.config import DataConfig
@@ -69,6 +70,8 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
         evidence["given"] = chosen.alias
     else:
         chosen = _vote(keys, share, steps, gaps, alias, ids, evidence)
+    if freq is None and integer:
+        refuse_size(chosen.size)
     if chosen.integer != integer:
         kind = "integers" if integer else "time stamps"
         raise DataError(f"ds holds {kind}, which freq = {chosen.alias} does not fit")
@@ -314,11 +317,11 @@ def refuse_growth(
     ds : [T] stamps as they were read. rows : of the finished table, holes filled.
     """
     given = config.freq is not None or config.irregular.policy == "resample"
-    few = rows <= config.stamps.most_growth * len(ds)
+    few = rows < config.stamps.most_growth * len(ds)
     if given or few or config.other_freq != "refuse":
         return
     fit = fit_of(ds, freq)
-    if fit.holes > config.stamps.most_growth and fit.stamps > FEW_STAMPS:
+    if fit.holes >= config.stamps.most_growth and fit.stamps > FEW_STAMPS:
         reading = facts.get("reading") or facts.get("stamps")
         raise DataError(
             f"the table would grow {fit.holes:.1f} times (stamps.most_growth = "

@@ -33,6 +33,10 @@ from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, r
 from pipelines.ingestion.series.table import Table
 from pipelines.ingestion.statics import static_columns
 
+# Rows that may go from a table of any size, and their largest share in a small one.
+FEW_LOST = 5
+MOST_OF_FEW = 0.2
+
 
 def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Clean:
     """The raw table, mended by the policies of the config.
@@ -115,7 +119,7 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     _note_numbers(rows, codes, ds, ledger)
     keep = np.ones(len(rows), bool)
     keep[clock.dropped] = False
-    _drop_nameless(keep, codes, ds, rows, ledger)
+    _drop_nameless(keep, codes, ds, rows, config, ledger)
     _drop_unwanted(keep, names, codes, ds, rows, config, ledger)
     _drop_stampless(keep, codes, ds, rows, config, ledger)
     codes = join_twins(names, codes, ds, rows.row, config.ids, ledger)
@@ -136,8 +140,21 @@ def _note_numbers(rows: Rows, codes: Array, ds: Array, ledger: Ledger) -> None:
             note_codes(column.numbers, name, codes, ds, rows.row, ledger)
 
 
-def _drop_nameless(keep: Array, codes: Array, ds: Array, rows: Rows, ledger: Ledger) -> None:
+def _too_many(lost: int, rows: int, share: float) -> bool:
+    """Whether more rows would go than footers and stray lines explain, in small tables too."""
+    return lost > max(share * rows, FEW_LOST) or lost > max(MOST_OF_FEW, share) * rows
+
+
+def _drop_nameless(
+    keep: Array, codes: Array, ds: Array, rows: Rows, config: DataConfig, ledger: Ledger
+) -> None:
     at = np.flatnonzero((codes < 0) & keep)
+    share = config.stamps.max_unreadable
+    if _too_many(len(np.unique(rows.row[at])), len(codes), share):
+        raise DataError(
+            f"row {rows.row[at[0]]}: the row names no series ({len(at):,} of {len(codes):,} rows, "
+            f"stamps.max_unreadable = {share:g}); name another column as id, or fill it"
+        )
     ledger.note(
         "no_id", "removed", "the row names no series",
         series=codes[at], ds=ds[at], row=rows.row[at], column="id", before=rows.y.values[at],
@@ -172,7 +189,7 @@ def _drop_stampless(
         raise DataError(f"row {rows.row[at[0]]}: {foreign}")
     # Cells of one row of a wide table count once.
     distinct = len(np.unique(rows.row[at]))
-    many = distinct > max(policy.max_unreadable * len(ds), 5) or len(at) == int(keep.sum())
+    many = _too_many(distinct, len(ds), policy.max_unreadable) or len(at) == int(keep.sum())
     if policy.unreadable == "refuse" or many:
         raise DataError(
             f"row {rows.row[at[0]]}: ds = {shown(texts[0])} cannot be read as a time stamp "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,3 +98,40 @@ def test_stamps_far_apart_speak_for_another_step() -> None:
     with pytest.raises(DataError, match=r"60 distinct stamps .* among 1,473 steps of freq = D"):
         panel(wrong)
     assert panel(wrong, freq="D").rows == 1473
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cure"),
+    [
+        ([y * 100 + w for y in (2019, 2020) for w in range(1, 53)], "%G%V%u"),
+        ([y * 1000 + d for y in (2019, 2020) for d in range(1, 366)], "%Y%j"),
+        ([2020010100 + k for k in range(24)], "%Y%m%d%H"),
+        ([1577836800 + 86400 * k for k in range(60)], 'unit="s"'),
+        ([1577836800000 + 3600000 * k for k in range(60)], 'unit="ms"'),
+        ([k * 1_000_000 + 12020 for k in range(1, 29)], "1000000step"),
+    ],
+)
+def test_other_numbers_that_are_dates_are_refused_with_the_cure(
+    numbers: list[int], cure: str
+) -> None:
+    with pytest.raises(DataError, match=r".*" + re.escape(cure)):
+        panel(numbers)
+    if "unit" not in cure:
+        size = "1000000step" if "step" in cure else "step"
+        assert panel(numbers, freq=size).rows >= len(numbers)
+
+
+def test_numbers_among_dates_and_numbers_too_large_are_refused() -> None:
+    import datetime
+
+    mixed = np.array([datetime.date(2020, 1, 1), 20200201], dtype=object)
+    with pytest.raises(DataError, match="row 1: ds = 20200201 is a number among dates"):
+        panel(mixed)
+    with pytest.raises(DataError, match="too large for steps"):
+        panel(np.arange(40, dtype="uint64") + np.uint64(2**62 + 5))
+
+
+def test_eight_quarters_written_as_months_are_not_sixteen_months() -> None:
+    texts = [f"{y}-{q:02}" for y in (2019, 2020) for q in range(1, 5)]
+    with pytest.raises(DataError, match="16 steps of freq = MS"):
+        panel(texts)

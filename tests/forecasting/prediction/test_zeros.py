@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.data.panel import Panel
-from forecasting.prediction.zeros import FADING, PRIOR, with_zeros, zero_chances
+from forecasting.prediction.zeros import (
+    FADING,
+    PRIOR,
+    SMALLEST,
+    SURPRISED,
+    with_zeros,
+    zero_chances,
+)
 from forecasting.quantiles import Interpolation
 
 TRAINED = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -43,7 +50,26 @@ def slow_chances(history: list[float], season: int, horizon: int) -> list[float]
         if value != 0:
             break
         run += 1
-    gone = 1.0 - FADING**run if run >= season else 0.0
+    # Improbable by what was seen before the run?
+    seen_before, zeros_before, surprise = dict(seen), dict(zeros), 0.0
+    tail, left = [], run
+    for row in range(len(history) - 1, -1, -1):
+        if np.isnan(history[row]):
+            continue
+        if not left:
+            break
+        left -= 1
+        back = len(history) - row
+        tail.append((-back) % season)
+        weight = FADING ** ((back - 1) // season)
+        seen_before[tail[-1]] -= weight
+        zeros_before[tail[-1]] -= weight
+    usual = sum(zeros_before.values()) / max(sum(seen_before.values()), 1e-12)
+    for place in tail:
+        expected = (zeros_before[place] + PRIOR * usual) / (seen_before[place] + PRIOR)
+        surprise -= np.log(max(expected, SMALLEST))
+    ended = run >= season or surprise > SURPRISED
+    gone = 1.0 - FADING**run if ended else 0.0
     out = []
     for step in range(horizon):
         place = step % season
@@ -76,6 +102,12 @@ def test_a_shop_that_closed_stays_closed_and_an_old_closure_is_forgotten() -> No
     chances = zero_chances(panel(closed, reopened), 12, 6)
     assert (chances[0] > 0.95).all()
     assert (chances[1] < 0.15).all()
+
+
+def test_half_a_year_without_sales_is_no_pattern() -> None:
+    chances = zero_chances(panel([5.0] * 66 + [0.0] * 6, [5.0] * 63 + [0.0] * 9), 12, 6)
+    assert (chances[0] > 0.4).all()
+    assert (chances[1] > 0.6).all()
 
 
 def test_sundays_are_zero_and_other_days_are_not() -> None:

@@ -193,3 +193,56 @@ def test_a_whole_calendar_step_leaves_no_hole(alias: str, count: int) -> None:
     assert fit.growth == 1.0
     given_step = fit_of(values.astype("datetime64[us]").astype(np.int64), Frequency.parse(alias))
     assert given_step.growth == 1.0
+
+
+@pytest.mark.parametrize("prefix", ["FY", "X", "sales_", "Y"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_years_in_a_header_are_years_whatever_stands_before_them(
+    prefix: str, descending: bool
+) -> None:
+    years = list(range(2010, 2021))[:: -1 if descending else 1]
+    wide = pd.DataFrame({"id": ["a", "b"], **{f"{prefix}{y}": [y * 1.0, y + 0.5] for y in years}})
+    result, refusal = attempt(wide)
+    if result is None:
+        # A header that is not told to hold stamps is asked about, not counted as steps.
+        assert descending
+        assert "layout: rows" in refusal
+        result = read(wide, layout="rows", id="id")
+    frame = result.frame
+    first = frame[frame["unique_id"] == "a"].sort_values("ds")
+    assert [s.year for s in first["ds"]] == list(range(2010, 2021))
+    assert list(first["y"]) == [float(y) for y in range(2010, 2021)]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [y * 10 + h for y in range(2014, 2024) for h in (1, 2)],
+        [y * 10 + h for y in range(2005, 2020) for h in (1, 2, 3)],
+        [20191 + k for k in range(9)],
+        [int(f"{d:02}012020") for d in range(1, 29)],
+    ],
+)
+def test_numbers_of_an_unknown_form_are_refused(numbers: list[int]) -> None:
+    result, refusal = attempt(table([str(n) for n in numbers]))
+    assert result is None
+    assert "step" in refusal
+
+
+def test_a_forgotten_id_column_is_noticed_however_many_rows_share_a_stamp() -> None:
+    months = pd.date_range("2020-01-01", periods=24, freq="MS")
+    rows = [(r, m, k * 1.0) for r in "ab" for k in range(30) for m in months]
+    frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y"])
+    with pytest.raises(DataError, match="is a column of the id forgotten"):
+        read(frame)
+
+
+def test_half_of_a_small_table_is_never_dropped() -> None:
+    days = [str(d.date()) for d in pd.date_range("2022-01-01", periods=10)]
+    marked = [d if i < 5 else f"{d} (p)" for i, d in enumerate(days)]
+    with pytest.raises(DataError, match="cannot be read as a time stamp"):
+        read(table(marked, 1))
+    nameless = table(days, 10)
+    nameless.loc[::2, "unique_id"] = None
+    with pytest.raises(DataError, match="names no series"):
+        read(nameless)
