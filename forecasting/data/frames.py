@@ -116,8 +116,6 @@ def read(
     np.maximum.at(lengths, codes, position + 1)
     _refuse_vast(step, lengths, len(frame), ids)
     if freq is None:
-        if step.integer:
-            refuse_size(step.size)
         _refuse_growth(step, codes, position, start, lengths)
     rows = _Grid(codes, position, lengths)
     y_grid = rows.fill(y)
@@ -246,6 +244,8 @@ def _refuse_growth(
 
     One series may have holes where others have none, and series may lie years apart.
     """
+    if step.integer:
+        refuse_size(step.size)
     if lengths.sum() < MOST_GROWTH * len(codes):
         return
     first = start[codes]

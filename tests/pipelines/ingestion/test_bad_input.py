@@ -88,7 +88,7 @@ def test_a_wide_table_of_many_columns_within_the_limit(mend: Mend) -> None:
     [
         ("a,2024-01-01,one\na,2024-01-02,two\na,2024-01-03,three\n", "y"),
         ("a,monday,1\na,tuesday,2\na,friday,3\n", "ds"),
-        (",2024-01-01,1\n,2024-01-02,2\n", "no row is left"),
+        (",2024-01-01,1\n,2024-01-02,2\n", "the row names no series"),
         ("a,2024-01-01,1\nb,2024-01-01,2\n", "freq"),
         ("a,1,1\na,2024-01-05,2\na,x,2\na,y,3\n", "row"),
     ],
