@@ -33,7 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin to wait for a head; refuse one connection too many."""
         super().connection_made(transport)
         self._in_head = True
-        self._overhead = self._body = 0
+        self._overhead = self._body = self._of_bodies = 0
         self._watch: asyncio.TimerHandle | None = None
         if len(self.connections) > self.settings.max_connections:
             self._refuse(
@@ -55,10 +55,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._wait_for_head()
         if self._in_head:
             data = _without_upgrade(data)
-        self._overhead += len(data)
-        before = self._body
+        before = self._of_bodies
         super().data_received(data)
-        self._overhead -= self._body - before
+        # A request may end and another begin within the data: what was a body never counts.
+        self._overhead += len(data) - (self._of_bodies - before)
         if self._overhead > MAX_HEAD + WASTE * self._body and not self.transport.is_closing():
             self._refuse(431, "headers_too_large", f"at most {MAX_HEAD} bytes of headers")
 
@@ -77,6 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body has arrived."""
         self._body += len(body)
+        self._of_bodies += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

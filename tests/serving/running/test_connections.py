@@ -216,3 +216,21 @@ def test_a_reader_of_the_log_that_stalls_does_not_stop_the_service(server: Serve
         process.kill()
         process.wait()
         os.close(reading)
+
+
+@pytest.mark.parametrize("piece", [1 << 10, 40_000, 1 << 16, 1 << 22])
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_large_body_is_answered_in_whatever_pieces_it_comes(
+    server: Server, piece: int, apart: bool
+) -> None:
+    """Its head alone first, or with the beginning of the body; and a second one on its heels."""
+    body = json.dumps({"series": [{**steps_series(), "id": f"s{i}"} for i in range(1500)]}).encode()
+    assert len(body) > 2 * MAX_HEAD
+    again = head(length=len(body)) + body
+    last = head("Connection: close", length=len(body)) + body
+    whole = again + last
+    cut = len(head(length=len(body))) if apart else 10
+    parts = [whole[:cut], *(whole[i : i + piece] for i in range(cut, len(whole), piece))]
+    answer = exchange(server.port, *parts)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert b"431" not in answer.split(b"\r\n")[0]
