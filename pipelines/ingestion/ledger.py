@@ -151,3 +151,48 @@ class Ledger:
             empty = ["code", "action", "unique_id", "ds", "row", "column", "before", "after"]
             return pd.DataFrame({n: pd.Series(dtype="str") for n in empty})
         return pd.concat(parts, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where rows are, and the ledger that keeps what is found there.
+
+    Attributes
+    ----------
+    codes, ds, row : [T] series, stamp and row of the source. ids : [N] names of the series.
+    """
+
+    codes: Array
+    ds: Array
+    row: Array
+    ids: Array
+    ledger: Ledger
+
+    @property
+    def count(self) -> int:
+        """Series in all, N."""
+        return len(self.ids)
+
+    def shown(self, at: int) -> str:
+        """One place in words."""
+        return f"row {self.row[at]}, series {self.ids[self.codes[at]]!r}"
+
+    def note(
+        self,
+        at: Array,
+        what: tuple[str, Action, str],
+        *,
+        column: str = "",
+        before: Array | Sequence[Any] | None = None,
+        repair: bool = True,
+    ) -> None:
+        """Write down ``what`` (code, action, detail) at rows ``at``; see `Ledger.note`."""
+        self.ledger.note(
+            *what,
+            series=self.codes[at],
+            ds=self.ds[at],
+            row=self.row[at],
+            column=column,
+            before=before,
+            repair=repair,
+        )

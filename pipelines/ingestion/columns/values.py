@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.config import FlagConfig, ValueConfig
-from pipelines.ingestion.ledger import Ledger
+from pipelines.ingestion.ledger import Action, Places
 from pipelines.ingestion.segments import bounds, reduce
 
 SENTINELS = np.array(
@@ -30,141 +30,179 @@ MANY = 3  # rows of a column that hold the same code
 _SURE = SENTINELS <= -999.0
 
 
-def note_codes(
-    numbers: Numbers, column: str, codes: Array, ds: Array, row: Array, ledger: Ledger
-) -> None:
+def note_codes(numbers: Numbers, column: str, places: Places) -> None:
     """Write down cells that held a code for missing, or no number at all."""
-    at = numbers.codes
-    ledger.note(
-        "missing_code", "changed", "a code for missing was read as missing",
-        series=codes[at], ds=ds[at], row=row[at], column=column, before=numbers.code_text,
+    places.note(
+        numbers.codes,
+        ("missing_code", "changed", "a code for missing was read as missing"),
+        column=column,
+        before=numbers.code_text,
         repair=False,
-    )  # fmt: skip
-    at = numbers.unreadable
-    ledger.note(
-        "not_a_number", "changed", "text that is no number was read as missing",
-        series=codes[at], ds=ds[at], row=row[at], column=column, before=numbers.unreadable_text,
-    )  # fmt: skip
+    )
+    places.note(
+        numbers.unreadable,
+        ("not_a_number", "changed", "text that is no number was read as missing"),
+        column=column,
+        before=numbers.unreadable_text,
+    )
 
 
 def check_values(
-    values: Array,
-    column: str,
-    config: ValueConfig,
-    flags: FlagConfig,
-    codes: Array,
-    ds: Array,
-    row: Array,
-    ids: Array,
-    ledger: Ledger,
+    values: Array, column: str, config: ValueConfig, flags: FlagConfig, places: Places
 ) -> Array:
     """Values with impossible ones made missing, by policy; a copy only when something changes.
 
     Rows must be sorted by series.
     """
+    if not len(values):
+        return values
+    checked = _Checked(values, column, config, flags, places)
+    checked.infinite()
+    checked.sentinels()
+    checked.zeros()
+    checked.limits()
+    checked.negatives()
+    return checked.values
 
-    def blank(mask: Array, code: str, detail: str) -> None:
-        nonlocal values
+
+@dataclass
+class _Checked:
+    """The values of a column while they are looked at, one kind of fault after the other."""
+
+    values: Array
+    column: str
+    config: ValueConfig
+    flags: FlagConfig
+    places: Places
+
+    @property
+    def low(self) -> float:
+        """The smallest value; NaN where none is known."""
+        return float(np.fmin.reduce(self.values))
+
+    @property
+    def high(self) -> float:
+        """The largest value; NaN where none is known."""
+        return float(np.fmax.reduce(self.values))
+
+    def blank(self, mask: Array, code: str, detail: str) -> None:
+        """Make values missing, and write it down."""
+        self._note(mask, code, "changed", detail)
+        self.values = np.where(mask, np.nan, self.values)
+
+    def flag(self, mask: Array, code: str, detail: str) -> None:
+        """Write down values that stay."""
+        self._note(mask, code, "flagged", detail)
+
+    def _note(self, mask: Array, code: str, action: Action, detail: str) -> None:
         at = np.flatnonzero(mask)
-        ledger.note(
-            code, "changed", detail, series=codes[at], ds=ds[at], row=row[at], column=column,
-            before=values[at],
-        )  # fmt: skip
-        values = values.copy()
-        values[at] = np.nan
+        self.places.note(
+            at,
+            (code, action, detail),
+            column=self.column,
+            before=self.values[at],
+            repair=action != "flagged",
+        )
 
-    def refuse(mask: Array, what: str, mend: str) -> None:
+    def refuse(self, mask: Array, what: str, mend: str) -> None:
+        """Name the first of some values, how many there are, and what to do."""
         at = int(np.flatnonzero(mask)[0])
         raise DataError(
-            f"column {column}, row {row[at]}, series {ids[codes[at]]!r}: {values[at]:g} {what} "
+            f"column {self.column}, {self.places.shown(at)}: {self.values[at]:g} {what} "
             f"({int(mask.sum()):,} values); {mend}"
         )
 
-    if not len(values):
-        return values
-    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    if np.isinf(low) or np.isinf(high):
-        mask = np.isinf(values)
-        if flags.infinite == "refuse":
-            refuse(mask, "is infinite", "leave it empty if it is missing")
-        blank(mask, "infinite", "an infinite value was read as missing")
-        low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    if flags.sentinels != "keep" and low <= -9.0 and config.minimum is None:
-        _sentinels(values, column, flags, codes, ds, row, len(ids), ledger, blank)
-    if flags.sentinels != "keep" and high >= HIGH_SENTINELS[0] and config.maximum is None:
-        mask, meant = _high_sentinels(values, codes, len(ids))
-        if meant and flags.sentinels == "missing":
-            blank(mask, "sentinel", "a number that stands for missing was read so")
-        elif meant:
-            _flag_high(meant, np.flatnonzero(mask), values, column, (codes, ds, row), ledger)
-    if config.zeros == "missing" and (values == 0).any():
-        blank(values == 0, "zero", "a zero was read as missing, as configured")
-    for limit, name, wrong in (
-        (config.minimum, "below the minimum", np.less),
-        (config.maximum, "above the maximum", np.greater),
-    ):
-        if limit is None:
-            continue
-        with np.errstate(invalid="ignore"):
-            mask = wrong(values, limit)
+    def infinite(self) -> None:
+        """Infinite values."""
+        if not (np.isinf(self.low) or np.isinf(self.high)):
+            return
+        mask = np.isinf(self.values)
+        if self.flags.infinite == "refuse":
+            self.refuse(mask, "is infinite", "leave it empty if it is missing")
+        self.blank(mask, "infinite", "an infinite value was read as missing")
+
+    def sentinels(self) -> None:
+        """Numbers that stand for missing, below all else and above it."""
+        if self.flags.sentinels == "keep":
+            return
+        if self.low <= -9.0 and self.config.minimum is None:
+            self._low_sentinels()
+        if self.high >= HIGH_SENTINELS[0] and self.config.maximum is None:
+            mask, meant = _high_sentinels(self.values, self.places.codes, self.places.count)
+            if meant and self.flags.sentinels == "missing":
+                self.blank(mask, "sentinel", "a number that stands for missing was read so")
+            elif meant:
+                self.flag(mask, "sentinel_high", _high_words(meant, self.column))
+
+    def _low_sentinels(self) -> None:
+        known = SENTINELS if self.flags.sentinels == "missing" else SENTINELS[_SURE]
+        mask = np.isin(self.values, known)
         if not mask.any():
-            continue
-        what = f"is {name} of {limit:g}"
-        if config.outside == "refuse":
-            refuse(mask, what, "mend it, or set values.outside: missing or flag")
-        if config.outside == "missing":
-            blank(mask, "out_of_range", "a value outside the range allowed was read as missing")
+            return
+        doubtful = np.zeros(len(mask), bool)
+        if self.flags.sentinels != "missing":
+            rest = np.where(mask, np.nan, self.values)
+            offsets = bounds(self.places.codes, self.places.count)
+            lowest = reduce(np.fmin, rest, offsets, np.nan)
+            # A series that is negative elsewhere may mean it.
+            doubtful = mask & ~(lowest >= 0)[self.places.codes]
+            if self.flags.sentinels == "flag":
+                doubtful = mask
+        if doubtful.any():
+            self.flag(
+                doubtful,
+                "sentinel_kept",
+                "looks like a code for missing, but the series is negative elsewhere; add it to "
+                "values.missing if it is one",
+            )
+        if (mask & ~doubtful).any():
+            self.blank(mask & ~doubtful, "sentinel", "a number that stands for missing was read so")
+
+    def zeros(self) -> None:
+        """Zeros that are configured to be missing."""
+        if self.config.zeros == "missing" and (self.values == 0).any():
+            self.blank(self.values == 0, "zero", "a zero was read as missing, as configured")
+
+    def limits(self) -> None:
+        """Values outside the range that is configured."""
+        for limit, name, wrong in (
+            (self.config.minimum, "below the minimum", np.less),
+            (self.config.maximum, "above the maximum", np.greater),
+        ):
+            if limit is None:
+                continue
+            with np.errstate(invalid="ignore"):
+                mask = wrong(self.values, limit)
+            if mask.any():
+                self._outside(mask, f"is {name} of {limit:g}")
+
+    def _outside(self, mask: Array, what: str) -> None:
+        if self.config.outside == "refuse":
+            self.refuse(mask, what, "mend it, or set values.outside: missing or flag")
+        if self.config.outside == "missing":
+            detail = "a value outside the range allowed was read as missing"
+            self.blank(mask, "out_of_range", detail)
         else:
-            at = np.flatnonzero(mask)
-            ledger.note(
-                "out_of_range_kept", "flagged", "a value lies outside the range allowed",
-                series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at],
-                repair=False,
-            )  # fmt: skip
-    if column == "y" and flags.negative != "keep" and low < 0 and config.minimum is None:
-        rare = _rare_negatives(values, codes, len(ids))
-        if rare.any():
-            if flags.negative == "refuse":
-                refuse(rare, "is negative in a series that is else not", "mend it")
-            if flags.negative == "missing":
-                blank(rare, "negative", "a negative value in a series that is else not negative")
-            else:
-                at = np.flatnonzero(rare)
-                ledger.note(
-                    "negative_kept", "flagged",
-                    "a negative value in a series that is else (99 %) not negative",
-                    series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at],
-                    repair=False,
-                )  # fmt: skip
-    return values
+            self.flag(mask, "out_of_range_kept", "a value lies outside the range allowed")
 
-
-def _sentinels(
-    values: Array, column: str, flags: FlagConfig, codes: Array, ds: Array, row: Array,
-    count: int, ledger: Ledger, blank: Any,
-) -> None:  # fmt: skip
-    known = SENTINELS if flags.sentinels == "missing" else SENTINELS[_SURE]
-    mask = np.isin(values, known)
-    if not mask.any():
-        return
-    doubtful = np.zeros(len(values), bool)
-    if flags.sentinels != "missing":
-        rest = np.where(mask, np.nan, values)
-        lowest = reduce(np.fmin, rest, bounds(codes, count), np.nan)
-        # A series that is negative elsewhere may mean it.
-        doubtful = mask & ~(lowest >= 0)[codes]
-        if flags.sentinels == "flag":
-            doubtful = mask
-    if doubtful.any():
-        at = np.flatnonzero(doubtful)
-        ledger.note(
-            "sentinel_kept", "flagged", "looks like a code for missing, but the series is negative "
-            "elsewhere; add it to values.missing if it is one",
-            series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at],
-            repair=False,
-        )  # fmt: skip
-    if (mask & ~doubtful).any():
-        blank(mask & ~doubtful, "sentinel", "a number that stands for missing was read so")
+    def negatives(self) -> None:
+        """The few negative values of a series of y that is else not negative."""
+        open_below = self.column == "y" and self.config.minimum is None
+        if not open_below or self.flags.negative == "keep" or not self.low < 0:
+            return
+        rare = _rare_negatives(self.values, self.places.codes, self.places.count)
+        if not rare.any():
+            return
+        if self.flags.negative == "refuse":
+            self.refuse(rare, "is negative in a series that is else not", "mend it")
+        if self.flags.negative == "missing":
+            self.blank(rare, "negative", "a negative value in a series that is else not negative")
+        else:
+            self.flag(
+                rare,
+                "negative_kept",
+                "a negative value in a series that is else (99 %) not negative",
+            )
 
 
 def _high_sentinels(values: Array, codes: Array, count: int) -> tuple[Array, list[str]]:
@@ -187,18 +225,12 @@ def _high_sentinels(values: Array, codes: Array, count: int) -> tuple[Array, lis
     return mask, meant
 
 
-def _flag_high(
-    meant: list[str], at: Array, values: Array, column: str, places: tuple[Array, Array, Array],
-    ledger: Ledger,
-) -> None:  # fmt: skip
-    codes, ds, row = places
+def _high_words(meant: list[str], column: str) -> str:
     where = "values.missing" if column == "y" else f"the covariate's missing ({column})"
-    ledger.note(
-        "sentinel_high", "flagged",
+    return (
         f"{', '.join(meant)} in column {column}, again and again and far above all else, looks "
-        f"like a code for missing; add it to {where} if it is one, or set flags.sentinels: keep",
-        series=codes[at], ds=ds[at], row=row[at], column=column, before=values[at], repair=False,
-    )  # fmt: skip
+        f"like a code for missing; add it to {where} if it is one, or set flags.sentinels: keep"
+    )
 
 
 def count_high_sentinels(values: Array, highest: float, counts: dict[float, int]) -> bool:

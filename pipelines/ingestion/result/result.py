@@ -94,9 +94,8 @@ def look_at_values(clean: Clean, config: DataConfig) -> None:
     rows = np.arange(1, len(codes) + 1)
     ds = stamps(clean).astype(np.int64)
     table = Table(clean.ids, codes, ds, clean.y, rows)
-    check_values(
-        clean.y, "y", config.values, config.flags, codes, ds, rows, clean.ids, clean.ledger
-    )
+    places = table.with_ledger(clean.ledger)
+    check_values(clean.y, "y", config.values, config.flags, places)
     clean.series_flags = raise_flags(table, clean.offsets, config.flags, clean.freq, clean.ledger)
 
 

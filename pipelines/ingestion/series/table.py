@@ -8,6 +8,7 @@ from typing import Any
 
 from forecasting.arrays import Array
 from pipelines.ingestion.columns.columns import Column
+from pipelines.ingestion.ledger import Ledger, Places
 
 
 @dataclass
@@ -44,6 +45,10 @@ class Table:
     def places(self, index: Array) -> dict[str, Any]:
         """Where some rows are, for the ledger."""
         return {"series": self.codes[index], "ds": self.ds[index], "row": self.row[index]}
+
+    def with_ledger(self, ledger: Ledger) -> Places:
+        """Where the rows are, for those who write into a ledger."""
+        return Places(self.codes, self.ds, self.row, self.ids, ledger)
 
     def all_values(self) -> Sequence[tuple[str, Array]]:
         """y and the covariates, by name."""

@@ -23,7 +23,7 @@ from pipelines.ingestion.columns.naming import (
 )
 from pipelines.ingestion.columns.values import check_values, note_codes
 from pipelines.ingestion.config import DataConfig
-from pipelines.ingestion.ledger import NAT, Ledger
+from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.series.duplicates import drop_duplicates
 from pipelines.ingestion.series.flags import raise_flags
@@ -134,10 +134,11 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
 
 
 def _note_numbers(rows: Rows, codes: Array, ds: Array, ledger: Ledger) -> None:
-    note_codes(rows.y, "y", codes, ds, rows.row, ledger)
+    places = Places(codes, ds, rows.row, rows.ids, ledger)
+    note_codes(rows.y, "y", places)
     for name, column in rows.columns.items():
         if column.numbers is not None:
-            note_codes(column.numbers, name, codes, ds, rows.row, ledger)
+            note_codes(column.numbers, name, places)
 
 
 def _too_many(lost: int, rows: int, share: float) -> bool:
@@ -217,12 +218,12 @@ def _scaled(rows: Rows, codes: Array, ds: Array, config: DataConfig, ledger: Led
 
 
 def _values(table: Table, config: DataConfig, ledger: Ledger) -> Table:
-    places = (table.codes, table.ds, table.row, table.ids, ledger)
-    y = check_values(table.y, "y", config.values, config.flags, *places)
+    places = table.with_ledger(ledger)
+    y = check_values(table.y, "y", config.values, config.flags, places)
     columns = {}
     for name, column in table.columns.items():
         if column.categories is None:
-            values = check_values(column.values, name, column.config, config.flags, *places)
+            values = check_values(column.values, name, column.config, config.flags, places)
             column = replace(column, values=values)
         columns[name] = column
     return replace(table, y=y, columns=columns)
