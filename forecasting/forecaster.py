@@ -16,6 +16,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
+from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.prediction.engine import whole_steps
 from forecasting.saving import save as saving
@@ -187,7 +188,7 @@ class Forecaster(Ensemble):
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Self:
         """Open a bundle with torch; `BundleError` says what is wrong with it."""
-        return cls._of(saving.load(path)).to(device)
+        return cls._of(saving.load(path)).to(str(pick_device(device)))
 
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:

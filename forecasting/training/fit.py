@@ -16,7 +16,8 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
 from forecasting.ensemble import Ensemble
-from forecasting.errors import ConfigError, DataError, TrainingError
+from forecasting.errors import DataError
+from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
 from forecasting.networks import ForecastNetwork
@@ -350,19 +351,6 @@ def _settled(fitting: Fitting, evidence: Evidence, panel: Panel) -> Evidence:
         config = evidence.config.replace(model={"blend": share})
         evidence = replace(evidence, config=config)
     return evidence
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device = {name}: choose auto, cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device = cuda, but this machine shows no GPU; use device = cpu")
-    return device
 
 
 def _check_counts(panel: Panel, config: ForecasterConfig) -> None:

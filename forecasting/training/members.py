@@ -155,6 +155,7 @@ class _Training:
         with (
             torch.random.fork_rng(devices=on_gpu),
             _products_in(self.config.training.precision),
+            _quiet_lightning(),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
@@ -314,13 +315,25 @@ def _products_in(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Within it Lightning tells errors only; its loggers are the user's again afterwards."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _trainer(
     config: ForecasterConfig, device: torch.device, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
     settings = config.training
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "tf32": "32-true"}[settings.precision]
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return pl.Trainer(
         max_steps=settings.max_steps or 1,
         max_epochs=-1,
