@@ -47,6 +47,12 @@ def test_who_only_forecasts_does_not_wait_for_lightning() -> None:
     assert run.stdout.split() == ["False"], run.stderr
 
 
+def test_the_help_of_the_command_waits_for_no_data_frames() -> None:
+    code = "import sys; from pipelines import cli; cli.build()\nprint('pandas' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["False"], run.stderr
+
+
 def test_import_rules_hold(root: Path) -> None:
     run = _lint_imports(root)
     assert run.returncode == 0, run.stdout + run.stderr

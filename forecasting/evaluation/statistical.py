@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
@@ -138,6 +137,9 @@ def _forecast(
     asked = np.unique(series[known])
     if not len(asked):
         return reference
+    # Loaded with the forecasts: who only reads the names of baselines need not wait for it.
+    import pandas as pd
+
     frame = pd.DataFrame(
         {"unique_id": series[known], "ds": np.flatnonzero(known), "y": filled[known]}
     )
