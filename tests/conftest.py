@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.machine.state import HOME_VARIABLE, quiet
+from tests.datasets import DATA
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREIGN_STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
@@ -44,10 +45,9 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of further data sets; tests that need it skip themselves without it."""
-    folder = Path(os.environ.get("GATECAST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no data in {folder}: set GATECAST_DATA to the folder of data sets")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"no data in {DATA}: set GATECAST_DATA to the folder of data sets")
+    return DATA
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

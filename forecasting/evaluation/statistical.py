@@ -7,7 +7,7 @@ thousand series, where everything else here takes seconds.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,10 +41,7 @@ def auto_ets(
 
     ``rows`` : of history to look at, None for all. ``jobs`` : processes to fit the series in.
     """
-    panel = panel if rows is None else panel.tail(rows)
-    season = panel.freq.season if season is None else season
-    reference = auto_ets_arrays(panel.y, panel.offsets, horizon, season, levels, jobs)
-    return reference.of(panel, levels)
+    return _of_panel(auto_ets_arrays, panel, horizon, season, levels, rows, jobs)
 
 
 def auto_theta(
@@ -60,10 +57,7 @@ def auto_theta(
 
     ``rows`` : of history to look at, None for all. ``jobs`` : processes to fit the series in.
     """
-    panel = panel if rows is None else panel.tail(rows)
-    season = panel.freq.season if season is None else season
-    reference = auto_theta_arrays(panel.y, panel.offsets, horizon, season, levels, jobs)
-    return reference.of(panel, levels)
+    return _of_panel(auto_theta_arrays, panel, horizon, season, levels, rows, jobs)
 
 
 def auto_ets_arrays(
@@ -104,6 +98,20 @@ def auto_theta_arrays(
     """
     model = _models().AutoTheta(season_length=season)
     return _forecast(model, y, offsets, horizon, season, levels, jobs)
+
+
+def _of_panel(
+    fit: Callable[..., Reference],
+    panel: Panel,
+    horizon: int,
+    season: int | None,
+    levels: Sequence[float],
+    rows: int | None,
+    jobs: int,
+) -> Forecast:
+    panel = panel if rows is None else panel.tail(rows)
+    season = panel.freq.season if season is None else season
+    return fit(panel.y, panel.offsets, horizon, season, levels, jobs).of(panel, levels)
 
 
 def _models() -> Any:

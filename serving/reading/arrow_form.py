@@ -290,12 +290,7 @@ def _past(
     found = _covariate(table, covariate, faults)
     if found is None:
         return np.zeros(0)
-    values, sizes = found
-    wrong = sizes != query.sizes
-    if not wrong.any():
-        return values
-    _refuse(query, covariate, wrong, sizes, good, "as many as y has")
-    return _resized(values, sizes, query.sizes, wrong)
+    return _fitting(query, covariate, found, query.sizes, good, "as many as y has")
 
 
 def _future(
@@ -308,23 +303,29 @@ def _future(
     steps = query.options.horizon
     if (sizes == steps).all():
         return with_history(values, query.sizes, steps)
-    both = query.sizes + steps
-    wrong = sizes != both
-    if wrong.any():
-        detail = "the horizon for all series, or history and horizon"
-        _refuse(query, covariate, wrong, sizes, good, detail)
-        return _resized(values, sizes, both, wrong)
-    return values
+    expected = "the horizon for all series, or history and horizon"
+    return _fitting(query, covariate, found, query.sizes + steps, good, expected)
 
 
-def _refuse(
-    query: Query, covariate: Covariate, wrong: Array, sizes: Array, good: Array, expected: str
-) -> None:
+def _fitting(
+    query: Query,
+    covariate: Covariate,
+    found: tuple[Array, Array],
+    wanted: Array,
+    good: Array,
+    expected: str,
+) -> Array:
+    """Values in the widths wanted; a series that gives another width is refused."""
+    values, sizes = found
+    wrong = sizes != wanted
+    if not wrong.any():
+        return values
     for i in np.flatnonzero(wrong & good).tolist():
         detail = f"covariate {covariate.name!r} has {sizes[i]} values; expected {expected}"
         where = {"column": covariate.name}
         query.problems.append((i, SeriesProblem(query.ids[i], "length_mismatch", detail, where)))
         good[i] = False
+    return _resized(values, sizes, wanted, wrong)
 
 
 def _resized(values: Array, sizes: Array, wanted: Array, wrong: Array) -> Array:

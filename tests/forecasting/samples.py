@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from forecasting.config import Covariate, ForecasterConfig, Schema
 from forecasting.data.calendar import Frequency, calendar_names
@@ -17,6 +19,7 @@ from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.predictor import Predictor
 from forecasting.streaming import reading
+from forecasting.windows.training import Windows
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CELLS = ("lstm", "gru", "rnn", "layer_norm_lstm")
@@ -239,3 +242,15 @@ def forecasts_of_every_engine(forecaster: Forecaster, panel: Panel, path: Path) 
     )
     streamed = reading.forecast(forecaster, forecaster.encode(panel), quantiles=LEVELS)
     return [*(quantiles(engine, panel) for engine in engines), np.asarray(streamed.quantiles)]
+
+
+def draw_on_a_small_device(most: int) -> Callable[..., dict[str, Tensor]]:
+    """`Windows.draw` where memory holds no batch of more than so many windows."""
+    draw = Windows.draw
+
+    def small_device(self: Windows, size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        if size > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return draw(self, size, generator)
+
+    return small_device

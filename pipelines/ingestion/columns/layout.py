@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,12 +173,22 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
         np.tile(np.arange(1, count + 1), width),
         facts={"cells": "a row is a cell of the wide table", **marks},
     )
-    for covariate, i in zip(config.covariates, shared, strict=True):
-        column = read_covariate(raw.table.column(i), covariate, csv)
-        rows.columns[covariate.name] = Column(
-            covariate, np.tile(column.values, width), column.categories
-        )
+    _add_covariates(rows, raw, config, shared, csv, lambda values: np.tile(values, width))
     return rows
+
+
+def _add_covariates(
+    rows: Rows,
+    raw: Raw,
+    config: DataConfig,
+    at: list[int],
+    csv: CsvConfig,
+    spread: Callable[[Array], Array],
+) -> None:
+    """Read the covariates' columns, and lay their values out as those of y are."""
+    for covariate, i in zip(config.covariates, at, strict=True):
+        column = read_covariate(raw.table.column(i), covariate, csv)
+        rows.columns[covariate.name] = Column(covariate, spread(column.values), column.categories)
 
 
 def _filled(level: list[str]) -> list[str]:
@@ -228,11 +239,7 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
         np.repeat(np.arange(1, count + 1), width),
         facts={"cells": "a row is a cell of the table", **marks},
     )
-    for covariate, i in zip(config.covariates, static, strict=True):
-        column = read_covariate(raw.table.column(i), covariate, csv)
-        rows.columns[covariate.name] = Column(
-            covariate, np.repeat(column.values, width), column.categories
-        )
+    _add_covariates(rows, raw, config, static, csv, lambda values: np.repeat(values, width))
     return rows
 
 

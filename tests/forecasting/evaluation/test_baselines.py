@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,16 +26,8 @@ from forecasting.evaluation.baselines import (
     seasonality_test,
 )
 from forecasting.evaluation.statistical import auto_ets_arrays, auto_theta_arrays
+from tests.datasets import DATA, M4, needs_data
 
-DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
-M4 = {
-    "m4_hourly": (48, 24),
-    "m4_weekly": (13, 1),
-    "m4_yearly_sample": (6, 1),
-    "m4_monthly_sample": (18, 12),
-    "m4_quarterly_sample": (8, 4),
-}
 LOW, MIDDLE, HIGH = 0, 2, 4  # columns of DEFAULT_LEVELS
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,16 +11,7 @@ from hypothesis import strategies as st
 from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
 from forecasting.evaluation import metrics
-
-DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
-M4 = {
-    "m4_hourly": (48, 24),
-    "m4_weekly": (13, 1),
-    "m4_yearly_sample": (6, 1),
-    "m4_monthly_sample": (18, 12),
-    "m4_quarterly_sample": (8, 4),
-}
+from tests.datasets import DATA, M4, needs_data
 
 
 def ragged(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,7 +32,14 @@ from forecasting.training.epochs import LossError
 from forecasting.training.members import out_of_memory
 from forecasting.windows import training as windows
 from forecasting.windows.training import Windows
-from tests.forecasting.samples import MIXES, make_panel, quantiles, settings, with_y
+from tests.forecasting.samples import (
+    MIXES,
+    draw_on_a_small_device,
+    make_panel,
+    quantiles,
+    settings,
+    with_y,
+)
 from tests.forecasting.twins import slow_training
 
 CPU = torch.device("cpu")
@@ -348,14 +355,7 @@ def test_sampling_by_windows_draws_every_origin_alike() -> None:
 
 
 def test_out_of_memory_lowers_the_batch_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = Windows.draw
-
-    def small_device(self: Windows, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        if size > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return draw(self, size, generator)
-
-    monkeypatch.setattr(Windows, "draw", small_device)
+    monkeypatch.setattr(Windows, "draw", draw_on_a_small_device(3))
     config = settings(training={"batch_size": 6, "members": 2, "max_steps": 4})
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

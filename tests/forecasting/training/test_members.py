@@ -24,7 +24,7 @@ from forecasting.training import members
 from forecasting.training.epochs import LossError
 from forecasting.training.members import member_seed
 from forecasting.windows.training import Windows
-from tests.forecasting.samples import MIXES, make_panel, settings
+from tests.forecasting.samples import MIXES, draw_on_a_small_device, make_panel, settings
 
 CPU = torch.device("cpu")
 
@@ -165,14 +165,7 @@ def test_who_listens_can_end_it(error: type[BaseException]) -> None:
 
 
 def test_memory_that_holds_one_batch_less_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = Windows.draw
-
-    def small_device(self: Windows, size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        if size > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return draw(self, size, generator)
-
-    monkeypatch.setattr(Windows, "draw", small_device)
+    monkeypatch.setattr(Windows, "draw", draw_on_a_small_device(3))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         small = Forecaster.train(make_panel([40, 30]), several(2, batch_size=6), device="cpu")

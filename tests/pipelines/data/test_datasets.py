@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,7 @@ from forecasting.evaluation import metrics
 from forecasting.evaluation.baselines import forward_fill, naive_arrays
 from pipelines.data import datasets
 from pipelines.data.datasets import Task, expand, inside, load, registry
-
-DATA = Path(os.environ.get("GATECAST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no data sets: set GATECAST_DATA")
+from tests.datasets import DATA, needs_data
 
 
 @needs_data
