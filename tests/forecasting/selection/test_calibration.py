@@ -39,6 +39,29 @@ def test_the_median_stays_where_it_is() -> None:
     assert (correction[:, 1] == 0.0).all()
 
 
+@pytest.mark.parametrize("count", [ENOUGH, 99, 1000])
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.7, 0.9])
+def test_a_new_error_lies_beyond_the_correction_no_more_often_than_its_level(
+    count: int, level: float
+) -> None:
+    """Split conformal prediction's promise at any number of errors, not only in the limit.
+
+    The i-th smallest of n errors is, on average, the level i / (n + 1) of the next one.
+    """
+    errors = (np.arange(1, count + 1) / (count + 1))[:, None, None]
+    found = correction_of(errors, (level,))
+    assert found is not None
+    whole = float(found[0, 0]) * (count + ENOUGH) / count
+    outward = whole - level if level > 0.5 else level - whole
+    assert 0.0 <= outward < 1.0 / (count + 1)
+
+
+@pytest.mark.parametrize("count", [ENOUGH, 100, 5000])
+def test_few_errors_move_less_than_many(count: int) -> None:
+    found = correction_of(np.full((count, 1, 2), 3.0), (0.1, 0.9))
+    np.testing.assert_allclose(found, 3.0 * count / (count + ENOUGH))
+
+
 def test_few_errors_correct_nothing_and_unknown_ones_do_not_count() -> None:
     errors = _errors(np.random.default_rng(2), ENOUGH // 4 - 1, 1.0)
     assert correction_of(errors, LEVELS) is None

@@ -167,10 +167,19 @@ def test_wrong_options_and_broken_streams_are_refused(call: Caller) -> None:
     assert ask(call, bytes(sink.getvalue())).status_code == 422
 
 
-def test_a_column_of_the_wrong_length_is_a_problem_of_its_series(call: Caller) -> None:
-    asked = [rich_series(0), rich_series(1)]
-    asked[0]["past"]["temp"] = asked[0]["past"]["temp"][:-1]
-    asked[1]["future"]["promo"] = asked[1]["future"]["promo"][:-1]
+@pytest.mark.parametrize("change", [-1, 1], ids=["short", "long"])
+def test_a_column_of_the_wrong_length_is_a_problem_of_its_series(call: Caller, change: int) -> None:
+    asked = [rich_series(0), rich_series(1), rich_series(2)]
+    right = read(ask(call, stream(table(asked[2:]), model="retail")).content)[0]
+    temp, promo = asked[0]["past"]["temp"], asked[1]["future"]["promo"]
+    asked[0]["past"]["temp"] = (temp + temp[:1])[: len(temp) + change]
+    asked[1]["future"]["promo"] = (promo + promo[:1])[: len(promo) + change]
     found, about = read(ask(call, stream(table(asked), model="retail")).content)
-    assert found.num_rows == 0
-    assert [e["code"] for e in about["errors"]] == ["length_mismatch", "length_mismatch"]
+    assert [(e["id"], e["code"]) for e in about["errors"]] == [
+        ("store-0", "length_mismatch"),
+        ("store-1", "length_mismatch"),
+    ]
+    # The one beside them has its own values, not those that slid along.
+    assert found.column("id").to_pylist() == ["store-2"]
+    for name in right.column_names:
+        assert found.column(name).to_pylist() == right.column(name).to_pylist()

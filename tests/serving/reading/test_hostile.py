@@ -113,6 +113,17 @@ def test_a_claim_beyond_the_limits_is_refused_before_memory_is_taken(
     assert (pool.max_memory() or 0) - max(high, before) < ALLOWED
 
 
+@pytest.mark.parametrize("count", [10_000, 1_000_000])
+def test_a_claim_within_the_limits_needs_its_bytes_too(count: int) -> None:
+    body = nulls(count)
+    assert count * 8 < MOST
+    with pytest.raises(ValueError, match=f"claims {count} values, and has"):
+        check_stream(body, MOST)
+    with pytest.raises(RequestError) as refused:
+        open_table(body, MOST)
+    assert refused.value.status == 400
+
+
 def test_a_dictionary_is_measured_before_it_is_decoded(call: Caller) -> None:
     long = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, np.int32)), ["x" * 100_000])
     starts = np.array(["2020-01-01"] * 2000, "datetime64[us]")
