@@ -12,7 +12,8 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import aggregate, bounds
-from pipelines.ingestion.series.steps import DAY, Grid, lay_grid
+from pipelines.ingestion.series.slots import Grid, lay_grid
+from pipelines.ingestion.series.steps import DAY
 from pipelines.ingestion.series.table import Table
 
 

@@ -1,10 +1,8 @@
-"""What is fast equals what is slow and obvious, and bad luck in training ends well."""
+"""What is fast equals what is slow and obvious."""
 
 from __future__ import annotations
 
-import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
@@ -28,13 +25,10 @@ from forecasting.networks import scripted as recurrence
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.fast_lstm import FastLSTM
 from forecasting.networks.recurrent import make_cell
-from forecasting.training.epochs import LossError
-from forecasting.training.members import out_of_memory
 from forecasting.windows import training as windows
 from forecasting.windows.training import Windows
 from tests.forecasting.samples import (
     MIXES,
-    draw_on_a_small_device,
     make_panel,
     quantiles,
     settings,
@@ -352,77 +346,6 @@ def test_sampling_by_windows_draws_every_origin_alike() -> None:
     batch = made.draw(20_000, torch.Generator().manual_seed(0))
     share = (batch["series"] == 0).double().mean()
     assert share == pytest.approx(float(counts[0] / counts.sum()), abs=0.02)
-
-
-def test_out_of_memory_lowers_the_batch_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Windows, "draw", draw_on_a_small_device(3))
-    config = settings(training={"batch_size": 6, "members": 2, "max_steps": 4})
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        trained = Forecaster.train(make_panel([40, 30]), config, device="cpu")
-    ours = [str(w.message) for w in said if "out of memory" in str(w.message)]
-    assert len(ours) == 1
-    assert "batch_size = 6: going on with 3" in ours[0]
-    assert {row["step"] for row in trained.history if row["member"] == 1} == {4}
-
-
-def test_out_of_memory_with_one_window_is_an_error_and_others_are_passed_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def none_left(*args: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Windows, "draw", none_left)
-    with pytest.warns(RuntimeWarning, match="out of memory"), pytest.raises(RuntimeError):
-        Forecaster.train(make_panel([40]), settings(training={"batch_size": 2}), device="cpu")
-    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert not out_of_memory(RuntimeError("shapes do not fit"))
-
-
-def test_a_loss_that_is_no_number_names_its_series_and_keeps_the_weights_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest, calls = forecasting.training.module.training_loss, itertools.count()
-
-    def spoiled(output: Any, batch: dict[str, Tensor], config: Any) -> Tensor:
-        loss = honest(output, batch, config)
-        bad = bool((batch["series"] == 1).any()) and next(calls) >= 6
-        return loss * torch.nan if bad else loss
-
-    monkeypatch.setattr(forecasting.training.module, "training_loss", spoiled)
-    every_step = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, every_n_train_steps=1)
-    config = settings(training={"max_steps": 40, "epoch_steps": 20, "batch_size": 8})
-    match = r"not a number at step \d+, in the batch of series 's1'"
-    with pytest.raises(LossError, match=match) as caught:
-        Forecaster.train(make_panel([40, 30, 35]), config, device="cpu", callbacks=[every_step])
-    assert caught.value.series == ["s1"]
-    assert 1 <= caught.value.step <= 20
-    assert all(torch.isfinite(v).all() for v in caught.value.state.values())
-    assert Path(every_step.best_model_path).is_file()
-
-
-def test_weights_stay_as_they_were_before_a_loss_that_is_no_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    honest, calls = forecasting.training.module.training_loss, itertools.count()
-    seen: list[Tensor] = []
-
-    class Watch(pl.Callback):
-        def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
-            seen.append(
-                torch.cat([p.detach().ravel().clone() for p in module.network.parameters()])
-            )
-
-    def spoiled(output: Any, batch: dict[str, Tensor], config: Any) -> Tensor:
-        return honest(output, batch, config) * (torch.nan if next(calls) == 4 else 1.0)
-
-    monkeypatch.setattr(forecasting.training.module, "training_loss", spoiled)
-    config = settings(training={"max_steps": 8, "epoch_steps": 8})
-    with pytest.raises(LossError, match="step 5,"):
-        Forecaster.train(make_panel([40, 30]), config, device="cpu", callbacks=[Watch()])
-    assert not torch.equal(seen[2], seen[3])
-    for later in seen[4:]:
-        assert torch.equal(later, seen[3])
 
 
 @pytest.mark.parametrize("mix", sorted(MIXES))

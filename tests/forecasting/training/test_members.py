@@ -22,7 +22,7 @@ from forecasting.networks import fast_lstm
 from forecasting.networks.recurrent import Dropout
 from forecasting.training import members
 from forecasting.training.epochs import LossError
-from forecasting.training.members import member_seed
+from forecasting.training.members import member_seed, out_of_memory
 from forecasting.windows.training import Windows
 from tests.forecasting.samples import MIXES, draw_on_a_small_device, make_panel, settings
 
@@ -251,3 +251,28 @@ def test_dropout_draws_the_same_from_a_generator_of_its_own(share: float) -> Non
     grads = [torch.autograd.grad(y.pow(2).sum(), x)[0] for y in (ours, theirs)]
     assert torch.equal(*grads)
     assert own.eval()(x) is x
+
+
+def test_out_of_memory_lowers_the_batch_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Windows, "draw", draw_on_a_small_device(3))
+    config = settings(training={"batch_size": 6, "members": 2, "max_steps": 4})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trained = Forecaster.train(make_panel([40, 30]), config, device="cpu")
+    ours = [str(w.message) for w in said if "out of memory" in str(w.message)]
+    assert len(ours) == 1
+    assert "batch_size = 6: going on with 3" in ours[0]
+    assert {row["step"] for row in trained.history if row["member"] == 1} == {4}
+
+
+def test_out_of_memory_with_one_window_is_an_error_and_others_are_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*args: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Windows, "draw", none_left)
+    with pytest.warns(RuntimeWarning, match="out of memory"), pytest.raises(RuntimeError):
+        Forecaster.train(make_panel([40]), settings(training={"batch_size": 2}), device="cpu")
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert not out_of_memory(RuntimeError("shapes do not fit"))
