@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
-from serving.errors import PROBLEM_TYPE, RequestError
+from serving.errors import PROBLEM_TYPE, RETRY_SECONDS, RequestError, new_request_id
 from serving.reading import body
 from serving.reading.body import GoneError
-from serving.routes.route import RETRY_SECONDS, Call, Reply, Service, Table
+from serving.routes.route import Call, Reply, Service, Table
 from serving.routes.table import ROUTES
 from serving.running import logs
 from serving.settings import ServingSettings
@@ -130,4 +129,4 @@ def _request_id(scope: Scope) -> str:
             given = value.decode("latin-1")
             if REQUEST_ID.fullmatch(given):
                 return str(given)
-    return os.urandom(8).hex()
+    return new_request_id()

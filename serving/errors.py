@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 PROBLEM_TYPE = "application/problem+json"
+RETRY_SECONDS: Final = "1"  # in `Retry-After`, where waiting a moment may help
 # More would say nothing new, and a body of nulls must not be answered with one of errors.
 MAX_FAULTS = 20
 MAX_SHOWN = 60
@@ -22,14 +24,19 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
-    408: "Body too slow",
+    408: "Too slow",
     413: "Request too large",
     415: "Unsupported media type",
     422: "Invalid request",
     431: "Headers too large",
     500: "Internal error",
-    503: "Not ready",
+    503: "Not available now",
 }
+
+
+def new_request_id() -> str:
+    """An id that no other request has: 16 hexadecimal digits."""
+    return os.urandom(8).hex()
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """The BentoML shell: lifecycle, workers and packaging around the ASGI application.
 
-``bentoml serve serving.service:ForecastService`` and ``python -m serving`` start the same thing.
-BentoML's own middlewares (traces, access log, metrics, context) cost more than a small forecast,
-so requests go past them; starting, stopping and the number of workers are BentoML's.
+``bentoml serve serving.service:ForecastService`` and ``python -m serving`` start the same
+application. BentoML's own middlewares (traces, access log, metrics, context) cost more than a small
+forecast, so requests go past them; under ``bentoml serve``, starting, stopping and the number of
+workers are BentoML's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +43,7 @@ def _close_control_port() -> None:
     def arbiter(watchers: Any, *, threaded: bool = False, **options: Any) -> Any:
         # Made for its owner only; what stands in it cannot be reached by others.
         folder = tempfile.mkdtemp(prefix="gatecast-control-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         kind = circus.ThreadedArbiter if threaded else circus.Arbiter
         return kind(
             watchers,

@@ -74,7 +74,7 @@ class ServingSettings(BaseModel):
 
     api_key: Key = Field(None, description="allows a refresh; an empty one is none")
     open: bool = Field(False, description="listen elsewhere than on loopback without a key")
-    protect: bool = Field(False, description="forecasts need the key, too")
+    protect: bool = Field(False, description="forecasts, models and invocations need the key, too")
     public_metrics: bool = Field(True, description="/metrics without the key")
 
     max_body: int = Field(32 * MIB, ge=1024, description="bytes of a body as sent")

@@ -83,7 +83,11 @@ class TrackingConfig(Settings):
     """Where MLflow keeps runs. Left alone: SQLite and a folder below ./.gatecast."""
 
     uri: str | None = Field(None, description="default: MLFLOW_TRACKING_URI or local SQLite")
-    artifacts: str | None = Field(None, description="artifact root; default: ./.gatecast/artifacts")
+    artifacts: str | None = Field(
+        None,
+        description="artifact root; default: GATECAST_ARTIFACTS, else that of an http store, else "
+        "./.gatecast/artifacts",
+    )
     experiment: str | None = Field(None, description="default: the experiment's name")
     system_metrics: bool = True
 

@@ -253,7 +253,7 @@ class DataConfig(Settings):
     layout : ``long`` (a row per value), ``wide`` (a column per series) or ``rows`` (a row per
         series, stamps or steps in the header).
     id, ds, y : columns of the source. Several id columns are joined, several ds columns (date and
-        time) are read as one stamp. ``id: {constant: name}`` is written as ``series: name``.
+        time) are read as one stamp.
     levels : names of the header lines of a wide table, for ``ids.template``.
     series : the name of the only series, in a table without ids.
     freq : a pandas alias or ``step``; inferred when not given.

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from serving.errors import RequestError, show
+from serving.errors import RETRY_SECONDS, RequestError, show
 from serving.settings import ServingSettings
 
 JSON = "application/json"
@@ -96,7 +96,7 @@ class Bodies:
                 503,
                 "too_busy",
                 f"the bodies under way hold {self.settings.max_held} bytes; try again shortly",
-                headers={"retry-after": "1", "connection": "close"},
+                headers={"retry-after": RETRY_SECONDS, "connection": "close"},
             )
         self.held += size
         self._shares[share] = self._shares.get(share, 0) + size

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.errors import RequestError
-from serving.routes.route import RETRY_SECONDS, Call, Reply, Route, Service
+from serving.errors import RETRY_SECONDS, RequestError
+from serving.routes.route import Call, Reply, Route, Service
 from serving.running.metrics import CONTENT_TYPE
 
 

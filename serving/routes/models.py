@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from forecasting.errors import GatecastError
-from serving.errors import RequestError
+from serving.errors import RETRY_SECONDS, RequestError
 from serving.models import describe
-from serving.routes.route import RETRY_SECONDS, Call, Reply, Route, Service
+from serving.routes.route import Call, Reply, Route, Service
 from serving.running.daemons import beside
 
 

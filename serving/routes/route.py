@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import orjson
 from starlette.routing import compile_path
 
-from serving.errors import RequestError, show
+from serving.errors import RETRY_SECONDS, RequestError, show
 from serving.models.batcher import Batcher
 from serving.models.keeper import Keeper, Keepers, Loaded
 from serving.reading import body
@@ -26,7 +26,6 @@ from serving.settings import ServingSettings
 
 T = TypeVar("T")
 
-RETRY_SECONDS: Final = "1"
 LEAST_PACKED: Final = 16 * 1024  # bytes; shorter answers are not worth compressing
 READ_PER_SECOND: Final = 20_000_000  # bytes of a body that are parsed in a second, about
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.errors import RequestError
+from serving.errors import PROBLEM_TYPE, RETRY_SECONDS, RequestError, new_request_id
 from serving.settings import ServingSettings
 
 MAX_HEAD: Final = 64 * 1024  # bytes of a request before and between its body's
 WASTE: Final = 8  # bytes of chunk sizes for a byte of a body: chunks of one byte take five
 UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large",
-                  503: b"Service Unavailable"}  # fmt: skip
+REASONS: Final = {408: "Request Timeout", 431: "Request Header Fields Too Large",
+                  503: "Service Unavailable"}  # fmt: skip
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -104,12 +104,19 @@ class GuardedProtocol(HttpToolsProtocol):
         """Answer without the application, and close; in the middle of an answer only close."""
         self._stop_waiting()
         if self.cycle is None or self.cycle.response_complete:
-            content = RequestError(status, code, detail).body("")
-            head = b"HTTP/1.1 %d %s\r\n" % (status, REASONS[status])
-            kind = b"content-type: application/problem+json\r\nconnection: close\r\n"
-            length = b"content-length: %d\r\n\r\n" % len(content)
+            request_id = new_request_id()
+            content = RequestError(status, code, detail).body(request_id)
+            lines = [
+                f"HTTP/1.1 {status} {REASONS[status]}",
+                f"content-type: {PROBLEM_TYPE}",
+                f"content-length: {len(content)}",
+                f"x-request-id: {request_id}",
+                "connection: close",
+            ]
+            if status == 503:
+                lines.append(f"retry-after: {RETRY_SECONDS}")
             with contextlib.suppress(RuntimeError):
-                self.transport.write(head + kind + length + content)
+                self.transport.write("\r\n".join([*lines, "", ""]).encode() + content)
         self.transport.close()
 
 

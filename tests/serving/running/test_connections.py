@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +28,21 @@ BODY = json.dumps({"series": [steps_series()]}).encode()
 def exchange(port: int, *parts: bytes, timeout: float = 20) -> bytes:
     """What comes back until the other side closes."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.settimeout(timeout)
-        received = b""
-        try:
-            for part in parts:
-                connection.sendall(part)
-            while piece := connection.recv(1 << 16):
-                received += piece
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        return received
+        return ended(connection, *parts, timeout=timeout)
+
+
+def ended(connection: socket.socket, *parts: bytes, timeout: float = 20) -> bytes:
+    """What comes back on a connection that is open until the other side closes it."""
+    connection.settimeout(timeout)
+    received = b""
+    try:
+        for part in parts:
+            connection.sendall(part)
+        while piece := connection.recv(1 << 16):
+            received += piece
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    return received
 
 
 def head(*lines: str, length: int = len(BODY)) -> bytes:
@@ -112,8 +118,17 @@ def test_a_body_that_does_not_come_ends_the_connection(strict: Server) -> None:
 def test_one_connection_too_many_is_refused_and_room_comes_back(strict: Server) -> None:
     idle = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(40)]
     try:
-        answers = [exchange(strict.port, b"") for _ in range(2)]
-        assert any(answer.startswith((b"HTTP/1.1 503", b"HTTP/1.1 408")) for answer in answers)
+        answers = [ended(connection) for connection in idle]
+        refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
+        # Those that are held wait for a head, in vain.
+        assert len(refused) + sum(a.startswith(b"HTTP/1.1 408") for a in answers) == len(idle)
+        assert 0 < len(refused) < len(idle)
+        for answer in refused:
+            headers, body = answer.split(b"\r\n\r\n", 1)
+            problem = json.loads(body)
+            assert problem["code"] == "too_busy"
+            assert b"\r\nretry-after: 1" in headers
+            assert f"\r\nx-request-id: {problem['request_id']}".encode() in headers
     finally:
         for connection in idle:
             connection.close()
@@ -172,15 +187,26 @@ def test_several_workers_have_no_port_but_the_services(server: Server, tmp_path:
         assert not folder.exists()
 
 
-def test_bentoml_itself_has_no_port_but_the_services(server: Server) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose name leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="g-") as name:
+        yield Path(name)
+
+
+def test_bentoml_itself_has_no_port_but_the_services(server: Server, short: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:ForecastService",
                "--host", "127.0.0.1", "--port", str(port)]  # fmt: skip
-    with Server(server.store, command=command, port=port, GATECAST_MODELS="m3-monthly") as other:
+    variables = {"GATECAST_MODELS": "m3-monthly", "TMPDIR": str(short)}
+    with Server(server.store, command=command, port=port, **variables) as other:
         assert listening(other.process) == {port}
+        (control,) = short.glob("gatecast-control-*")
+        assert control.stat().st_mode & 0o077 == 0
         assert other.stop() == 0
+    assert not control.exists()
 
 
 def test_a_reader_of_the_log_that_stalls_does_not_stop_the_service(server: Server) -> None:
