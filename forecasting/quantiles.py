@@ -85,7 +85,7 @@ def quantiles_of(params: Array, scale: Array, model: Told) -> Array:
 
 
 def normal_scores(levels: Array) -> Array:
-    """The standard normal quantiles of levels."""
+    """The standard normal quantiles [Q] of levels [Q] in (0, 1)."""
     return np.array([NormalDist().inv_cdf(float(level)) for level in levels])
 
 
@@ -142,7 +142,7 @@ def mean_nodes(levels: tuple[float, ...]) -> tuple[Interpolation, Array]:
 
 
 def rearrange(quantiles: Array) -> Array:
-    """Quantiles made to rise from the median outwards, after a correction may have crossed them."""
+    """Quantiles [..., Q] made to rise from the median outwards: a correction may cross them."""
     middle = quantiles.shape[-1] // 2
     out = quantiles.copy()
     out[..., middle:] = np.maximum.accumulate(out[..., middle:], axis=-1)

@@ -38,12 +38,12 @@ class Transform:
     ratios: bool = False
 
     def forward(self, y: Array) -> Array:
-        """The transformed values, float64. Values outside the domain become missing (NaN)."""
+        """The transformed values, float64; outside the domain they become missing (NaN)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.there(y, np))
 
     def inverse(self, t: Array) -> Array:
-        """Original units from transformed ones; clipped before it overflows."""
+        """Original units from transformed ones, same shape; clipped before it overflows."""
         return np.asarray(self.back(np.clip(t, -FURTHEST, FURTHEST) if self.grows else t, np))
 
     @cached_property

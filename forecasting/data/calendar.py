@@ -158,7 +158,7 @@ class Frequency:
         return self.shift(np.reshape(start, (-1, 1)), steps)
 
     def shift(self, stamps: Array, steps: Array | int) -> Array:
-        """Stamps moved by whole steps; both broadcast against each other."""
+        """Stamps moved by whole steps; both of any shapes that broadcast against each other."""
         steps = np.asarray(steps, dtype=np.int64)
         if self.unit == "step":
             return np.asarray(np.asarray(stamps, dtype=np.int64) + steps * self.size)
@@ -196,7 +196,7 @@ class Frequency:
 
 
 def off_anchor(freq: Frequency, stamps: Array) -> Array:
-    """Which stamps fall on another weekday or month than an anchored ``freq`` names."""
+    """Which stamps fall on another weekday or month than an anchored ``freq`` names; bool [N]."""
     if not freq.anchor or freq.integer or stamps.dtype.kind != "M":
         return np.zeros(stamps.shape, bool)
     if freq.unit == "time":
@@ -324,7 +324,7 @@ def calendar_features(stamps: Array, freq: Frequency, tz: str | None = None) -> 
 
 
 def wall_clock(stamps: Array, tz: str | None) -> Array:
-    """UTC stamps as the local wall clock of ``tz``; unchanged without a zone."""
+    """UTC stamps of any shape as the local wall clock of ``tz``; unchanged without a zone."""
     if tz is None:
         return stamps
     import pandas as pd
@@ -344,7 +344,7 @@ def least_offset(start: Array, tz: str | None) -> Array:
 
 
 def nearest_step(gap: Array, size: int) -> Array:
-    """Steps of ``size`` in a gap of time, rounded; of two that are equally near the earlier."""
+    """Steps of ``size`` in gaps (microseconds), rounded; of two equally near the earlier."""
     return np.asarray(-((size - 2 * gap) // (2 * size)))
 
 

@@ -80,7 +80,7 @@ def category(value: Any) -> str:
 
 
 def decode(values: Array, covariate: Covariate) -> Any:
-    """What `encode` made numbers of: names of categories, None where unseen or missing."""
+    """What `encode` made numbers of, [T]: names of categories, None where unseen or missing."""
     if covariate.type == "real":
         return values
     names = np.array([None, *covariate.categories], dtype=object)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def piece(panel: Panel, series: Array, begin: Array, end: Array) -> Panel:
-    """Rows ``begin`` to ``end`` of some series, which may be named more than once."""
+    """Rows ``begin`` to ``end`` [M] of the series at [M] positions, named more than once or not."""
     rows = ranges(panel.offsets[:-1][series] + begin, end - begin)
     return replace(
         panel,
@@ -108,7 +108,7 @@ def extended(kept: Panel, rows: Panel) -> Panel:
 
 
 def merged(panel: Panel, part: Panel, where: Array) -> Panel:
-    """The panel with series ``where`` replaced by those of ``part``."""
+    """The panel with the series at positions ``where`` [M] replaced by the M of ``part``."""
     if len(where) == len(panel) and bool((where == np.arange(len(panel))).all()):
         return part
     count, lengths = len(panel), np.concatenate([panel.lengths, part.lengths])

@@ -244,7 +244,7 @@ class Panel:
         return np.where(inside, self.y[source], np.nan)
 
     def select(self, index: Array) -> Panel:
-        """The panel of some series, by position and in that order; no copy of the others."""
+        """The panel of some series, by position [M], in that order; no copy of the others."""
         index = np.arange(len(self))[index]
         lengths = self.lengths[index]
         rows = ranges(self.offsets[:-1][index], lengths)
@@ -261,7 +261,7 @@ class Panel:
         )
 
     def truncate(self, back: int | Array, horizon: int = 0) -> Panel:
-        """The panel as it was known ``back`` rows before the end of each series.
+        """The panel as it was known ``back`` rows (or [N] of them) before the end of each series.
 
         Known-future covariates of the next ``horizon`` rows become its horizon part. A series
         with nothing left is dropped.
@@ -309,7 +309,7 @@ class Panel:
 
 
 def ranges(begin: Array, lengths: Array) -> Array:
-    """The concatenation of ``arange(b, b + n)`` for each pair, without a loop."""
+    """The concatenation of ``arange(b, b + n)`` for each of [M] pairs, without a loop: [sum(n)]."""
     total = int(lengths.sum())
     shift = np.repeat(begin - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
     return np.asarray(np.arange(total) + shift)

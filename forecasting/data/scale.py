@@ -20,6 +20,10 @@ def mase_scale(y: Array, offsets: Array, season: int) -> Float:
     Returns
     -------
     [N]; NaN for a history with no observed pair ``season`` rows apart.
+
+    Raises
+    ------
+    DataError : a season below 1.
     """
     if season < 1:
         raise DataError(f"season = {season}: the scale of MASE needs a season of at least 1")

@@ -80,9 +80,13 @@ def is_date(column: pd.Series) -> bool:
 
 
 def series_codes(column: pd.Series, where: str = "") -> tuple[Array, Array]:
-    """The names of the series of a column, and which of them each row has.
+    """The names [N] of the series of a column [T], and which of them each row has, [T] int64.
 
     1, 1.0 and "1" are one name; "001" is another.
+
+    Raises
+    ------
+    DataError : a row without a name, by its number from 0.
     """
     codes, values = pd.factorize(column, sort=False)
     ids = [category(i) for i in values]

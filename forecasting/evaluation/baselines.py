@@ -156,6 +156,8 @@ def naive2_arrays(
     is a classical multiplicative decomposition. A series that it can't adjust (an index that is
     not positive, as with zeros and negative values) counts as not seasonal. Intervals are those
     of a random walk on the adjusted series, times the index.
+
+    ``y`` : [T] histories, one after the other, with bounds ``offsets`` [N + 1].
     """
     y = fill_missing(y, offsets, season)
     seasonal = seasonality_test(y, offsets, season)

@@ -106,7 +106,7 @@ def msis(
     level: float = 0.95,
     offsets: Array | None = None,
 ) -> Float:
-    """Mean scaled interval score of each series for central intervals of ``level``."""
+    """Mean scaled interval score of each series for intervals of ``level``; ``scale`` : [N]."""
     penalty = 2.0 / (1.0 - level)
     y, lower = _pair(y, lower)
     y, upper = _pair(y, upper)

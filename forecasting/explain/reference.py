@@ -205,7 +205,7 @@ Trace = LSTMStep | GRUStep | RNNStep
 
 
 def read(x: Array, layer: Layer, state: tuple[Array, ...] = ()) -> Trace:
-    """Read ``x`` with a layer of any kind, from ``(h, c)``, ``(h,)`` or zeros."""
+    """Read ``x`` [..., T, inputs] with any layer, from ``(h, c)``, ``(h,)`` or zeros."""
     if isinstance(layer, LSTM):
         return lstm(x, layer, *state)
     return gru(x, layer, *state) if isinstance(layer, GRU) else rnn(x, layer, *state)
@@ -217,6 +217,10 @@ def layer_of(weights: Mapping[str, Array], cell: str) -> Layer:
     Those stack their gates by rows (LSTM: input, forget, candidate, output; GRU: reset, update,
     candidate) and keep a bias for x and one for h, of which only the sum matters, save in the
     GRU's candidate.
+
+    Raises
+    ------
+    BundleError : a cell that is not spelled out here.
     """
     W, U, b, d = (
         np.asarray(weights[f"{name}_l0"], dtype=np.float64)

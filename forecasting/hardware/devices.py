@@ -8,7 +8,12 @@ from forecasting.errors import ConfigError, TrainingError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one."""
+    """The device of a name; ``auto`` takes a GPU where there is one.
+
+    Raises
+    ------
+    ConfigError : no such device. TrainingError : a GPU is named, and the machine has none.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -43,7 +43,10 @@ def conformal_correction(blocks: Sequence[Array], levels: tuple[float, ...]) -> 
 
 
 def helpful_share(blocks: Sequence[Array], levels: tuple[float, ...]) -> float:
-    """The share of `SHARES` with the least pinball loss at origins it was not learned from."""
+    """The share of `SHARES` with the least pinball loss at origins it was not learned from.
+
+    ``blocks``, ``levels`` : as for `conformal_correction`.
+    """
     losses = np.zeros(len(SHARES))
     tau = np.array(levels)
     for held, block in enumerate(blocks):

@@ -154,6 +154,11 @@ def with_ahead(state: State, future: pd.DataFrame, horizon: int) -> Panel:
     """The kept panel with the known-future covariates of a table as its horizon.
 
     Rows of the table outside the ``horizon`` steps ahead are passed over.
+
+    Raises
+    ------
+    DataError : stamps off the grid that goes on, a series the state does not have, or whatever
+        `Panel.from_frame` refuses.
     """
     panel = state.panel
     columns = Schema(covariates=panel.schema.future)

@@ -115,7 +115,12 @@ def season_of(panel: Panel, config: ForecasterConfig) -> int:
 
 
 def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
-    """The configuration with every ``None`` replaced by what suits the panel."""
+    """The configuration with what is ``None``, and goes by the data, replaced by what suits them.
+
+    Raises
+    ------
+    DataError : a panel without series.
+    """
     if len(panel) == 0:
         raise DataError("the panel has no series: nothing to train on")
     model, horizon = config.model, config.horizon

@@ -131,7 +131,9 @@ def fit(
 
     Raises
     ------
-    TrainingError : nothing to learn from, or a loss that is not a number.
+    TrainingError : nothing to learn from, a loss that is not a number, or no GPU where one is asked
+        for. DataError : a panel without series, or values that are no counts for a model of counts.
+        ConfigError : a device that is none.
     """
     fitting = Fitting(
         callbacks,
@@ -173,6 +175,11 @@ def refit(
     Returns
     -------
     Ensemble : with the settings of `trained`, and as many networks, each of which knows every row.
+
+    Raises
+    ------
+    DataError : a panel of another frequency, or origins that it does not hold.
+        ConfigError, TrainingError : as `fit`.
     """
     fitting = Fitting(callbacks, on_epoch, pick_device(device))
     _check_refit(trained, panel, backs)

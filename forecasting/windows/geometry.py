@@ -66,7 +66,7 @@ class Geometry:
         return self.reach + (steps - 1) * self.segment
 
     def steps_for(self, lengths: Array) -> Array:
-        """Recurrent steps that series of these lengths fill: all that see an observation."""
+        """[N] recurrent steps that series of [N] lengths fill: all that see an observation."""
         filled = -(-np.maximum(lengths, 1) // self.segment)
         return np.asarray(np.minimum(filled, self.steps))
 

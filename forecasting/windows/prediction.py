@@ -21,7 +21,7 @@ FURTHEST = 10.0
 
 
 def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array, Array]:
-    """Real columns standardised by the schema, categorical ones left as codes.
+    """Real columns of [..., C] standardised by the schema, categorical ones left as codes.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def test_traces_that_cannot_be_sent_stop_the_start(
     settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "_installed", lambda name: False)
-    with pytest.raises(ConfigError, match="pip install 'gatecast\[traces\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'gatecast\[traces\]'"):
         tracing.check(settings.model_copy(update={"traces": "otlp"}))
 
 
