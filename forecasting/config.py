@@ -363,8 +363,10 @@ class TrainingConfig(Settings):
     patience: Positive | None = Field(None, description="epochs without gain before stopping")
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"
-    graphs: bool = Field(
-        False, description="on a GPU, replay a step's forward and backward pass as CUDA graphs"
+    graphs: bool | None = Field(
+        None,
+        description="on a GPU, replay a step's forward and backward pass as a CUDA graph; None: "
+        "where members are trained one at a time and the network allows it",
     )
     threads: Positive | None = Field(None, description="CPU threads, at most; None: every core")
     at_once: Positive | None = Field(

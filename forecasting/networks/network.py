@@ -53,7 +53,10 @@ class ForecastNetwork(nn.Module):
         self.head: Head = HEADS[model.head](model)
         # Known-future features: the covariates, the change of real ones against the window, the
         # calendar.
-        self.amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
+        # A buffer, which travels with the weights: a list would go to the device at every step.
+        self.amounts: Tensor
+        amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
+        self.register_buffer("amounts", torch.tensor(amounts, dtype=torch.long), persistent=False)
         self.ahead = future + len(self.amounts) + self.calendar if future else 0
         decoder = DECODERS[model.decoder]
         # Without covariates known ahead only a decoder that asks for it is told the calendar.
@@ -157,7 +160,7 @@ class ForecastNetwork(nn.Module):
         if self.future is not None:
             values, known = batch["future"], batch["future_mask"]
             parts.append(_gather(self.future(values, known), index))
-            if self.amounts:
+            if len(self.amounts):
                 values, known = values[..., self.amounts], known[..., self.amounts]
                 back = ends[:, None] + torch.arange(
                     1 - self.geometry.scale_window, 1, device=ends.device
@@ -254,7 +257,8 @@ class ForecastNetwork(nn.Module):
         steps = int(x.shape[1])
         pieces = min(DECODED_ORIGINS, steps)
         stops = [steps * (k + 1) // pieces for k in range(pieces)]
-        origins = torch.tensor(stops, device=x.device) - 1
+        # Made on the device: a copy from the host can't be captured in a CUDA graph.
+        origins = torch.arange(1, pieces + 1, device=x.device) * steps // pieces - 1
         ahead = self.horizon_features(batch, origins, self.decoder.horizon)
         static = self._static(batch)
         states: States | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import Any
 
@@ -16,6 +17,8 @@ from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
 from forecasting.training.losses import training_loss, weights_of
 from forecasting.windows.batch import Batch, named
+
+LOG = logging.getLogger(__name__)
 
 
 class ForecastModule(pl.LightningModule):
@@ -48,6 +51,9 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
+        settings = config.training
+        # Members side by side keep the device busy as they are.
+        self.replays = settings.graphs is not False and (settings.at_once or 1) == 1
         self.replayed: ReplayedLoss[Batch[Tensor]] | None = None
         self.draws: torch.Generator | None = None
         self.broken: Tensor
@@ -56,13 +62,9 @@ class ForecastModule(pl.LightningModule):
         self.register_buffer("broken", torch.zeros(()), persistent=False)
 
     def draw_from(self, draws: torch.Generator | None) -> None:
-        """Noise, hidden categories and dropout of training come from here; None: from torch's own.
-
-        Dropout that is replayed within a CUDA graph cannot.
-        """
+        """Noise, hidden categories and dropout of training come from here; None: torch's own."""
         self.draws = draws
-        replays = self.config.training.graphs and draws is not None and draws.device.type == "cuda"
-        self.network.draw_from(None if replays else draws)
+        self.network.draw_from(draws)
 
     def training_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
@@ -78,9 +80,8 @@ class ForecastModule(pl.LightningModule):
                 network_batch["y"] = (y * (1.0 + noise * drawn)).clamp(min=0.0)
             else:
                 network_batch["y"] = y + noise * drawn * network_batch["mask"]
-        if self.config.training.graphs and self.device.type == "cuda":
-            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
-            loss = self.replayed(network_batch, batch)
+        if self.device.type == "cuda" and self.replays:
+            loss = self._replayed_loss(network_batch, batch)
         else:
             loss = self._loss(network_batch, batch)
         self.recent_loss.append(loss.detach())
@@ -160,6 +161,20 @@ class ForecastModule(pl.LightningModule):
         """Of what the network makes of ``seen``, as the whole batch tells."""
         every = self.config.training.origins == "all"
         return training_loss(self.network(seen, every_origin=every), batch, self.config)
+
+    def _replayed_loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
+        """The loss by way of a CUDA graph; where none can be had, plainly."""
+        try:
+            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss, self.draws)
+            return self.replayed(seen, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if self.config.training.graphs:
+                raise
+            LOG.warning("steps are not replayed as CUDA graphs: %s", str(error).splitlines()[0])
+            self.replays, self.replayed = False, None
+            return self._loss(seen, batch)
 
     def _hide_categories(self, batch: Batch[Tensor]) -> None:
         """Now and then a window has a category that training never saw: code 0 is learned."""

@@ -11,7 +11,6 @@ travel.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +24,7 @@ from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
+from forecasting.hardware.switches import no_warnings
 from forecasting.windows.batch import TIME, Batch, batch_of, each
 from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
@@ -234,9 +234,8 @@ def _home(panel: Panel, config: ForecasterConfig, device: torch.device) -> torch
 
 def _shared(values: Array) -> Tensor:
     """The array as a tensor that reads the same memory, be it mapped from a file."""
-    with warnings.catch_warnings():
-        # Torch warns that it could write into a read-only array: nothing here does.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    # Torch warns that it could write into a read-only array: nothing here does.
+    with no_warnings():
         return torch.from_numpy(np.ascontiguousarray(values))
 
 

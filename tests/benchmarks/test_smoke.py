@@ -177,7 +177,7 @@ def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_speed_plots_runs(tmp_path: Path) -> None:
-    (results,) = BENCHMARKS.glob("results/*.json")
+    (results,) = BENCHMARKS.glob("results/amd-*.json")
     text = run("speed_plots", str(results), "--out", str(tmp_path), home=tmp_path)
     assert "speed_train.png" in text
     assert {file.name for file in tmp_path.glob("*.png")} == {
