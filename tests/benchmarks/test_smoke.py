@@ -166,10 +166,10 @@ def test_small_panels_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shared_data")
-def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_data: Path) -> None:
     from benchmarks import pretrain
 
+    monkeypatch.setenv("GATECAST_DATA", str(shared_data))
     arguments = ["yearly", "--steps", "2", "--members", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["pretrain.py", *arguments])
     assert pretrain.main() == 0
