@@ -15,6 +15,7 @@ import typer
 
 from forecasting.errors import GatecastError, TrainingError
 from pipelines import commands
+from pipelines.machine.exhausted import exhausted
 from pipelines.machine.masking import masked
 from pipelines.machine.state import home, quiet
 
@@ -131,9 +132,15 @@ def _fail(text: str, code: int) -> int:
 
 def _unexpected(error: Exception) -> str:
     """One line, and a file with the rest for whoever looks into it."""
-    trace = home() / "last-error.txt"
-    trace.write_text(masked(traceback.format_exc()))
-    return f"{type(error).__name__}: {error} (an error in Gatecast; details in {trace})"
+    lacking = exhausted(error)
+    if lacking is not None:
+        return lacking
+    trace, text = home() / "last-error.txt", f"{type(error).__name__}: {error}"
+    try:
+        trace.write_text(masked(traceback.format_exc()))
+    except OSError as unwritten:
+        return f"{text} (an error in Gatecast; no details, as {trace}: {unwritten.strerror})"
+    return f"{text} (an error in Gatecast; details in {trace})"
 
 
 if __name__ == "__main__":
