@@ -32,6 +32,8 @@ _SPELLINGS = {
 }  # fmt: skip
 # Share of neighbouring stamps that must keep to a day of the month for a step to be months.
 MOSTLY = 0.9
+# Distinct days from which on it is seen that they are a few of every month.
+LEAST_DAYS = 6
 _HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
 
 
@@ -206,6 +208,26 @@ def off_anchor(freq: Frequency, stamps: Array) -> Array:
     # The anchor of many months, 2Q or so, says nothing of the year that they are counted from.
     size = 3 if freq.size % 12 else 12
     return np.asarray((month - _MONTHS.index(freq.anchor)) % size != 0)
+
+
+def days_of_months(stamps: Array) -> tuple[int, ...]:
+    """The two or three days that stand in every month, such as 1 and 15; () where none do.
+
+    Parameters
+    ----------
+    stamps : [K] ``datetime64[us]``, of any series in any order. 31 stands for the last of a month.
+    """
+    days = np.unique(stamps.astype("datetime64[D]"))
+    if len(days) < LEAST_DAYS or (stamps != stamps.astype("datetime64[D]")).any():
+        return ()
+    months = days.astype("datetime64[M]")
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
+    kinds, often = np.unique(of_month, return_counts=True)
+    span = int((months[-1] - months[0]).astype(np.int64)) + 1
+    if not 2 <= len(kinds) <= 3 or int(often.min()) < min(MOSTLY * span, span - 1):
+        return ()
+    return tuple(int(k) for k in kinds)
 
 
 def infer_frequency(ds: Array, offsets: Array) -> Frequency:

@@ -129,7 +129,12 @@ def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     values = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
     known = ~np.isnan(values)
     if not (known & (values >= SERIALS[0]) & (values < SERIALS[1]) == known).all():
-        raise DataError(f"column {name}: numbers with fractions are no time stamps")
+        first = f"{values[known][0]:.10g}"
+        raise DataError(
+            f"column {name}: numbers with fractions, such as {first}, are no time stamps; months "
+            "as 01.2019 or 2019.10 are read where the column is text (dtype=str), and years with a "
+            "fraction, 2019.25, where months are written out: 2019-04"
+        )
     zones: list[str] = []
     zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
     seconds = np.round(np.where(known, values, 0.0) * 86_400.0).astype(np.int64)
@@ -174,6 +179,9 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
         return _from_texts(texts.dictionary, index, config, name)
     kind = _kind(known, name)
+    if kind.startswith("%y") or kind.startswith("%m") or kind == "%d%m%y":
+        read = config.replace(formats=[kind])
+        return _integers(column, read, name)
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     zones: list[str] = []

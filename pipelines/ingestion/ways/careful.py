@@ -26,6 +26,7 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.series.duplicates import drop_duplicates
+from pipelines.ingestion.series.exchanged import refuse_exchanged
 from pipelines.ingestion.series.flags import raise_flags
 from pipelines.ingestion.series.grids import fill_gaps, to_grid
 from pipelines.ingestion.series.repairs import sort_rows, spread_and_fill, trim_blanks
@@ -115,6 +116,8 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     seen = codes if config.ids.twins == "keep" else np.append(fold(names), -1)[codes]
     clock = set_clock(rows.stamps, seen, rows.row, config, ledger)
     ds = clock.ds
+    if not clock.integer:
+        refuse_exchanged(codes, ds, rows.row, rows.stamps)
     note_names(rows.ids, rows.codes, names, codes, rows.row, ds, ledger)
     _note_numbers(rows, codes, ds, ledger)
     keep = np.ones(len(rows), bool)
