@@ -295,8 +295,24 @@ class Panel:
 
     def tail(self, rows: int) -> Panel:
         """The last ``rows`` rows of each series (all of a shorter one)."""
-        keep = np.minimum(self.lengths, rows)
-        skip = self.lengths - keep
+        return self._from(self.lengths - np.minimum(self.lengths, rows))
+
+    def begun(self) -> Panel:
+        """Every series from its first value on: rows before it are no history.
+
+        A series without any value stays as it is; so does the panel where nothing is to be left
+        out.
+        """
+        seen = np.flatnonzero(~np.isnan(self.y))
+        first = np.searchsorted(seen, self.offsets[:-1])
+        some = first < len(seen)
+        row = np.where(some, seen[np.minimum(first, max(len(seen) - 1, 0))], 0) if len(seen) else 0
+        skip = np.where(some & (row < self.offsets[1:]), row - self.offsets[:-1], 0)
+        return self._from(skip) if skip.any() else self
+
+    def _from(self, skip: Array) -> Panel:
+        """Each series without its first ``skip`` [N] rows."""
+        keep = self.lengths - skip
         index = ranges(self.offsets[:-1] + skip, keep)
         return replace(
             self,
