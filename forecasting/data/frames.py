@@ -17,6 +17,7 @@ from forecasting.data.calendar import (
     infer_frequency,
     off_anchor,
     wall_clock,
+    with_day,
 )
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.data.tables import (
@@ -110,6 +111,7 @@ def read(
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
     start = stamps[offsets[:-1]]
+    step = with_day(step, stamps, start, codes)
     position = step.steps_between(start[codes], stamps)
     if tz is not None and step.sub_daily and (step.shift(start[codes], position) != stamps).any():
         refuse_steps_of_the_clock(step, stamps, codes, tz)

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import Frequency, after_cut
 from forecasting.data.encoding import blank, decode, encode
 from forecasting.errors import DataError
 
@@ -314,11 +314,13 @@ class Panel:
         """Each series without its first ``skip`` [N] rows."""
         keep = self.lengths - skip
         index = ranges(self.offsets[:-1] + skip, keep)
+        start = self.freq.shift(self.start, skip)
         return replace(
             self,
             offsets=np.concatenate([[0], np.cumsum(keep)]),
             y=self.y[index],
-            start=self.freq.shift(self.start, skip),
+            start=start,
+            freq=after_cut(self.freq, self.start, start),
             past=self.past[index],
             future=self.future[index],
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import Frequency, with_day
 from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.clock import Clock, set_clock
@@ -25,6 +25,7 @@ from pipelines.ingestion.columns.values import check_values, note_codes
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
+from pipelines.ingestion.segments import bounds
 from pipelines.ingestion.series.duplicates import drop_duplicates
 from pipelines.ingestion.series.exchanged import refuse_exchanged
 from pipelines.ingestion.series.flags import raise_flags
@@ -73,7 +74,9 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     )  # fmt: skip
     if others.any():
         table, names, steps = _without(table, names, steps, others, config, ledger)
-    freq = steps.freq
+    freq = with_day(
+        steps.freq, table.ds, table.ds[bounds(table.codes, len(table.ids))[:-1]], table.codes
+    )
     as_read = table.ds
     if config.stamps.label == "end":
         _to_start(table, freq, ledger)
