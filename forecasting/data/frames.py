@@ -110,8 +110,7 @@ def read(
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
-    start = stamps[offsets[:-1]]
-    step = with_day(step, stamps, start, codes)
+    step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
     position = step.steps_between(start[codes], stamps)
     if tz is not None and step.sub_daily and (step.shift(start[codes], position) != stamps).any():
         refuse_steps_of_the_clock(step, stamps, codes, tz)

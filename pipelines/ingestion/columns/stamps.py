@@ -28,6 +28,7 @@ from pipelines.ingestion.raw import is_text
 
 EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
+OLD_SERIALS = 30_000  # those before 1983, which are more often something else
 _COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
 _YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
 _DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
@@ -223,6 +224,13 @@ def _kind(known: Array, name: str) -> str:
     if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
+        if high < OLD_SERIALS:
+            raise DataError(
+                f"column {name}: numbers such as {low} may be days of a spreadsheet (before "
+                "1983), days since 1970, or two digits of a year and its days; set "
+                'stamps.formats: ["excel"] or ["%y%j"], write days since 1970 as dates, or set '
+                "freq: step"
+            )
         return "excel"
     for kind, digits in _COMPACT.items():
         reach = 10 ** (digits - 4)
