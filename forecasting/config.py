@@ -204,6 +204,11 @@ class ModelConfig(Settings):
         None,
         description="no forecast below 0 where the history has none; None: if no y is below 0",
     )
+    strides: tuple[int, ...] | None = Field(
+        None,
+        description="steps between the values of series that keep to a longer step, 0 for whole "
+        "months, as the training data have them; others are problems of their series",
+    )
 
     decoder: Decoder = "direct"
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")

@@ -11,7 +11,14 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency, infer_frequency, off_anchor, wall_clock
+from forecasting.data.calendar import (
+    Frequency,
+    days_of_months,
+    infer_frequency,
+    off_anchor,
+    wall_clock,
+    with_day,
+)
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.data.tables import (
     is_date,
@@ -69,8 +76,7 @@ def read(
     """The arrays of `Panel.from_frame`, which says what goes in and what is refused."""
     need_frame(frame, "df")
     for table, name in ((static, "static"), (future_frame, "future")):
-        if table is not None:
-            need_frame(table, name)
+        need_frame(frame if table is None else table, name)
     for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
         need_names(given, name)
     refuse_two_roles(past, future)
@@ -93,16 +99,18 @@ def read(
     _refuse_duplicates(codes, stamps, ids)
     step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
     if freq is None and tz is not None and not step.sub_daily:
-        # Months, weekdays and weekends are those of the place, not of UTC.
+        # Those of the place, not of UTC.
         step = infer_frequency(wall_clock(stamps, tz), offsets)
     if isinstance(freq, str):
         _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
+    elif freq is None:
+        _refuse_twice_a_month(wall_clock(stamps, tz))
     if step.integer != np.issubdtype(stamps.dtype, np.integer):
         kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
-    start = stamps[offsets[:-1]]
+    step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
     position = step.steps_between(start[codes], stamps)
     if tz is not None and step.sub_daily and (step.shift(start[codes], position) != stamps).any():
         refuse_steps_of_the_clock(step, stamps, codes, tz)
@@ -298,6 +306,16 @@ def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
         raise DataError(
             f"ds = {stamps[at]} does not lie on the grid of freq = {step.alias} "
             f"({int(off.sum())} such rows in all); name the right freq, or give none"
+        )
+
+
+def _refuse_twice_a_month(stamps: Array) -> None:
+    days = () if stamps.dtype.kind == "i" else days_of_months(stamps)
+    if days:
+        raise DataError(
+            f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "
+            "is no regular step: bring the rows to months, for instance with "
+            'df.groupby(["unique_id", df["ds"].dt.to_period("M")])["y"].sum()'
         )
 
 

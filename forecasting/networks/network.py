@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Covariate, ForecasterConfig, Schema
 from forecasting.networks.covariates import CovariateEncoder
 from forecasting.networks.decoders import DECODERS, Decoder
 from forecasting.networks.heads import HEADS, Head
@@ -35,10 +35,9 @@ class ForecastNetwork(nn.Module):
         self.config, self.schema = config, schema
         self.geometry = geometry = Geometry.of(config)
         model = config.model
-        size = model.embedding_size
-        self.past = CovariateEncoder(schema.past, size) if schema.past else None
-        self.future = CovariateEncoder(schema.future, size) if schema.future else None
-        self.static = CovariateEncoder(schema.static, size) if schema.static else None
+        self.past = self._covariates(schema.past)
+        self.future = self._covariates(schema.future)
+        self.static = self._covariates(schema.static)
         self.calendar = calendar if model.calendar else 0
         self.cycle = nn.Parameter(torch.zeros(model.cycle)) if model.cycle else None
         future = self.future.size if self.future else 0
@@ -73,6 +72,11 @@ class ForecastNetwork(nn.Module):
             self.register_buffer("draws", stratified_draws(model.samples, geometry.horizon))
 
     # -- pieces ----------------------------------------------------------------------------
+
+    def _covariates(self, covariates: tuple[Covariate, ...]) -> CovariateEncoder | None:
+        """What encodes the covariates of one role; None where there are none."""
+        size, unseen = self.config.model.embedding_size, self.config.training.unseen > 0.0
+        return CovariateEncoder(covariates, size, unseen=unseen) if covariates else None
 
     def _seasonal_skip(self, shown: int, horizon: int) -> nn.Linear:
         """Starts as seasonal naive: the mean of a window's last and first season at the phase."""

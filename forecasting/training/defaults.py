@@ -21,6 +21,7 @@ from forecasting.config import (
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons
+from forecasting.data.strides import strides
 from forecasting.errors import ConfigError, DataError
 from forecasting.transforms import TRANSFORMS
 from forecasting.windows.conditioning import condition, usual_spread
@@ -84,7 +85,7 @@ WINDOWS_SHARE = 8
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
 # Settings that leave a network's shape, and its training, to the rules.
-BESIDE_THE_NETWORK = frozenset({"blend", "transform", "usual_spread", "nonnegative"})
+BESIDE_THE_NETWORK = frozenset({"blend", "transform", "usual_spread", "nonnegative", "strides"})
 BESIDE_TRAINING = frozenset(
     {
         "start",
@@ -166,6 +167,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             or usual_spread(panel.y, panel.series, len(panel), transform),
             "nonnegative": bool((panel.y >= 0.0).any() and not (panel.y < 0.0).any())
             if model.nonnegative is None else model.nonnegative,
+            "strides": _strides(panel) if model.strides is None else model.strides,
         },
         training={
             "loss": _loss(config, transform, long),
@@ -227,6 +229,7 @@ def started(
             "transform": transform,
             "usual_spread": config.model.usual_spread,
             "nonnegative": config.model.nonnegative,
+            "strides": config.model.strides,
             "blend": BLEND if asked.model.blend is None else asked.model.blend,
         },
         training={
@@ -266,6 +269,12 @@ def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None
     if _network(asked) not in (ModelConfig(), _network(known)):
         return "the network's settings are not the start's"
     return None
+
+
+def _strides(panel: Panel) -> tuple[int, ...]:
+    """Longer steps than the panel's that some of its series keep to."""
+    found = np.unique(strides(panel))
+    return tuple(int(stride) for stride in found if stride != 1)
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:

@@ -15,8 +15,9 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
+from forecasting.networks.output import Output
 from forecasting.training.losses import training_loss, weights_of
-from forecasting.windows.batch import Batch, named
+from forecasting.windows.batch import Batch, cut, each, named
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ class ForecastModule(pl.LightningModule):
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
         settings = config.training
         # Members side by side keep the device busy as they are.
-        self.replays = settings.graphs is not False and (settings.at_once or 1) == 1
+        # Windows that are read both ways are grouped by their length: the shapes of a step differ.
+        alone = (settings.at_once or 1) == 1 and not config.model.bidirectional
+        self.replays = settings.graphs is not False and alone
         self.replayed: ReplayedLoss[Batch[Tensor]] | None = None
         self.draws: torch.Generator | None = None
         self.broken: Tensor
@@ -94,7 +97,7 @@ class ForecastModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
-        output = self.averaged(self.network.history(batch), every_origin=False)
+        output = read_as_predicted(self.averaged, self.network.history(batch))
         loss = training_loss(output, batch, self.scored_as)
         self.log("val_loss", loss, batch_size=len(batch["y"]))
         return loss
@@ -159,8 +162,12 @@ class ForecastModule(pl.LightningModule):
 
     def _loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
         """Of what the network makes of ``seen``, as the whole batch tells."""
-        every = self.config.training.origins == "all"
-        return training_loss(self.network(seen, every_origin=every), batch, self.config)
+        if self.config.model.bidirectional:
+            output = read_as_predicted(self.network, seen)
+        else:
+            every = self.config.training.origins == "all"
+            output = self.network(seen, every_origin=every)
+        return training_loss(output, batch, self.config)
 
     def _replayed_loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
         """The loss by way of a CUDA graph; where none can be had, plainly."""
@@ -202,3 +209,23 @@ class ForecastModule(pl.LightningModule):
             return 1.0
         progress = min((step - warm) / max(total - warm, 1), 1.0)
         return 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-4
+
+
+def read_as_predicted(network: ForecastNetwork, batch: Batch[Tensor]) -> Output:
+    """Forecasts at the last origin of each window, of the recurrent steps that prediction reads.
+
+    A short series fills fewer steps than a window has: empty ones before it, which prediction
+    never reads, are left out. Windows that fill equally many are read together.
+    """
+    geometry, rows = network.geometry, batch["y"].shape[1]
+    counts, kind = torch.unique(batch["filled"], return_inverse=True)
+    outputs, places = [], []
+    for k, count in enumerate(counts.tolist()):
+        at = torch.nonzero(kind == k)[:, 0]
+        part = batch if len(counts) == 1 else each(batch, lambda v, at=at: v[at])  # type: ignore[misc]
+        outputs.append(network(cut(part, rows - geometry.length(count), rows)))
+        places.append(at)
+    back = torch.argsort(torch.cat(places))
+    params, level, scale = (torch.cat([output[k] for output in outputs])[back] for k in range(3))
+    last = torch.tensor([geometry.steps - 1], device=params.device)
+    return Output(params, level, scale, last)

@@ -159,11 +159,13 @@ class Windows:
         """
         geometry = self.geometry
         back = (geometry.steps - 1) * geometry.segment
+        filled: Tensor | None = None
         if self.config.training.origins == "all" and not padded:
             available = origin // geometry.segment * geometry.segment
             back_steps = torch.minimum(torch.full_like(origin, back), available)
         else:
             back_steps = torch.full_like(origin, back)
+            filled = torch.clamp(origin // geometry.segment + 1, max=geometry.steps)
         first_end = origin - back_steps
         start = first_end - (geometry.reach - 1)
         offsets = torch.arange(geometry.rows + geometry.horizon, device=self.home)
@@ -187,6 +189,8 @@ class Windows:
         steps = torch.arange(geometry.steps, device=self.home) * geometry.segment
         ends = first_end[:, None] + steps
         batch["valid"] = ((ends >= 0) & (ends < self.last_known[series, None])).float()
+        if filled is not None:
+            batch["filled"] = filled
         batch["loss_unit"], batch["mase_unit"] = self.loss_unit[series], self.mase_unit[series]
         batch["centre"], batch["unit"] = self.centre[series], self.unit[series]
         batch["series"], batch["origin"] = series, origin
