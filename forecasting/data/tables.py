@@ -129,6 +129,36 @@ def static_rows(static: pd.DataFrame, ids: Array) -> Array:
     return rows
 
 
+def static_columns(
+    frame: pd.DataFrame, codes: Array, ids: Array, names: Sequence[str]
+) -> pd.DataFrame:
+    """The static table that stands in the columns of a long one: one value per series.
+
+    Parameters
+    ----------
+    frame : the long table; codes : [T] the series of each row; ids : [N].
+
+    Raises
+    ------
+    DataError : two values for one series.
+    """
+    table = pd.DataFrame({"unique_id": ids})
+    for name in names:
+        column = frame[name].reset_index(drop=True)
+        first = column.groupby(codes).first().reindex(np.arange(len(ids)))
+        own = first.iloc[codes].reset_index(drop=True)
+        differs = (column != own).fillna(False).to_numpy(dtype=bool) & column.notna().to_numpy()
+        if differs.any():
+            at = int(np.flatnonzero(differs)[0])
+            raise DataError(
+                f"column {name} is static for this model, one value per series, but series "
+                f"{ids[codes[at]]!r} has {own.iloc[at]} and {column.iloc[at]}; keep the one that "
+                "holds, or give a table of its own as static"
+            )
+        table[name] = first.array
+    return table
+
+
 def refuse_foreign_rows(
     history: tuple[Array, Array, Array], ahead: tuple[Array, Array, Array]
 ) -> None:
