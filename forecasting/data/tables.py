@@ -74,6 +74,20 @@ def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
         )
 
 
+def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
+    """Warn of columns that training does not look at, and say how it would."""
+    aside = [str(n) for n in frame.columns if n not in {"unique_id", "ds", "y", *used}]
+    if not aside:
+        return
+    named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+    warnings.warn(
+        f"columns left aside: {named}; to use one, name it in past=[{aside[0]!r}], or in future if "
+        "it is known ahead; what has one value per series belongs into a table of its own, static",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def is_date(column: pd.Series) -> bool:
     """Whether a column holds stamps, periods or spans of time."""
     return column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype)

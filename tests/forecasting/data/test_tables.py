@@ -91,6 +91,19 @@ def test_a_static_column_with_two_values_is_refused_and_one_that_lacks_is_said(
     np.testing.assert_array_equal(found.static, [[np.nan, 2.0], [np.nan, 2.0]])
 
 
+# -- columns that are not used ---
+
+
+def test_columns_left_aside_are_said_with_how_to_use_them() -> None:
+    long = history(["a"]).assign(price=2.0, size=1.0)
+    options: dict[str, Any] = {"horizon": 3, "config": QUICK, "device": "cpu"}
+    with pytest.warns(UserWarning, match=r"columns left aside: promo, price; .*past=\['promo'\]"):
+        Forecaster.fit(long, static=static(["a"]), **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "columns left aside")
+        Forecaster.fit(long, past=["price"], future=["promo"], static=static(["a"]), **options)
+
+
 # -- ids of several tables ---------------------------------------------------------------------
 
 FORMS = {"whole": int, "float": float, "text": str}
