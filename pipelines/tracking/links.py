@@ -25,7 +25,9 @@ def runs_page(server: str, experiment_id: str | None = None) -> str:
     base = f"{server.rstrip('/')}/#/experiments"
     if experiment_id is None:
         return f"{base}?{urlencode(FACE)}"
-    view = FACE | {"compareRunsMode": "CHART", "searchFilter": JUDGED}
+    # Sorted by when they began, candidates would be folded away below their pipeline.
+    order = {"orderByKey": "metrics.`mase`", "orderByAsc": "true"}
+    view = FACE | order | {"compareRunsMode": "CHART", "searchFilter": JUDGED}
     return f"{base}/{experiment_id}/runs?{urlencode(view)}"
 
 

@@ -21,6 +21,8 @@ def test_the_judged_runs_of_one_experiment_in_the_chart_view(server: str) -> Non
     assert path == "/experiments/7/runs"
     assert {k: v for k, (v,) in parse_qs(query).items()} == FACE | {
         "compareRunsMode": "CHART",
+        "orderByKey": "metrics.`mase`",
+        "orderByAsc": "true",
         "searchFilter": "metrics.coverage_80 >= 0",
     }
 
