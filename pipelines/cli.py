@@ -17,7 +17,7 @@ from forecasting.errors import GatecastError, TrainingError
 from pipelines import commands
 from pipelines.machine.exhausted import exhausted
 from pipelines.machine.masking import masked
-from pipelines.machine.state import home, quiet
+from pipelines.machine.state import home, keep_apart, quiet
 
 # Modules of pipelines.commands in the help's order; others come after them, by name.
 FIRST = (
@@ -77,6 +77,7 @@ def command_modules() -> list[str]:
 def main() -> None:
     """Run the command line; every error a user can mend is one line on stderr."""
     quiet()
+    keep_apart()
     try:
         code = build()(prog_name="gatecast", standalone_mode=False) or 0
         # Typer answers Ctrl-C by this code, and says nothing.

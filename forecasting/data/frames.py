@@ -28,6 +28,7 @@ from forecasting.data.tables import (
     refuse_foreign_rows,
     refuse_two_roles,
     series_codes,
+    static_columns,
     static_rows,
 )
 from forecasting.data.whole import refuse_dates, refuse_size
@@ -97,6 +98,7 @@ def read(
         codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
+    beside = _beside(frame, codes, ids, schema) if static is None else None
     step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
     if freq is None and tz is not None and not step.sub_daily:
         # Those of the place, not of UTC.
@@ -140,7 +142,7 @@ def read(
         past=past_grid,
         future=future_grid,
         horizon=None,
-        static=_static(static, ids, schema),
+        static=_static(static if static is not None else beside, ids, schema),
     )
 
 
@@ -391,6 +393,27 @@ def _refuse_unknown(categorical: Sequence[str], schema: Schema) -> None:
 
 def _flat(static: pd.DataFrame) -> pd.DataFrame:
     return static.assign(ds="static")
+
+
+def _beside(
+    frame: pd.DataFrame, codes: Array, ids: Array, schema: Schema | None
+) -> pd.DataFrame | None:
+    """What a schema asks for as static and the long table has itself; None where it has nothing."""
+    names = [c.name for c in schema.static] if schema is not None else []
+    found = [n for n in names if n in frame.columns]
+    if not found:
+        return None
+    need_columns(frame, found)
+    table = static_columns(frame, codes, ids, found)
+    lacking = [n for n in names if n not in found]
+    if lacking:
+        warnings.warn(
+            f"no static table is given, and the table has no {', '.join(lacking)}: missing for "
+            "every series",
+            UserWarning,
+            stacklevel=2,
+        )
+    return table.assign(**dict.fromkeys(lacking, np.nan))
 
 
 def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:

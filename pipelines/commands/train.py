@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from pipelines.commands.common import (
+    FutureOption,
     HorizonOption,
     NameOption,
     NotifyOption,
@@ -65,7 +67,7 @@ def train_command(
         print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")
         return
     print(f"{outcome.name} version {outcome.version} ({outcome.winner}) is {state}")
-    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui")
+    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui {_experiment(config)}")
     if not outcome.decision.promote:
         print_table(outcome.decision.table().set_index("check"), title="The gate refused it")
         raise typer.Exit(EXIT_REFUSED)
@@ -81,6 +83,7 @@ def backtest_command(
     model: str | None = typer.Option(
         None, "--model", help="A registered model, NAME or NAME@VERSION; default: the candidates."
     ),
+    future: str | None = FutureOption,
     out: Path | None = typer.Option(None, "--out", help="Also write every forecast: .parquet/.csv"),
 ) -> None:
     """Score models on rolling origins at the end of the history, and register nothing.
@@ -92,13 +95,17 @@ def backtest_command(
     from pipelines.training.train import backtest_only
 
     with progress_bar() as progress:
-        evaluation = backtest_only(config, model=model, say=tell, progress=progress)
+        evaluation = backtest_only(config, model=model, future=future, say=tell, progress=progress)
     if out is not None:
         from pipelines.machine.files import write_table
 
         write_table(evaluation.backtest.table, out)
         tell(f"wrote {out}")
     _print_scores(evaluation, config)
+
+
+def _experiment(config: ExperimentConfig) -> str:
+    return shlex.quote(config.tracking.experiment or config.name)
 
 
 def _print_scores(evaluation: Evaluation, config: ExperimentConfig) -> None:

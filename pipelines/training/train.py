@@ -299,6 +299,7 @@ def backtest_only(
     config: ExperimentConfig,
     *,
     model: str | None = None,
+    future: str | None = None,
     say: Say = silent,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -309,10 +310,13 @@ def backtest_only(
     model
         ``NAME`` (its champion) or ``NAME@VERSION``; default: the config's candidates, fitted on
         what came before the origins.
+    future
+        A table of known-future covariates, where the table of the history lacks them.
     """
     check_baselines(config)
-    data = prepare(config)
-    say(data.summary)
+    data = prepare(config, future=future)
+    for line in (data.summary, *data.planned):
+        say(line)
     if model is not None:
         name, _, wanted = model.partition("@")
         registry = Registry(connect(config.tracking.uri))
