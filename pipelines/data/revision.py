@@ -76,6 +76,10 @@ class Change:
         worse = not np.isfinite(self.value) or other._height > self._height
         return other if known and worse else self
 
+    def allowing(self, usual: float) -> Change:
+        """The same, where so much is usual too; NaN allows nothing more."""
+        return replace(self, usual=max(self.usual, usual)) if np.isfinite(usual) else self
+
     @property
     def _height(self) -> float:
         return abs(self.value) / max(self.usual, SMALL)
@@ -360,12 +364,18 @@ def _newest_rows(sides: _Sides, season: int) -> tuple[Change, Change]:
     panel = sides.panel.select(chosen)
     for width in {1, min(max(sides.typical, 1), MOST_ROWS)} if len(chosen) else ():
         moved, spread = _against_a_season_before(panel, width, season)
+        if width > 1:
+            # A level that the champion knows already is no news, though few wide spans show it.
+            known, _ = _against_a_season_before(panel.truncate(sides.typical), 1, season)
+            moved = moved.allowing(OUTLIER * abs(known.value))
         level, scatter = level.or_worse(moved), scatter.or_worse(spread)
     return level, scatter
 
 
 def _against_a_season_before(panel: Panel, width: int, season: int) -> tuple[Change, Change]:
     """Of the last ``width`` rows over the same rows of a season before, and what is usual."""
+    if not len(panel):
+        return UNKNOWN, UNKNOWN
     back = -(-width // season) * season if season > 1 else width
     _, end = observed(panel)
     end = end + 1

@@ -378,3 +378,16 @@ def test_nothing_in_common_is_told_and_divides_by_nothing() -> None:
     empty = replace(panel, y=np.full(panel.rows, np.nan))
     assert "jumped" in refused(revision(panel, empty, 12, 6))
     assert refused(revision(empty, panel, 12, 6)) == {"new"}
+
+
+def test_a_new_level_that_the_champion_knows_is_no_news_however_many_rows_follow() -> None:
+    season = 10.0 * np.sin(np.arange(84) * np.pi / 6)
+    rng = np.random.default_rng(0)
+    y = 100.0 + season + rng.normal(size=(12, 84))
+    y[:, -4:] *= 2.0
+    panel = monthly_panel(y, start="2015-01-01")
+    for known_of_it, news in ((0, True), (1, False), (2, False)):
+        for months in range(1, 5 - known_of_it):
+            until = panel.truncate(4 - known_of_it - months)
+            found = revision(until.truncate(months), until, 12, 6)
+            assert ("newest" in refused(found)) is news, (known_of_it, months, found)
