@@ -176,6 +176,10 @@ MISTAKES = {
     "forecast with an unknown model": ("forecast nobody --data good.csv", ["nobody"]),
     "promotion of an unknown model": ("promote nobody", ["nobody"]),
     "force without a reason": ("promote nobody --force", ["--reason"]),
+    "a revision accepted without a reason": (
+        "train good.yaml --accept-revision ' '",
+        ["--accept-revision"],
+    ),
     "rollback of an unknown model": ("rollback nobody", ["nobody"]),
     "history of an unknown model": ("history nobody", ["nobody"]),
     "an unknown run": ("reproduce 0123456789abcdef0123456789abcdef", ["0123456789abcdef"]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from forecasting.errors import ConfigError
 from pipelines.commands.common import (
     FutureOption,
     HorizonOption,
@@ -44,6 +45,12 @@ def train_command(
     promote: bool = typer.Option(
         True, "--promote/--no-promote", help="Let the gate make the winner champion."
     ),
+    accept_revision: str | None = typer.Option(
+        None,
+        "--accept-revision",
+        metavar="REASON",
+        help="The data are right though not those the champion knew; the reason is kept.",
+    ),
     notify: bool = NotifyOption,
 ) -> None:
     """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
@@ -55,11 +62,21 @@ def train_command(
     from pipelines.jobs.run import trained
     from pipelines.training.train import train
 
+    accepted = accept_revision.strip() if accept_revision is not None else None
+    if accepted == "":
+        raise ConfigError("--accept-revision needs a reason, which is kept: why the data changed")
     teller = teller_of(what, notify)
     with teller.watching():
         config = teller.by(experiment(what, sets, horizon=horizon, name=name))
         with progress_bar() as progress:
-            outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
+            outcome = train(
+                config,
+                force=force,
+                promote=promote,
+                say=tell,
+                progress=progress,
+                accept_revision=accepted,
+            )
         _print_scores(outcome.evaluation, config)
         follow("train", config, trained(outcome), teller)
     state = "champion" if outcome.promoted else "challenger"
@@ -70,6 +87,8 @@ def train_command(
     print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui {_experiment(config)}")
     if not outcome.decision.promote:
         print_table(outcome.decision.table().set_index("check"), title="The gate refused it")
+        if outcome.decision.doubts_the_data:
+            print("if the data are right as they are: --accept-revision 'why they changed'")
         raise typer.Exit(EXIT_REFUSED)
     if outcome.promoted:
         print(f"serve it with: gatecast serve --model {outcome.name}")
