@@ -110,6 +110,12 @@ def test_ingest_runs(tmp_path: Path) -> None:
     assert case["case"] == "CSV, 2,000 x 1,000"
 
 
+def test_season_runs(tmp_path: Path) -> None:
+    found = rows(run("season", "--brief", home=tmp_path))
+    assert found[0] == ["no season", "1 × 24", "1 × 60"]
+    assert {"white noise", "random walks", "one series, ten seasons"} <= {row[0] for row in found}
+
+
 @pytest.mark.slow
 def test_score_runs(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
