@@ -99,17 +99,7 @@ def read(
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
     beside = _beside(frame, codes, ids, schema) if static is None else None
-    step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
-    if freq is None and tz is not None and not step.sub_daily:
-        # Those of the place, not of UTC.
-        step = infer_frequency(wall_clock(stamps, tz), offsets)
-    if isinstance(freq, str):
-        _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
-    elif freq is None:
-        _refuse_twice_a_month(wall_clock(stamps, tz))
-    if step.integer != np.issubdtype(stamps.dtype, np.integer):
-        kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
-        raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
+    step = _step(freq, stamps, offsets, tz)
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
     step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
@@ -144,6 +134,22 @@ def read(
         horizon=None,
         static=_static(static if static is not None else beside, ids, schema),
     )
+
+
+def _step(freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None) -> Frequency:
+    """The step that is given or, of stamps in the order of their series, the one they keep to."""
+    step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
+    if freq is None and tz is not None and not step.sub_daily:
+        # Those of the place, not of UTC.
+        step = infer_frequency(wall_clock(stamps, tz), offsets)
+    if isinstance(freq, str):
+        _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
+    elif freq is None:
+        _refuse_twice_a_month(wall_clock(stamps, tz))
+    if step.integer != np.issubdtype(stamps.dtype, np.integer):
+        kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
+        raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
+    return step
 
 
 class _Grid:
