@@ -1,4 +1,4 @@
-"""A Theta forecast of whole batches at once, to blend with a network's.
+"""A Theta forecast of the windows of a whole batch, to blend with a network's.
 
 Networks read what series have in common; exponential smoothing reads the one series at hand. Their
 errors differ, and where series are short or few the mean of both beats either. Everything here is

@@ -135,7 +135,7 @@ def test_ablation_runs(
     from benchmarks import ablation
 
     tiny = {"max_steps": 2, "validation": "none", "threads": 1}
-    names = ("as chosen", "without the blend with Theta", "LSTM")
+    names = ("as chosen", "without classical forecasts", "LSTM")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in names})
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.chdir(tmp_path)
