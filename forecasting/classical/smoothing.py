@@ -24,7 +24,7 @@ RIDGE = 1e-9
 # moves the slope; how much of the slope is left after a step.
 ALPHA = Constant((0.02, 0.1, 0.3, 0.6, 0.9), 0.001, 0.999)
 SHARE = Constant((0.0, 0.1, 0.4), 0.0, 0.999)
-PHI = Constant((0.8, 0.9, 0.98), 0.8, 0.98)
+PHI = Constant((0.8, 0.95, 1.0), 0.8, 1.0)
 # And of what the level leaves of an error, the share that moves the season.
 GAMMA = Constant((0.001, 0.1, 0.3), 0.001, 0.999)
 # Values under which a series has no trend to smooth.

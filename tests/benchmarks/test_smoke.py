@@ -165,6 +165,22 @@ def test_small_panels_runs(
     assert all(re.fullmatch(r"(\*\*)?\d+\.\d{3}(\*\*)?", cell) for cell in row[2:-1])
 
 
+def test_classical_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if find_spec("statsforecast") is None:
+        pytest.skip("statsforecast, whose models it compares with, is not installed")
+    from benchmarks import classical
+
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ["classical.py", "m3_monthly", "--series", "2", "--speed", "20"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert classical.main() == 0
+    text = capsys.readouterr().out
+    assert re.findall(r"m3_monthly \| (\w+) \|", text) == ["theta", "seasonal"]
+    assert re.search(r"20 series x 18 steps, 2 threads: \d+\.\d s", text)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_data")
 def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

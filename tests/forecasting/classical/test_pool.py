@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.classical.pool import MEMBERS, classical
@@ -11,6 +11,7 @@ from tests.forecasting.classical.samples import restless
 NAMES = tuple(MEMBERS)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=6),
     season=st.sampled_from([1, 4, 12]),
@@ -30,6 +31,7 @@ def test_a_series_is_forecast_alike_alone_and_among_others(
         assert np.isfinite(alone).all() == (~np.isnan(own)).any()
 
 
+@settings(deadline=None, max_examples=30)
 @given(scale=st.sampled_from([1e-12, 1e-3, 1e12, -1.0]), seed=st.integers(0, 99))
 def test_another_unit_gives_the_same_forecast_in_it(scale: float, seed: int) -> None:
     """Of negative values too, as long as their sign does not change what a season is taken from."""
