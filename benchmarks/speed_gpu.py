@@ -15,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,9 @@ def members(panel: Panel, task: dict[str, Any], at_once: int) -> dict[str, Any]:
 
 
 def train(
-    panel: Panel, task: dict[str, Any], precision: str, graphs: bool = False
+    panel: Panel, task: dict[str, Any], precision: str, graphs: bool | None = None
 ) -> dict[str, Any]:
-    """Windows per second of `fit`."""
+    """Windows per second of `fit`, with steps replayed as graphs (the default) or without."""
     blocks = Blocks(task["steps"], warm=20)
     config = plain(task, blocks.total).replace(training={"precision": precision, "graphs": graphs})
     Forecaster.train(panel, config, callbacks=[SyncedTimer(blocks)], device="cuda")
@@ -189,7 +190,7 @@ def predict(series: int, rows: int = 200, horizon: int = 18) -> dict[str, Any]:
         "cuda"
     )
     seconds = []
-    for _ in range(3):
+    for _ in range(2):
         began = time.perf_counter()
         trained.predict_panel(panel)
         seconds.append(time.perf_counter() - began)
@@ -197,35 +198,42 @@ def predict(series: int, rows: int = 200, horizon: int = 18) -> dict[str, Any]:
 
 
 def measure(
-    files: dict[str, str], pythons: list[str], *, steps: int, series: int
+    files: dict[str, str],
+    pythons: list[str],
+    keep: Callable[[dict[str, Any]], None],
+    *,
+    steps: int,
+    series: int,
 ) -> dict[str, Any]:
-    """Every measurement; what fails says why and stops no other."""
+    """Every measurement; what fails says why and stops no other, what is known is kept at once."""
     data = dict(np.load(files["m4_hourly"]))
     panel = panel_of(data)
     found: dict[str, Any] = {}
 
     def note(name: str, call: Any, *args: Any) -> None:
+        began = time.perf_counter()
         try:
             found[name] = call(*args)
         except (RuntimeError, OSError) as error:
             found[name] = {"failed": str(error).splitlines()[0]}
-        print(f"{name}: done", flush=True)
+        print(f"{name}: done in {time.perf_counter() - began:.0f} s", flush=True)
+        keep(found)
 
     for cell in CELLS:
         task = NETWORK | {"cell": cell, "threads": 2, "steps": steps, "data": files["m4_hourly"]}
         note(f"train/{cell}/bare CUDA graph", bare, panel, task)
         for precision in ("32", "tf32", "bf16"):
             note(f"train/{cell}/gatecast {precision}", train, panel, task, precision)
-            note(f"train/{cell}/gatecast {precision}, replayed", train, panel, task, precision,
-                 True)  # fmt: skip
+            note(f"train/{cell}/gatecast {precision}, not replayed", train, panel, task, precision,
+                 False)  # fmt: skip
         for count in AT_ONCE:
             note(f"members/{cell}/{count}", members, panel, task, count)
         note(f"busy/{cell}", busy, panel, task, "32")
         for peer in PEERS:
             job = task | {"what": "train", "peer": peer, "device": "gpu"}
             note(f"train/{cell}/{peer}", work, True, job, pythons)
-    note("accuracy", accuracy, panel, data["test"])
     note("predict", predict, series)
+    note("accuracy", accuracy, panel, data["test"])
     return found
 
 
@@ -242,12 +250,16 @@ def main() -> int:
     name = torch.cuda.get_device_name()
     kind = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     out = options.out or RESULTS / f"{kind}-{datetime.date.today().isoformat()}.json"
+    about = {"machine": machine() | {"gpu": name}, "versions": versions(*PACKAGES)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(found: dict[str, Any]) -> None:
+        out.write_text(json.dumps(found | about, indent=1, sort_keys=True) + "\n", "utf-8")
+
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder), ["train"])
-        found = measure(files, options.peers_python or [sys.executable], steps=50, series=1_000_000)
-    found |= {"machine": machine() | {"gpu": name}, "versions": versions(*PACKAGES)}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
+        pythons = options.peers_python or [sys.executable]
+        measure(files, pythons, keep, steps=50, series=1_000_000)
     print(f"written to {out}")
     return 0
 

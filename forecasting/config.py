@@ -206,6 +206,11 @@ class ModelConfig(Settings):
         None,
         description="no forecast below 0 where the history has none; None: if no y is below 0",
     )
+    strides: tuple[int, ...] | None = Field(
+        None,
+        description="steps between the values of series that keep to a longer step, 0 for whole "
+        "months, as the training data have them; others are problems of their series",
+    )
 
     decoder: Decoder = "direct"
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")
@@ -380,8 +385,10 @@ class TrainingConfig(Settings):
     patience: Positive | None = Field(None, description="epochs without gain before stopping")
     epoch_steps: Positive | None = Field(None, description="optimiser steps between validations")
     precision: Literal["32", "bf16", "tf32"] = "32"
-    graphs: bool = Field(
-        False, description="on a GPU, replay a step's forward and backward pass as CUDA graphs"
+    graphs: bool | None = Field(
+        None,
+        description="on a GPU, replay a step's forward and backward pass as a CUDA graph; None: "
+        "where members are trained one at a time and the network allows it",
     )
     threads: Positive | None = Field(None, description="CPU threads, at most; None: every core")
     at_once: Positive | None = Field(

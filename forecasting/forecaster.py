@@ -13,7 +13,7 @@ import pandas as pd
 
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
-from forecasting.data.tables import need_frame
+from forecasting.data.tables import need_frame, say_left_aside
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
 from forecasting.hardware.devices import pick_device
@@ -73,6 +73,7 @@ class Forecaster(Ensemble):
         panel = Panel.from_frame(
             df, freq=config.freq, static=static, past=past, future=future, categorical=categorical
         )
+        say_left_aside(df, [*past, *future, *(static.columns if static is not None else ())])
         return cls.train(panel, config, device=device)
 
     @classmethod

@@ -15,8 +15,9 @@ import typer
 
 from forecasting.errors import GatecastError, TrainingError
 from pipelines import commands
+from pipelines.machine.exhausted import exhausted
 from pipelines.machine.masking import masked
-from pipelines.machine.state import home, quiet
+from pipelines.machine.state import home, keep_apart, quiet
 
 # Modules of pipelines.commands in the help's order; others come after them, by name.
 FIRST = (
@@ -76,6 +77,7 @@ def command_modules() -> list[str]:
 def main() -> None:
     """Run the command line; every error a user can mend is one line on stderr."""
     quiet()
+    keep_apart()
     try:
         code = build()(prog_name="gatecast", standalone_mode=False) or 0
         # Typer answers Ctrl-C by this code, and says nothing.
@@ -131,9 +133,15 @@ def _fail(text: str, code: int) -> int:
 
 def _unexpected(error: Exception) -> str:
     """One line, and a file with the rest for whoever looks into it."""
-    trace = home() / "last-error.txt"
-    trace.write_text(masked(traceback.format_exc()))
-    return f"{type(error).__name__}: {error} (an error in Gatecast; details in {trace})"
+    lacking = exhausted(error)
+    if lacking is not None:
+        return lacking
+    trace, text = home() / "last-error.txt", f"{type(error).__name__}: {error}"
+    try:
+        trace.write_text(masked(traceback.format_exc()))
+    except OSError as unwritten:
+        return f"{text} (an error in Gatecast; no details, as {trace}: {unwritten.strerror})"
+    return f"{text} (an error in Gatecast; details in {trace})"
 
 
 if __name__ == "__main__":

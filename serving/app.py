@@ -13,6 +13,7 @@ from serving.reading.body import GoneError
 from serving.routes.route import Call, Reply, Service, Table
 from serving.routes.table import ROUTES
 from serving.running import logs
+from serving.security import check_host
 from serving.settings import ServingSettings
 
 Scope = Mapping[str, Any]
@@ -48,6 +49,7 @@ class Application:
             call = Call(self.service, receive, body.read_headers(scope), request_id, arguments)
             if not route.always:
                 self._check_room()
+                check_host(call.headers, (scope.get("server") or (None,))[0], self.settings)
             if route.guarded and self.settings.protect:
                 call.check_key()
             reply = await route.answer(call)

@@ -27,6 +27,7 @@ TITLES = {
     408: "Too slow",
     413: "Request too large",
     415: "Unsupported media type",
+    421: "Unknown host",
     422: "Invalid request",
     431: "Headers too large",
     500: "Internal error",

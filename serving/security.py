@@ -1,12 +1,14 @@
-"""Who may do what: one key, compared in constant time."""
+"""Who may do what: one key, compared in constant time; and by which name the service is called."""
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from collections.abc import Mapping
+from functools import lru_cache
 
-from serving.errors import RequestError
-from serving.settings import ServingSettings
+from serving.errors import RequestError, show
+from serving.settings import ServingSettings, is_loopback
 
 
 def check_key(headers: Mapping[str, str], settings: ServingSettings) -> None:
@@ -31,3 +33,46 @@ def check_key(headers: Mapping[str, str], settings: ServingSettings) -> None:
         raise RequestError(
             401, "wrong_key", "the key is not right", headers={"www-authenticate": "Bearer"}
         )
+
+
+def check_host(headers: Mapping[str, str], arrived: str | None, settings: ServingSettings) -> None:
+    """Refuse a name that only a web page would use to reach a service on this machine.
+
+    A page can point a name of its own at 127.0.0.1 and then read, from its visitor's browser, what
+    the service tells everybody here. Addresses, names of this machine and those of
+    ``GATECAST_HOSTS`` are known.
+
+    Parameters
+    ----------
+    arrived : the address of this machine that the connection came to, where it is known.
+    """
+    if settings.protect or arrived is None or not (settings.hosts or is_loopback(arrived)):
+        return
+    host = headers.get("host", "")
+    if host and not _known(host, settings.hosts):
+        raise RequestError(
+            421,
+            "unknown_host",
+            f"the service does not go by the name {show(host)}: call it by an address, or start it "
+            "with this name in GATECAST_HOSTS",
+        )
+
+
+@lru_cache(1024)
+def _known(host: str, names: tuple[str, ...]) -> bool:
+    name = host.lower()
+    if name.startswith("["):
+        name = name[1:].partition("]")[0]
+    elif name.count(":") == 1:
+        name = name.partition(":")[0]
+    name = name.rstrip(".")
+    is_address = is_loopback(name) or _is_address(name)
+    return is_address or name.endswith(".localhost") or name in (n.lower() for n in names)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

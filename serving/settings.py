@@ -67,6 +67,7 @@ class ServingSettings(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = Field(3000, ge=0, le=65_535, description="0 takes a free one")
+    hosts: Names = Field(default=(), description="names it is called by, beside its addresses")
     workers: int = Field(1, ge=1, le=256)
     threads: int = Field(0, ge=0, le=256, description="per worker in ONNX Runtime; 0: by cores")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the network runs")

@@ -176,6 +176,10 @@ MISTAKES = {
     "forecast with an unknown model": ("forecast nobody --data good.csv", ["nobody"]),
     "promotion of an unknown model": ("promote nobody", ["nobody"]),
     "force without a reason": ("promote nobody --force", ["--reason"]),
+    "a revision accepted without a reason": (
+        "train good.yaml --accept-revision ' '",
+        ["--accept-revision"],
+    ),
     "rollback of an unknown model": ("rollback nobody", ["nobody"]),
     "history of an unknown model": ("history nobody", ["nobody"]),
     "an unknown run": ("reproduce 0123456789abcdef0123456789abcdef", ["0123456789abcdef"]),
@@ -233,6 +237,38 @@ def test_the_service_starts_with_one_line_or_not_at_all(
     assert result.stderr.count("\n") == 1, result.stderr
     assert (str(taken) if port else "nobody") in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["folders", "packages", "files"])
+def test_folders_of_the_users_with_our_names_hide_nothing(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("forecasting", "pipelines", "serving"):
+        if kind == "files":
+            (tmp_path / f"{name}.py").write_text("raise ImportError('the wrong one')")
+            continue
+        (tmp_path / name).mkdir()
+        if kind == "packages":
+            (tmp_path / name / "__init__.py").touch()
+    # As the installed script does: the folder it is started in is not searched for modules.
+    start = [sys.executable, "-P", "-m", "pipelines.cli", "serve", "--model", "nobody"]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    result = subprocess.run(
+        [*start, "--port", "0"],
+        cwd=tmp_path,
+        env={
+            **environment,
+            "PYTHONPATH": str(Path(cli.__file__).parents[1]),
+            HOME_VARIABLE: str(folder / ".gatecast"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == BAD_INPUT, result.stderr
+    assert "nobody" in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
 
 
 def test_an_error_of_our_own_is_one_line_and_a_file(

@@ -56,7 +56,9 @@ def test_the_demo_serves_what_it_trained_and_says_how_good_it_is(tmp_path: Path)
     url = said.split()[0]
     assert not _answers(url)
     assert url not in done.stdout
-    assert "gatecast serve --model m3-monthly" in " ".join(done.stdout.split())
+    told = " ".join(done.stdout.split())
+    assert "gatecast serve --model m3-monthly" in told
+    assert "gatecast ui m3-monthly" in told
 
 
 @pytest.mark.slow  # the whole demo, twice

@@ -63,6 +63,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "forecasting.networks.fast_lstm._learn": AUTOGRAD,
         "pipelines.benchmark.benchmark.run": "takes what its command does",
         "pipelines.commands.benchmark.benchmark": TYPER,
+        "pipelines.commands.forecast.forecast_command": TYPER,
         "pipelines.commands.schedule.by_flags_command": TYPER,
         "pipelines.ingestion.ledger.note": "what a line of the ledger holds, each part by its name",
         "serving.reading.json_form._query": MENDED,

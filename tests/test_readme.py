@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines.config import build_config
 from pipelines.data.datasets import load
+from pipelines.data.prepare import prepare
 from pipelines.demo.processes import pick_port
 from pipelines.machine.state import HOME_VARIABLE
 
@@ -61,6 +64,21 @@ def test_the_table_shown_is_read_as_it_stands(folder: Path) -> None:
     written = (folder / "sales.csv").read_text().splitlines()
     assert shown[0] == written[0]
     assert all(re.fullmatch(r"[\w-]+,\d{4}-\d{2}-01,\d+", line) for line in shown[1:])
+
+
+def test_who_has_no_table_gets_one_that_is_read_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("awk") is None:
+        pytest.skip("needs awk")
+    subprocess.run(["bash", "-euc", block("bash")], cwd=tmp_path, check=True, timeout=30)
+    monkeypatch.chdir(tmp_path)
+    config = build_config({"name": "sales", "data": {"source": "sales.csv"}, "horizon": 12})
+    prepared = prepare(config)
+    assert (len(prepared.panel), prepared.panel.rows) == (12, 12 * 96)
+    assert prepared.panel.freq.alias == "MS"
+    assert prepared.notes == []
+    assert (prepared.panel.y > 0).all()
 
 
 @pytest.mark.timeout(300)

@@ -7,7 +7,7 @@ Stamps are ``datetime64[us]`` (wall clock without a zone, or UTC), or ``int64`` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _SPELLINGS = {
 }  # fmt: skip
 # Share of neighbouring stamps that must keep to a day of the month for a step to be months.
 MOSTLY = 0.9
+# Distinct days from which on it is seen that they are a few of every month.
+LEAST_DAYS = 6
 _HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
 
 
@@ -46,12 +48,15 @@ class Frequency:
     size : microseconds for ``time``, months for ``month``, a count otherwise.
     anchor : weekday of a weekly step, or last or first month of a quarterly or yearly one.
     end : a ``month`` step stamped with the last day of its period.
+    day : of a ``month`` step, 29 or 30 where stamps lie on it and shorter months cut it: a start on
+        the last of a shorter month then means that day. 0 where starts mean their own.
     """
 
     unit: str
     size: int
     anchor: str = ""
     end: bool = False
+    day: int = field(default=0, compare=False)
 
     @staticmethod
     def parse(text: str | Frequency) -> Frequency:
@@ -172,6 +177,9 @@ class Frequency:
             return np.asarray(moved.astype("datetime64[us]") + time_of_day)
         months = days.astype("datetime64[M]")
         day_of_month = (days - months.astype("datetime64[D]")).astype(np.int64)
+        if self.day:
+            cut = days + 1 == (months + 1).astype("datetime64[D]")
+            day_of_month = np.where(cut & (day_of_month < self.day), self.day - 1, day_of_month)
         target = months + (steps * self.size).astype("timedelta64[M]")
         last = ((target + 1).astype("datetime64[D]") - target.astype("datetime64[D]")).astype(
             np.int64
@@ -206,6 +214,71 @@ def off_anchor(freq: Frequency, stamps: Array) -> Array:
     # The anchor of many months, 2Q or so, says nothing of the year that they are counted from.
     size = 3 if freq.size % 12 else 12
     return np.asarray((month - _MONTHS.index(freq.anchor)) % size != 0)
+
+
+def with_day(freq: Frequency, stamps: Array, start: Array, codes: Array) -> Frequency:
+    """The step that says on which day of short months its stamps were cut.
+
+    Parameters
+    ----------
+    stamps : [T] of all series. start : [N] the first of each; codes : [T] whose each is.
+
+    Returns
+    -------
+    ``freq`` itself where every series lies on the day of its first stamp, and where none does.
+    """
+    if freq.unit != "month" or freq.end or not len(stamps):
+        return freq
+    stamps, start = stamps.astype("datetime64[us]"), start.astype("datetime64[us]")
+    days = stamps.astype("datetime64[D]")
+    latest = (
+        int((days - days.astype("datetime64[M]").astype("datetime64[D]")).max().astype(int)) + 1
+    )
+    if not 29 <= latest <= 30:
+        return freq
+
+    def fit(step: Frequency) -> int:
+        position = step.steps_between(start[codes], stamps)
+        return int((step.shift(start[codes], position) == stamps).sum())
+
+    other = replace(freq, day=latest)
+    return other if fit(other) > fit(freq) else freq
+
+
+def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
+    """The step for series that now begin at ``start`` [N], where February may have cut the day.
+
+    Series of one panel that mean several days after the 28th, and begin cut, cannot be told apart:
+    the latest is taken.
+    """
+    if freq.unit != "month" or freq.end or freq.day or not len(start):
+        return freq
+    was, now = (
+        (s.astype("datetime64[D]") - s.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+        for s in (before, start)
+    )
+    lost = now < was
+    return replace(freq, day=int(was[lost].max()) + 1) if lost.any() else freq
+
+
+def days_of_months(stamps: Array) -> tuple[int, ...]:
+    """The two or three days that stand in every month, such as 1 and 15; () where none do.
+
+    Parameters
+    ----------
+    stamps : [K] ``datetime64[us]``, of any series in any order. 31 stands for the last of a month.
+    """
+    days = np.unique(stamps.astype("datetime64[D]"))
+    if len(days) < LEAST_DAYS or (stamps != stamps.astype("datetime64[D]")).any():
+        return ()
+    months = days.astype("datetime64[M]")
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
+    kinds, often = np.unique(of_month, return_counts=True)
+    span = int((months[-1] - months[0]).astype(np.int64)) + 1
+    if not 2 <= len(kinds) <= 3 or int(often.min()) < min(MOSTLY * span, span - 1):
+        return ()
+    return tuple(int(k) for k in kinds)
 
 
 def infer_frequency(ds: Array, offsets: Array) -> Frequency:

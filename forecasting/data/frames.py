@@ -11,7 +11,14 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency, infer_frequency, off_anchor, wall_clock
+from forecasting.data.calendar import (
+    Frequency,
+    days_of_months,
+    infer_frequency,
+    off_anchor,
+    wall_clock,
+    with_day,
+)
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.data.tables import (
     is_date,
@@ -21,6 +28,7 @@ from forecasting.data.tables import (
     refuse_foreign_rows,
     refuse_two_roles,
     series_codes,
+    static_columns,
     static_rows,
 )
 from forecasting.data.whole import refuse_dates, refuse_size
@@ -69,8 +77,7 @@ def read(
     """The arrays of `Panel.from_frame`, which says what goes in and what is refused."""
     need_frame(frame, "df")
     for table, name in ((static, "static"), (future_frame, "future")):
-        if table is not None:
-            need_frame(table, name)
+        need_frame(frame if table is None else table, name)
     for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
         need_names(given, name)
     refuse_two_roles(past, future)
@@ -91,18 +98,21 @@ def read(
         codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
+    beside = _beside(frame, codes, ids, schema) if static is None else None
     step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
     if freq is None and tz is not None and not step.sub_daily:
-        # Months, weekdays and weekends are those of the place, not of UTC.
+        # Those of the place, not of UTC.
         step = infer_frequency(wall_clock(stamps, tz), offsets)
     if isinstance(freq, str):
         _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
+    elif freq is None:
+        _refuse_twice_a_month(wall_clock(stamps, tz))
     if step.integer != np.issubdtype(stamps.dtype, np.integer):
         kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
-    start = stamps[offsets[:-1]]
+    step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
     position = step.steps_between(start[codes], stamps)
     if tz is not None and step.sub_daily and (step.shift(start[codes], position) != stamps).any():
         refuse_steps_of_the_clock(step, stamps, codes, tz)
@@ -132,7 +142,7 @@ def read(
         past=past_grid,
         future=future_grid,
         horizon=None,
-        static=_static(static, ids, schema),
+        static=_static(static if static is not None else beside, ids, schema),
     )
 
 
@@ -301,6 +311,16 @@ def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
         )
 
 
+def _refuse_twice_a_month(stamps: Array) -> None:
+    days = () if stamps.dtype.kind == "i" else days_of_months(stamps)
+    if days:
+        raise DataError(
+            f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "
+            "is no regular step: bring the rows to months, for instance with "
+            'df.groupby(["unique_id", df["ds"].dt.to_period("M")])["y"].sum()'
+        )
+
+
 def _refuse_vast(step: Frequency, lengths: Array, rows: int, ids: Array) -> None:
     """One mistyped year must not fill the memory with missing rows."""
     total = int(lengths.sum())
@@ -373,6 +393,27 @@ def _refuse_unknown(categorical: Sequence[str], schema: Schema) -> None:
 
 def _flat(static: pd.DataFrame) -> pd.DataFrame:
     return static.assign(ds="static")
+
+
+def _beside(
+    frame: pd.DataFrame, codes: Array, ids: Array, schema: Schema | None
+) -> pd.DataFrame | None:
+    """What a schema asks for as static and the long table has itself; None where it has nothing."""
+    names = [c.name for c in schema.static] if schema is not None else []
+    found = [n for n in names if n in frame.columns]
+    if not found:
+        return None
+    need_columns(frame, found)
+    table = static_columns(frame, codes, ids, found)
+    lacking = [n for n in names if n not in found]
+    if lacking:
+        warnings.warn(
+            f"no static table is given, and the table has no {', '.join(lacking)}: missing for "
+            "every series",
+            UserWarning,
+            stacklevel=2,
+        )
+    return table.assign(**dict.fromkeys(lacking, np.nan))
 
 
 def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import Frequency, after_cut
 from forecasting.data.encoding import blank, decode, encode
 from forecasting.errors import DataError
 
@@ -295,14 +295,32 @@ class Panel:
 
     def tail(self, rows: int) -> Panel:
         """The last ``rows`` rows of each series (all of a shorter one)."""
-        keep = np.minimum(self.lengths, rows)
-        skip = self.lengths - keep
+        return self._from(self.lengths - np.minimum(self.lengths, rows))
+
+    def begun(self) -> Panel:
+        """Every series from its first value on: rows before it are no history.
+
+        A series without any value stays as it is; so does the panel where nothing is to be left
+        out.
+        """
+        seen = np.flatnonzero(~np.isnan(self.y))
+        first = np.searchsorted(seen, self.offsets[:-1])
+        some = first < len(seen)
+        row = np.where(some, seen[np.minimum(first, max(len(seen) - 1, 0))], 0) if len(seen) else 0
+        skip = np.where(some & (row < self.offsets[1:]), row - self.offsets[:-1], 0)
+        return self._from(skip) if skip.any() else self
+
+    def _from(self, skip: Array) -> Panel:
+        """Each series without its first ``skip`` [N] rows."""
+        keep = self.lengths - skip
         index = ranges(self.offsets[:-1] + skip, keep)
+        start = self.freq.shift(self.start, skip)
         return replace(
             self,
             offsets=np.concatenate([[0], np.cumsum(keep)]),
             y=self.y[index],
-            start=self.freq.shift(self.start, skip),
+            start=start,
+            freq=after_cut(self.freq, self.start, start),
             past=self.past[index],
             future=self.future[index],
         )

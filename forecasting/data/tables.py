@@ -74,6 +74,20 @@ def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
         )
 
 
+def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
+    """Warn of columns that training does not look at, and say how it would."""
+    aside = [str(n) for n in frame.columns if n not in {"unique_id", "ds", "y", *used}]
+    if not aside:
+        return
+    named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+    warnings.warn(
+        f"columns left aside: {named}; to use one, name it in past=[{aside[0]!r}], or in future if "
+        "it is known ahead; what has one value per series belongs into a table of its own, static",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def is_date(column: pd.Series) -> bool:
     """Whether a column holds stamps, periods or spans of time."""
     return column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype)
@@ -127,6 +141,36 @@ def static_rows(static: pd.DataFrame, ids: Array) -> Array:
             stacklevel=2,
         )
     return rows
+
+
+def static_columns(
+    frame: pd.DataFrame, codes: Array, ids: Array, names: Sequence[str]
+) -> pd.DataFrame:
+    """The static table that stands in the columns of a long one: one value per series.
+
+    Parameters
+    ----------
+    frame : the long table; codes : [T] the series of each row; ids : [N].
+
+    Raises
+    ------
+    DataError : two values for one series.
+    """
+    table = pd.DataFrame({"unique_id": ids})
+    for name in names:
+        column = frame[name].reset_index(drop=True)
+        first = column.groupby(codes).first().reindex(np.arange(len(ids)))
+        own = first.iloc[codes].reset_index(drop=True)
+        differs = (column != own).fillna(False).to_numpy(dtype=bool) & column.notna().to_numpy()
+        if differs.any():
+            at = int(np.flatnonzero(differs)[0])
+            raise DataError(
+                f"column {name} is static for this model, one value per series, but series "
+                f"{ids[codes[at]]!r} has {own.iloc[at]} and {column.iloc[at]}; keep the one that "
+                "holds, or give a table of its own as static"
+            )
+        table[name] = first.array
+    return table
 
 
 def refuse_foreign_rows(

@@ -6,7 +6,6 @@ thousand series, where everything else here takes seconds.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from forecasting.arrays import Array
 from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS, Reference, fill_missing, naive_arrays
+from forecasting.hardware.switches import no_warnings
 
 if TYPE_CHECKING:
     from forecasting.data.forecast import Forecast
@@ -154,9 +154,8 @@ def _forecast(
     # A central interval's width in percent gives the library both of its ends.
     widths = {q: round(100.0 * abs(2.0 * q - 1.0), 6) for q in levels if q != _MEDIAN}
     asked_widths = sorted(set(widths.values()))
-    with warnings.catch_warnings():
-        # One line per awkward series would drown everything else.
-        warnings.simplefilter("ignore")
+    # One line per awkward series would drown everything else.
+    with no_warnings():
         library = StatsForecast(
             models=[model], freq=1, n_jobs=jobs, fallback_model=_models().Naive()
         )

@@ -35,6 +35,7 @@ from forecasting.explain.diagnosis import (
     LayerDiagnosis,
     plot_diagnosis,
 )
+from forecasting.hardware.torch_state import own_randomness
 from forecasting.networks.cells import LayerNormLSTM
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import tensors_of
@@ -95,7 +96,7 @@ def diagnose(
         theirs, _ = _windows(other, panel)
         gradients[name] = _gradient(_copy_of(other.networks[0]), theirs)
     vanilla = network.config.replace(model={"cell": "rnn", "initialisation": "default"})
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness():
         torch.manual_seed(0)
         fresh = ForecastNetwork(vanilla, network.schema, network.calendar).eval()
     gradients["vanilla rnn, untrained"] = _gradient(fresh, batch)

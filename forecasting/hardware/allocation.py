@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from forecasting.hardware.switches import Switch
+
 # Of glibc's malloc.h: parameters of mallopt.
 TRIM_THRESHOLD = -1
 TOP_PAD = -2
@@ -36,6 +38,12 @@ def kept_memory() -> Iterator[None]:
 
     A setting of the whole process; does nothing where the C library is not glibc.
     """
+    with _KEPT.at(True):
+        yield
+
+
+@contextmanager
+def _kept(_: bool) -> Iterator[None]:
     libc = _glibc()
     if libc is None:
         yield
@@ -55,3 +63,6 @@ def _glibc() -> ctypes.CDLL | None:
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
+
+
+_KEPT = Switch(_kept, any)

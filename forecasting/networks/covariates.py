@@ -9,11 +9,17 @@ from forecasting.config import Covariate
 
 
 class CovariateEncoder(nn.Module):
-    """Columns [..., n] with masks as features: value and mask; embedding; or one-hot."""
+    """Columns [..., n] with masks as features: value and mask; embedding; or one-hot.
 
-    def __init__(self, covariates: tuple[Covariate, ...], embedding_size: int) -> None:
+    ``unseen`` : training hides categories, so that code 0 is learned. Where it does not, code 0 is
+    nothing: weights for what is never shown would stay as they were drawn.
+    """
+
+    def __init__(
+        self, covariates: tuple[Covariate, ...], embedding_size: int, *, unseen: bool = True
+    ) -> None:
         super().__init__()
-        self.covariates = covariates
+        self.covariates, self.unseen = covariates, unseen
         self.tables = nn.ModuleDict()
         self.size = 0
         for j, covariate in enumerate(covariates):
@@ -22,7 +28,10 @@ class CovariateEncoder(nn.Module):
             elif covariate.encoding == "onehot":
                 self.size += len(covariate.categories) + 1
             else:
-                self.tables[str(j)] = nn.Embedding(len(covariate.categories) + 1, embedding_size)
+                table = nn.Embedding(len(covariate.categories) + 1, embedding_size)
+                if not unseen:
+                    nn.init.zeros_(table.weight[0])
+                self.tables[str(j)] = table
                 self.size += embedding_size
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
@@ -34,7 +43,8 @@ class CovariateEncoder(nn.Module):
                 parts.append(torch.stack([column * mask[..., j], mask[..., j]], dim=-1))
             elif covariate.encoding == "onehot":
                 codes = torch.arange(len(covariate.categories) + 1, device=values.device)
-                parts.append((column[..., None] == codes).to(values.dtype))
+                hot = (column[..., None] == codes).to(values.dtype)
+                parts.append(hot if self.unseen else hot * (codes > 0).to(values.dtype))
             else:
                 parts.append(self.tables[str(j)](column.long()))
         return torch.cat(parts, dim=-1)

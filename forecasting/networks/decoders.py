@@ -96,7 +96,7 @@ class StateDecoder(Decoder):
     """A second recurrent stack that takes over the encoder's states and reads the horizon.
 
     One fused call for all H steps: each reads its position, what is known of it and the static
-    context, never a former forecast.
+    context, never a former forecast, and nothing of later steps, whichever way the encoder reads.
     """
 
     takes_states = True
@@ -109,7 +109,8 @@ class StateDecoder(Decoder):
         self.horizon = horizon
         self.position = nn.Parameter(torch.randn(horizon, hidden) * 0.1)
         self.inputs = nn.Linear(ahead + context, hidden) if ahead + context else None
-        self.stack = RecurrentStack(hidden, config)
+        self.both_ways = False
+        self.stack = RecurrentStack(hidden, config.replace(bidirectional=False))
         self.out = nn.Linear(hidden, raw)
         _start_small(self.out)
 
@@ -123,9 +124,20 @@ class StateDecoder(Decoder):
             parts.append(context[:, None].expand(-1, token.shape[1], -1))
         if self.inputs is not None:
             token = token + self.inputs(torch.cat(parts, dim=-1))
-        read, _ = self.stack(token, states)
+        begin = states if self.both_ways else tuple(_one_way(state) for state in states)
+        read, _ = self.stack(token, begin)
         out: Tensor = self.out(read)[:, None]
         return out
+
+    def read_both_ways(self, config: ModelConfig) -> None:
+        """Take the form that older bundles were trained in, whose steps saw later covariates."""
+        self.both_ways = True
+        self.stack = RecurrentStack(self.position.shape[1], config)
+
+
+def _one_way(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """States [2, B, D / 2] of an encoder that reads both ways, side by side: [1, B, D]."""
+    return tuple(s if s.shape[0] == 1 else torch.cat([s[:1], s[1:]], dim=-1) for s in state)
 
 
 # By what ``model.decoder`` calls them.

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Covariate, ForecasterConfig, Schema
 from forecasting.networks.covariates import CovariateEncoder
 from forecasting.networks.decoders import DECODERS, Decoder
 from forecasting.networks.heads import HEADS, Head
@@ -35,10 +35,9 @@ class ForecastNetwork(nn.Module):
         self.config, self.schema = config, schema
         self.geometry = geometry = Geometry.of(config)
         model = config.model
-        size = model.embedding_size
-        self.past = CovariateEncoder(schema.past, size) if schema.past else None
-        self.future = CovariateEncoder(schema.future, size) if schema.future else None
-        self.static = CovariateEncoder(schema.static, size) if schema.static else None
+        self.past = self._covariates(schema.past)
+        self.future = self._covariates(schema.future)
+        self.static = self._covariates(schema.static)
         self.calendar = calendar if model.calendar else 0
         self.cycle = nn.Parameter(torch.zeros(model.cycle)) if model.cycle else None
         future = self.future.size if self.future else 0
@@ -53,7 +52,10 @@ class ForecastNetwork(nn.Module):
         self.head: Head = HEADS[model.head](model)
         # Known-future features: the covariates, the change of real ones against the window, the
         # calendar.
-        self.amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
+        # A buffer, which travels with the weights: a list would go to the device at every step.
+        self.amounts: Tensor
+        amounts = [j for j, c in enumerate(schema.future) if c.type == "real"]
+        self.register_buffer("amounts", torch.tensor(amounts, dtype=torch.long), persistent=False)
         self.ahead = future + len(self.amounts) + self.calendar if future else 0
         decoder = DECODERS[model.decoder]
         # Without covariates known ahead only a decoder that asks for it is told the calendar.
@@ -70,6 +72,11 @@ class ForecastNetwork(nn.Module):
             self.register_buffer("draws", stratified_draws(model.samples, geometry.horizon))
 
     # -- pieces ----------------------------------------------------------------------------
+
+    def _covariates(self, covariates: tuple[Covariate, ...]) -> CovariateEncoder | None:
+        """What encodes the covariates of one role; None where there are none."""
+        size, unseen = self.config.model.embedding_size, self.config.training.unseen > 0.0
+        return CovariateEncoder(covariates, size, unseen=unseen) if covariates else None
 
     def _seasonal_skip(self, shown: int, horizon: int) -> nn.Linear:
         """Starts as seasonal naive: the mean of a window's last and first season at the phase."""
@@ -157,7 +164,7 @@ class ForecastNetwork(nn.Module):
         if self.future is not None:
             values, known = batch["future"], batch["future_mask"]
             parts.append(_gather(self.future(values, known), index))
-            if self.amounts:
+            if len(self.amounts):
                 values, known = values[..., self.amounts], known[..., self.amounts]
                 back = ends[:, None] + torch.arange(
                     1 - self.geometry.scale_window, 1, device=ends.device
@@ -254,7 +261,8 @@ class ForecastNetwork(nn.Module):
         steps = int(x.shape[1])
         pieces = min(DECODED_ORIGINS, steps)
         stops = [steps * (k + 1) // pieces for k in range(pieces)]
-        origins = torch.tensor(stops, device=x.device) - 1
+        # Made on the device: a copy from the host can't be captured in a CUDA graph.
+        origins = torch.arange(1, pieces + 1, device=x.device) * steps // pieces - 1
         ahead = self.horizon_features(batch, origins, self.decoder.horizon)
         static = self._static(batch)
         states: States | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from forecasting.hardware.switches import no_warnings
 
 # Rows of gates, steps times windows, that are read again before the cache has lost them.
 ROWS_IN_CACHE = 1024
@@ -33,8 +34,7 @@ def scripted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with no_warnings():
         try:
             compiled: Callable[..., Any] = torch.jit.script(function)
         except RuntimeError:

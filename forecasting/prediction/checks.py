@@ -7,6 +7,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
+from forecasting.data.strides import said, strides
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.zeros import stays_zero, takes_zeros
 from forecasting.windows.geometry import Geometry
@@ -26,7 +27,9 @@ def usable(
     silent, problems = _without_values(window, config)
     below, more = _outside_the_domain(window, config)
     problems += [p for i, p in more if not silent[i]]
-    good = ~silent & ~below
+    other, sparse = _of_another_step(panel, config)
+    problems += [p for i, p in sparse if not silent[i]]
+    good = ~silent & ~below & ~other
     if schema.future:
         short, lacking = _without_what_is_ahead(panel, schema, steps)
         problems += [p for i, p in lacking if not silent[i]]
@@ -47,6 +50,27 @@ def _without_values(window: Panel, config: ForecasterConfig) -> tuple[Array, lis
         SeriesProblem(str(window.ids[i]), "no_observations", detail, {"column": "y"})
         for i in np.flatnonzero(silent)
     ]
+
+
+def _of_another_step(
+    panel: Panel, config: ForecasterConfig
+) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
+    """[N] whether a series keeps to a longer step than the model's, as none did in training."""
+    found = strides(panel)
+    other = (found != 1) & ~np.isin(found, config.model.strides or ())
+    alias = panel.freq.alias
+    problems = []
+    for i in np.flatnonzero(other):
+        seen = np.flatnonzero(~np.isnan(panel.y[panel.offsets[i] : panel.offsets[i + 1]]))[:2]
+        stamps = [str(panel.freq.shift(panel.start[i : i + 1], step)[0]) for step in seen]
+        detail = (
+            f"its values stand {said(int(found[i]), panel)} apart ({stamps[0]}, {stamps[1]}): this "
+            f"model forecasts steps of {alias}, and no series in its training was so; give a value "
+            f"for each {alias}, or train a model of the longer step"
+        )
+        problem = SeriesProblem(str(panel.ids[i]), "other_step", detail, {"column": "y"})
+        problems.append((int(i), problem))
+    return other, problems
 
 
 def _outside_the_domain(

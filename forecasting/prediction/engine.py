@@ -108,7 +108,7 @@ class Engine:
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, levels = panel.under(self.schema), tuple(quantiles)
+        panel, levels = panel.under(self.schema).begun(), tuple(quantiles)
         if panel.tz is not None and panel.freq.sub_daily:
             # What lies further back may lie beyond a change of the clock.
             panel = panel.tail(rows_for(self.context, panel.freq))

@@ -8,7 +8,7 @@ from typing import Any
 from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
-from forecasting.prediction.engine import Engine, Runner
+from forecasting.prediction.engine import Engine
 from forecasting.windows.batch import Batch, named
 
 
@@ -23,13 +23,14 @@ class Predictor(Engine):
         config: ForecasterConfig,
         schema: Schema,
         correction: Array | None,
-        runner: Runner,
+        runner: OnnxNetwork,
         manifest: dict[str, Any],
-        single_threaded: Runner | None = None,
+        single_threaded: OnnxNetwork | None = None,
         threads: int = 1,
     ) -> None:
         super().__init__(config, schema, correction, runner, single_threaded, threads)
         self.manifest = manifest
+        self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 1) -> Predictor:
@@ -40,6 +41,14 @@ class Predictor(Engine):
         runner = OnnxNetwork(graph, threads)
         single = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)
+
+    def stop(self) -> None:
+        """End forecasts under way in other threads, and all to come, with an error.
+
+        A graph that never ends would go on for as long as the process lives.
+        """
+        for graph in self._graphs:
+            graph.stop()
 
 
 class OnnxNetwork:
@@ -57,11 +66,16 @@ class OnnxNetwork:
         providers = ["CPUExecutionProvider"]
         self._session = ort.InferenceSession(graph, options, providers=providers)
         self._names = [i.name for i in self._session.get_inputs()]
+        self._running = ort.RunOptions()
 
     def __call__(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         inputs = {name: named(batch)[name] for name in self._names}
-        params, level, scale = self._session.run(None, inputs)
+        params, level, scale = self._session.run(None, inputs, self._running)
         return params, level, scale
+
+    def stop(self) -> None:
+        """End every run, between two operators or two rounds of a loop."""
+        self._running.terminate = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OnnxNetwork, (self.graph, self.threads)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from forecasting.bundle import sha256
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.errors import BundleError, ConfigError
+from forecasting.hardware.torch_state import own_randomness
 from forecasting.networks import ForecastNetwork
 
 FOLDER = Path(__file__).parent
@@ -71,8 +72,7 @@ def load(
             ("skip.bias", config.horizon),
         ):
             state[key] = state[key][:count].contiguous()
-        # A fork keeps the caller's random state out of the covariates' embeddings.
-        with torch.random.fork_rng(devices=[]):
+        with own_randomness():
             torch.manual_seed(config.training.seed + m)
             member = config.replace(model={"cell": cell})
             network = ForecastNetwork(member, schema or Schema(), 0)

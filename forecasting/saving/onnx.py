@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.ensemble import Ensemble
+from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.networks.output import stack, tensors_of
 from forecasting.prediction.engine import ARITHMETIC
 from forecasting.prediction.example import example_panel
@@ -41,26 +40,19 @@ def export_onnx(forecaster: Ensemble, path: Path) -> None:
     axes |= {n: {0: "batch"} for n in ("params", "level", "scale")}
     # The live networks may be forecasting in another thread.
     members = Members(copy.deepcopy(forecaster.networks), names).cpu().eval()
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            # The tracing exporter takes a tenth of a second where the newer one takes five, and
-            # both write the fused LSTM and GRU operators.
-            torch.onnx.export(
-                members,
-                example,
-                str(path),
-                input_names=names,
-                output_names=["params", "level", "scale"],
-                dynamic_axes=axes,
-                dynamo=False,
-                opset_version=17,
-            )
-    finally:
-        logger.setLevel(level)
+    with errors_only("torch.onnx"), no_warnings(), torch.no_grad():
+        # The tracing exporter takes a tenth of a second where the newer one takes five, and both
+        # write the fused LSTM and GRU operators.
+        torch.onnx.export(
+            members,
+            example,
+            str(path),
+            input_names=names,
+            output_names=["params", "level", "scale"],
+            dynamic_axes=axes,
+            dynamo=False,
+            opset_version=17,
+        )
 
 
 def golden(forecaster: Ensemble) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,11 @@ from forecasting.data.calendar import Frequency, calendar_names
 from forecasting.ensemble import Ensemble
 from forecasting.errors import BundleError
 from forecasting.networks import ForecastNetwork
+from forecasting.networks.decoders import StateDecoder
 from forecasting.saving.onnx import export_onnx, golden
+
+# A decoder that read its steps both ways, as bundles were trained before.
+DECODED_BACKWARDS = re.compile(r"decoder\.stack\..*_reverse$")
 
 
 def save(
@@ -102,6 +107,9 @@ def load(path: str | Path) -> Ensemble:
         prefix = f"{m}."
         weights = {k.removeprefix(prefix): v for k, v in tensors.items() if
                    k.startswith(prefix)}  # fmt: skip
+        decoder = network.decoder
+        if isinstance(decoder, StateDecoder) and any(DECODED_BACKWARDS.match(k) for k in weights):
+            decoder.read_both_ways(member.model)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:

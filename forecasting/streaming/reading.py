@@ -70,7 +70,7 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
             "carry on: use predict, or train with model.bidirectional = false"
         )
     forecaster.check(panel, 1, (), extend=False)
-    panel = panel.under(forecaster.schema)
+    panel = panel.under(forecaster.schema).begun()
     ids, counts = np.unique(panel.ids.astype(str), return_counts=True)
     if (counts > 1).any():
         raise DataError(f"series {ids[counts > 1][0]!r} stands twice in the panel")

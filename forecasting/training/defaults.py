@@ -23,7 +23,8 @@ from forecasting.config import (
 )
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
-from forecasting.data.seasons import find_seasons
+from forecasting.data.seasons import find_seasons, told
+from forecasting.data.strides import strides
 from forecasting.errors import ConfigError, DataError
 from forecasting.transforms import TRANSFORMS
 from forecasting.windows.conditioning import condition, usual_spread
@@ -91,7 +92,7 @@ WINDOWS_SHARE = 8
 LEVEL_MOVES = 0.01
 # Settings that leave a network's shape, and its training, to the rules.
 BESIDE_THE_NETWORK = frozenset(
-    {"blend", "pool", "pool_rows", "transform", "usual_spread", "nonnegative"}
+    {"blend", "pool", "pool_rows", "transform", "usual_spread", "nonnegative", "strides"}
 )
 BESIDE_TRAINING = frozenset(
     {
@@ -110,16 +111,29 @@ BESIDE_TRAINING = frozenset(
 LOG = logging.getLogger(__name__)
 
 
+def seasons_of(panel: Panel, config: ForecasterConfig) -> tuple[int, tuple[int, ...]]:
+    """The main season, 1 for none, and those that the typical history holds three times; steps.
+
+    The user's main season goes before that which stamps say; where they say none, it is found in
+    the values. It is 1 where the typical history does not hold it twice. What was found is logged
+    in one line.
+    """
+    main, seasons = config.season, panel.freq.seasons
+    if main is None:
+        found = find_seasons(panel)
+        LOG.info("%s", told(found, seasons))
+        main = panel.freq.season
+        if not seasons:
+            seasons = tuple(s.period for s in found)
+            main = next(iter(seasons), 1)
+    typical = int(np.median(panel.lengths))
+    main = main if typical >= SEASONS_NEEDED * main else 1
+    return main, tuple(s for s in seasons if typical >= 3 * s)
+
+
 def season_of(panel: Panel, config: ForecasterConfig) -> int:
     """The main season in steps; 1 when the histories are too short to hold it twice."""
-    season = config.season or panel.freq.season
-    if config.season is None and panel.freq.integer:
-        # Plain steps say nothing of a season: their values may.
-        found = find_seasons(panel, most=1)
-        season = found[0].period if found else 1
-        LOG.info("%s", found[0] if found else "no season found; set one where there is one")
-    typical = int(np.median(panel.lengths))
-    return season if typical >= SEASONS_NEEDED * season else 1
+    return seasons_of(panel, config)[0]
 
 
 def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
@@ -132,9 +146,9 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     if len(panel) == 0:
         raise DataError("the panel has no series: nothing to train on")
     model, horizon = config.model, config.horizon
-    season = season_of(panel, config)
+    season, seasons = seasons_of(panel, config)
     typical = int(np.median(panel.lengths))
-    seasons = [s for s in panel.freq.seasons if typical >= 3 * s] or [season]
+    seasons = seasons or (season,)
     longest = max(seasons) if max(seasons) <= 400 else season
     short = typical < SHORT_HISTORY
     long = typical >= LONG_HISTORY and not panel.schema.future
@@ -177,6 +191,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             or usual_spread(panel.y, panel.series, len(panel), transform),
             "nonnegative": bool((panel.y >= 0.0).any() and not (panel.y < 0.0).any())
             if model.nonnegative is None else model.nonnegative,
+            "strides": _strides(panel) if model.strides is None else model.strides,
         },
         training={
             "loss": _loss(config, transform, long),
@@ -216,7 +231,7 @@ def started(
     wanted = asked.training.start
     if wanted == "none":
         return None
-    season = config.season if panel.freq.integer else panel.freq.season
+    season = panel.freq.season if panel.freq.seasons else config.season
     name = STARTS.get(asked.season or season or 1)
     known = pretrained.available().get(name or "")
     why = _unfit(asked, panel, known)
@@ -238,6 +253,7 @@ def started(
             "transform": transform,
             "usual_spread": config.model.usual_spread,
             "nonnegative": config.model.nonnegative,
+            "strides": config.model.strides,
             "blend": BLEND if asked.model.blend is None else asked.model.blend,
             "pool": config.model.pool,
             "pool_rows": config.model.pool_rows,
@@ -279,6 +295,12 @@ def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None
     if _network(asked) not in (ModelConfig(), _network(known)):
         return "the network's settings are not the start's"
     return None
+
+
+def _strides(panel: Panel) -> tuple[int, ...]:
+    """Longer steps than the panel's that some of its series keep to."""
+    found = np.unique(strides(panel))
+    return tuple(int(stride) for stride in found if stride != 1)
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:

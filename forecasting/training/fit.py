@@ -188,12 +188,12 @@ def refit(
     panel = _as_networks_read(panel)
     panel = replace(panel, schema=_encoded(panel.schema, config))
     with threads_of(config):
-        as_judged = replace(panel, schema=trained.schema)
+        as_judged = panel.under(trained.schema)
         evidence = Evidence.of(trained.networks, as_judged, config, list(backs))
         correction, swing = correction_and_swing(evidence)
         # Too few errors at these origins say nothing against what earlier ones have shown.
         correction = trained.correction if correction is None else correction
-        panel = replace(panel, schema=fitted_schema(panel))
+        panel = _fitted(panel)
         networks = trained.networks
         if config.training.start != "shipped":
             networks = fitting.members(
@@ -208,9 +208,9 @@ def refit(
 
 
 def _as_networks_read(panel: Panel) -> Panel:
-    """Instants by the wall clock of their zone."""
+    """Instants by the wall clock of their zone, each series from its first value on."""
     wall = on_wall_clock(panel)
-    return panel if wall is None else wall.panel
+    return (panel if wall is None else wall.panel).begun()
 
 
 def _check_refit(trained: Ensemble, panel: Panel, backs: Sequence[int]) -> None:
@@ -248,7 +248,7 @@ def _fit_started(
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
         return _started_unseen(fitting, panel, start.replace(training={"start": only or "shipped"}))
-    panel = replace(panel, schema=fitted_schema(panel.truncate(rows)))
+    whole, panel = panel, _fitted(panel, panel.truncate(rows))
     past = panel.truncate(rows)
     backs = origins_within(rows, config.horizon)
     shipped = _beginning(start, panel.schema)
@@ -271,7 +271,7 @@ def _fit_started(
     if chosen.name == "none":
         return _fit_from_nothing(
             replace(fitting, open_blend=False, open_pool=False),
-            panel,
+            whole,
             chosen.config,
             trained=chosen,
             scores=scores,
@@ -279,14 +279,14 @@ def _fit_started(
     correction, swing = correction_and_swing(chosen.evidence)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
-        panel = replace(panel, schema=fitted_schema(panel))
+        panel = _fitted(whole)
         networks = fitting.members(panel, _shorter(chosen.config), "final", begin=shipped).networks
     return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
 
 
 def _started_unseen(fitting: Fitting, panel: Panel, start: ForecasterConfig) -> Ensemble:
     """From a start where nothing can be held back to judge it."""
-    panel = replace(panel, schema=fitted_schema(panel))
+    panel = _fitted(panel)
     networks = shipped = _beginning(start, panel.schema)
     if start.training.start == "tuned":
         networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
@@ -324,9 +324,10 @@ def _fit_from_nothing(
     swing: dict[str, float] = {}
     correction, steps = None, None
     judged: list[ForecastNetwork] = []
+    whole = panel
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel = replace(panel, schema=fitted_schema(panel.truncate(rows)))
+        panel = _fitted(panel, panel.truncate(rows))
         if trained is None:
             past = panel.truncate(rows)
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
@@ -337,7 +338,7 @@ def _fit_from_nothing(
         config, judged = evidence.config, evidence.networks
         correction, swing = correction_and_swing(evidence)
     if not rows or config.training.validation == "refit":
-        as_judged, panel = panel.schema, replace(panel, schema=fitted_schema(panel))
+        as_judged, panel = panel.schema, _fitted(whole)
         # A single network's forecasts swing with its start. Where little was held back from the
         # judged one, it forecasts along: an ensemble of two at no more training.
         share = rows / max(float(np.median(panel.lengths)), 1.0)
@@ -373,9 +374,14 @@ def _check_counts(panel: Panel, config: ForecasterConfig) -> None:
 
 
 def fitted_schema(panel: Panel) -> Schema:
-    """The schema with mean and deviation of real columns taken from this panel alone."""
+    """The schema with what this panel alone says of its columns.
+
+    Of real ones mean and deviation, of categorical ones the categories that networks are shown:
+    weights of others would stay as they were drawn.
+    """
     fitted = []
     blocks = {"past": panel.past, "future": panel.future, "static": panel.static}
+    shown = _shown(panel)
     column = {"past": 0, "future": 0, "static": 0}
     for covariate in panel.schema.covariates:
         values = blocks[covariate.role][:, column[covariate.role]]
@@ -386,5 +392,30 @@ def fitted_schema(panel: Panel) -> Schema:
             covariate = covariate.replace(
                 mean=float(known.mean()), std=spread if spread > still else 0.0
             )
+        elif covariate.type == "categorical":
+            codes = np.unique(values[shown[covariate.role]])
+            kept = [covariate.categories[int(c) - 1] for c in codes[codes >= 1]]
+            covariate = covariate.replace(categories=tuple(kept) or covariate.categories)
         fitted.append(covariate)
     return Schema(covariates=tuple(fitted))
+
+
+def _shown(panel: Panel) -> dict[str, Array]:
+    """By role, which rows (or series) of covariates are ever read in training: bool."""
+    seen = ~np.isnan(panel.y)
+    position = np.arange(panel.rows) - panel.offsets[panel.series]
+    last = np.full(len(panel), -1, np.int64)
+    np.maximum.at(last, panel.series[seen], position[seen])
+    ends = last[panel.series]
+    several = np.bincount(panel.series, weights=seen, minlength=len(panel)) >= 2
+    inside = several[panel.series]
+    return {
+        "past": inside & (position < ends),
+        "future": inside & (position <= ends),
+        "static": several,
+    }
+
+
+def _fitted(panel: Panel, to: Panel | None = None) -> Panel:
+    """A panel under the schema that fits another, or itself."""
+    return panel.under(fitted_schema(panel if to is None else to))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.hardware.side_by_side import OnEpoch, side_by_side
+from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.hardware.threads import worthwhile_threads
+from forecasting.hardware.torch_state import own_randomness, products_in
 from forecasting.networks import ForecastNetwork
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
@@ -28,6 +28,9 @@ from forecasting.training.linear import solve_linear_path
 from forecasting.training.module import ForecastModule
 from forecasting.windows.batch import Batch
 from forecasting.windows.training import Windows, WindowStream
+
+# Lightning's loggers, under both of its names.
+LIGHTNING = ("pytorch_lightning", "lightning.pytorch")
 
 
 class Carried(Protocol):
@@ -150,17 +153,10 @@ class _Training:
         def fits_when_smaller(error: BaseException) -> bool:
             return batch > 1 and out_of_memory(error)
 
-        on_gpu = [self.device] if self.device.type == "cuda" else []
-        # A fork keeps the caller's random state out of ours and ours out of theirs.
-        with (
-            torch.random.fork_rng(devices=on_gpu),
-            _products_in(self.config.training.precision),
-            _quiet_lightning(),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            # One by one, in this thread: to build draws from the process's own random state.
+        # One by one, in this thread: to build draws from the process's own random state.
+        with own_randomness(self.device):
             built = {number: self._built(number, batch) for number in numbers}
+        with products_in(self.config.training.precision), errors_only(*LIGHTNING), no_warnings():
             found = side_by_side(
                 partial(self._trained, built), numbers, record, self.device, fits_when_smaller
             )
@@ -301,32 +297,6 @@ def _return(network: ForecastNetwork, begin: ForecastNetwork, share: float) -> N
     """
     for own, first in zip(network.parameters(), begin.parameters(), strict=True):
         own.lerp_(first.to(own.device), 1.0 - share)
-
-
-@contextmanager
-def _products_in(precision: str) -> Iterator[None]:
-    """Within it float32 products may be taken in TF32, where that was asked for."""
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Within it Lightning tells errors only; its loggers are the user's again afterwards."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _trainer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import Any
 
@@ -14,8 +15,11 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
+from forecasting.networks.output import Output
 from forecasting.training.losses import training_loss, weights_of
-from forecasting.windows.batch import Batch, named
+from forecasting.windows.batch import Batch, cut, each, named
+
+LOG = logging.getLogger(__name__)
 
 
 class ForecastModule(pl.LightningModule):
@@ -48,6 +52,11 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss: list[Tensor] = []
         self.recent_norm: list[Tensor] = []
         self.recent_windows: list[tuple[Tensor, Tensor]] = []
+        settings = config.training
+        # Members side by side keep the device busy as they are.
+        # Windows that are read both ways are grouped by their length: the shapes of a step differ.
+        alone = (settings.at_once or 1) == 1 and not config.model.bidirectional
+        self.replays = settings.graphs is not False and alone
         self.replayed: ReplayedLoss[Batch[Tensor]] | None = None
         self.draws: torch.Generator | None = None
         self.broken: Tensor
@@ -56,13 +65,9 @@ class ForecastModule(pl.LightningModule):
         self.register_buffer("broken", torch.zeros(()), persistent=False)
 
     def draw_from(self, draws: torch.Generator | None) -> None:
-        """Noise, hidden categories and dropout of training come from here; None: from torch's own.
-
-        Dropout that is replayed within a CUDA graph cannot.
-        """
+        """Noise, hidden categories and dropout of training come from here; None: torch's own."""
         self.draws = draws
-        replays = self.config.training.graphs and draws is not None and draws.device.type == "cuda"
-        self.network.draw_from(None if replays else draws)
+        self.network.draw_from(draws)
 
     def training_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch of windows."""
@@ -78,9 +83,8 @@ class ForecastModule(pl.LightningModule):
                 network_batch["y"] = (y * (1.0 + noise * drawn)).clamp(min=0.0)
             else:
                 network_batch["y"] = y + noise * drawn * network_batch["mask"]
-        if self.config.training.graphs and self.device.type == "cuda":
-            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss)
-            loss = self.replayed(network_batch, batch)
+        if self.device.type == "cuda" and self.replays:
+            loss = self._replayed_loss(network_batch, batch)
         else:
             loss = self._loss(network_batch, batch)
         self.recent_loss.append(loss.detach())
@@ -93,7 +97,7 @@ class ForecastModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
-        output = self.averaged(self.network.history(batch), every_origin=False)
+        output = read_as_predicted(self.averaged, self.network.history(batch))
         loss = training_loss(output, batch, self.scored_as)
         self.log("val_loss", loss, batch_size=len(batch["y"]))
         return loss
@@ -158,8 +162,26 @@ class ForecastModule(pl.LightningModule):
 
     def _loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
         """Of what the network makes of ``seen``, as the whole batch tells."""
-        every = self.config.training.origins == "all"
-        return training_loss(self.network(seen, every_origin=every), batch, self.config)
+        if self.config.model.bidirectional:
+            output = read_as_predicted(self.network, seen)
+        else:
+            every = self.config.training.origins == "all"
+            output = self.network(seen, every_origin=every)
+        return training_loss(output, batch, self.config)
+
+    def _replayed_loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
+        """The loss by way of a CUDA graph; where none can be had, plainly."""
+        try:
+            self.replayed = self.replayed or ReplayedLoss(self.network, self._loss, self.draws)
+            return self.replayed(seen, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if self.config.training.graphs:
+                raise
+            LOG.warning("steps are not replayed as CUDA graphs: %s", str(error).splitlines()[0])
+            self.replays, self.replayed = False, None
+            return self._loss(seen, batch)
 
     def _hide_categories(self, batch: Batch[Tensor]) -> None:
         """Now and then a window has a category that training never saw: code 0 is learned."""
@@ -187,3 +209,23 @@ class ForecastModule(pl.LightningModule):
             return 1.0
         progress = min((step - warm) / max(total - warm, 1), 1.0)
         return 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-4
+
+
+def read_as_predicted(network: ForecastNetwork, batch: Batch[Tensor]) -> Output:
+    """Forecasts at the last origin of each window, of the recurrent steps that prediction reads.
+
+    A short series fills fewer steps than a window has: empty ones before it, which prediction
+    never reads, are left out. Windows that fill equally many are read together.
+    """
+    geometry, rows = network.geometry, batch["y"].shape[1]
+    counts, kind = torch.unique(batch["filled"], return_inverse=True)
+    outputs, places = [], []
+    for k, count in enumerate(counts.tolist()):
+        at = torch.nonzero(kind == k)[:, 0]
+        part = batch if len(counts) == 1 else each(batch, lambda v, at=at: v[at])  # type: ignore[misc]
+        outputs.append(network(cut(part, rows - geometry.length(count), rows)))
+        places.append(at)
+    back = torch.argsort(torch.cat(places))
+    params, level, scale = (torch.cat([output[k] for output in outputs])[back] for k in range(3))
+    last = torch.tensor([geometry.steps - 1], device=params.device)
+    return Output(params, level, scale, last)

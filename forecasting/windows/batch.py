@@ -35,6 +35,7 @@ class Batch(TypedDict, Generic[A], total=False):
     unit: A  # [N]
     # What training asks beside that.
     valid: A  # [N, steps] 1 where a recurrent step may be an origin of the loss
+    filled: A  # [N] int64 recurrent steps that prediction reads; where only the last origin counts
     loss_unit: A  # [N] typical seasonal difference, in conditioned units
     mase_unit: A  # [N] the same in original units
     series: A  # [N] int64, position of the series in its panel

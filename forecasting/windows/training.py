@@ -11,7 +11,6 @@ travel.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +24,7 @@ from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
+from forecasting.hardware.switches import no_warnings
 from forecasting.windows.batch import TIME, Batch, batch_of, each
 from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
@@ -159,11 +159,13 @@ class Windows:
         """
         geometry = self.geometry
         back = (geometry.steps - 1) * geometry.segment
+        filled: Tensor | None = None
         if self.config.training.origins == "all" and not padded:
             available = origin // geometry.segment * geometry.segment
             back_steps = torch.minimum(torch.full_like(origin, back), available)
         else:
             back_steps = torch.full_like(origin, back)
+            filled = torch.clamp(origin // geometry.segment + 1, max=geometry.steps)
         first_end = origin - back_steps
         start = first_end - (geometry.reach - 1)
         offsets = torch.arange(geometry.rows + geometry.horizon, device=self.home)
@@ -187,6 +189,8 @@ class Windows:
         steps = torch.arange(geometry.steps, device=self.home) * geometry.segment
         ends = first_end[:, None] + steps
         batch["valid"] = ((ends >= 0) & (ends < self.last_known[series, None])).float()
+        if filled is not None:
+            batch["filled"] = filled
         batch["loss_unit"], batch["mase_unit"] = self.loss_unit[series], self.mase_unit[series]
         batch["centre"], batch["unit"] = self.centre[series], self.unit[series]
         batch["series"], batch["origin"] = series, origin
@@ -234,9 +238,8 @@ def _home(panel: Panel, config: ForecasterConfig, device: torch.device) -> torch
 
 def _shared(values: Array) -> Tensor:
     """The array as a tensor that reads the same memory, be it mapped from a file."""
-    with warnings.catch_warnings():
-        # Torch warns that it could write into a read-only array: nothing here does.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    # Torch warns that it could write into a read-only array: nothing here does.
+    with no_warnings():
         return torch.from_numpy(np.ascontiguousarray(values))
 
 

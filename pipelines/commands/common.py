@@ -32,6 +32,12 @@ SetOption = typer.Option(None, "--set", metavar="KEY=VALUE", help="Override a se
 HorizonOption = typer.Option(None, "--horizon", help="Steps to forecast; needed with a table.")
 NameOption = typer.Option(None, "--name", help="Name of the model; default: the table's.")
 
+FutureOption = typer.Option(
+    None,
+    "--future",
+    metavar="TABLE",
+    help="Known-future covariates by series and stamp, where the data lack them.",
+)
 NotifyOption = typer.Option(
     True,
     "--notify/--no-notify",

@@ -42,15 +42,15 @@ def demo_command(
         say=tell,
         bar=progress_bar,
     ) as (result, url):
-        arguments, ui = mlflow_pages(UI_PORT)
+        arguments, ui, runs = mlflow_pages(UI_PORT)
         if not stays:
             model = result.summary["model"]["name"]
             stopped = f"stopped again (start it with: gatecast serve --model {model})"
-            print_result(result, stopped, f"{ui} (start it with: gatecast ui)")
+            print_result(result, stopped, f"stopped (start it with: gatecast ui {model})")
             return
-        print_result(result, f"{url} (docs: {url}/docs)", f"{ui} (starting)")
+        print_result(result, f"{url} (docs: {url}/docs)", f"{runs} (starting)")
         with running(arguments, f"{ui}/health", name="mlflow"):
-            tell(f"Both are up: {url} and {ui}. Ctrl-C stops them.")
+            tell(f"Both are up: {url}/docs and {runs} . Ctrl-C stops them.")
             try:
                 threading.Event().wait()
             except KeyboardInterrupt:

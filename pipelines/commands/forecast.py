@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.commands.common import CONFIG_SUFFIXES, NotifyOption, SetOption, tell, teller_of
+from pipelines.commands.common import (
+    CONFIG_SUFFIXES,
+    FutureOption,
+    NotifyOption,
+    SetOption,
+    tell,
+    teller_of,
+)
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -29,6 +36,7 @@ def forecast_command(
     ),
     sets: list[str] | None = SetOption,
     data: str | None = typer.Option(None, "--data", help="A table to read instead of data.source."),
+    future: str | None = FutureOption,
     model: str | None = typer.Option(
         None, "--model", help="NAME or NAME@VERSION; default: the config's champion."
     ),
@@ -49,7 +57,8 @@ def forecast_command(
     Exit code 1 when more series than gate.max_refused could not be forecast.
 
     Examples: `gatecast forecast configs/m3_monthly.yaml --out forecasts.parquet`,
-    `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`
+    `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`,
+    `gatecast forecast demand --data today.csv --future promotions.csv`
     """
     from pipelines.config import load_config
     from pipelines.forecasts.forecast import forecast
@@ -63,7 +72,13 @@ def forecast_command(
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
         written = forecast(
-            teller.by(config), model=model, data=data, out=out, table=table, say=tell
+            teller.by(config),
+            model=model,
+            data=data,
+            future=future,
+            out=out,
+            table=table,
+            say=tell,
         )
         _report(written, problems)
         teller.ended(forecasted(written, config))

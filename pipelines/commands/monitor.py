@@ -34,6 +34,7 @@ def monitor_command(
         ..., metavar="CONFIG|NAME", help="A YAML config, or a registered model."
     ),
     sets: list[str] | None = SetOption,
+    data: str | None = typer.Option(None, "--data", help="A table to read instead of data.source."),
     forecasts: str | None = typer.Option(
         None,
         "--forecasts",
@@ -56,14 +57,14 @@ def monitor_command(
     Exit code 3 when --retrain trained a model that the gate refused.
 
     Examples: `gatecast monitor configs/m3_monthly.yaml`,
-    `gatecast monitor demand --forecasts sqlite:///forecasts.db --retrain`
+    `gatecast monitor demand --data today.parquet --forecasts sqlite:///forecasts.db --retrain`
     """
     from pipelines.jobs.run import watched
     from pipelines.monitoring.monitor import monitor
 
     teller = teller_of(what, notify)
     with teller.watching():
-        config = teller.by(_experiment(what, sets))
+        config = teller.by(_experiment(what, sets, data))
         if retrain is not None:
             wanted = config.monitor.replace(retrain=retrain)
             config = config.model_copy(update={"monitor": wanted})
@@ -74,14 +75,18 @@ def monitor_command(
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _experiment(what: str, sets: list[str] | None) -> ExperimentConfig:
+def _experiment(what: str, sets: list[str] | None, data: str | None) -> ExperimentConfig:
     if what.endswith(CONFIG_SUFFIXES):
         from pipelines.config import load_config
 
-        return load_config(what, sets or ())
-    from pipelines.commands.forecast import model_config
+        config = load_config(what, sets or ())
+    else:
+        from pipelines.commands.forecast import model_config
 
-    return model_config(what, sets)
+        config = model_config(what, sets, needs_source=data is None)
+    if data is None:
+        return config
+    return config.model_copy(update={"data": config.data.replace(source=data)})
 
 
 def _show(watch: Watch, as_json: bool) -> None:

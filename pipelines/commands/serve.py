@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import webbrowser
 
 import typer
 
-from forecasting.errors import ConfigError
+from forecasting.errors import ConfigError, GatecastError
 
 
 def register(app: typer.Typer) -> None:
@@ -45,19 +47,51 @@ def serve_command(
 
 
 def ui_command(
+    name: str | None = typer.Argument(
+        None, metavar="[NAME]", help="Model or experiment; default: that of the newest run."
+    ),
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
     port: int = typer.Option(5000, "--port", help="Port to listen on."),
+    show: bool | None = typer.Option(
+        None, "--open/--no-open", help="Open a browser; default: where there is a screen."
+    ),
 ) -> None:
-    """Open MLflow's pages on the local runs and models.
+    """Open MLflow's pages on the local runs and models, where a model's runs stand side by side.
 
-    Example: `gatecast ui --port 5001`
+    Examples: `gatecast ui`, `gatecast ui m3-monthly --port 5001`
     """
-    from pipelines.demo.processes import free_port, ui_command_line
-    from pipelines.tracking.moved import follow_home
+    from pipelines.demo.processes import free_port, running, ui_command_line
+    from pipelines.tracking.links import experiment_of, runs_page
+    from pipelines.tracking.store import connect, default_uri
 
-    if not free_port(host, port):
+    uri = default_uri()
+    remote = uri.startswith("http")
+    if not remote and not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
-    follow_home()
+    found = experiment_of(connect(uri), name)
+    named = host if host not in ("0.0.0.0", "::") else "127.0.0.1"
+    address = uri if remote else f"http://{f'[{named}]' if ':' in named else named}:{port}"
+    page = runs_page(address, found.experiment_id if found is not None else None)
+    if remote:
+        raise GatecastError(f"MLflow already runs as a server: open {page} in a browser")
     arguments = ui_command_line(host, port)
-    print(f"MLflow on http://{host}:{port} (Ctrl-C stops it)", flush=True)
-    os.execv(arguments[0], arguments)
+    print(f"MLflow on {address} (Ctrl-C stops it)")
+    title = f"the runs of {found.name}, side by side" if found is not None else "no run yet"
+    print(f"{title}: {page}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with running(arguments, f"{address}/health", name="mlflow") as process:
+            if _screen() if show is None else show:
+                webbrowser.open(page)
+            process.wait()
+    except KeyboardInterrupt:
+        return
+
+
+def _screen() -> bool:
+    """Whether a browser would open a window: on a bare terminal it would take the terminal."""
+    if not sys.stdout.isatty():
+        return False
+    return sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from forecasting.errors import ConfigError
 from pipelines.commands.common import (
+    FutureOption,
     HorizonOption,
     NameOption,
     NotifyOption,
@@ -42,6 +45,12 @@ def train_command(
     promote: bool = typer.Option(
         True, "--promote/--no-promote", help="Let the gate make the winner champion."
     ),
+    accept_revision: str | None = typer.Option(
+        None,
+        "--accept-revision",
+        metavar="REASON",
+        help="The data are right though not those the champion knew; the reason is kept.",
+    ),
     notify: bool = NotifyOption,
 ) -> None:
     """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
@@ -53,11 +62,21 @@ def train_command(
     from pipelines.jobs.run import trained
     from pipelines.training.train import train
 
+    accepted = accept_revision.strip() if accept_revision is not None else None
+    if accepted == "":
+        raise ConfigError("--accept-revision needs a reason, which is kept: why the data changed")
     teller = teller_of(what, notify)
     with teller.watching():
         config = teller.by(experiment(what, sets, horizon=horizon, name=name))
         with progress_bar() as progress:
-            outcome = train(config, force=force, promote=promote, say=tell, progress=progress)
+            outcome = train(
+                config,
+                force=force,
+                promote=promote,
+                say=tell,
+                progress=progress,
+                accept_revision=accepted,
+            )
         _print_scores(outcome.evaluation, config)
         follow("train", config, trained(outcome), teller)
     state = "champion" if outcome.promoted else "challenger"
@@ -65,9 +84,11 @@ def train_command(
         print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")
         return
     print(f"{outcome.name} version {outcome.version} ({outcome.winner}) is {state}")
-    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui")
+    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui {_experiment(config)}")
     if not outcome.decision.promote:
         print_table(outcome.decision.table().set_index("check"), title="The gate refused it")
+        if outcome.decision.doubts_the_data:
+            print("if the data are right as they are: --accept-revision 'why they changed'")
         raise typer.Exit(EXIT_REFUSED)
     if outcome.promoted:
         print(f"serve it with: gatecast serve --model {outcome.name}")
@@ -81,6 +102,7 @@ def backtest_command(
     model: str | None = typer.Option(
         None, "--model", help="A registered model, NAME or NAME@VERSION; default: the candidates."
     ),
+    future: str | None = FutureOption,
     out: Path | None = typer.Option(None, "--out", help="Also write every forecast: .parquet/.csv"),
 ) -> None:
     """Score models on rolling origins at the end of the history, and register nothing.
@@ -92,13 +114,17 @@ def backtest_command(
     from pipelines.training.train import backtest_only
 
     with progress_bar() as progress:
-        evaluation = backtest_only(config, model=model, say=tell, progress=progress)
+        evaluation = backtest_only(config, model=model, future=future, say=tell, progress=progress)
     if out is not None:
         from pipelines.machine.files import write_table
 
         write_table(evaluation.backtest.table, out)
         tell(f"wrote {out}")
     _print_scores(evaluation, config)
+
+
+def _experiment(config: ExperimentConfig) -> str:
+    return shlex.quote(config.tracking.experiment or config.name)
 
 
 def _print_scores(evaluation: Evaluation, config: ExperimentConfig) -> None:

@@ -77,6 +77,32 @@ class GateConfig(Settings):
     max_shift: float = Field(
         1.0, gt=0, description="largest shift of the typical level or spread of the data, as |ln|"
     )
+    max_lost: float = Field(0.2, ge=0, le=1, description="share of the champion's series gone")
+    max_new: float = Field(0.5, ge=0, le=1, description="share of the series that are new")
+    max_revised: float = Field(
+        0.1, ge=0, le=1, description="share of values that the champion knew otherwise"
+    )
+    max_shifted: float = Field(
+        0.05, ge=0, le=1, description="share of series moved against their stamps"
+    )
+    max_jumped: float = Field(0.1, ge=0, le=1, description="share of series whose clock jumped")
+    max_stale: float = Field(
+        0.2, ge=0, le=1, description="share of series that fell more than max_gap behind"
+    )
+    max_gap: int | None = Field(
+        None, ge=0, description="steps a series may lag behind; default: horizon"
+    )
+    max_ahead: int | None = Field(
+        None,
+        ge=0,
+        description="steps a row may lie beyond the others, or beyond today; default: horizon",
+    )
+    max_newest: float = Field(
+        0.4, gt=0, description="change of the level of the newest rows beyond the usual, as |ln|"
+    )
+    max_unlike: float = Field(
+        0.3, gt=0, description="how far series may part from that change, beyond the usual, as |ln|"
+    )
 
 
 class TrackingConfig(Settings):

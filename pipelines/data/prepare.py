@@ -31,12 +31,15 @@ class Prepared:
         What was read, for the lineage, without its passwords and tokens.
     left_out
         Series that are too short to train on and are not in the panel.
+    planned
+        What a person should know of the table of known-future covariates, a line each.
     """
 
     panel: Panel
     source: str
     report: Report | None = None
     left_out: int = 0
+    planned: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -55,11 +58,14 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of how the table was read, a line each."""
-        return self.report.notes if self.report is not None else []
+        """What a person should know of how the tables were read, a line each."""
+        own = self.report.notes if self.report is not None else []
+        return [*own, *self.planned]
 
 
-def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared:
+def prepare(
+    config: ExperimentConfig, *, every_series: bool = False, future: str | None = None
+) -> Prepared:
     """Read, clean and check the data of an experiment.
 
     Parameters
@@ -67,6 +73,8 @@ def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared
     every_series
         Also those without the ``data.flags.min_rows`` values that training asks for: they can
         be forecast, but nothing is learnt from them.
+    future
+        A second table with known-future covariates, see `pipelines.data.plan`.
 
     Raises
     ------
@@ -76,9 +84,11 @@ def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared
     source = config.data.source
     if not source:
         raise ConfigError("data.source: required, but not given; name a file, folder or URL")
-    read = _public if source.startswith(PUBLIC) else _ingested
     with concealing(source):
-        prepared = read(source, config, every_series)
+        if source.startswith(PUBLIC):
+            prepared = _public(source, config, future)
+        else:
+            prepared = _ingested(source, config, every_series, future)
     panel = prepared.panel
     if config.history is not None:
         panel = panel.tail(config.history)
@@ -87,27 +97,38 @@ def prepare(config: ExperimentConfig, *, every_series: bool = False) -> Prepared
     return replace(prepared, panel=panel, source=masked(source))
 
 
-def _public(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
+def _public(source: str, config: ExperimentConfig, future: str | None) -> Prepared:
     from pipelines.data.datasets import load
 
+    if future is not None:
+        raise ConfigError(f"--future: {source} has no covariates; it belongs to a table of yours")
     tasks = load(source.removeprefix(PUBLIC))
     fitting = [task for task in tasks if task.horizon == config.horizon] or tasks
     return Prepared(fitting[0].train, source)
 
 
-def _ingested(source: str, config: ExperimentConfig, every_series: bool) -> Prepared:
+def _ingested(
+    source: str, config: ExperimentConfig, every_series: bool, future: str | None
+) -> Prepared:
     from pipelines.ingestion import ingest
 
     result = ingest(config.data, freq=config.freq)
     panel, trainable = result.panel(), result.trainable
+    planned: tuple[str, ...] = ()
+    if future is not None:
+        from pipelines.data.plan import add_plan
+
+        panel, notes = add_plan(future, panel, result.config, config.horizon)
+        planned = tuple(notes)
     if every_series or trainable.all():
-        return Prepared(panel, source, result.report)
+        return Prepared(panel, source, result.report, planned=planned)
     if not trainable.any():
         raise DataError(
             f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
             f"{result.config.flags.min_rows} values that training asks for"
         )
-    return Prepared(panel.select(trainable), source, result.report, int((~trainable).sum()))
+    left_out = int((~trainable).sum())
+    return Prepared(panel.select(trainable), source, result.report, left_out, planned)
 
 
 def source_name(source: str) -> str:

@@ -331,7 +331,13 @@ def print_result(result: DemoResult, service: str, ui: str) -> None:
     console.print(f"service: {service}   MLflow: {ui}")
 
 
-def mlflow_pages(port: int) -> tuple[list[str], str]:
-    """Command line and address of MLflow's pages beside the demo."""
+def mlflow_pages(port: int) -> tuple[list[str], str, str]:
+    """MLflow's pages beside the demo: command line, address, and where the runs are compared."""
+    from pipelines.tracking.links import experiment_of, runs_page
+    from pipelines.tracking.store import connect
+
     port = pick_port("127.0.0.1", port)
-    return ui_command_line("127.0.0.1", port), f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
+    found = experiment_of(connect())
+    page = runs_page(address, found.experiment_id if found is not None else None)
+    return ui_command_line("127.0.0.1", port), address, page

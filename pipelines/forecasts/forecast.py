@@ -90,6 +90,7 @@ def forecast(
     *,
     model: str | None = None,
     data: str | None = None,
+    future: str | None = None,
     out: str | None = None,
     table: str | None = None,
     track: bool = True,
@@ -106,6 +107,8 @@ def forecast(
         ``NAME``, ``NAME@VERSION`` or ``NAME@ALIAS``; default: the config's champion.
     data
         A table to read instead of ``data.source``; the rest of the data section stays.
+    future
+        A table of known-future covariates, where they do not stand below the history.
     out
         ``.parquet`` or ``.csv`` file (replaced), folder (gets a file per run) or database URL;
         default: ``forecast.output``, else a folder of the model's below ``.gatecast``.
@@ -129,8 +132,9 @@ def forecast(
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.replace(source=data)})
-    prepared = prepare(config, every_series=True)
-    say(prepared.summary)
+    prepared = prepare(config, every_series=True, future=future)
+    for line in (prepared.summary, *prepared.planned):
+        say(line)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):
         panel = prepared.panel.under(predictor.schema)

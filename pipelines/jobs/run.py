@@ -77,7 +77,7 @@ def trained(outcome: Outcome) -> JobResult:
     else:
         state = "Refused"
         events.append("refused")
-        if "shift" in outcome.decision.failed:
+        if outcome.decision.doubts_the_data:
             events.append("drift")
     said = f"promoted: {outcome.decision.because}" if outcome.promoted else outcome.decision.reason
     line = f"version {outcome.version} {said}"
@@ -130,8 +130,8 @@ def following(job: str, config: ExperimentConfig, result: JobResult) -> str | No
 
     Watching leads to training where the verdict and `monitor.retrain` say so. From new data,
     trained on or not, the champion forecasts.
-    But not from data that moved so far that the gate stopped at them: they may be an accident, and
-    its forecasts would be one too.
+    But not from data that the gate stopped at, for they moved too far or are not those that were
+    there before: they may be an accident, and its forecasts would be one too.
     """
     if job == "monitor":
         return "train" if config.monitor.retrain and result.state == "Retrain" else None

@@ -41,6 +41,19 @@ def quiet() -> None:
         os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 
+def keep_apart() -> None:
+    """Let no Python that is started from here import what lies in the user's folder.
+
+    A folder of theirs called `forecasting` would be taken for ours. Where this code is a source
+    tree that is not installed, its folder is named, so that children find what their parent is.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    root = Path(__file__).resolve().parents[2]
+    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    if (root / "pyproject.toml").is_file() and str(root) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *paths])
+
+
 def home() -> Path:
     """Absolute folder of all local state: ``$GATECAST_HOME`` or ``./.gatecast``."""
     folder = Path(os.environ.get(HOME_VARIABLE, ".gatecast")).expanduser().resolve()

@@ -81,17 +81,19 @@ def newest_against_earlier(
     return Finding(key, now, low, centre + reach, p, allowed, n, blocks)
 
 
-def block_length(panel: Panel, recent: int) -> int:
+def block_length(panel: Panel, recent: int, season: int | None = None) -> int:
     """Rows of a block: at least `recent`, in whole seasons, the longest season that history bears.
 
-    Blocks that hold whole seasons have no seasonal pattern among themselves.
+    Blocks that hold whole seasons have no seasonal pattern among themselves. ``season`` is the
+    model's, in steps; None takes the one that stamps say.
     """
+    main = season or panel.freq.season
     lengths = panel.lengths
     typical = int(np.median(lengths)) if len(lengths) else 0
     best = max(recent, 2)
-    for season in sorted({panel.freq.season, *panel.freq.seasons}):
-        whole = season * -(-recent // season)
-        if season > 1 and (whole * (WANTED_BLOCKS + 3) <= typical or season == panel.freq.season):
+    for steps in sorted({main, *panel.freq.seasons}):
+        whole = steps * -(-recent // steps)
+        if steps > 1 and (whole * (WANTED_BLOCKS + 3) <= typical or steps == main):
             best = max(whole, 2)
     return best
 

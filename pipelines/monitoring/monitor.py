@@ -145,7 +145,7 @@ def check(
     share = config.monitor.false_alarms / TESTS
     joined = join(past, panel, season)
     rows = joined.rows
-    length = block_length(panel, recent)
+    length = block_length(panel, recent, season)
     awake, silent = _awake(panel, length)
     moved = changes(awake, length)
     kinds = {

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.bundle import sha256
 from forecasting.errors import GatecastError
 from pipelines.machine.masking import masked
-from pipelines.machine.state import locked
+from pipelines.machine.state import home, locked
 from pipelines.registry.mlmodel import ARTIFACT_FOLDER, write_mlmodel
 from pipelines.tracking.store import brief
 
@@ -39,6 +40,8 @@ STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
 REASON_SHOWN = 160  # characters of a reason on the model's page
 HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
 SEASON_TAG = "season"  # steps, as the network settled on it
+FINGERPRINT_FOLDER, FINGERPRINT_FILE = "before", "fingerprint.parquet"
+FINGERPRINT_TAG = "fingerprint_sha256"
 
 
 @dataclass(frozen=True)
@@ -289,6 +292,45 @@ class Registry:
             return self.download(version, folder)
         source = str(version.source).removesuffix(ARTIFACT_FOLDER) + JUDGED_FOLDER
         return self._fetch(version, source, digest, folder)
+
+    def fingerprint(self, version: ModelVersion) -> Path | None:
+        """The file that says what a version was trained on; None where it keeps none.
+
+        Raises
+        ------
+        GatecastError
+            It keeps one that cannot be read, or that has changed since.
+        """
+        wanted = version.tags.get(FINGERPRINT_TAG)
+        if wanted is None:
+            return None
+        folder = home() / "cache" / "fingerprints"
+        kept = folder / f"{wanted}.parquet"
+        if not kept.is_file() or sha256(kept) != wanted:
+            self._fetch_fingerprint(version, wanted, kept)
+        return kept
+
+    def _fetch_fingerprint(self, version: ModelVersion, wanted: str, kept: Path) -> None:
+        import tempfile
+
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        what = f"what version {version.version} of {version.name!r} was trained on"
+        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + FINGERPRINT_FOLDER
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+                got = download_artifacts(
+                    artifact_uri=f"{source}/{FINGERPRINT_FILE}",
+                    dst_path=scratch,
+                    tracking_uri=self.client.tracking_uri,
+                )
+                if sha256(Path(got)) != wanted:
+                    raise GatecastError(f"{what} is damaged: its file has another hash than then")
+                Path(got).replace(kept)
+        except (MlflowException, OSError) as error:
+            raise GatecastError(f"{what} cannot be read: {brief(error)}") from error
 
     def _fetch(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
         import shutil

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
+SQLITE = "sqlite:///"
 POSTGRES = ("postgres", "postgresql")
 
 
@@ -51,18 +53,15 @@ def connect(uri: str | None = None) -> MlflowClient:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).expanduser().parent.mkdir(
-                parents=True, exist_ok=True
-            )
+        if uri.startswith(SQLITE):
+            Path(uri.removeprefix(SQLITE)).expanduser().parent.mkdir(parents=True, exist_ok=True)
         # Several processes that open a new database at once corrupt its migration: one goes
         # first, and whoever holds the lock later finds the work done.
         with _database_lock(uri):
             _knock(uri)
+            _make_database(uri)
             client = MlflowClient(uri, registry_uri=uri)
-            client.search_experiments(max_results=1)
-            if not uri.startswith("http"):
-                client.search_registered_models(max_results=1)
+            _open(client, uri)
             if uri == f"sqlite:///{home() / DATABASE}":
                 follow_home()
     except GatecastError:
@@ -76,6 +75,39 @@ def connect(uri: str | None = None) -> MlflowClient:
 
 def _database_lock(uri: str) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if uri.startswith("http") else locked("mlflow-migration")
+
+
+def _open(client: MlflowClient, uri: str) -> None:
+    """Ask for one of what a store holds: MLflow makes and migrates its tables when first asked."""
+    client.search_experiments(max_results=1)
+    if not uri.startswith("http"):
+        client.search_registered_models(max_results=1)
+
+
+def _make_database(uri: str) -> None:
+    """A new SQLite file is made beside its place and then put there.
+
+    MLflow's first migration takes dozens of steps, and where it is cut off (a full disk, a kill)
+    the file left behind can neither be used nor mended.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    from mlflow.tracking import MlflowClient
+
+    place = Path(uri.removeprefix(SQLITE)).expanduser()
+    if not place.name or (place.exists() and place.stat().st_size):
+        return
+    # A name of its own for each try: MLflow remembers those that it has opened.
+    half = place.with_name(f"{place.name}.half-{uuid.uuid4().hex}")
+    address = f"{SQLITE}{half}"
+    try:
+        for left in place.parent.glob(f"{place.name}.half-*"):
+            left.unlink()
+        _open(MlflowClient(address, registry_uri=address), address)
+        half.replace(place)
+    finally:
+        for left in place.parent.glob(f"{half.name}*"):
+            left.unlink()
 
 
 def _knock(uri: str) -> None:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from forecasting.bundle import sha256
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig
+from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.prepare import Prepared
 from pipelines.data.profile import panel_profile, shift
+from pipelines.data.revision import compare
 from pipelines.machine.state import home
-from pipelines.registry.registry import SEASON_TAG, Registry
+from pipelines.registry.registry import (
+    FINGERPRINT_FILE,
+    FINGERPRINT_FOLDER,
+    FINGERPRINT_TAG,
+    SEASON_TAG,
+    Registry,
+)
 from pipelines.tracking.run import Run
 from pipelines.training import pages
 from pipelines.training.evaluate import Evaluation, judge, load_predictor
-from pipelines.training.gate import Decision, Judged, decide
+from pipelines.training.gate import Before, Decision, Judged, decide
 from pipelines.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -56,6 +67,8 @@ class Candidacy:
         The version in production; None when there is none.
     lineage
         Hashes and versions, kept as tags.
+    accepted
+        Why a person takes the data as they are, whatever they changed; None: nobody does.
     """
 
     config: ExperimentConfig
@@ -67,6 +80,7 @@ class Candidacy:
     data: Prepared
     champion: ModelVersion | None
     lineage: Mapping[str, Any]
+    accepted: str | None = None
 
     @property
     def profile(self) -> dict[str, float]:
@@ -88,13 +102,14 @@ def register_and_judge(
 ) -> Registration:
     """Register the winner as challenger, ask the gate, and act on its answer."""
     name, champion = candidacy.config.name, candidacy.champion
-    if candidacy.final.skipped and not force:
+    if candidacy.final.skipped and not force and candidacy.accepted is None:
         unchanged = _same_version(name, registry, candidacy.lineage)
         if unchanged is not None:
             is_champion = champion is not None and int(champion.version) == unchanged
             return Registration(unchanged, None, is_champion)
     profile = candidacy.profile
-    decision = _ask_gate(candidacy, profile)
+    before = _beside_before(candidacy, registry)
+    decision = _ask_gate(candidacy, profile, before)
     version = _register(candidacy, registry, decision, profile)
     pages.log_decision(candidacy.pipeline, candidacy.run, decision)
     if not decision.promote:
@@ -104,7 +119,36 @@ def register_and_judge(
     return Registration(version, decision, decision.promote and promote)
 
 
-def _ask_gate(candidacy: Candidacy, profile: dict[str, float]) -> Decision:
+def _beside_before(candidacy: Candidacy, registry: Registry) -> Before:
+    """The data beside what the champion was trained on."""
+    config, accepted = candidacy.config, candidacy.accepted
+    try:
+        path = registry.fingerprint(candidacy.champion) if candidacy.champion else None
+        if path is None:
+            return Before(accepted=accepted)
+        revision = compare(
+            Fingerprint.read(path),
+            candidacy.data.panel,
+            season=candidacy.evaluation.season,
+            horizon=config.horizon,
+            slack=config.gate.max_gap,
+        )
+    except GatecastError as error:
+        return Before(problem=str(error), accepted=accepted)
+    candidacy.pipeline.json(revision.facts(), "data/revision.json")
+    return Before(revision, accepted=accepted)
+
+
+def _keep_fingerprint(candidacy: Candidacy) -> str:
+    """What the winner was trained on, as a file of its run; the file's hash."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / FINGERPRINT_FILE
+        Fingerprint.of(candidacy.data.panel).write(path)
+        candidacy.run.file(path, FINGERPRINT_FOLDER)
+        return sha256(path)
+
+
+def _ask_gate(candidacy: Candidacy, profile: dict[str, float], before: Before) -> Decision:
     config, evaluation = candidacy.config, candidacy.evaluation
     reference = _profile_of(candidacy.champion)
     return decide(
@@ -115,6 +159,7 @@ def _ask_gate(candidacy: Candidacy, profile: dict[str, float]) -> Decision:
         segments=evaluation.segments(candidacy.data.panel, config.gate.segment),
         drift=shift(profile, reference) if reference else None,
         champion_problem=evaluation.champion_problem,
+        before=before,
     )
 
 
@@ -136,6 +181,7 @@ def _register(
             "horizon": config.horizon,
             "freq": panel.freq.alias,
             SEASON_TAG: evaluation.season,
+            FINGERPRINT_TAG: _keep_fingerprint(candidacy),
             "profile": json.dumps(profile),
             "pipeline_run": candidacy.pipeline.id,
             "gate": "passed" if decision.promote else "refused",

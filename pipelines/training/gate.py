@@ -6,12 +6,15 @@ stands in `pipelines.config.GateConfig`.
 Every model is judged on the same frozen rolling origins. The challenger must be better than
 seasonal naive, must not be worse than the champion by more than the margin (both by a paired
 bootstrap interval, so that luck alone does not promote), and must pass the guards.
+
+Models are compared on the delivered table alone; that the table itself still tells the story the
+champion was trained on is what the checks in `OF_THE_DATA` ask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +23,7 @@ from forecasting.arrays import Array
 from forecasting.errors import GatecastError
 from forecasting.evaluation.bootstrap import paired_bootstrap
 from pipelines.config import GateConfig
+from pipelines.data.revision import UNKNOWN, Found, Revision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +106,11 @@ class Decision:
         return frozenset(check.key for check in self.checks if not check.passed)
 
     @property
+    def doubts_the_data(self) -> bool:
+        """Whether what failed is, among others, the data: nothing should be forecast from them."""
+        return bool(self.failed & OF_THE_DATA)
+
+    @property
     def because(self) -> str:
         """What decided: the checks that failed, or what the challenger was better than."""
         failed = [c for c in self.checks if not c.passed]
@@ -147,6 +156,22 @@ def _cell(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Before:
+    """The delivery beside what the champion was trained on.
+
+    Attributes
+    ----------
+    revision : what the delivery changed; None where there is nothing to compare with.
+    problem : why nothing could be compared, though there is something.
+    accepted : why a person takes the delivery as it is, whatever it changed; None: nobody does.
+    """
+
+    revision: Revision | None = None
+    problem: str | None = None
+    accepted: str | None = None
+
+
+@dataclass(frozen=True)
 class Case:
     """What is put before the gate.
 
@@ -156,6 +181,7 @@ class Case:
     segments : [U] name of each unit's segment; None when the config names no column.
     drift : shift of the data against the champion's reference profile, as ``|ln ratio|``.
     champion_problem : why there is a champion that could not be judged.
+    before : the data beside what the champion was trained on.
     """
 
     challenger: Judged
@@ -165,6 +191,10 @@ class Case:
     segments: Array | None = None
     drift: float | None = None
     champion_problem: str | None = None
+    before: Before = Before()
+
+
+NOTHING_BEFORE = Before()
 
 
 def decide(
@@ -176,6 +206,7 @@ def decide(
     segments: Array | None = None,
     drift: float | None = None,
     champion_problem: str | None = None,
+    before: Before = NOTHING_BEFORE,
 ) -> Decision:
     """Judge a challenger.
 
@@ -189,12 +220,26 @@ def decide(
         Shift of the data against the champion's reference profile, as ``|ln ratio|``.
     champion_problem
         Why there is a champion that could not be judged. Then only a person may replace it.
+    before
+        The data beside what the champion was trained on, and whether a person accepts the change.
     """
-    case = Case(challenger, champion, naive, config, segments, drift, champion_problem)
+    case = Case(challenger, champion, naive, config, segments, drift, champion_problem, before)
     answers = {key: check(case) for key, check in CHECKS.items()}
-    checks = [Check(key, *answer) for key, answer in answers.items() if answer is not None]
+    checks = [
+        _accepted(Check(key, *answer), before.accepted)
+        for key, answer in answers.items()
+        if answer is not None
+    ]
     name = champion.name if champion is not None else None
     return Decision(challenger.name, name, config.metric, tuple(checks))
+
+
+def _accepted(check: Check, reason: str | None) -> Check:
+    """A check of the data that failed passes where a person takes the data as they are."""
+    if check.passed or reason is None or check.key not in OF_THE_DATA:
+        return check
+    told = f"{check.name} {check.value} accepted: {reason}"
+    return replace(check, passed=True, detail=told)
 
 
 class Answer(NamedTuple):
@@ -321,6 +366,80 @@ def _limit(name: str, value: float | None, limit: float, unit: str) -> Answer | 
     return Answer(name, f"{value:.3g} {unit}", f"{limit:g} {unit}", passed)
 
 
+def _comparable(case: Case) -> Answer | None:
+    before = case.before
+    if before.problem is None:
+        return None
+    return Answer("what came before", f"not comparable: {before.problem}", "comparable", False)
+
+
+def _lost(case: Case) -> Answer | None:
+    return _share(case, "series lost", lambda r: r.lost, case.config.max_lost)
+
+
+def _new(case: Case) -> Answer | None:
+    return _share(case, "series new", lambda r: r.new, case.config.max_new)
+
+
+def _revised(case: Case) -> Answer | None:
+    return _share(case, "values revised", lambda r: r.revised, case.config.max_revised)
+
+
+def _shifted(case: Case) -> Answer | None:
+    name = "series moved against their stamps"
+    return _share(case, name, lambda r: r.shifted, case.config.max_shifted)
+
+
+def _jumped(case: Case) -> Answer | None:
+    return _share(case, "series whose clock jumped", lambda r: r.jumped, case.config.max_jumped)
+
+
+def _stale(case: Case) -> Answer | None:
+    return _share(case, "series fallen behind", lambda r: r.stale, case.config.max_stale)
+
+
+def _share(case: Case, name: str, part: Callable[[Revision], Found], limit: float) -> Answer | None:
+    if case.before.revision is None:
+        return None
+    found = part(case.before.revision)
+    value = f"{100 * found.share:.1f} % ({found.count:,} of {found.of:,}"
+    value += f", such as {found.example!r})" if found.example else ")"
+    return Answer(name, value, f"{100 * limit:g} %", bool(found.share <= limit))
+
+
+def _ahead(case: Case) -> Answer | None:
+    revision = case.before.revision
+    if revision is None:
+        return None
+    limit = case.config.max_ahead
+    limit = revision.horizon if limit is None else limit
+    value = f"{revision.ahead:,} steps" + (f" ({revision.ahead_id!r})" if revision.ahead else "")
+    return Answer("farthest row ahead", value, f"{limit:,} steps", revision.ahead <= limit)
+
+
+def _newest(case: Case) -> Answer | None:
+    change = case.before.revision.newest if case.before.revision is not None else UNKNOWN
+    if not np.isfinite(change.value):
+        return None
+    limit = max(case.config.max_newest, change.usual)
+    value, allowed = f"{np.exp(change.value):.3g} times", f"{np.exp(-limit):.3g} to"
+    return Answer(
+        "level of the newest rows",
+        f"{value} the usual",
+        f"{allowed} {np.exp(limit):.3g}",
+        bool(abs(change.value) <= limit),
+    )
+
+
+def _unlike(case: Case) -> Answer | None:
+    change = case.before.revision.unlike if case.before.revision is not None else UNKNOWN
+    if not np.isfinite(change.value):
+        return None
+    limit = max(case.config.max_unlike, change.usual)
+    name, value = "series unlike themselves", f"{change.value:+.3g} |ln|"
+    return Answer(name, value, f"{limit:.3g} |ln|", bool(change.value <= limit))
+
+
 # In the order of the table that people read. A check that has nothing to look at gives None.
 CHECKS: dict[str, Callable[[Case], Answer | None]] = {
     "finite": _finite,
@@ -332,4 +451,16 @@ CHECKS: dict[str, Callable[[Case], Answer | None]] = {
     "latency": _latency,
     "size": _bundle_size,
     "shift": _shift,
+    "before": _comparable,
+    "lost": _lost,
+    "new": _new,
+    "revised": _revised,
+    "shifted": _shifted,
+    "jumped": _jumped,
+    "stale": _stale,
+    "ahead": _ahead,
+    "newest": _newest,
+    "unlike": _unlike,
 }
+# Those that look at the data and not at the model: a person may know that the data are right.
+OF_THE_DATA = frozenset(list(CHECKS)[list(CHECKS).index("shift") :])

@@ -10,7 +10,7 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ class _Session:
     force: bool
     say: Say
     progress: Progress
+    accepted: str | None = None
 
 
 def train(
@@ -108,6 +109,7 @@ def train(
     say: Say = silent,
     progress: Progress = no_progress,
     tags: Mapping[str, str] | None = None,
+    accept_revision: str | None = None,
 ) -> Outcome:
     """Run the whole pipeline once.
 
@@ -125,6 +127,9 @@ def train(
         Gets a line of text as the work goes on.
     progress
         Gets what is being trained and the share that is done.
+    accept_revision
+        Why the data are right although they are not those that the champion was trained on: an
+        honest restatement. Their checks pass, with this reason; those of the model stay.
 
     Raises
     ------
@@ -145,6 +150,7 @@ def train(
         known = split(data, config)
         lineage = _lineage(config, data, trigger) | dict(tags or {})
         session = _Session(config, tracker, data, known, lineage, clock, force, say, progress)
+        session = replace(session, accepted=accept_revision)
         title = f"train {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
         with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as pipeline:
             return _run(session, pipeline, promote)
@@ -178,6 +184,7 @@ def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
                 data=data,
                 champion=champion,
                 lineage=session.lineage,
+                accepted=session.accepted,
             )
             result = register_and_judge(candidacy, registry, force=session.force, promote=promote)
         pipeline.tags(
@@ -299,6 +306,7 @@ def backtest_only(
     config: ExperimentConfig,
     *,
     model: str | None = None,
+    future: str | None = None,
     say: Say = silent,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -309,10 +317,13 @@ def backtest_only(
     model
         ``NAME`` (its champion) or ``NAME@VERSION``; default: the config's candidates, fitted on
         what came before the origins.
+    future
+        A table of known-future covariates, where the table of the history lacks them.
     """
     check_baselines(config)
-    data = prepare(config)
-    say(data.summary)
+    data = prepare(config, future=future)
+    for line in (data.summary, *data.planned):
+        say(line)
     if model is not None:
         name, _, wanted = model.partition("@")
         registry = Registry(connect(config.tracking.uri))

@@ -102,7 +102,8 @@ def example(loaded: Loaded) -> dict[str, Any]:
 
 def _values(column: Array, covariate: Covariate) -> list[Any]:
     if covariate.type == "real":
-        return [None if v != v else float(v) for v in column.tolist()]
+        # A mean has seventeen digits, of which an example needs a few.
+        return [None if v != v else float(f"{v:.6g}") for v in column.tolist()]
     names = (None, *covariate.categories)
     return [names[int(code)] for code in np.nan_to_num(column).tolist()]
 

@@ -161,17 +161,23 @@ class Keeper:
                 "SHA-256; promote another, or train again"
             )
         seconds = self.settings.load_seconds
+        opened: list[Engine] = []
         try:
             folder = self._in_cache(version)
             check_graph(folder / "model.onnx")
             if _key(version) in self._endless:
                 raise TimeoutError
-            return within(seconds, lambda: self._opened(version, folder), f"load {self.name}")
+            return within(
+                seconds, lambda: self._opened(version, folder, opened), f"load {self.name}"
+            )
         except GatecastError:
             raise
         except TimeoutError:
-            # It may be running still: it is not begun a second time.
+            # It may be running still: it is stopped, and not begun a second time.
             self._endless.add(_key(version))
+            for engine in opened:
+                if isinstance(engine, Predictor):
+                    engine.stop()
             raise VersionError(
                 f"version {version.number} of {self.name!r} did not answer its golden input "
                 f"within {seconds:g} seconds; roll back, or train again (a restart tries it anew)"
@@ -182,8 +188,9 @@ class Keeper:
                 "roll back, or train again"
             ) from error
 
-    def _opened(self, version: Version, folder: Path) -> Loaded:
+    def _opened(self, version: Version, folder: Path, opened: list[Engine]) -> Loaded:
         predictor, manifest = open_bundle(folder, self.settings)
+        opened.append(predictor)
         check_golden(predictor, manifest, folder)
         settings = self.settings
         limits = Limits(

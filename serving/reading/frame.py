@@ -45,7 +45,6 @@ def forecast_frame(
         )
     return engine.predict(
         frame,
-        static=_static(engine, frame),
         horizon=horizon,
         quantiles=levels,
         extend=extend,
@@ -75,14 +74,3 @@ def read_parameters(params: Mapping[str, Any]) -> tuple[int | None, tuple[float,
 
 def _shown(value: Any) -> str:
     return repr(value)[:80]
-
-
-def _static(engine: Engine, frame: pd.DataFrame) -> pd.DataFrame | None:
-    names = [c.name for c in engine.schema.static if c.name in frame.columns]
-    if not names or "unique_id" not in frame.columns:
-        return None
-    static = frame[["unique_id", *names]].groupby("unique_id", as_index=False, sort=False).first()
-    for covariate in engine.schema.static:
-        if covariate.name not in static.columns:
-            static[covariate.name] = None if covariate.type == "categorical" else float("nan")
-    return static

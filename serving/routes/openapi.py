@@ -73,7 +73,7 @@ def document(service: Service) -> dict[str, Any]:
 def _operation(route: Route, described: dict[str, Any], service: Service) -> dict[str, Any]:
     statuses = {*route.statuses, 431}
     if not route.always:
-        statuses.add(503)
+        statuses |= {421, 503}
     if route.guarded and service.settings.protect:
         statuses.add(401)
         described["security"] = [{"key": []}, {"header": []}]

@@ -110,6 +110,12 @@ def test_ingest_runs(tmp_path: Path) -> None:
     assert case["case"] == "CSV, 2,000 x 1,000"
 
 
+def test_season_runs(tmp_path: Path) -> None:
+    found = rows(run("season", "--brief", home=tmp_path))
+    assert found[0] == ["no season", "1 × 24", "1 × 60"]
+    assert {"white noise", "random walks", "one series, ten seasons"} <= {row[0] for row in found}
+
+
 @pytest.mark.slow
 def test_score_runs(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
@@ -182,10 +188,10 @@ def test_classical_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("shared_data")
-def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_data: Path) -> None:
     from benchmarks import pretrain
 
+    monkeypatch.setenv("GATECAST_DATA", str(shared_data))
     arguments = ["yearly", "--steps", "2", "--members", "1", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["pretrain.py", *arguments])
     assert pretrain.main() == 0
@@ -193,7 +199,7 @@ def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_speed_plots_runs(tmp_path: Path) -> None:
-    (results,) = BENCHMARKS.glob("results/*.json")
+    (results,) = BENCHMARKS.glob("results/amd-*.json")
     text = run("speed_plots", str(results), "--out", str(tmp_path), home=tmp_path)
     assert "speed_train.png" in text
     assert {file.name for file in tmp_path.glob("*.png")} == {

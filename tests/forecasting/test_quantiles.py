@@ -40,3 +40,25 @@ def test_levels_and_normal_scores_name_the_same_quantiles() -> None:
     wanted = (0.01, 0.3, 0.77)
     by_score = Interpolation.at(DEFAULT_LEVELS, normal_scores(np.asarray(wanted)))
     np.testing.assert_array_equal(by_score(values), Interpolation(DEFAULT_LEVELS, wanted)(values))
+
+
+@pytest.mark.parametrize("levels", [DEFAULT_LEVELS, (0.1, 0.5, 0.9), FEW, (0.2, 0.5, 0.6)])
+def test_the_mean_is_that_of_lines_between_levels_and_level_tails(
+    levels: tuple[float, ...],
+) -> None:
+    """The quantile function drawn out step by step: each tail at its outermost level's value."""
+    values = np.random.default_rng(1).normal(size=len(levels)).cumsum() ** 2
+    chances = (np.arange(200_000) + 0.5) / 200_000
+    expected = np.interp(chances, levels, values).mean()
+    assert values @ mean_weights(levels) == pytest.approx(expected, rel=1e-4)
+    assert mean_weights(levels).sum() == pytest.approx(1.0)
+
+
+def test_far_nodes_go_on_beyond_the_outermost_levels_and_no_further_than_was_learned() -> None:
+    """Asymmetric tails: the mean of exp comes from where the upper one leads."""
+    levels = (0.1, 0.5, 0.9)
+    tail, weights = mean_nodes(levels)
+    scores = tail(normal_scores(np.asarray(levels)))
+    assert scores.max() > normal_scores(np.array([0.9]))[0]
+    assert np.abs(scores).max() <= 3.7
+    assert weights.sum() == pytest.approx(1.0)

@@ -3,7 +3,8 @@
 December 2017 is the first delivery. Then every month brings its rows, and the job that the
 scheduler calls runs once: train, judge, register, promote or not, forecast. In April the delivery
 is in the wrong unit. In July the machine dies in the middle of the run. In September somebody
-forces a bad model through and takes it back. From October on turnover is twice as high for good.
+forces a bad model through and takes it back. From October on turnover is twice as high for good:
+the gate stops at it, and the operator, who knows why, accepts the revision.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import yaml
 from mlflow.entities import Run
 
 from pipelines.config import ExperimentConfig, load_config
-from pipelines.jobs.run import JOBS, JobResult, following
+from pipelines.jobs.run import JOBS, JobResult, following, trained
+from pipelines.machine.say import silent
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.tracker import open_tracker
+from pipelines.training.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -46,6 +49,7 @@ class Year:
     results: dict[int, list[JobResult]] = field(default_factory=dict)
     champions: dict[int, int] = field(default_factory=dict)
     verdicts: dict[int, JobResult] = field(default_factory=dict)
+    accepted: list[JobResult] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -81,6 +85,12 @@ class Year:
             done.append(JOBS[step](config, trigger=f"month {number}", say=lambda _: None))
             step = following(step, config, done[-1])
         return done
+
+    def accept(self, number: int) -> None:
+        """What an operator does who knows that the data are right."""
+        config = self.config()
+        outcome = train(config, trigger="by hand", accept_revision="two chains have merged")
+        self.accepted = [trained(outcome), JOBS["forecast"](config, trigger="by hand", say=silent)]
 
     def watch(self, number: int) -> JobResult:
         """The other scheduled job: past forecasts beside what the delivery says happened."""
@@ -135,6 +145,8 @@ def year(state: Path, shared_data: Path, tmp_path_factory: pytest.TempPathFactor
             if month:
                 played.verdicts[month] = played.watch(month)
             played.results[month] = played.run(month)
+        if month == REGIME:
+            played.accept(month)
         played.champions[month] = played.champion()
         if month == FORCED:
             force_and_take_back(played, month)
@@ -248,7 +260,7 @@ def test_every_step_of_the_year_is_in_the_history(year: Year) -> None:
     history = year.registry().history("retail")
     versions = len(year.registry().versions("retail"))
     actions = [event.action for event in history]
-    assert actions.count("registered") == versions == 13  # 12 deliveries that ran, one by hand
+    assert actions.count("registered") == versions == 14  # 12 deliveries that ran, two by hand
     assert actions.count("promoted") + actions.count("refused") == versions
     assert all(event.reason for event in history)
 
@@ -268,6 +280,18 @@ def test_forecasts_are_never_there_twice_and_beat_the_year_before(year: Year) ->
     assert calm["error"].mean() < 0.9 * calm["naive_error"].mean()
     inside = (calm["y"] >= calm["q0.1"]) & (calm["y"] <= calm["q0.9"])
     assert 0.65 < inside.mean() < 0.95
+
+
+def test_a_new_level_is_taken_for_an_accident_until_a_person_accepts_it(year: Year) -> None:
+    (only,) = year.results[REGIME]
+    assert only.events == ("refused", "drift"), only.line
+    assert "level of the newest rows" in only.line
+    taken, forecast = year.accepted
+    assert taken.state == "Promoted", taken.line
+    assert "accepted: two chains have merged" in taken.line
+    assert forecast.state == "Forecast"
+    for month in (REGIME + 1, REGIME + 2):
+        assert "drift" not in year.results[month][0].events, year.results[month][0].line
 
 
 def test_a_new_level_is_followed_within_two_months(year: Year) -> None:

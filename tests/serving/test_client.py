@@ -81,6 +81,26 @@ def test_covariates_go_along(client: Client, retail: Predictor) -> None:
     assert found.model["name"] == "retail"
 
 
+def test_static_columns_of_the_table_go_along(client: Client, retail: Predictor) -> None:
+    frame = sales()
+    cut = frame.groupby("unique_id").cumcount() >= 68
+    future = frame[cut][["unique_id", "ds", "promo"]]
+    history = frame[~cut]
+    long = history.merge(stores(), on="unique_id")
+    apart = client.forecast(history, future=future, static=stores(), model="retail")
+    found = client.forecast(long, future=future, model="retail")
+    pd.testing.assert_frame_equal(found, apart)
+    assert (
+        found["q0.5"]
+        != client.forecast(
+            history, future=future, static=stores().assign(region="north"), model="retail"
+        )["q0.5"]
+    ).any()
+    pd.testing.assert_frame_equal(
+        retail.predict(long, future=future), retail.predict(history, future=future, static=stores())
+    )
+
+
 def test_zones_come_back(client: Client, power: Predictor) -> None:
     stamps = pd.date_range("2026-03-28", periods=60, freq="h", tz="Europe/Madrid")
     frame = pd.DataFrame({"unique_id": "m", "ds": stamps, "y": np.arange(60.0)})

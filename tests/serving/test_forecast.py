@@ -73,6 +73,20 @@ def test_one_bad_series_never_fails_the_others(call: Caller) -> None:
     np.testing.assert_allclose(body["forecasts"][0]["mean"], alone["mean"], **TOLERANCE)
 
 
+def test_quarters_asked_of_a_model_of_months_are_told_so(call: Caller) -> None:
+    quarters = [v for k in range(12) for v in (100.0 + k, None, None)]
+    sent = [series("months"), {**series("quarters"), "y": quarters}]
+    body = call.post({"series": sent}).json()
+    assert [f["id"] for f in body["forecasts"]] == ["months"]
+    assert [(e["id"], e["code"]) for e in body["errors"]] == [("quarters", "other_step")]
+    assert "3 steps of MS" in body["errors"][0]["detail"]
+    stamps = [f"{2015 + k // 4}-{k % 4 * 3 + 1:02}-01" for k in range(12)]
+    table = {"unique_id": ["q"] * 12, "ds": stamps, "y": [100.0 + k for k in range(12)]}
+    answer = call.post({"inputs": table}, "/invocations")
+    assert answer.status_code == 422
+    assert "3 steps of MS" in answer.json()["detail"]
+
+
 def test_a_request_of_nothing_but_bad_series_is_answered(call: Caller) -> None:
     body = call.post({"series": [{**series(), "y": []}]}).json()
     assert body["forecasts"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,48 @@ def test_masking_leaves_no_secret(text: str) -> None:
     for secret in ("p@ss", "token@", PASSWORD):
         assert secret not in shown
     assert masking.HIDDEN in shown
+
+
+KNOWN = ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "192.0.2.7", "a.localhost",
+         "forecasts.example.org", "Forecasts.Example.org:443", "localhost.", ""]  # fmt: skip
+UNKNOWN = ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.evil.example",
+           "forecasts.example.org.evil.example", "1", "[evil.example]", "evil.example:80:localhost",
+           "localhost@evil.example"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [*KNOWN, *UNKNOWN])
+@pytest.mark.parametrize("arrived", ["127.0.0.1", "::1", "192.0.2.1", None])
+def test_a_name_that_leads_to_this_machine_by_trickery_reads_nothing(
+    app: Application, host: str, arrived: str | None
+) -> None:
+    settings = app.settings.model_copy(update={"hosts": ("forecasts.example.org",)})
+    refused = host in UNKNOWN and arrived is not None
+    for one in (settings, settings.model_copy(update={"hosts": ()})):
+        if not one.hosts and ("example.org" in host.lower() or arrived == "192.0.2.1"):
+            continue
+        other = Application(one)
+        other.service.models = app.service.models
+        found = asyncio.run(_asked(other, "/v1/models", host, arrived))
+        assert found == (421 if refused else 200)
+        assert asyncio.run(_asked(other, "/livez", host, arrived)) == 200
+    protected = Application(settings.model_copy(update={"protect": True}))
+    protected.service.models = app.service.models
+    assert asyncio.run(_asked(protected, "/v1/models", host, arrived)) == 401
+
+
+async def _asked(app: Application, path: str, host: str, arrived: str | None) -> int:
+    """The status of an answer to a connection that came to an address of this machine."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = [(b"host", host.encode())] if host else []
+    server = None if arrived is None else (arrived, 3000)
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "server": server,
+             "query_string": b"", "client": None}  # fmt: skip
+    await app(scope, receive, send)
+    return int(sent[0]["status"])

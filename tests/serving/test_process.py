@@ -235,7 +235,7 @@ def test_requests_under_way_are_answered_when_it_is_stopped(steps: Path, tmp_pat
     with Server(store, "m") as server:
         body = json.dumps({"series": [steps_series(f"s{i}", 60) for i in range(20)]}).encode()
         head = (
-            f"POST /v1/forecast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST /v1/forecast HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         with socket.create_connection(("127.0.0.1", server.port)) as half_sent:

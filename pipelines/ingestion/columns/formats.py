@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +18,20 @@ from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.readings import Fit, fit_of
+from pipelines.ingestion.columns.short import (
+    month_texts,
+    read_months,
+    refuse_days,
+    short_texts,
+    with_tenths,
+)
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
 
 NAIVE, UTC = -1, 0
+# Share of the texts above which one way of writing is taken for that of all.
+MOSTLY = 0.9
 DAY = 86_400_000_000
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
 EXCEL_ORIGIN = -25_569 * DAY
@@ -29,7 +40,9 @@ _SETTLES = {
     "month first": "stamps.day_first: false",
     "year first": "stamps.formats, such as %y/%m/%d",
 }
-_TIME = ("", " %H:%M", " %H", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_TIME = (
+    "", " %H:%M", " %H", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %I %p",
+)  # fmt: skip
 # Readings that take each other's dates: which is meant, the calendar says.
 _ORDERS = {
     "day first": ("%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%d/%m/%y", "%d.%m.%y", "%d-%m-%y"),
@@ -37,9 +50,10 @@ _ORDERS = {
     "year first": ("%y/%m/%d", "%y.%m.%d", "%y-%m-%d"),
 }
 _OTHERS = (
-    "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b %d, %Y",
-    "%B %d, %Y", "%b %d %Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%Y %b", "%Y-%b", "%m/%Y",
-    "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
+    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%B-%Y",
+    "%d-%b-%y", "%d %b %y", "%d/%b/%Y", "%d%b%Y", "%d. %b %Y", "%d. %B %Y", "%d.%b.%Y",
+    "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y",
+    "%b-%Y", "%Y %b", "%Y-%b", "%m/%Y", "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
 )  # fmt: skip
 _ISO = (
     r"^[+-]?\d{4}-\d{1,2}(?:-\d{1,2})?(?:[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?)?"
@@ -50,6 +64,20 @@ _QUARTER = r"^(\d{4})[-\s/]?[Qq]?([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
 _NAMED_QUARTER = r"^\d{4}[-\s/]?[Qq][1-4]$|^[Qq][1-4][-\s/]?\d{4}$"
 # 2022/23, 2022-2023, FY2022, FY 2022/23.
 _FINANCIAL = r"(?i)^(FY)?\s?(\d{4})(?:\s?[-/]\s?(\d{2}|\d{4}))?$"
+# How it is said besides, and how it is read: Sept, 1st, Monday, 7 a.m.
+_SAID = (
+    (r"(?i)\bsept\b\.?", "Sep"),
+    (r"(?i)\b(jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)\.(?=[\s,]|\d)", r"\g<1> "),
+    (r"(?i)\b(\d{1,2})(?:st|nd|rd|th)\b", r"\g<1>"),
+    (r"(?i)^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?[.,]*\s+", ""),
+    (r"(?i)(\d)\s*([ap])\.?\s?m\.?$", r"\g<1> \g<2>m"),
+    (r"(?<=\S)\s{2,}(?=\S)", " "),
+)
+_TIME_ALONE = r"(?i)^(?:\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m)$"
+# Patterns of digits of a fixed number, whose zeros in front a number loses.
+_WIDTHS = {"%Y": 4, "%j": 3} | {f"%{d}": 2 for d in "ymdHMSVWUIG"} | {"%G": 4, "%u": 1}
+# Years from now from which on two digits of a year are not believed.
+FAR_AHEAD = 20
 _WEEK = (
     r"(?i)^(?P<y>\d{4})[-\s/]?[WK]{1,2}(?P<w>\d{1,2})(?:-?(?P<d>[1-7]))?$"
     r"|^[WK]{1,2}\s?(?P<w2>\d{1,2})[-\s/]+(?P<y2>\d{4})$"
@@ -89,6 +117,8 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
     # What was a number in a spreadsheet: 202201.0.
     text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)
+    if not config.formats:
+        text = with_tenths(_as_usual(text), name)
     text, late = _end_of_day(text)
     values = np.full(len(text), NAT)
     zone = np.full(len(text), NAIVE, np.int8)
@@ -102,6 +132,7 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
             break
         found, found_zone = _apply(text.iloc[left], form, config, zones)
         read = found != NAT
+        _refuse_far_ahead(text.iloc[left], found, form.format, config, name)
         values[left[read]], zone[left[read]] = found[read], found_zone[read]
         label = form.format if not form.zone else f"{form.format} in {form.zone}"
         counts[label] = counts.get(label, 0) + int(read.sum())
@@ -119,10 +150,39 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     return Texts(values, zone, zones, integer, offsets, facts)
 
 
+def _as_usual(text: pd.Series) -> pd.Series:
+    """Texts without what is said besides: 1st, Sept, Monday, 7 a.m. is 7 am."""
+    if not text.str.contains(r"[A-Za-z]", regex=True).any():
+        return text
+    for said, usual in _SAID:
+        text = text.str.replace(said, usual, regex=True)
+    return text.str.strip()
+
+
+def _refuse_far_ahead(
+    text: pd.Series, found: Array, form: str, config: StampConfig, name: str
+) -> None:
+    """Two digits of a year far ahead of now are of another century, unless told."""
+    if "latest" in config.given or not ("%y" in form or form == "month"):
+        return
+    years = found.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
+    limit = datetime.datetime.now(datetime.UTC).year + FAR_AHEAD
+    short = ~text.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool) | ("%y" in form)
+    far = np.flatnonzero((found != NAT) & (years > limit) & short)
+    if len(far):
+        first = int(years[far[0]])
+        raise DataError(
+            f"column {name}: {shown(text.iloc[far[0]])} has two digits of its year, which may be "
+            f"{first} or {first - 100}: set the last day that can be meant, stamps.latest: "
+            f'"{limit}-12-31" for {first - 100} or "{first // 100}99-12-31" for {first}; or write '
+            "years with four digits"
+        )
+
+
 def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
-    late = text.str.contains(r"[T ]24(?::00){0,2}$", regex=True).to_numpy(dtype=bool)
+    late = text.str.contains(r"(?<=\d)[T ]24(?::00){0,2}$", regex=True).to_numpy(dtype=bool)
     if late.any():
-        text = text.str.replace(r"([T ])24((?::00){0,2})$", r"\g<1>00\g<2>", regex=True)
+        text = text.str.replace(r"(?<=\d)([T ])24((?::00){0,2})$", r"\g<1>00\g<2>", regex=True)
     return text, late
 
 
@@ -177,11 +237,37 @@ def _apply(
         months = months + (quarter.fillna(1).to_numpy(np.int64) - 1) * 3
         out = months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
         return np.where(known, out, NAT), zone
+    if name == "month":
+        return _before(read_months(text), "%y", config), zone
     pattern = name
+    text = _widened(text, pattern)
     if "%V" in pattern and "%u" not in pattern and "%a" not in pattern:
         text, pattern = text + f"-{form.weekday}", pattern + "-%u"
     parsed, instants = _strptime(text, pattern)
+    parsed = _before(parsed, pattern, config)
     return parsed, np.where(instants, UTC, zone).astype(np.int8)
+
+
+def _widened(text: pd.Series, pattern: str) -> pd.Series:
+    """Numbers with the zeros in front that they have lost, where a pattern says how many."""
+    parts = re.findall(r"%[A-Za-z]", pattern)
+    if "".join(parts) != pattern or any(p not in _WIDTHS for p in parts):
+        return text
+    width = sum(_WIDTHS[p] for p in parts)
+    return text.where(~text.str.fullmatch(r"\d+").to_numpy(dtype=bool), text.str.zfill(width))
+
+
+def _before(values: Array, pattern: str, config: StampConfig) -> Array:
+    """Two digits of a year after `stamps.latest`, where it is given, are a century earlier."""
+    if "%y" not in pattern or "latest" not in config.given:
+        return values
+    late = (values != NAT) & (values > np.datetime64(config.latest, "us").astype(np.int64) + DAY)
+    if not late.any():
+        return values
+    stamps = np.where(late, values, 0).astype("datetime64[us]")
+    months = stamps.astype("datetime64[M]")
+    earlier = (months - 1200).astype("datetime64[us]") + (stamps - months)
+    return np.where(late, earlier.astype(np.int64), values)
 
 
 def _strptime(text: pd.Series, pattern: str) -> tuple[Array, bool]:
@@ -239,6 +325,14 @@ def _propose(
             chosen.append(form)
             left = left[~fits]
 
+    fractions = left.str.fullmatch(r"\d{4}\.\d+").to_numpy(dtype=bool)
+    if fractions.any() and left[~fractions].str.fullmatch(r"\d{4}").all():
+        take(StampFormat(format="month"), fractions & month_texts(left))
+        if len(left):
+            raise DataError(
+                f"column {name}: {shown(left.iloc[-1])} is a year with a fraction, which is not "
+                "read; write its months or quarters out, 2019-04 or 2019Q2"
+            )
     take(StampFormat(format="financial_year"), _financial(left))
     if chosen:
         notes.append("financial years, stamped with the January of the first of their two")
@@ -262,20 +356,35 @@ def _propose(
     take(StampFormat(format="week"), left.str.fullmatch(_WEEK).to_numpy(dtype=bool))
     years = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}").to_numpy(dtype=bool)
     numbers = left.str.fullmatch(r"\d{1,8}").to_numpy(dtype=bool)
-    kind = date_kind(left.astype(np.int64).to_numpy(), name) if len(left) and numbers.all() else ""
+    kind = ""
+    if len(left) and numbers.all():
+        widths = left.str.len()
+        zeros = left.str.startswith("0").any() and widths.min() == widths.max()
+        kind = date_kind(left.astype(np.int64).to_numpy(), name, int(widths.max()) if zeros else 0)
     if kind:
-        form = {"month": "%Y%m", "quarter": "quarter"}[kind]
-        notes.append(f"numbers such as {left.iloc[0]} are years and their {kind}s")
+        form = {"month": "%Y%m", "quarter": "quarter"}.get(kind, kind)
+        said = f"years and their {kind}s" if kind != form or kind == "quarter" else kind
+        notes.append(f"numbers such as {left.iloc[0]} are {said}")
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
         take(StampFormat(format="year"), years)
     elif len(left) and numbers.sum() > 0.9 * len(left):
         take(StampFormat(format="step"), numbers)
+    if len(left) and (short := short_texts(left)).mean() > MOSTLY:
+        freq = Frequency.parse(config.freq) if config.freq else None
+        notes.append(refuse_days(left[short], name, freq))
+        take(StampFormat(format="month"), short)
     if len(left):
         for pattern, read in _patterns(left, config, name, notes):
             take(pattern, read[left.index.to_numpy()])
             if not len(left):
                 break
+    take(StampFormat(format="month"), month_texts(left))
+    if len(left) and not chosen and left.str.fullmatch(_TIME_ALONE).all():
+        raise DataError(
+            f"column {name}: {shown(left.iloc[0])} is a time of day without a date; name the "
+            "column of the dates with it, ds: [date, hour]"
+        )
     return tuple(chosen)
 
 
@@ -327,7 +436,7 @@ def _settled(
     if not most:
         return ""
     possible = [order for order, count in counts.items() if count == most]
-    stamps = {order: _values_of(left, orders[order]) for order in possible}
+    stamps = {order: _values_of(left, orders[order], config) for order in possible}
     if len(possible) == 1 or all((stamps[o] == stamps[possible[0]]).all() for o in possible):
         less = [o for o in counts if o != possible[0] and 0 < counts[o] < most]
         if less:
@@ -366,11 +475,11 @@ def _ambiguous(
     )
 
 
-def _values_of(left: pd.Series, readings: dict[str, Array]) -> Array:
+def _values_of(left: pd.Series, readings: dict[str, Array], config: StampConfig) -> Array:
     """[K] what one order's patterns read, the one that reads most first; `NAT` for the rest."""
     values = np.full(len(left), NAT)
     for pattern in sorted(readings, key=lambda p: -int(readings[p].sum())):
-        read = _strptime(left, pattern)[0]
+        read = _before(_strptime(left, pattern)[0], pattern, config)
         values = np.where(values == NAT, read, values)
     return values
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +20,7 @@ from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.short import short_texts
 from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.raw import Raw, is_text
@@ -259,7 +261,8 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     years = all(re.fullmatch(r"(1[6-9]|2[0-2])\d{2}", n) for n in bare)
     names = bare if years else names
     quarters = all(re.fullmatch(r"(?i)\d{4}[ -]?q[1-4]|q[1-4][ -]?\d{4}", n) for n in names)
-    dated = years or quarters or _dated(names)
+    short = bool(short_texts(pd.Series(names, dtype="str")).all())
+    dated = years or quarters or short or _dated(names)
     if config.freq == "step" or (numbered and not dated and not config.stamps.formats):
         steps = np.arange(1, len(names) + 1)
         facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}

@@ -7,23 +7,48 @@ is read as one; what may be either is refused, and the message says what settles
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.readings import Fit, fit_of
 
 FIRST_YEAR = 1700
 LAST_YEAR = 2200
+# Numbers that two digits of a year are looked for in, at least.
+FEW_NUMBERS = 6
+# Patterns of fixed width with two digits of a year, by how many digits they have.
+_SHORT = {4: ("%y%m",), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}
+_STEPS = "plain steps"
+_WORDS = {
+    "%y%m": "years of two digits and their months",
+    "%y%m%d": "days as year, month, day",
+    "%d%m%y": "days as day, month, year",
+    "%m%d%y": "days as month, day, year",
+    "%Y": "years",
+    "%Y%m": "years and their months",
+    "%G%V": "years and their weeks",
+}
 
 
-def date_kind(values: Array, name: str) -> str:
-    """What distinct whole numbers say of time: ``month``, ``quarter``, or "" for no such date.
+def date_kind(values: Array, name: str, width: int = 0) -> str:
+    """What distinct whole numbers say of time: ``month``, ``quarter``, a strptime pattern, or "".
+
+    "" is said of what is no such date; patterns are those with two digits of a year.
+
+    Parameters
+    ----------
+    width : digits that all were written with, where zeros stood in front; 0 where it is not known.
 
     Raises
     ------
-    DataError : a year and its week, or its day, which may as well be plain steps.
+    DataError : a year and its week, or its day, which may as well be plain steps, and two digits
+        of a year that may as well be something else.
     """
     if not len(values) or int(values.min()) <= 0:
         return ""
+    if short := _with_short_years(np.unique(values), name, width):
+        return short
     digits = {len(str(int(v))) for v in (values.min(), values.max())}
     if len(digits) > 1:
         return ""
@@ -48,6 +73,67 @@ def date_kind(values: Array, name: str) -> str:
     if length == 7 and last <= 366:
         raise _either(name, values, "years and their days", "%Y%j")
     return ""
+
+
+def _with_short_years(values: Array, name: str, width: int) -> str:
+    """The pattern with two digits of a year that is meant; "" for none.
+
+    Parameters
+    ----------
+    values : [K] distinct, in order. Zeros in front, which numbers lose, are put back.
+    """
+    last = int(values[-1])
+    written = width
+    width = width or (4 if last < 10_000 else 6 if 100_000 <= last < 1_000_000 else 0)
+    if width not in _SHORT or len(values) < FEW_NUMBERS:
+        return ""
+    text = pd.Series(values.astype(str)).str.zfill(width)
+    short = {form: _fit(text, form) for form in _SHORT[width]}
+    fits = {form: fit for form, fit in short.items() if fit is not None}
+    if not fits:
+        return ""
+    best = min(fits, key=lambda form: fits[form].growth)
+    others = _otherwise(values, text) | {form: fit for form, fit in fits.items() if form != best}
+    if any(fit.rules_out(fits[best]) for fit in others.values()):
+        return ""
+    left = [form for form, fit in others.items() if not fits[best].rules_out(fit)]
+    if not left:
+        return best
+    if "%Y" in left or (width == 4 and last < 1_000 and not written):
+        # Years, and steps of three digits, are more usual.
+        return ""
+    other = left[0]
+    cures = [f'["{form}"]' for form in (best, other) if form != _STEPS]
+    raise DataError(
+        f"column {name}: numbers such as {text.iloc[0]} may be {_WORDS[best]}, or "
+        f"{_WORDS.get(other, other)}; set stamps.formats: {' or '.join(cures)}, or freq: step"
+    )
+
+
+def _otherwise(values: Array, text: pd.Series) -> dict[str, Fit]:
+    """What else numbers of four and six digits may be, and how well it fits."""
+    size, often = np.unique(np.diff(values), return_counts=True)
+    slots = int(values[-1] - values[0]) // int(size[often.argmax()]) + 1
+    found = {_STEPS: Fit("step", slots, len(values))}
+    unit = 10 ** (text.str.len().max() - 4)
+    years, parts = values // unit, values % unit
+    if years[0] < FIRST_YEAR or years[-1] > LAST_YEAR:
+        return found
+    if unit == 1:
+        known = {"%Y": _fit(text, "%Y")}
+    elif int(parts.min()) >= 1 and int(parts.max()) <= 12:
+        known = {"%Y%m": _fit(text, "%Y%m")}
+    else:
+        known = {"%G%V": _fit(text + "1", "%G%V%u")}
+    return {form: fit for form, fit in known.items() if fit is not None} | found
+
+
+def _fit(text: pd.Series, form: str) -> Fit | None:
+    """How well the calendar bears out one reading of all texts; None where one is no such date."""
+    stamps = pd.to_datetime(text, format=form, errors="coerce")
+    if stamps.isna().any():
+        return None
+    return fit_of(stamps.to_numpy().astype("datetime64[us]").astype(np.int64))
 
 
 def _either(name: str, values: Array, what: str, form: str) -> DataError:

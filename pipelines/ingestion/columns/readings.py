@@ -119,3 +119,15 @@ def _commonest_day(stamps: Array, end: bool) -> tuple[Array, Array]:
     usual = int(np.bincount(of_month).argmax())
     usual = max(usual, int(of_month.max())) if usual >= 27 else usual
     return number, of_month == np.minimum(usual, last)
+
+
+def exchanged(stamps: Array) -> Array:
+    """[K] stamps with day and month the other way round, where the day may be a month."""
+    days = stamps // DAY
+    dates = days.astype("datetime64[D]")
+    years = dates.astype("datetime64[Y]")
+    months = dates.astype("datetime64[M]")
+    day = (dates - months.astype("datetime64[D]")).astype(np.int64)
+    month = (months - years.astype("datetime64[M]")).astype(np.int64)
+    other = (years.astype("datetime64[M]") + day).astype("datetime64[D]") + month
+    return np.where(day < 12, other.astype(np.int64) * DAY + stamps % DAY, stamps)

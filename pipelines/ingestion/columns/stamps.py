@@ -28,6 +28,7 @@ from pipelines.ingestion.raw import is_text
 
 EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
+OLD_SERIALS = 30_000  # those before 1983, which are more often something else
 _COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
 _YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
 _DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
@@ -129,7 +130,12 @@ def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     values = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
     known = ~np.isnan(values)
     if not (known & (values >= SERIALS[0]) & (values < SERIALS[1]) == known).all():
-        raise DataError(f"column {name}: numbers with fractions are no time stamps")
+        first = f"{values[known][0]:.10g}"
+        raise DataError(
+            f"column {name}: numbers with fractions, such as {first}, are no time stamps; months "
+            "as 01.2019 or 2019.10 are read where the column is text (dtype=str), and years with a "
+            "fraction, 2019.25, where months are written out: 2019-04"
+        )
     zones: list[str] = []
     zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
     seconds = np.round(np.where(known, values, 0.0) * 86_400.0).astype(np.int64)
@@ -174,6 +180,9 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
         return _from_texts(texts.dictionary, index, config, name)
     kind = _kind(known, name)
+    if kind.startswith("%y") or kind.startswith("%m") or kind == "%d%m%y":
+        read = config.replace(formats=[kind])
+        return _integers(column, read, name)
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     zones: list[str] = []
@@ -215,6 +224,13 @@ def _kind(known: Array, name: str) -> str:
     if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
+        if high < OLD_SERIALS:
+            raise DataError(
+                f"column {name}: numbers such as {low} may be days of a spreadsheet (before "
+                "1983), days since 1970, or two digits of a year and its days; set "
+                'stamps.formats: ["excel"] or ["%y%j"], write days since 1970 as dates, or set '
+                "freq: step"
+            )
         return "excel"
     for kind, digits in _COMPACT.items():
         reach = 10 ** (digits - 4)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.marks import has_comma_numbers, sure_example
@@ -24,6 +25,7 @@ from pipelines.ingestion.read.encodings import SAMPLE, detect_encoding, looks_bi
 from pipelines.ingestion.read.mapping import settle, text_columns, wanted_columns
 
 SAMPLE_LINES = 1000
+LARGEST_YEAR = 2300
 MOST_BYTES = 1 << 30  # of a text whose rows are all looked at to tell the columns' roles
 _GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
 
@@ -179,9 +181,14 @@ def _roles(
     texts = set(text_columns(config, names))
     own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
     zoned = (i for i, n in enumerate(names) if n.strip() in own)
-    if any(getattr(sample.column(i).type, "tz", None) is not None for i in zoned):
-        # The offset written beside an instant says where its day begins.
+    as_read = [sample.column(i) for i in zoned]
+    if any(_needs_its_text(c) for c in as_read):
         texts |= own
+    elif any(pa.types.is_integer(c.type) for c in as_read):
+        cells, _ = parse(_head(body), dialect, names, names, None)
+        written = [cells.column(i) for i, n in enumerate(names) if n.strip() in own]
+        if any(pc.any(pc.match_substring_regex(c, r"^0\d")).as_py() for c in written):
+            texts |= own
     if (
         dialect.separator == ";"
         and config.csv.decimal is None
@@ -205,6 +212,16 @@ def _roles(
         marks = {n: e for n, e in examples.items() if e is not None}
         return config, texts, {"marks of columns not read": marks} if marks else {}
     return config, texts, {}
+
+
+def _needs_its_text(stamps: pa.ChunkedArray) -> bool:
+    """Whether a column of stamps says more as it was written.
+
+    The offset beside an instant says where its day begins; 01.2020 is no number, nor is 2019.10.
+    """
+    if getattr(stamps.type, "tz", None) is not None:
+        return True
+    return pa.types.is_floating(stamps.type) and (pc.max(stamps).as_py() or 0.0) < LARGEST_YEAR
 
 
 def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig) -> Stream | None:

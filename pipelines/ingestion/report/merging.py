@@ -7,6 +7,8 @@ from typing import Any
 from pipelines.ingestion.config import ReportConfig
 from pipelines.ingestion.report.report import Report, summarise
 
+# A season is looked for in one piece: it says as much as all.
+FIRST = " of the first piece"
 _SUMS = ("count", "series", "positions_left_out")
 
 
@@ -17,6 +19,7 @@ class Merged:
         self.limits = limits
         self.values: dict[str, Any] = {}
         self.figures: list[tuple[int, str, str]] = []
+        self.more = False
 
     def add(self, report: Report) -> None:
         """Take in a piece's report."""
@@ -29,6 +32,9 @@ class Merged:
             self.values = values
             return
         mine = self.values
+        if not self.more:
+            self.more = True
+            mine["facts"] = {**mine["facts"], "season": mine["facts"]["season"] + FIRST}
         for group in ("rows", "values"):
             mine[group] = _added(mine[group], values[group])
         self._series(mine["series"], values["series"])

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.seasons import seasons_in, told
 from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
@@ -53,7 +54,9 @@ class Report:
     def notes(self) -> list[str]:
         """What a person should know of how the table was read, a line each."""
         facts = self.values["facts"]
-        lines = [str(facts[key]) for key in ("titles", "marks", "reading") if key in facts]
+        lines = [
+            str(facts[key]) for key in ("titles", "marks", "reading", "season") if key in facts
+        ]
         aside = facts.get("columns left aside", [])
         if aside:
             named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
@@ -89,6 +92,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     removed, inserted = ledger.counts("removed"), ledger.counts("inserted")
     findings = [_finding(e, clean, limits.positions) for e in ledger.entries.values()]
     lengths = np.diff(clean.offsets)
+    found = seasons_in(clean.y, clean.offsets)
     values: dict[str, Any] = {
         "version": VERSION,
         "source": masked(str(config.source)) if config.source else "table in memory",
@@ -119,7 +123,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
             "y": config.y,
         },
         "frequency": _frequency(clean, limits.series),
-        "facts": clean.facts,
+        "facts": {**clean.facts, "season": told(found, clean.freq.seasons)},
         "findings": findings,
         "totals": [str(i) for i in clean.ids if _TOTAL.fullmatch(str(i))][: limits.series],
         "worst": _worst(clean, limits.series),

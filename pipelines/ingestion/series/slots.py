@@ -92,7 +92,7 @@ def _month_grid(
         # Frequency.shift keeps the day of the first stamp, so it must be one that is not cut.
         cut = start.astype("datetime64[us]").astype("datetime64[D]")
         held = (cut - cut.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64)
-        short = (held != day) & (np.diff(offsets) > 0)
+        short = (held != day) & (day != freq.day - 1) & (np.diff(offsets) > 0)
         off = np.where(short[codes] & (of_month > held[codes]), 0.01, off)
     return Grid(slot, off, start)
 

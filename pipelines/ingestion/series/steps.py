@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import Frequency, days_of_months
 from forecasting.data.whole import refuse_size
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.readings import fit_of
+from pipelines.ingestion.columns.readings import exchanged, fit_of
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
 
@@ -25,6 +25,11 @@ _USUAL = np.array(
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MIN_STEPS, CLEAR = 4, 0.8
+# What helps where a spreadsheet has exchanged days and months.
+REPAIR = (
+    "export it once more with dates as 2024-01-31, or exchange them back before ingesting it: "
+    "where the day is 12 or less it is the month"
+)
 # Distinct stamps under which holes between them say nothing.
 FEW_STAMPS = 5
 
@@ -69,6 +74,12 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
         chosen = Frequency.parse(freq)
         evidence["given"] = chosen.alias
     else:
+        if not integer and (days := days_of_months(ds.astype("datetime64[us]"))):
+            raise DataError(
+                f"the stamps lie on the days {', '.join(map(str, days))} of each month (31: its "
+                "last), which is no regular step; count them to months with freq: MS and "
+                "irregular: {policy: resample, aggregate: sum}"
+            )
         chosen = _vote(keys, share, steps, gaps, alias, ids, evidence)
     if freq is None and integer:
         refuse_size(chosen.size)
@@ -323,6 +334,13 @@ def refuse_growth(
     fit = fit_of(ds, freq)
     if fit.holes >= config.stamps.most_growth and fit.stamps > FEW_STAMPS:
         reading = facts.get("reading") or facts.get("stamps")
+        other = fit_of(exchanged(ds)) if not freq.integer else fit
+        if other.rules_out(fit):
+            raise DataError(
+                f"day and month of the stamps up to the 12th are exchanged: as they are, {fit}; "
+                f"the other way, {other}. A program that reads the other order of day and month "
+                f"has stored the table; {REPAIR}"
+            )
         raise DataError(
             f"the table would grow {fit.holes:.1f} times (stamps.most_growth = "
             f"{config.stamps.most_growth:g}): {fit}; its stamps were read as {reading}, from "

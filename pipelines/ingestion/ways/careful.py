@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import Frequency, with_day
 from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.clock import Clock, set_clock
@@ -25,7 +25,9 @@ from pipelines.ingestion.columns.values import check_values, note_codes
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
+from pipelines.ingestion.segments import bounds
 from pipelines.ingestion.series.duplicates import drop_duplicates
+from pipelines.ingestion.series.exchanged import refuse_exchanged
 from pipelines.ingestion.series.flags import raise_flags
 from pipelines.ingestion.series.grids import fill_gaps, to_grid
 from pipelines.ingestion.series.repairs import sort_rows, spread_and_fill, trim_blanks
@@ -72,7 +74,9 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     )  # fmt: skip
     if others.any():
         table, names, steps = _without(table, names, steps, others, config, ledger)
-    freq = steps.freq
+    freq = with_day(
+        steps.freq, table.ds, table.ds[bounds(table.codes, len(table.ids))[:-1]], table.codes
+    )
     as_read = table.ds
     if config.stamps.label == "end":
         _to_start(table, freq, ledger)
@@ -115,6 +119,8 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     seen = codes if config.ids.twins == "keep" else np.append(fold(names), -1)[codes]
     clock = set_clock(rows.stamps, seen, rows.row, config, ledger)
     ds = clock.ds
+    if not clock.integer:
+        refuse_exchanged(codes, ds, rows.row, rows.stamps)
     note_names(rows.ids, rows.codes, names, codes, rows.row, ds, ledger)
     _note_numbers(rows, codes, ds, ledger)
     keep = np.ones(len(rows), bool)

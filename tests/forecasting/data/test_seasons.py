@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting.data import seasons
 from forecasting.data.panel import Panel
-from forecasting.data.seasons import find_seasons
+from forecasting.data.seasons import find_seasons, told
 
 Rows = list[np.ndarray]
 
@@ -38,39 +39,68 @@ def seasonal(
 
 
 @pytest.mark.parametrize("period", [2, 3, 4, 5, 6, 7, 12, 24, 30, 52, 96, 168, 288, 365, 400])
-@pytest.mark.parametrize(("count", "gaps"), [(1, 0.0), (8, 0.0), (8, 0.1)])
+@pytest.mark.parametrize(("count", "gaps"), [(1, 0.0), (8, 0.1)])
 def test_a_planted_season_is_found(period: int, count: int, gaps: float) -> None:
-    times = 8 if period < 10 else 5
+    times = 16 if period < 10 else 5
     hits = []
-    for seed in range(10):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         found = find_seasons(panel(seasonal(rng, period, times, count, 0.3, gaps)))
         hits.append(bool(found) and found[0].period == period)
-    assert np.mean(hits) >= 0.8
+    assert sum(hits) >= 3
 
 
-@pytest.mark.parametrize(("count", "size"), [(1, 24), (1, 60), (1, 300), (10, 40), (60, 100)])
-@pytest.mark.parametrize("kind", ["walk", "noise", "trend", "inertia", "one shock for all"])
-def test_none_is_found_where_there_is_none(kind: str, count: int, size: int) -> None:
-    """In at most 2 of 100 panels."""
-    rng = np.random.default_rng(size + count)
+@pytest.mark.parametrize("period", [12, 24, 52, 96])
+@pytest.mark.parametrize("multiplied", [False, True])
+def test_a_smooth_season_is_found_in_short_noisy_series(period: int, multiplied: bool) -> None:
+    """Not one beside it: of neighbours that values cannot tell apart, the usual one is meant."""
+    rng = np.random.default_rng(period)
+    rows = []
+    for _ in range(10):
+        steps = np.arange(4 * period)
+        y = 1.4 * np.sin(2 * np.pi * steps / period) + 0.4 * rng.normal(size=len(steps))
+        rows.append(100 * np.exp(0.1 * y) if multiplied else y + 0.05 * steps - 1e3)
+    assert [s.period for s in find_seasons(panel(rows))] == [period]
 
-    def made() -> Rows:
-        shocks = rng.normal(size=(count, size))
-        if kind == "noise":
-            return list(shocks)
-        if kind == "trend":
-            return list(0.3 * np.arange(size) + shocks)
-        if kind == "one shock for all":
-            shocks = shocks[:1] + 0.3 * shocks
-        if kind == "inertia":
-            for step in range(1, size):
-                shocks[:, step] += 0.8 * shocks[:, step - 1]
-            return list(shocks)
+
+def without(kind: str, rng: np.random.Generator, count: int, size: int) -> Rows:
+    shocks = rng.normal(size=(count, size))
+    if kind == "trend":
+        return list(0.3 * np.arange(size) + shocks)
+    if kind == "walk":
         return list(np.cumsum(shocks, axis=1))
+    if kind == "one shock for all":
+        return list(np.cumsum(shocks[:1] + 0.3 * shocks, axis=1))
+    if kind == "step":
+        return list(shocks + 5.0 * (np.arange(size) > rng.integers(1, size)))
+    if kind.startswith("inertia"):
+        for step in range(1, size):
+            shocks[:, step] += float(kind.split()[1]) * shocks[:, step - 1]
+    return list(shocks)
 
-    alarms = [bool(find_seasons(panel(made()))) for _ in range(100)]
-    assert sum(alarms) <= 4  # 2 expected at most; 4 is its 95 % point
+
+KINDS = ("noise", "walk", "trend", "step", "inertia 0.8", "inertia -0.5", "one shock for all")
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 24), (1, 60), (1, 200), (10, 40), (40, 60)])
+def test_none_is_found_where_there_is_none(count: int, size: int) -> None:
+    """In at most 2 of 100 panels; benchmarks/season.py counts more of them."""
+    rng = np.random.default_rng([count, size])
+    draws = 12
+    alarms = [bool(find_seasons(panel(without(k, rng, count, size)))) for k in KINDS * draws]
+    # 2 in 100 would pass it 19 times of 20.
+    assert sum(alarms) <= 0.02 * len(alarms) + 1.65 * np.sqrt(0.02 * len(alarms))
+
+
+def test_a_cycle_that_fades_is_no_season() -> None:
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y = np.zeros(400)
+        for t in range(2, 400):
+            y[t] = 1.6 * y[t - 1] - 0.85 * y[t - 2] + rng.normal()
+        found.append(bool(find_seasons(panel([y]))))
+    assert sum(found) <= 2
 
 
 def test_two_seasons_of_hours_are_both_found() -> None:
@@ -78,6 +108,83 @@ def test_two_seasons_of_hours_are_both_found() -> None:
     week = np.where((steps // 24) % 7 >= 5, -6.0, 0.0)
     y = 100 + 10 * np.sin(2 * np.pi * steps / 24) + week + rng.normal(size=len(steps))
     assert [s.period for s in find_seasons(panel([y]))] == [24, 168]
+    assert [s.period for s in find_seasons(panel([y]), most=1)] == [24]
+
+
+def test_two_seasons_of_days_are_both_found() -> None:
+    days, rng = np.arange(365 * 6), np.random.default_rng(0)
+    week = np.array([0, 0, 0.3, 0.2, 1, 3, 2.0])[days % 7]
+    y = 50 + week + 4 * np.sin(2 * np.pi * days / 365.25) + rng.normal(size=len(days))
+    assert [s.period for s in find_seasons(panel([y]))] == [7, 365]
+
+
+def test_a_year_of_weeks_is_no_whole_number_of_them() -> None:
+    weeks, rng = np.arange(52 * 30), np.random.default_rng(0)
+    year = 2 * np.pi * weeks * 7 / 365.25
+    rows = [
+        3 * np.sin(year + 0.1) + np.sin(3 * year) + rng.normal(size=len(weeks)) for _ in range(5)
+    ]
+    assert [s.period for s in find_seasons(panel(rows))] == [52]
+
+
+def slow_gains(row: np.ndarray, times: int) -> list[float]:
+    """Each frequency of a period against its neighbours, by sums of cosines and sines."""
+    size, period = len(row), len(row) // times
+    steps = np.arange(size)
+
+    def power(k: int) -> float:
+        angle = 2 * np.pi * k * steps / size
+        return float((row * np.cos(angle)).sum() ** 2 + (row * np.sin(angle)).sum() ** 2)
+
+    mean = np.mean([power(k) for k in range(size // 2 + 1)])
+    reach = min(times - 1, 6, max(4, size // 16))
+    out = []
+    for j in range(1, period // 2 + 1):
+        near = [k for k in range(j * times - reach, j * times + reach + 1) if k != j * times]
+        near = [k for k in near if 1 <= k <= (size - 1) // 2]
+        around = sum(power(k) for k in near) + 1e-9 * mean
+        own = power(j * times) / (2 if 2 * j == period else 1)
+        out.append(len(near) * np.log(1 + own / around))
+    return out
+
+
+@given(st.integers(0, 10_000), st.integers(2, 15), st.integers(3, 12))
+@settings(max_examples=40, deadline=None)
+def test_gains_are_those_of_the_slow_way(seed: int, period: int, times: int) -> None:
+    rows = np.random.default_rng(seed).normal(size=(3, period * times))
+    fast = seasons._gains(rows, times)
+    for row, gains in zip(rows, fast, strict=True):
+        np.testing.assert_allclose(gains, slow_gains(row, times), rtol=1e-7, atol=1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 30), st.integers(1, 100))
+@settings(max_examples=30, deadline=None)
+def test_what_is_left_without_a_season_is_that_of_the_slow_way(
+    seed: int, period: int, size: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    moves = np.where(rng.random((2, size)) < 0.1, 0.0, rng.normal(size=(2, size)))
+    fast = seasons._without(moves, period)
+    for row, left in zip(moves, fast, strict=True):
+        for place in range(period):
+            at = [t for t in range(size) if (size - t) % period == place and row[t] != 0]
+            want = [row[t] - np.mean(row[at]) for t in at]
+            np.testing.assert_allclose(left[at], want, atol=1e-9)
+
+
+def test_gains_of_noise_are_exponential() -> None:
+    gains = seasons._gains(np.random.default_rng(0).normal(size=(4000, 60)), 5)[:, 1:-1]
+    assert gains.mean() == pytest.approx(1.0, abs=0.03)
+    assert (gains > 5.0).mean() == pytest.approx(np.exp(-5.0), rel=0.25)
+
+
+def test_every_series_is_counted_not_only_those_looked_at() -> None:
+    rng = np.random.default_rng(3)
+    rows = seasonal(rng, 12, 6, 700, 0.2)
+    (season,) = find_seasons(panel(rows))
+    assert (season.period, season.asked) == (12, 700)
+    assert season.series > 650
+    assert "of 700 series" in str(season)
 
 
 def test_a_season_is_said_in_one_line() -> None:
@@ -86,6 +193,10 @@ def test_a_season_is_said_in_one_line() -> None:
     (season,) = find_seasons(panel(rows), most=1)
     assert str(season) == f"season 4, found in {season.series} of 8 series"
     assert season.series >= 6
+    assert told([season]) == str(season)
+    assert told([season], (4,)) == f"stamps say season 4; {season}"
+    assert told([]) == "no season found in the values; set season where there is one"
+    assert told([], (24, 168)) == "stamps say season 24 and 168; no season found in the values"
 
 
 @given(st.integers(0, 10_000), st.floats(1e-9, 1e9), st.floats(-1e6, 1e6))

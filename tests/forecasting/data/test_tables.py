@@ -52,6 +52,58 @@ def model() -> Forecaster:
     )
 
 
+# -- static values beside y ---
+
+
+@pytest.mark.parametrize("form", ["every row", "first row", "with a plan"])
+@pytest.mark.parametrize("kind", ["number", "text", "category"])
+def test_static_columns_of_the_long_table_are_a_static_table(form: str, kind: str) -> None:
+    ids = ["b", "a", "c"]
+    values: Any = {"number": [3.0, 7.0, 9.0], "text": ["x", "y", "x"]}.get(kind, ["x", "y", "z"])
+    table = pd.DataFrame({"unique_id": ids, "size": values})
+    if kind == "category":
+        table["size"] = table["size"].astype("category")
+    schema = Panel.from_frame(history(ids), static=table, future=["promo"]).schema
+    long = history(ids).merge(table, on="unique_id").sample(frac=1.0, random_state=0)
+    plan = ahead(ids) if form == "with a plan" else None
+    if form == "first row":
+        long["size"] = long["size"].where(long["ds"] == DAYS[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Panel.from_frame(long, schema=schema, future_frame=plan)
+    apart = Panel.from_frame(history(ids), static=table, schema=schema, future_frame=plan)
+    order = [list(found.ids).index(i) for i in apart.ids]
+    np.testing.assert_array_equal(found.static[order], apart.static)
+
+
+def test_a_static_column_with_two_values_is_refused_and_one_that_lacks_is_said(
+    model: Forecaster,
+) -> None:
+    long = history(["1", "2"]).assign(size=1.0, area=2.0)
+    long.loc[60, "size"] = 4.0
+    with pytest.raises(DataError, match=r"column size is static .* series '2' has 1\.0 and 4\.0"):
+        Panel.from_frame(long, schema=model.schema)
+    both = Panel.from_frame(
+        history([1, 2]), static=static([1, 2]).assign(area=[5.0, 6.0]), future=["promo"]
+    ).schema
+    with pytest.warns(UserWarning, match="the table has no size: missing"):
+        found = Panel.from_frame(long.drop(columns="size"), schema=both)
+    np.testing.assert_array_equal(found.static, [[np.nan, 2.0], [np.nan, 2.0]])
+
+
+# -- columns that are not used ---
+
+
+def test_columns_left_aside_are_said_with_how_to_use_them() -> None:
+    long = history(["a"]).assign(price=2.0, size=1.0)
+    options: dict[str, Any] = {"horizon": 3, "config": QUICK, "device": "cpu"}
+    with pytest.warns(UserWarning, match=r"columns left aside: promo, price; .*past=\['promo'\]"):
+        Forecaster.fit(long, static=static(["a"]), **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "columns left aside")
+        Forecaster.fit(long, past=["price"], future=["promo"], static=static(["a"]), **options)
+
+
 # -- ids of several tables ---------------------------------------------------------------------
 
 FORMS = {"whole": int, "float": float, "text": str}

@@ -214,34 +214,87 @@ def test_a_forked_process_shares_out_with_threads_of_its_own(use_threads: UseThr
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("mix", ["none", "all"])
-def test_a_captured_loss_is_the_loss_and_captured_once(mix: str) -> None:
-    """What a graph is captured from; that its replay is the same, only a GPU can show."""
-    captured: list[tuple[Tensor, ...]] = []
+def test_a_captured_loss_is_the_loss_and_captured_once(mix: str, dropout: float) -> None:
+    """By a capture that runs the step again; that a graph's replay is the same, a GPU shows."""
+    captures = []
 
-    def capture(loss: nn.Module, sample: tuple[Tensor, ...], *, allow_unused_input: bool) -> Any:
-        captured.append(sample)
-        return loss
+    def capture(
+        step: Callable[[], tuple[Tensor, ...]], draws: torch.Generator | None
+    ) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
+        assert draws is not None
+        before = draws.get_state()
+        filled = step()
+        draws.set_state(before)
 
-    panel, config = make_panel([60, 50], schema=MIXES[mix]), settings()
+        def replay() -> None:
+            for own, new in zip(filled, step(), strict=True):
+                own.copy_(new)
+
+        captures.append(filled)
+        return filled, replay
+
+    panel, config = make_panel([60, 50], schema=MIXES[mix]), settings(model={"dropout": dropout})
     windows_of = Windows(panel, config, CPU)
     module = forecasting.training.module.ForecastModule(config, panel.schema, windows_of.calendar)
-    replayed = ReplayedLoss(module.network, module._loss, capture)
-    for k in range(2):
+    draws = torch.Generator()
+    module.draw_from(draws)
+    replayed = ReplayedLoss(module.network, module._loss, draws, capture)
+    for k in range(3):
         batch = windows_of.gather(torch.tensor([0, 1]), torch.tensor([40 + k, 45]))
+        draws.manual_seed(k)
         expected = module.loss_of(batch)
-        expected.backward()
-        gradients = [p.grad.clone() for p in module.network.parameters() if p.grad is not None]
+        (2.0 * expected).backward()
+        gradients = [p.grad for p in module.network.parameters()]
         module.network.zero_grad()
+        draws.manual_seed(k)
         found = replayed(module.network.history(batch), batch)
-        found.backward()
+        # The gradients are those of this batch, even if the next has been replayed since.
+        (2.0 * found).backward()
+        again = [p.grad for p in module.network.parameters()]
+        replayed(module.network.history(batch), batch)
         torch.testing.assert_close(found, expected)
-        again = [p.grad for p in module.network.parameters() if p.grad is not None]
         for a, b in zip(again, gradients, strict=True):
-            torch.testing.assert_close(a, b)
+            assert (a is None) == (b is None)
+            if a is not None and b is not None:
+                torch.testing.assert_close(a, b)
         module.network.zero_grad()
-    assert len(captured) == 1
-    assert not any(t is b for t in captured[0] for b in batch.values())
+    assert len(captures) == 1
+    assert not any(t is b for t in replayed.inputs for b in batch.values())
+
+
+def _no_graph(*_: Any) -> Any:
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_where_no_graph_can_be_had_steps_are_taken_plainly_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module_of = forecasting.training.module
+    panel = make_panel([60, 50])
+
+    class Unable(ReplayedLoss[Any]):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, capture=_no_graph)
+
+    monkeypatch.setattr(module_of, "ReplayedLoss", Unable)
+    for graphs in (None, True):
+        config = settings(training={"graphs": graphs})
+        windows_of = Windows(panel, config, CPU)
+        module = module_of.ForecastModule(config, panel.schema, windows_of.calendar)
+        batch = windows_of.gather(torch.tensor([0, 1]), torch.tensor([40, 45]))
+        assert module.replays
+        if graphs:
+            with pytest.raises(RuntimeError, match="not permitted"):
+                module._replayed_loss(module.network.history(batch), batch)
+            continue
+        found = module._replayed_loss(module.network.history(batch), batch)
+        torch.testing.assert_close(found, module.loss_of(batch))
+        assert not module.replays
+        assert "not replayed as CUDA graphs" in caplog.text
+    several = module_of.ForecastModule(settings(training={"at_once": 2}), panel.schema, 0)
+    assert not several.replays
 
 
 def test_the_fast_gru_stands_back_where_torch_has_the_better_kernel() -> None:

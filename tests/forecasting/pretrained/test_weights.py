@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,9 @@ from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import Evidence
+from forecasting.training import fit
 from forecasting.training.defaults import START_SERIES, STARTS, resolve, started
+from forecasting.training.members import Trained
 
 MONTHS = 60
 
@@ -157,6 +160,64 @@ def test_what_each_beginning_scored_is_kept() -> None:
     forecaster = Forecaster.train(panel(2), config(), device="cpu")
     assert forecaster.config.training.start in ("shipped", "none")
     assert {"start_shipped", "start_none"} <= set(forecaster.swing)
+
+
+def promoted(count: int) -> PanelType:
+    """With a covariate that grows, so that what was known of it tells the cutoff."""
+    frame = series(count)
+    frame["promo"] = frame.groupby("unique_id").cumcount().astype(float)
+    return Panel.from_frame(frame, freq="MS", past=["promo"])
+
+
+@pytest.mark.parametrize(
+    ("data", "begun"),
+    [(panel(8), True), (promoted(8), True), (promoted(8), False)],
+    ids=["plain", "with a covariate", "from nothing"],
+)
+def test_no_way_to_begin_is_trained_on_the_rows_it_is_judged_by(
+    data: PanelType, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tuned or from nothing, beside a start or alone: each sees the rows up to the cutoff."""
+    seen: list[tuple[str, bool, PanelType]] = []
+    honest, evidence = fit.train_members, Evidence.of
+
+    def quick(data: PanelType, config: ForecasterConfig, *args: Any, **more: Any) -> Trained:
+        seen.append((args[1], bool(more["begin"]), data))
+        return honest(data, config, *args, **more | {"steps": 1})
+
+    asked: list[tuple[PanelType, int]] = []
+
+    def judged(networks: Any, data: PanelType, config: Any, backs: Any) -> Evidence:
+        asked.append((data, max(backs)))
+        return evidence(networks, data, config, backs)
+
+    monkeypatch.setattr(fit, "TUNED_ROWS", 0)
+    monkeypatch.setattr(fit, "train_members", quick)
+    monkeypatch.setattr(fit.Evidence, "of", judged)
+    wanted = config() if begun else config(start="none")
+    Forecaster.train(data, wanted, device="cpu")
+    before = [(tuned, known) for phase, tuned, known in seen if phase == "validation"]
+    can_begin = asked_of(data, wanted) is not None
+    assert {tuned for tuned, _ in before} == ({True, False} if can_begin else {False})
+    (held,) = {back for _, back in asked}
+    past = data.truncate(held)
+    for _, known in before:
+        np.testing.assert_array_equal(known.y, past.y)
+        assert known.schema == fit.fitted_schema(past)
+    assert all(whole.schema == fit.fitted_schema(past) for whole, _ in asked)
+
+
+def test_started_networks_are_calibrated_by_what_was_held_back() -> None:
+    data = panel(8)
+    for start in ("shipped", "tuned"):
+        wanted = config(start=start).replace(training={"max_steps": 2})
+        forecaster = Forecaster.train(data, wanted, device="cpu")
+        assert forecaster.config.training.start == start
+        assert forecaster.correction is not None
+        assert np.abs(forecaster.correction).max() > 0.0
+        assert (
+            Forecaster.train(data, wanted.replace(calibrate=False), device="cpu").correction is None
+        )
 
 
 def test_a_spoiled_start_is_noticed_and_left(copy: Path) -> None:

@@ -99,6 +99,18 @@ def test_plain_steps_take_the_season_of_their_values(caplog: pytest.LogCaptureFi
     assert season_of(restless, config) == 1
 
 
+def test_stamps_that_say_no_season_leave_it_to_the_values(caplog: pytest.LogCaptureFixture) -> None:
+    months, day = monthly(), np.datetime64("2020-01-01", "us")
+    start = np.repeat(day, len(months))
+    every_third = Panel.from_arrays(list(months.ids), months.y, months.lengths, start, "3D")
+    config = ForecasterConfig.parse({"horizon": 3})
+    assert season_of(every_third, config) == 12
+    # Where stamps say one, what is found is said beside it.
+    with caplog.at_level(logging.INFO):
+        assert season_of(months, config) == 12
+    assert "stamps say season 12; season 12, found in 6 of 6 series" in caplog.text
+
+
 def test_members_of_any_two_seeds_differ() -> None:
     seeds = [member_seed(seed, member) for seed in range(40) for member in range(20)]
     assert len(set(seeds)) == len(seeds)

@@ -17,6 +17,7 @@ from forecasting.forecaster import Forecaster
 from forecasting.training.fit import fitted_schema, pick_device
 from forecasting.training.members import member_seed
 from forecasting.training.module import ForecastModule
+from forecasting.windows.training import Windows
 from tests.forecasting.samples import (
     MIXES,
     course_of_loss,
@@ -289,6 +290,38 @@ def test_dropout_and_noise_act_in_training_only() -> None:
         other = Forecaster.train(panel, settings(**change), device="cpu")
         assert not same_weights(base, other)
         np.testing.assert_array_equal(quantiles(other, panel), quantiles(other, panel))
+
+
+def test_noise_falls_on_what_was_observed_and_on_nothing_else() -> None:
+    panel = make_panel([40, 30], missing=0.4)
+    module = ForecastModule(settings(training={"noise": 0.5}), panel.schema, 0)
+    windows = Windows(panel, module.config, torch.device("cpu"))
+    batch = windows.gather(torch.tensor([0, 1]), torch.tensor([30, 20]))
+    seen = []
+    module.network.register_forward_pre_hook(lambda m, args: seen.append(args[0]))
+    module.training_step(batch, 0)
+    plain = module.network.history(batch)
+    missing = plain["mask"] == 0
+    assert missing.any()
+    assert (seen[0]["y"][missing] == 0.0).all()
+    assert (seen[0]["y"][~missing] != plain["y"][~missing]).all()
+
+
+def test_weights_decay_and_biases_and_gains_do_not() -> None:
+    panel = make_panel([40])
+    config = settings(training={"weight_decay": 0.3, "learning_rate": 0.1})
+    module = ForecastModule(config, panel.schema, 0)
+    before = {name: p.detach().clone() for name, p in module.network.named_parameters()}
+    module.broken.zero_()
+    optimizer = module.configure_optimizers()["optimizer"]
+    rate = optimizer.param_groups[0]["lr"]
+    for p in module.network.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    for name, p in module.network.named_parameters():
+        kept = 1.0 - rate * 0.3 if p.ndim > 1 else 1.0
+        torch.testing.assert_close(p.detach(), before[name] * kept, msg=name)
+    assert any(v.ndim == 1 and v.abs().max() > 0 for v in before.values())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from forecasting.config import DISTRIBUTIONS
+from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
+from forecasting.hardware.torch_state import products_in
 from forecasting.prediction.predictor import Predictor
 from forecasting.training.fit import pick_device
 from forecasting.windows.training import Windows, WindowStream
@@ -85,21 +90,71 @@ def test_low_precision_learns_what_full_precision_does(precision: str, cell: str
     np.testing.assert_allclose(losses, course_of_loss(cell, "32", "cuda"), rtol=0.05)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("mix", ["none", "all"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("decoder", ["direct", "encoder_decoder"])
-def test_replayed_steps_are_the_steps(cell: str, decoder: str, mix: str) -> None:
+@pytest.mark.parametrize("decoder", ["direct", "encoder_decoder", "recursive"])
+def test_replayed_steps_are_the_steps(cell: str, decoder: str, mix: str, dropout: float) -> None:
     panel = make_panel([60, 50], schema=MIXES[mix])
     found = []
     for graphs in (False, True):
         config = settings(
-            model={"cell": cell, "decoder": decoder},
-            training={"max_steps": 20, "epoch_steps": 1, "graphs": graphs, "unseen": 0.0},
+            model={"cell": cell, "decoder": decoder, "dropout": dropout},
+            training={"max_steps": 20, "epoch_steps": 1, "graphs": graphs, "noise": 0.1},
         )
         found.append(
             [row["train_loss"] for row in Forecaster.train(panel, config, device="cuda").history]
         )
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", DISTRIBUTIONS)
+@pytest.mark.parametrize("precision", ["32", "bf16", "tf32"])
+def test_steps_are_replayed_without_being_asked(
+    head: str, precision: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = make_panel([60, 50])
+    panel = replace(panel, y=np.abs(np.round(panel.y)))
+    for asked in (None, False):
+        config = settings(
+            model={"head": head},
+            training={"max_steps": 12, "epoch_steps": 1, "precision": precision, "graphs": asked},
+        )
+        losses = [
+            row["train_loss"] for row in Forecaster.train(panel, config, device="cuda").history
+        ]
+        if asked is None:
+            replayed = losses
+    np.testing.assert_allclose(
+        replayed, losses, rtol=1e-3 if precision == "32" else 0.05, atol=1e-4
+    )
+    assert "not replayed" not in caplog.text
+
+
+def test_two_fits_in_threads_replay_what_each_gives_alone() -> None:
+    panels = [make_panel([60, 50]), make_panel([40, 70, 30])]
+    config = settings(model={"dropout": 0.2}, training={"max_steps": 40})
+
+    def fit(panel: Panel) -> np.ndarray:
+        return quantiles(Forecaster.train(panel, config, device="cuda"), panel)
+
+    alone = [fit(panel) for panel in panels]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(fit, panels))
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_float32_is_float32_in_the_recurrent_layers() -> None:
+    torch.manual_seed(0)
+    layer, x = torch.nn.LSTM(64, 256), torch.randn(50, 32, 64)
+    expected = layer.double()(x.double())[0]
+    layer, x = layer.float().cuda(), x.cuda()
+    with products_in("32"):
+        exact = (layer(x)[0].double().cpu() - expected).abs().max()
+    with products_in("tf32"):
+        rough = (layer(x)[0].double().cpu() - expected).abs().max()
+    assert exact < 1e-5 < rough
 
 
 def test_no_step_waits_for_the_device() -> None:

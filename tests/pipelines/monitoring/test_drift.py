@@ -198,6 +198,8 @@ def test_a_block_is_whole_seasons_and_the_longest_that_history_bears() -> None:
     assert block_length(hours, 24) == 168
     assert block_length(hours.tail(24 * 20), 24) == 24
     assert block_length(hours.tail(24 * 20), 30) == 48
+    # The model's season goes before that of the stamps.
+    assert block_length(hours.tail(24 * 20), 30, 20) == 40
     assert block_length(monthly_panel(np.zeros((1, 60))), 18) == 24
 
 

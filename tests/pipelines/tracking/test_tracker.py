@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from forecasting.errors import GatecastError
+from pipelines.tracking import store
 from pipelines.tracking.store import connect
 from pipelines.tracking.tracker import PROCESS_TAG, Tracker
 
@@ -152,3 +153,25 @@ def test_a_deleted_experiment_is_brought_back(tracker: Tracker) -> None:
     with again.run("works") as run:
         pass
     assert again.client.get_run(run.id).info.status == "FINISHED"
+
+
+def test_a_store_whose_making_was_cut_off_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MLflow can't mend a half migrated file: none may ever stand where the store belongs."""
+    opened = store._open
+
+    def cut_off(*arguments: object) -> None:
+        opened(*arguments)
+        raise OSError(28, "No space left on device")
+
+    place = tmp_path / "new" / "mlflow.db"
+    monkeypatch.setattr(store, "_open", cut_off)
+    with pytest.raises(GatecastError, match="No space left"):
+        connect(f"sqlite:///{place}")
+    assert not list(place.parent.iterdir())
+    # What a killed process left is swept away.
+    (place.parent / "mlflow.db.half-0").write_bytes(b"half of it")
+    monkeypatch.setattr(store, "_open", opened)
+    assert connect(f"sqlite:///{place}").search_experiments()
+    assert [file.name for file in place.parent.iterdir()] == ["mlflow.db"]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import GateConfig
-from pipelines.training.gate import CHECKS, Answer, Case, Decision, Judged, decide
+from pipelines.data.revision import Change, Found, Revision
+from pipelines.training.gate import CHECKS, Answer, Before, Case, Decision, Judged, decide
 
 UNITS = 40
 QUICK = GateConfig(samples=300)
@@ -32,6 +33,20 @@ def model(name: str, level: float, *, noise: float = 0.02, seed: int = 0, **chan
 
 
 NAIVE = Judged("seasonal_naive", DIFFICULTY)
+NONE = Found(0, 40)
+SAME = Revision(
+    lost=NONE,
+    new=NONE,
+    revised=Found(0, 1000),
+    shifted=NONE,
+    jumped=NONE,
+    stale=NONE,
+    ahead=0,
+    ahead_id="",
+    newest=Change(0.05, 0.1),
+    unlike=Change(-0.02, 0.1),
+    horizon=6,
+)
 CHAMPION = model("champion", 0.8, seed=1)
 GOOD = model("gru", 0.7)
 
@@ -213,5 +228,83 @@ def test_a_new_check_is_one_function_in_the_table_with_its_limit_in_the_config(
 
 def test_the_keys_of_a_decision_are_those_of_the_table() -> None:
     segments = np.array(["north"] * 30 + ["south"] * 10, dtype=object)
-    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, segments=segments, drift=0.1)
+    before = Before(SAME, problem="both, to have every line")
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, segments=segments, drift=0.1, before=before)
     assert [check.key for check in decision.checks] == list(CHECKS)
+
+
+def test_a_delivery_that_goes_on_passes() -> None:
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, before=Before(SAME))
+    assert decision.promote
+    assert {"lost", "new", "revised", "shifted", "jumped", "stale", "ahead", "newest", "unlike"} < {
+        check.key for check in decision.checks
+    }
+
+
+@pytest.mark.parametrize(
+    ("harm", "key", "said"),
+    [
+        ({"lost": Found(9, 40, "a|b")}, "lost", "series lost 22.5 % (9 of 40, such as 'a|b')"),
+        ({"new": Found(31, 60, "x")}, "new", "series new 51.7 %"),
+        ({"revised": Found(101, 1000, "x")}, "revised", "values revised 10.1 %"),
+        ({"shifted": Found(3, 40, "x")}, "shifted", "moved against their stamps 7.5 %"),
+        ({"jumped": Found(5, 40, "x")}, "jumped", "whose clock jumped 12.5 %"),
+        ({"stale": Found(9, 40, "x")}, "stale", "fallen behind 22.5 %"),
+        ({"ahead": 7, "ahead_id": "x"}, "ahead", "ahead 7 steps ('x') (limit 6 steps)"),
+        ({"newest": Change(0.7, 0.1)}, "newest", "2.01 times the usual (limit 0.67 to 1.49)"),
+        ({"newest": Change(-0.7, 0.1)}, "newest", "0.497 times the usual"),
+        ({"newest": Change(0.7, 0.69)}, "newest", "limit 0.502 to 1.99"),
+        ({"unlike": Change(0.5, 0.1)}, "unlike", "unlike themselves +0.5 |ln|"),
+    ],
+)
+def test_a_delivery_that_is_another_is_refused_by_one_line_unless_a_person_takes_it(
+    harm: dict[str, Any], key: str, said: str
+) -> None:
+    revision = replace(SAME, **harm)
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, before=Before(revision))
+    assert decision.failed == {key}
+    assert said in decision.reason
+    assert decision.doubts_the_data
+    taken = decide(GOOD, CHAMPION, NAIVE, QUICK, before=Before(revision, accepted="rebased"))
+    assert taken.promote
+    assert not taken.doubts_the_data
+    assert "accepted: rebased" in taken.reason
+    worse = decide(CHAMPION, GOOD, NAIVE, QUICK, before=Before(revision, accepted="rebased"))
+    assert worse.failed == {"champion"}, "what is accepted is the data, not the model"
+
+
+def test_each_limit_of_a_delivery_stands_in_the_config() -> None:
+    revision = replace(
+        SAME,
+        lost=Found(9, 10, "x"),
+        new=Found(9, 10, "x"),
+        revised=Found(9, 10, "x"),
+        shifted=Found(9, 10, "x"),
+        jumped=Found(9, 10, "x"),
+        stale=Found(9, 10, "x"),
+        ahead=90,
+        newest=Change(3.0, 0.0),
+        unlike=Change(3.0, 0.0),
+    )
+    shares = ("lost", "new", "revised", "shifted", "jumped", "stale")
+    wide = {f"max_{name}": 0.95 for name in shares}
+    wide |= {"max_ahead": 100, "max_newest": 4.0, "max_unlike": 4.0}
+    for left_out in wide:
+        config = replace_config(**{k: v for k, v in wide.items() if k != left_out})
+        decision = decide(GOOD, CHAMPION, NAIVE, config, before=Before(revision))
+        assert decision.failed == {left_out.removeprefix("max_")}
+    assert decide(GOOD, CHAMPION, NAIVE, replace_config(**wide), before=Before(revision)).promote
+
+
+def test_what_came_before_and_cannot_be_read_is_accepted_by_a_person_only() -> None:
+    decision = decide(GOOD, CHAMPION, NAIVE, QUICK, before=Before(problem="its file is gone"))
+    assert decision.failed == {"before"}
+    assert "its file is gone" in decision.reason
+    assert decide(
+        GOOD, CHAMPION, NAIVE, QUICK, before=Before(problem="it is gone", accepted="looked at it")
+    ).promote
+
+
+def test_a_shift_is_accepted_with_the_restatement_that_made_it() -> None:
+    before = Before(accepted="now in thousands")
+    assert decide(GOOD, CHAMPION, NAIVE, QUICK, drift=6.9, before=before).promote

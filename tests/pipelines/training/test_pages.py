@@ -20,6 +20,7 @@ from pipelines.config import ExperimentConfig
 from pipelines.demo.processes import ui_command_line
 from pipelines.machine.state import HOME_VARIABLE
 from pipelines.registry.registry import CHAMPION, Registry
+from pipelines.tracking.links import runs_page
 from pipelines.tracking.tracker import Tracker, open_tracker
 from pipelines.training.train import Outcome
 from tests.browser import Page, chromium, executable
@@ -134,6 +135,16 @@ def test_networks_and_baselines_stand_in_one_table_and_share_their_charts(
     for name in ("seasonal_naive (horizon/smape)", "lstm · lstm"):
         assert name in shown
     keep(page, "mlflow-charts")
+
+
+def test_a_browser_that_was_never_there_sees_the_charts_at_once(
+    server: str, tracker: Tracker
+) -> None:
+    with chromium(width=1600, height=1000) as tab:  # it remembers nothing, least of all a choice
+        tab.open(runs_page(server, tracker.experiment_id))
+        tab.wait("Model training", "seasonal_naive", "horizon/smape", "coverage_80")
+        drawn = "document.querySelectorAll('.js-plotly-plot').length > 3"
+        until(lambda: tab.run(drawn), DRAWN_SECONDS, "no charts were drawn")
 
 
 def test_runs_compare_side_by_side_with_the_same_metrics(

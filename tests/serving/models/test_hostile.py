@@ -193,6 +193,51 @@ def test_a_graph_without_end_holds_up_neither_a_rollback_nor_another_try(
     assert Caller(app).post({"series": [series()]}).json()["model"]["version"] == first
 
 
+def without_end(model: onnx.ModelProto) -> None:
+    """Adds 0 times what a loop gives that counts for ever."""
+    made = next(o.name for o in model.graph.output if o.name == "params")
+    for node in model.graph.node:
+        node.output[:] = [f"{made}_before" if name == made else name for name in node.output]
+    flag, number = TensorProto.BOOL, TensorProto.FLOAT
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_on"], ["goes_on"]),
+            helper.make_node("Add", ["count", "one"], ["counted"]),
+        ],
+        "rounds",
+        [helper.make_tensor_value_info("round", TensorProto.INT64, []),
+         helper.make_tensor_value_info("go_on", flag, []),
+         helper.make_tensor_value_info("count", number, [])],
+        [helper.make_tensor_value_info("goes_on", flag, []),
+         helper.make_tensor_value_info("counted", number, [])],
+    )  # fmt: skip
+    model.graph.initializer.extend(
+        [helper.make_tensor("true", flag, [], [True]), helper.make_tensor("one", number, [], [1.0]),
+         helper.make_tensor("none", number, [], [0.0])]
+    )  # fmt: skip
+    model.graph.node.extend(
+        [helper.make_node("Loop", ["", "true", "none"], ["total"], body=body),
+         helper.make_node("Mul", ["total", "none"], ["nothing"]),
+         helper.make_node("Add", [f"{made}_before", "nothing"], [made])]
+    )  # fmt: skip
+
+
+def test_a_graph_without_end_is_stopped_and_leaves_no_thread_at_work(
+    registry: Store, plain: Path, tmp_path: Path
+) -> None:
+    first = registry.register("loops", plain)
+    app = service(registry, "loops", tmp_path, load_seconds=2)
+    registry.register("loops", rehashed(plain, tmp_path / "loops", without_end))
+    keeper = app.service.models.keepers["loops"]
+    with pytest.raises(keeping.VersionError, match="did not answer its golden input"):
+        keeper.refresh()
+    for thread in threading.enumerate():
+        if thread.name == "load loops":
+            thread.join(60)
+            assert not thread.is_alive()
+    assert Caller(app).post({"series": [series()]}).json()["model"]["version"] == first
+
+
 def test_a_restart_beside_a_broken_champion_takes_the_last_good_version(
     registry: Store, plain: Path, plain_again: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from serving.errors import TITLES
 from serving.settings import PREFIX, ServingSettings
+from tests.browser import chromium, executable
 from tests.serving.process import ROOT, Server, environment
 
 PAGE = (ROOT / "docs" / "serving.md").read_text()
@@ -70,3 +71,32 @@ def test_every_status_is_documented() -> None:
     table = PAGE[PAGE.index("| status | `code`") :]
     for status in TITLES:
         assert status == 500 or str(status) in table
+
+
+def test_the_example_has_numbers_that_people_read(server: Server) -> None:
+    paths = server.http.get("/openapi.json").json()["paths"]
+    example = paths["/v1/forecast"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    texts = re.findall(
+        r"\d+\.\d+", json.dumps([example, server.http.get("/v1/models/retail").json()["example"]])
+    )
+    assert texts
+    assert max(map(len, texts)) <= 9
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(executable() is None, reason="no Chromium on this machine")
+@pytest.mark.timeout(300)
+def test_the_page_shows_request_and_answer_indented(server: Server) -> None:
+    with chromium() as page:
+        page.open(f"{server.address}/docs")
+        page.wait("Forecast one to thousands of series")
+        asked = str(page.run("document.getElementById('body').value"))
+        assert json.loads(asked)["series"][0]["id"] == "example-1"
+        page.click("Send", "button")
+        page.wait("200, ")
+        answer = str(page.run("document.getElementById('answer').textContent"))
+        assert json.loads(answer)["forecasts"][0]["id"] == "example-1"
+        for text in (asked, answer):
+            assert len(text.splitlines()) > 8
+            assert all(len(n) <= 9 for n in re.findall(r"\d+\.\d+", text))

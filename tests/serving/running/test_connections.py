@@ -46,7 +46,7 @@ def ended(connection: socket.socket, *parts: bytes, timeout: float = 20) -> byte
 
 
 def head(*lines: str, length: int = len(BODY)) -> bytes:
-    first = ["POST /v1/forecast HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    first = ["POST /v1/forecast HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     return "\r\n".join([*first, f"Content-Length: {length}", *lines, "", ""]).encode()
 
 
@@ -102,7 +102,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory, steps: Path) -> Iterator[Se
         yield started
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"POST"])
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"POST"])
 def test_a_head_that_does_not_come_ends_the_connection(strict: Server, sent: bytes) -> None:
     answer = exchange(strict.port, *([sent] if sent else []))
     assert answer.startswith(b"HTTP/1.1 408")
@@ -223,7 +223,7 @@ def test_a_reader_of_the_log_that_stalls_does_not_stop_the_service(server: Serve
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline().split(b"127.0.0.1:")[1].split()[0])
-        request = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        request = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         end = time.monotonic() + 90
         while True:
             try:

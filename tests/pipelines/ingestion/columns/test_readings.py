@@ -67,6 +67,11 @@ def test_dates_in_any_order_are_read_as_they_are_or_refused(
     assume("short" not in order or true[-1].year < 2069)  # 69 is 1969
     texts = [stamp.strftime(ORDERS[order].format(mark)) + clock for stamp in true]
     result, refusal = attempt(table(texts))
+    if result is None and "two digits of its year" in refusal:
+        assert "short" in order
+        assert true[-1].year > pd.Timestamp.now().year + 20
+        assert "stamps.latest" in refusal
+        return
     if result is None:
         # Both readings are named, and what settles them.
         assert re.search(r"is \d{4}-\d\d-\d\d read .* first and \d{4}-\d\d-\d\d read", refusal)

@@ -1,0 +1,85 @@
+"""Series whose values stand several steps apart: quarters on a grid of months.
+
+A grid takes such rows without a word, for what lies between them may be missing. Gaps of chance
+leave values one step apart now and then; values that never are, are of another step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.data.panel import Panel
+
+# Chance, as one in so many, at which gaps of a series would look like a longer step.
+CHANCE = 64
+# Days of one month that may all be the same by chance, and values from which on they are not.
+LEAST_MONTHS = 3
+# A stride of whole months, on a grid of days or less.
+MONTHS = 0
+_DAY = np.timedelta64(1, "D")
+
+
+def strides(panel: Panel) -> Array:
+    """[N] steps between the values of each series: 1, or more where all keep to a longer step.
+
+    `MONTHS` where a grid of days or less has values on one day of their months only.
+    """
+    found = np.ones(len(panel), np.int64)
+    seen = ~np.isnan(panel.y)
+    if seen.all():
+        return found
+    series = panel.series[seen]
+    rows = np.flatnonzero(seen) - panel.offsets[series]
+    gaps = np.diff(rows)
+    same = series[1:] == series[:-1]
+    gaps, owner = gaps[same], series[1:][same]
+    if not len(gaps):
+        return found
+    first = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    told = owner[first]
+    size = np.gcd.reduceat(gaps, first)
+    often = np.diff(np.append(first, len(owner)))
+    # size ** often is the chance; in logs, for it may be any number.
+    found[told] = np.where(often * np.log(size) >= np.log(CHANCE) - 1e-9, size, 1)
+    _in_months(panel, series, rows, told, often, found)
+    return found
+
+
+def _in_months(
+    panel: Panel, series: Array, rows: Array, told: Array, often: Array, found: Array
+) -> None:
+    """Note `MONTHS` in ``found`` [N] for series with a value a month, or fewer."""
+    freq = panel.freq
+    if freq.unit != "time" or freq.size > _DAY / np.timedelta64(1, "us"):
+        return
+    some = np.zeros(len(panel), bool)
+    some[told[often + 1 >= LEAST_MONTHS]] = True
+    mine = some[series]
+    of, at = series[mine], freq.shift(panel.start[series[mine]], rows[mine])
+    day = at.astype("datetime64[D]")
+    month = day.astype("datetime64[M]")
+    of_month = (day - month.astype("datetime64[D]")).astype(np.int64)
+    last = day + 1 == (month + 1).astype("datetime64[D]")
+    low, high = np.full(len(panel), 99), np.full(len(panel), -1)
+    np.minimum.at(low, of, of_month)
+    np.maximum.at(high, of, of_month)
+    ends = np.bincount(of, weights=~last, minlength=len(panel)) == 0
+    clock = at - day
+    moves = np.bincount(of[1:], weights=(clock[1:] != clock[:-1]) & (of[1:] == of[:-1]),
+                        minlength=len(panel)) if len(of) else np.zeros(len(panel))  # fmt: skip
+    months = some & ((low == high) | ends) & (moves == 0)
+    inside = np.bincount(of, minlength=len(panel))
+    spans = np.zeros(len(panel), np.int64)
+    number = month.astype(np.int64)
+    np.maximum.at(spans, of, number)
+    least = np.full(len(panel), np.iinfo(np.int64).max)
+    np.minimum.at(least, of, number)
+    # One value a month at most: hours of one day are of no month.
+    months &= spans - np.where(some, least, spans) + 1 >= inside
+    found[months] = MONTHS
+
+
+def said(stride: int, panel: Panel) -> str:
+    """A stride in words."""
+    return "whole months" if stride == MONTHS else f"{stride} steps of {panel.freq.alias}"

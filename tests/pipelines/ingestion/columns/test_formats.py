@@ -1,0 +1,81 @@
+"""Every row of the table of stamps in docs/ingestion.md, run: what is read how, refused when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from forecasting.errors import DataError
+from pipelines.ingestion import IngestResult
+
+Mend = Callable[..., IngestResult]
+D, MS, QS, YS, H = (
+    pd.date_range(first, periods=40, freq=freq)
+    for first, freq in (
+        ("2024-01-10", "D"), ("2019-01-01", "MS"), ("2010-01-01", "QS"), ("1970-01-01", "YS"),
+        ("2024-01-10", "h"),
+    )
+)  # fmt: skip
+EXCHANGED = [d.replace(day=d.month, month=d.day) if d.day <= 12 else d for d in
+             pd.date_range("2024-01-01", periods=60)]  # fmt: skip
+TWICE = sorted([*MS, *(MS + pd.Timedelta(days=14))])
+# By what a row of the table begins with: stamps and texts that are read so, and texts refused.
+ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
+    "`2024-01-31`": (D, [str(d.date()) for d in D], []),
+    "`31/01/2024`": (
+        D, [f"{d:%d/%m/%Y}" for d in D], [f"{i + 1:02}/01/2024" for i in range(12)]
+    ),
+    "`1 January 2024`": (MS, [f"{d:%m.%Y}" for d in MS], ["1 Januar 2024"] * 9),
+    "`Jan-22`": (MS, [f"{d:%b-%y}" for d in MS], [f"Jan-{k:02}" for k in range(1, 32)]),
+    "two digits": (D, [f"{d:%d/%m/%y}" for d in D], [f"{k}/01/60" for k in range(13, 31)]),
+    "`2001`": (MS, [f"{d:%y%m}" for d in MS], [str(200100 + k) for k in range(1, 13)]),
+    "dates of which": (None, [], [str(d.date()) for d in EXCHANGED]),
+    "`12 AM`": (H, [f"{d:%Y-%m-%d %I %p}" for d in H], ["1 AM", "2 AM", "3 AM", "4 AM"]),
+    "the 1st": (None, [], [str(d.date()) for d in TWICE]),
+    "`2022-Q1`": (
+        QS, [f"{d.year}-Q{d.quarter}" for d in QS], ["20221", "20222", "20223", "20224"]
+    ),
+    "`202201`": (MS, [f"{d:%Y%m}.0" for d in MS], []),
+    "`20240131`": (H, [f"{d:%Y%m%d%H}" for d in H], []),
+    "`202253`": (None, [], [f"{d:%Y%j}" for d in D]),
+    "`2022/23`": (YS, [f"{d.year}/{(d.year + 1) % 100:02}" for d in YS], []),
+    "`1990`": (YS, [str(d.year) for d in YS], []),
+    "Unix time": (
+        D, [str((d - pd.Timestamp("1899-12-30")).days) for d in D],
+        [str(19_421 + k) for k in range(30)],
+    ),
+}  # fmt: skip
+
+
+def csv(texts: list[str]) -> str:
+    return "unique_id,ds,y\n" + "".join(f"a,{t},{100 + k % 7}.5\n" for k, t in enumerate(texts))
+
+
+def rows_of(root: Path) -> list[str]:
+    text = (root / "docs" / "ingestion.md").read_text(encoding="utf-8")
+    table = text.split("## Stamps\n")[1].split("|---|---|---|\n")[1].split("\n\n")[0]
+    return re.findall(r"^\| (.+)$", table, re.M)
+
+
+def test_every_row_of_the_table_is_run(root: Path) -> None:
+    rows = rows_of(root)
+    for row in rows:
+        assert sum(row.startswith(begin) for begin in ROWS) == 1, row
+    assert len(rows) == len(ROWS)
+
+
+@pytest.mark.parametrize("begin", sorted(ROWS))
+def test_a_row_of_the_table_is_true(begin: str, mend: Mend) -> None:
+    true, texts, refused = ROWS[begin]
+    if texts:
+        result = mend(csv(texts))
+        assert list(result.frame["ds"]) == list(true)
+        assert result.report.to_dict()["facts"]["stamps"]
+    if refused:
+        with pytest.raises(DataError):
+            mend(csv(refused))
