@@ -60,6 +60,11 @@ FEW_SERIES = 16
 DECAY = 1e-4
 # Share of classical forecasts in the forecasts of short histories, where validation says nothing.
 BLEND = 0.6
+# The same where it is the Theta forecast of a window alone, which says less.
+WINDOW_BLEND = 0.4
+# Series up to which a pool is worth its time: it gives most where a network has little to learn
+# from, and takes some hundredths of a second for a lone request.
+POOL_SERIES = 50
 # Seasons at the end of a history that classical forecasts read, and rows at least.
 POOL_SEASONS = 20
 LEAST_POOL_ROWS = 100
@@ -254,7 +259,8 @@ def started(
             "usual_spread": config.model.usual_spread,
             "nonnegative": config.model.nonnegative,
             "strides": config.model.strides,
-            "blend": BLEND if asked.model.blend is None else asked.model.blend,
+            "blend": (BLEND if config.model.pool else WINDOW_BLEND)
+            if asked.model.blend is None else asked.model.blend,
             "pool": config.model.pool,
             "pool_rows": config.model.pool_rows,
         },
@@ -326,14 +332,18 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
 def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
     """Classical forecasts know nothing of covariates and counts."""
     alone = config.model.counts or bool(panel.schema.future)
-    return BLEND if short and not alone else 0.0
+    if not short or alone:
+        return 0.0
+    named = config.model.pool
+    pooled = len(panel) <= POOL_SERIES if named is None else bool(named)
+    return BLEND if pooled else WINDOW_BLEND
 
 
 def _pool(
     config: ForecasterConfig, panel: Panel, season: int, short: bool
 ) -> dict[Classical, float]:
-    """The classical forecasts of short histories, in equal parts; elsewhere a window's Theta."""
-    if config.model.counts or panel.schema.future or not short:
+    """The classical forecasts of few short histories, in equal parts; else a window's Theta."""
+    if config.model.counts or panel.schema.future or not short or len(panel) > POOL_SERIES:
         return {}
     smoothed = 1 < season <= LONGEST_SEASON
     names = [name for name in CLASSICAL if smoothed or name != "seasonal"]
