@@ -19,8 +19,8 @@ from pipelines.config.file import merge
 
 CHANGES = {
     "as chosen": {},
-    "without the blend with Theta": {"model": {"blend": 0.0}},
-    "Theta alone": {"model": {"blend": 1.0}},
+    "without classical forecasts": {"model": {"blend": 0.0}},
+    "classical forecasts alone": {"model": {"blend": 1.0}},
     "deviations not divided by": {"model": {"spread": "none"}},
     "loss at the last origin only": {"training": {"origins": "last"}},
     "pinball loss alone": {"training": {"loss": {"mae": 0.0}}},

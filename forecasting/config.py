@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,8 @@ from forecasting.transforms import TRANSFORMS, Transform
 
 Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
 Decoder = Literal["direct", "encoder_decoder", "recursive"]
+Classical = Literal["theta", "damped", "seasonal", "drift"]
+CLASSICAL: tuple[Classical, ...] = get_args(Classical)
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -216,7 +218,15 @@ class ModelConfig(Settings):
     head: Annotated[str, AfterValidator(_among(DISTRIBUTIONS))] = "quantiles"
     quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
     blend: float | None = Field(
-        None, ge=0.0, le=1.0, description="share of a Theta forecast in the median; 0: none"
+        None, ge=0.0, le=1.0, description="share of classical forecasts in the median; 0: none"
+    )
+    pool: dict[Classical, Annotated[float, Field(ge=0.0, le=1.0)]] | None = Field(
+        None,
+        description="weights of the classical forecasts in that share, by name, of sum 1; none "
+        "named: a Theta forecast of the network's window",
+    )
+    pool_rows: Positive | None = Field(
+        None, description="rows of the end of a history that classical forecasts read"
     )
     samples: int = Field(100, ge=10, le=10_000, description="paths of the recursive decoder")
     encoding: Literal["embedding", "onehot"] | None = Field(
@@ -253,6 +263,13 @@ class ModelConfig(Settings):
         if levels[len(levels) // 2] != 0.5:
             raise ValueError("the middle level must be 0.5")
         return levels
+
+    @field_validator("pool")
+    @classmethod
+    def _weights(cls, pool: dict[Classical, float] | None) -> dict[Classical, float] | None:
+        if pool and abs(sum(pool.values()) - 1.0) > 1e-6:
+            raise ValueError(f"must hold weights of sum 1, not {sum(pool.values()):g}")
+        return pool
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

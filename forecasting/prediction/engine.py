@@ -85,7 +85,9 @@ class Engine:
     @property
     def context(self) -> int:
         """Rows of history a forecast looks at, at most."""
-        return self.geometry.rows
+        model = self.config.model
+        pooled = (model.pool_rows or 0) if model.pool and model.blend else 0
+        return max(self.geometry.rows, pooled)
 
     def predict_panel(
         self,
@@ -172,7 +174,7 @@ class Engine:
         if counted is not None:
             # A distribution of counts knows its mean; quantiles of rare ones are all 0.
             wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
-        window = panel.tail(self.context)
+        window = panel.tail(self.geometry.rows)
         if self.config.model.nonnegative:
             _keep_from_below_zero(window, wanted, mean)
         if (window.y == 0.0).any():
@@ -265,7 +267,9 @@ class Engine:
 
     def _usable(self, panel: Panel, steps: int) -> tuple[Panel, Array, list[SeriesProblem]]:
         """The series that can be forecast, their positions, and why the others cannot."""
-        good, problems = usable(panel, panel.tail(self.context), self.config, self.schema, steps)
+        good, problems = usable(
+            panel, panel.tail(self.geometry.rows), self.config, self.schema, steps
+        )
         return (panel if len(good) == len(panel) else panel.select(good)), good, problems
 
     def _mix_with_zeros(
@@ -279,9 +283,9 @@ class Engine:
         wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
         mean[some] *= 1.0 - chances[some]
 
-    def readings(self, panel: Panel, *, with_theta: bool) -> list[tuple[Array, Reading]]:
+    def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Array, Reading]]:
         """What the network makes of every series: positions of each chunk, and its reading."""
-        return self._by_chunk(panel, partial(self._read, with_theta=with_theta))
+        return self._by_chunk(panel, partial(self._read, with_classical=with_classical))
 
     def _by_chunk(
         self, panel: Panel, work: Callable[[Panel, int, Runner], Result]
@@ -304,11 +308,12 @@ class Engine:
                 return list(pool.map(run, chunks, repeat(self.single_threaded)))
         return [run(chunk, self.runner) for chunk in chunks]
 
-    def _read(self, panel: Panel, steps: int, runner: Runner, with_theta: bool) -> Reading:
+    def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
         batch, centre, unit = assemble(panel, self.config, steps)
         answer = runner(batch)
-        return Reading.of(batch, (centre, unit), answer, self.config, with_theta=with_theta)
+        beside = panel if with_classical else None
+        return Reading.of(batch, (centre, unit), answer, self.config, beside=beside)
 
     def _trained(self, panel: Panel) -> tuple[Array, Array | None]:
         """[N, H, Q] at the trained levels, in transformed units, and the means of counts [N, H]."""
@@ -316,7 +321,7 @@ class Engine:
         blend, counts = model.blend or 0.0, model.counts
 
         def forecast(part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
-            reading = self._read(part, steps, runner, with_theta=blend > 0.0)
+            reading = self._read(part, steps, runner, with_classical=blend > 0.0)
             values = reading.quantiles(self.config, self.correction, blend=blend)
             return values, reading.count_means(self.config)
 

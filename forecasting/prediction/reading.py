@@ -1,7 +1,7 @@
 """What networks make of the ends of series, and how that becomes quantiles.
 
-Networks are asked once; what is made of their answer, with how much of a Theta forecast, of which
-members, with which correction, can then be tried as often as one likes.
+Networks are asked once; what is made of their answer, with which shares of classical forecasts,
+of which members, with which correction, can then be tried as often as one likes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
+from forecasting.classical.pool import classical
+from forecasting.config import Classical, ForecasterConfig
+from forecasting.data.panel import Panel
 from forecasting.prediction.theta import theta
 from forecasting.quantiles import quantiles_of, rearrange
 from forecasting.windows.batch import Batch
@@ -30,7 +32,8 @@ class Reading:
     params : [N, M, H, D] of the head, in units of ``scale`` about ``level``, [N] each.
     centre, unit : [N] of the conditioning, in transformed units.
     bounds : [N] each, the lowest and highest value that a forecast may take; None for no bounds.
-    theta : [N, H] forecast by the Theta method; None where nobody asked for one.
+    classical : [K, N, H] the pool's forecasts, or the Theta method's of the window; NaN where
+        there is none; None where nobody asked for them. names : [K] of the pool's, or none.
     """
 
     params: Array
@@ -39,7 +42,8 @@ class Reading:
     centre: Array
     unit: Array
     bounds: tuple[Array, Array] | None
-    theta: Array | None
+    classical: Array | None
+    names: tuple[Classical, ...] = ()
 
     @classmethod
     def of(
@@ -49,12 +53,20 @@ class Reading:
         answer: tuple[Array, Array, Array],
         config: ForecasterConfig,
         *,
-        with_theta: bool,
+        beside: Panel | None,
     ) -> Reading:
-        """From an assembled batch and a runner's ``answer`` to it: params, level and scale."""
+        """From an assembled batch and a runner's ``answer`` to it: params, level and scale.
+
+        ``beside`` : the panel of the batch, where classical forecasts are wanted.
+        """
         params, level, scale = answer
         grows = config.model.y_transform.grows
-        season = config.season or 1
+        bounds = bounds_of(batch["y"], batch["mask"]) if grows else None
+        told = None
+        if beside is not None and config.model.pool:
+            told = pooled(beside, config, conditioning, batch, bounds)
+        elif beside is not None:
+            told = theta(batch["y"], batch["mask"], config.season or 1, config.horizon)[None]
         return cls(
             params=params,
             # Level and spread depend on the data alone: they are the same for every member.
@@ -62,8 +74,9 @@ class Reading:
             scale=scale[:, 0].astype(np.float64),
             centre=conditioning[0],
             unit=conditioning[1],
-            bounds=bounds_of(batch["y"], batch["mask"]) if grows else None,
-            theta=theta(batch["y"], batch["mask"], season, config.horizon) if with_theta else None,
+            bounds=bounds,
+            classical=told,
+            names=tuple(config.model.pool or ()),
         )
 
     @property
@@ -83,7 +96,8 @@ class Reading:
 
         Parameters
         ----------
-        correction : [H, Q] in units of the spread. blend : share of the Theta forecast.
+        correction : [H, Q] in units of the spread. blend : share of the classical
+            forecasts, weighted as the settings say.
         members : which of the networks forecast, with the median of theirs; None: all.
         """
         params = self.params if members is None else self.params[:, list(members)]
@@ -92,10 +106,14 @@ class Reading:
         values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
         level, scale = self.level[:, None], self.scale[:, None]
         if blend:
-            if self.theta is None:
-                raise AssertionError("a reading without Theta's forecast cannot be blended")
+            if self.classical is None:
+                raise AssertionError("a reading without classical forecasts cannot be blended")
+            pool = config.model.pool or {}
+            weights = [pool.get(name, 0.0) for name in self.names] or [1.0]
+            told = np.tensordot(weights, self.classical, axes=1)
             median = values[..., values.shape[2] // 2]
-            values = values + (blend * ((self.theta - level) / scale - median))[..., None]
+            away = np.where(np.isfinite(told), (told - level) / scale - median, 0.0)
+            values = values + (blend * away)[..., None]
         if correction is not None:
             values = rearrange(values + correction)
         values = values * scale[..., None] + level[..., None]
@@ -110,6 +128,32 @@ class Reading:
         if mean_of is None:
             return None
         return np.asarray(mean_of(self.params, self.scale[:, None, None]).mean(axis=1))
+
+
+def pooled(
+    panel: Panel,
+    config: ForecasterConfig,
+    conditioning: tuple[Array, Array],
+    batch: Batch[Array],
+    bounds: tuple[Array, Array] | None,
+) -> Array:
+    """[K, N, H] the pool's forecasts of whole histories, in conditioned units.
+
+    ``panel`` : the series of the batch. What the transform cannot read counts as missing; a
+    forecast that it cannot read is the lowest value of the window.
+    """
+    transform, model = config.model.y_transform, config.model
+    y = np.where(np.isnan(transform.forward(panel.y)), np.nan, panel.y)
+    names = tuple(model.pool or ())
+    told = classical(y, panel.offsets, config.season or 1, config.horizon, names, model.pool_rows)
+    centre, unit = (part[:, None] for part in conditioning)
+    read = (transform.forward(told) - centre) / unit
+    low = np.min(batch["y"], axis=1, where=batch["mask"] > 0, initial=np.inf)[:, None]
+    lost = np.isfinite(told) & np.isnan(read) & np.isfinite(low)
+    read = np.where(lost, low, read)
+    if bounds is not None:
+        read = np.clip(read, bounds[0][:, None], bounds[1][:, None])
+    return np.asarray(read)
 
 
 def bounds_of(y: Array, mask: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""A Theta forecast of whole batches at once, to blend with a network's.
+"""A Theta forecast of the windows of a whole batch, to blend with a network's.
 
 Networks read what series have in common; exponential smoothing reads the one series at hand. Their
 errors differ, and where series are short or few the mean of both beats either. Everything here is
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.classical.seasonal import seasonal_pattern
 
 # Smoothing constants tried; the one with the least squared one-step errors is taken per series.
 ALPHAS = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -39,52 +40,11 @@ def theta(y: Array, mask: Array, season: int, horizon: int) -> Array:
     y = np.where(seen, y.astype(np.float64), 0.0)
     rows = y.shape[1]
     ahead = np.arange(horizon)
-    pattern = _pattern(y, seen, season)
+    pattern = seasonal_pattern(y, seen, season)
     y = y - np.where(seen, np.take(pattern, np.arange(rows) % season, axis=1), 0.0)
     slope = DRIFT * _slope(y, seen)
     forecast = _smoothed(y, seen, slope)[:, None] + slope[:, None] * (ahead + 1)
     return np.asarray(forecast + np.take(pattern, (rows + ahead) % season, axis=1))
-
-
-def _pattern(y: Array, seen: Array, season: int) -> Array:
-    """[N, season] additive seasonal pattern by column modulo season, shrunk by its own noise."""
-    count, rows = y.shape
-    none = np.zeros((count, season))
-    if season == 1 or rows < 2 * season:
-        return none
-    # The centred moving average over a season; for an even one half weights at both ends.
-    half = season // 2
-    weights = np.full(2 * half + 1, 1.0)
-    if season % 2 == 0:
-        weights[[0, -1]] = 0.5
-    total = np.zeros((count, rows - 2 * half))
-    number = np.zeros((count, rows - 2 * half))
-    for shift, weight in enumerate(weights):
-        span = slice(shift, shift + rows - 2 * half)
-        total += weight * y[:, span]
-        number += weight * seen[:, span]
-    inner = slice(half, rows - half)
-    first = seen.argmax(axis=1)
-    whole = np.arange(rows - 2 * half) >= first[:, None]
-    known = seen[:, inner] & whole & (number > 0.75 * season)
-    rest = np.where(known, y[:, inner] - total / np.maximum(number, 1.0), 0.0)
-    padding = -len(rest[0]) % season
-    rest = np.pad(rest, ((0, 0), (0, padding))).reshape(count, -1, season)
-    known = np.pad(known, ((0, 0), (0, padding))).reshape(count, -1, season)
-    rest, known = np.roll(rest, half, axis=2), np.roll(known, half, axis=2)
-    times = known.sum(axis=1)
-    mean = rest.sum(axis=1) / np.maximum(times, 1)
-    pattern = np.where(times > 0, mean, 0.0)
-    pattern -= pattern.mean(axis=1, keepdims=True)
-    noise = np.where(known, rest - mean[:, None], 0.0)
-    free = np.maximum(known.sum(axis=(1, 2)) - (times > 0).sum(axis=1), 1)
-    error = (noise**2).sum(axis=(1, 2)) / free
-    cycles = times.mean(axis=1)
-    power = (pattern**2).sum(axis=1) / max(season - 1, 1)
-    # What noise alone would show of a pattern is taken off it (James & Stein).
-    shrink = 1.0 - error / np.maximum(cycles, 1e-9) / np.maximum(power, 1e-300)
-    usable = (times > 0).all(axis=1) & (known.sum(axis=(1, 2)) > season)
-    return np.asarray(pattern * np.where(usable, np.clip(shrink, 0.0, 1.0), 0.0)[:, None])
 
 
 def _slope(y: Array, seen: Array) -> Array:

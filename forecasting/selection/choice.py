@@ -1,7 +1,7 @@
 """Whether a small panel is forecast by a pretrained start, by a tuned one, or from nothing.
 
-Each is judged on origins held back from all of them, at its best share of the Theta forecast. Where
-nothing can be held back the start forecasts as it is.
+Each is judged on origins held back from all of them, at its best shares of classical
+forecasts. Where nothing can be held back the start forecasts as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig
 from forecasting.networks import ForecastNetwork
 from forecasting.selection.held_back import Evidence
-from forecasting.selection.judging import share_of_theta
+from forecasting.selection.judging import with_shares
 
 # What is simpler is kept unless another is better by so many standard errors of the difference.
 SURE = 1.0
@@ -39,16 +39,15 @@ class Start:
     errors: Array
 
     @classmethod
-    def of(cls, name: str, evidence: Evidence, *, open_blend: bool) -> Start:
-        """Score networks, at the best share of Theta where that is open."""
-        config = evidence.config
-        blend = share_of_theta(evidence) if open_blend else config.model.blend or 0.0
-        config = config.replace(model={"blend": blend}, training={"start": name})
+    def of(cls, name: str, evidence: Evidence, *, open_blend: bool, open_pool: bool) -> Start:
+        """Score networks, at the best shares of classical forecasts where those are open."""
+        evidence = with_shares(evidence, blend=open_blend, pool=open_pool)
+        config = evidence.config.replace(training={"start": name})
         return cls(
             name=name,
             config=config,
             evidence=replace(evidence, config=config),
-            errors=evidence.errors_by_forecast(blend),
+            errors=evidence.errors_by_forecast(config.model.blend or 0.0),
         )
 
     @property

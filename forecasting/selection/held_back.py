@@ -1,8 +1,8 @@
 """Held-back origins, each read once: what was known there, what came, what networks say of it.
 
-Whatever is decided by held-back origins (the share of Theta, idle members, the correction of the
-quantiles, the start) is a function of the arrays here: nothing cuts the panel or asks a network a
-second time.
+Whatever is decided by held-back origins (shares of classical forecasts, idle members, the
+correction of the quantiles, the start) is a function of the arrays here: nothing cuts the panel or
+asks a network a second time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
+from forecasting.config import Classical, ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
@@ -94,7 +94,7 @@ class Evidence:
         for back in backs:
             origin = Origin.of(panel, config, back)
             origins.append(origin)
-            readings.append(tuple(engine.readings(origin.known, with_theta=not counts)))
+            readings.append(tuple(engine.readings(origin.known, with_classical=not counts)))
         return cls(config, networks, tuple(origins), tuple(readings))
 
     def only(self, members: Sequence[int], config: ForecasterConfig) -> Evidence:
@@ -109,6 +109,14 @@ class Evidence:
                 for chunks in self.readings
             ),
         )
+
+    def with_blend(self, share: float) -> Evidence:
+        """The same under another share of the classical forecasts."""
+        return replace(self, config=self.config.replace(model={"blend": share}))
+
+    def with_pool(self, weights: dict[Classical, float]) -> Evidence:
+        """The same under other weights of the classical forecasts that were asked."""
+        return replace(self, config=self.config.replace(model={"pool": weights}))
 
     def quantiles(
         self, origin: int, blend: float, members: Sequence[int] | None = None
@@ -155,9 +163,12 @@ class Evidence:
 
         Means over the steps ahead; NaN where none is known.
         """
+        return self.errors_of([self.medians(k, blend) for k in range(len(self.origins))])
+
+    def errors_of(self, points: Sequence[Array]) -> Array:
+        """[2, F] as `errors_by_forecast`, of a point forecast [n, H] per origin."""
         in_steps, relative = [], []
-        for number, origin in enumerate(self.origins):
-            point = self.medians(number, blend)
+        for origin, point in zip(self.origins, points, strict=True):
             with np.errstate(invalid="ignore", divide="ignore"):
                 off = np.abs(origin.actual - point)
                 in_steps.append(_row_means(off / origin.step[:, None]))

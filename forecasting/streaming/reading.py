@@ -164,10 +164,10 @@ class _StateEngine(Engine):
         """Rows that a state has not read are read with those that it keeps."""
         return self.forecaster
 
-    def _read(self, panel: Panel, steps: int, runner: Runner, with_theta: bool) -> Reading:
+    def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """Of series whose history is read: what is left to do takes the place of ``runner``."""
         where = self.state.positions(panel.ids, "the panel")
-        return super()._read(panel, steps, partial(self._decode, where), with_theta)
+        return super()._read(panel, steps, partial(self._decode, where), with_classical)
 
     def _decode(self, where: Array, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""
@@ -217,7 +217,7 @@ def _advanced(
     count = state.count.copy()
     count[where] += fresh
     grown = merged(state.panel, joined, where)
-    context = geometry.rows
+    context = forecaster.context
     if grown.tz is not None and grown.freq.sub_daily:
         context = rows_for(context, grown.freq)
     return replace(state, panel=grown.tail(context), count=count, hidden=hidden, states=states)

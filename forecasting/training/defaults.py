@@ -13,8 +13,11 @@ import numpy as np
 
 from forecasting import pretrained
 from forecasting.arrays import Array
+from forecasting.classical.pool import LONGEST_SEASON
 from forecasting.config import (
+    CLASSICAL,
     MOST_MEMBERS,
+    Classical,
     ForecasterConfig,
     ModelConfig,
 )
@@ -55,8 +58,16 @@ SQUARES = 0.5
 FEW_SERIES = 16
 # Weight decay of the optimiser elsewhere.
 DECAY = 1e-4
-# Share of a Theta forecast in the forecasts of short histories, where validation chooses none.
-BLEND = 0.4
+# Share of classical forecasts in the forecasts of short histories, where validation says nothing.
+BLEND = 0.6
+# The same where it is the Theta forecast of a window alone, which says less.
+WINDOW_BLEND = 0.4
+# Series up to which a pool is worth its time: it gives most where a network has little to learn
+# from, and takes some hundredths of a second for a lone request.
+POOL_SERIES = 50
+# Seasons at the end of a history that classical forecasts read, and rows at least.
+POOL_SEASONS = 20
+LEAST_POOL_ROWS = 100
 # Share of units dropped between the layers, short histories.
 DROPOUT = 0.1
 # The networks that come with the package, by the season they know, in steps.
@@ -85,7 +96,9 @@ WINDOWS_SHARE = 8
 # Mean absolute deviation of a series' logs from which its level counts as moving.
 LEVEL_MOVES = 0.01
 # Settings that leave a network's shape, and its training, to the rules.
-BESIDE_THE_NETWORK = frozenset({"blend", "transform", "usual_spread", "nonnegative", "strides"})
+BESIDE_THE_NETWORK = frozenset(
+    {"blend", "pool", "pool_rows", "transform", "usual_spread", "nonnegative", "strides"}
+)
 BESIDE_TRAINING = frozenset(
     {
         "start",
@@ -176,6 +189,9 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "spread": model.spread or "mad",
             "dropout": _dropout(short, long) if model.dropout is None else model.dropout,
             "blend": _blend(config, panel, short) if model.blend is None else model.blend,
+            "pool": _pool(config, panel, season, short) if model.pool is None else model.pool,
+            "pool_rows": model.pool_rows
+            or int(np.clip(POOL_SEASONS * season, LEAST_POOL_ROWS, SHORT_HISTORY)),
             "usual_spread": model.usual_spread
             or usual_spread(panel.y, panel.series, len(panel), transform),
             "nonnegative": bool((panel.y >= 0.0).any() and not (panel.y < 0.0).any())
@@ -243,7 +259,10 @@ def started(
             "usual_spread": config.model.usual_spread,
             "nonnegative": config.model.nonnegative,
             "strides": config.model.strides,
-            "blend": BLEND if asked.model.blend is None else asked.model.blend,
+            "blend": (BLEND if config.model.pool else WINDOW_BLEND)
+            if asked.model.blend is None else asked.model.blend,
+            "pool": config.model.pool,
+            "pool_rows": config.model.pool_rows,
         },
         training={
             "start": wanted,
@@ -311,9 +330,24 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
 
 
 def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
-    """A Theta forecast knows nothing of covariates and counts."""
+    """Classical forecasts know nothing of covariates and counts."""
     alone = config.model.counts or bool(panel.schema.future)
-    return BLEND if short and not alone else 0.0
+    if not short or alone:
+        return 0.0
+    named = config.model.pool
+    pooled = len(panel) <= POOL_SERIES if named is None else bool(named)
+    return BLEND if pooled else WINDOW_BLEND
+
+
+def _pool(
+    config: ForecasterConfig, panel: Panel, season: int, short: bool
+) -> dict[Classical, float]:
+    """The classical forecasts of few short histories, in equal parts; else a window's Theta."""
+    if config.model.counts or panel.schema.future or not short or len(panel) > POOL_SERIES:
+        return {}
+    smoothed = 1 < season <= LONGEST_SEASON
+    names = [name for name in CLASSICAL if smoothed or name != "seasonal"]
+    return {name: 1.0 / len(names) for name in names}
 
 
 def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any]:

@@ -29,10 +29,9 @@ from forecasting.selection.held_back import (
     rows_to_validate,
 )
 from forecasting.selection.judging import (
-    ENOUGH_TO_BLEND,
     correction_and_swing,
     idle_members,
-    share_of_theta,
+    with_shares,
 )
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Trained, train_members
@@ -48,8 +47,8 @@ class Fitting:
 
     Attributes
     ----------
-    open_blend, open_mix : whether a user left the share of Theta, and how linear paths come
-        about, to held-back origins.
+    open_blend, open_pool, open_mix : whether a user left the share of classical forecasts, their
+        weights, and how linear paths come about, to held-back origins.
     history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
     """
 
@@ -57,6 +56,7 @@ class Fitting:
     on_epoch: OnEpoch | None
     device: torch.device
     open_blend: bool = False
+    open_pool: bool = False
     open_mix: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -140,6 +140,7 @@ def fit(
         on_epoch,
         pick_device(device),
         open_blend=config.model.blend is None and not config.model.counts,
+        open_pool=config.model.pool is None and not config.model.counts,
         open_mix=config.training.linear_mix is None,
     )
     panel = _as_networks_read(panel)
@@ -254,7 +255,7 @@ def _fit_started(
 
     def candidate(name: str, networks: list[ForecastNetwork], settings: ForecasterConfig) -> Start:
         evidence = Evidence.of(networks, panel, settings, backs)
-        return Start.of(name, evidence, open_blend=fitting.open_blend)
+        return Start.of(name, evidence, open_blend=fitting.open_blend, open_pool=fitting.open_pool)
 
     starts = []
     if only != "tuned":
@@ -269,7 +270,11 @@ def _fit_started(
     scores = {f"start_{s.name}": s.score for s in starts if np.isfinite(s.score)}
     if chosen.name == "none":
         return _fit_from_nothing(
-            replace(fitting, open_blend=False), whole, chosen.config, trained=chosen, scores=scores
+            replace(fitting, open_blend=False, open_pool=False),
+            whole,
+            chosen.config,
+            trained=chosen,
+            scores=scores,
         )
     correction, swing = correction_and_swing(chosen.evidence)
     networks = chosen.networks
@@ -329,7 +334,7 @@ def _fit_from_nothing(
             evidence = Evidence.of(judged, panel, config, origins_within(rows, config.horizon))
         else:
             evidence = trained.evidence
-        evidence = _settled(fitting, evidence, panel)
+        evidence = _settled(fitting, evidence)
         config, judged = evidence.config, evidence.networks
         correction, swing = correction_and_swing(evidence)
     if not rows or config.training.validation == "refit":
@@ -345,8 +350,8 @@ def _fit_from_nothing(
     return fitting.ensemble(config, panel.schema, judged, correction, {**swing, **(scores or {})})
 
 
-def _settled(fitting: Fitting, evidence: Evidence, panel: Panel) -> Evidence:
-    """The evidence without members that are idle, under the share of Theta that errs least."""
+def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
+    """The evidence without members that are idle, under the best classical shares."""
     config = evidence.config
     if fitting.open_mix and "solved" in (config.training.linear_mix or ()):
         idle = idle_members(evidence)
@@ -354,11 +359,7 @@ def _settled(fitting: Fitting, evidence: Evidence, panel: Panel) -> Evidence:
             members = [m for m in range(len(evidence.networks)) if m not in idle]
             settings = {"linear_mix": (), "members": len(members)}
             evidence = evidence.only(members, config.replace(training=settings))
-    if fitting.open_blend and len(evidence.origins) * len(panel) >= ENOUGH_TO_BLEND:
-        share = share_of_theta(evidence)
-        config = evidence.config.replace(model={"blend": share})
-        evidence = replace(evidence, config=config)
-    return evidence
+    return with_shares(evidence, blend=fitting.open_blend, pool=fitting.open_pool)
 
 
 def _check_counts(panel: Panel, config: ForecasterConfig) -> None:

@@ -141,7 +141,7 @@ def test_ablation_runs(
     from benchmarks import ablation
 
     tiny = {"max_steps": 2, "validation": "none", "threads": 1}
-    names = ("as chosen", "without the blend with Theta", "LSTM")
+    names = ("as chosen", "without classical forecasts", "LSTM")
     monkeypatch.setattr(ablation, "CHANGES", {name: ablation.CHANGES[name] for name in names})
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.chdir(tmp_path)
@@ -169,6 +169,22 @@ def test_small_panels_runs(
                     "chosen were"]  # fmt: skip
     assert row[:2] == ["m3_monthly", "2"]
     assert all(re.fullmatch(r"(\*\*)?\d+\.\d{3}(\*\*)?", cell) for cell in row[2:-1])
+
+
+def test_classical_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if find_spec("statsforecast") is None:
+        pytest.skip("statsforecast, whose models it compares with, is not installed")
+    from benchmarks import classical
+
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ["classical.py", "m3_monthly", "--series", "2", "--speed", "20"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert classical.main() == 0
+    text = capsys.readouterr().out
+    assert re.findall(r"m3_monthly \| (\w+) \|", text) == ["theta", "seasonal"]
+    assert re.search(r"20 series x 18 steps, 2 threads: \d+\.\d s", text)
 
 
 @pytest.mark.slow

@@ -81,6 +81,8 @@ def settings(
         "embedding_size": 2,
         "dropout": 0.0,
         "blend": 0.0,
+        "pool": {},
+        "pool_rows": 16,
     }
     training_values: dict[str, Any] = {
         "max_steps": 5,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale
 from forecasting.ensemble import Ensemble
@@ -16,16 +17,29 @@ from forecasting.forecaster import Forecaster
 from forecasting.prediction import engine, theta
 from forecasting.selection import judging
 from forecasting.selection.held_back import Evidence, origins_within
-from forecasting.selection.judging import BLENDS, correction_and_swing, share_of_theta
+from forecasting.selection.judging import (
+    BLENDS,
+    MOST_TRUST,
+    correction_and_swing,
+    share_of_classical,
+    weights_of_pool,
+    with_shares,
+)
 from tests.forecasting.samples import make_panel, settings, untrained, with_y
 
 BACKS = [6, 3]
+POOL: dict[str, Any] = {
+    "pool": {"theta": 0.25, "damped": 0.25, "seasonal": 0.25, "drift": 0.25},
+    "pool_rows": 20,
+}
 MODELS: list[dict[str, Any]] = [
     {},
     {"transform": "log"},
     {"head": "student_t"},
     {"decoder": "recursive", "segment": 1},
     {"cell": "lstm", "decoder": "encoder_decoder"},
+    POOL,
+    {**POOL, "transform": "log"},
 ]
 
 
@@ -75,7 +89,7 @@ def test_each_network_and_theta_are_asked_once_for_each_origin(
     panel = make_panel([30, 30, 30])
     forecaster = untrained(settings(), members=3)
     evidence = Evidence.of(forecaster.networks, panel, forecaster.config, BACKS)
-    share_of_theta(evidence)
+    share_of_classical(evidence)
     correction_and_swing(evidence)
     assert calls == {"assemble": len(BACKS), "theta": len(BACKS)}
 
@@ -106,31 +120,91 @@ def test_the_score_is_that_of_a_plain_loop() -> None:
     assert evidence.mase() == pytest.approx(slow_mase(evidence, panel), rel=1e-12)
 
 
+@pytest.mark.parametrize(("like_a_rule", "trust"), [(100, None), (0.0, MOST_TRUST)])
 @pytest.mark.parametrize("perfect", [0.0, 1.0])
-def test_the_share_of_theta_goes_halfway_to_the_one_that_errs_least(perfect: float) -> None:
-    evidence, _ = evidence_of({"blend": 0.2})
+@pytest.mark.parametrize("model", [{}, POOL], ids=["window", "pool"])
+def test_the_share_of_classical_goes_as_far_to_the_best_one_as_forecasts_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+    model: dict[str, Any],
+    perfect: float,
+    like_a_rule: float,
+    trust: float | None,
+) -> None:
+    evidence, _ = evidence_of({"blend": 0.2, **model})
     origins = tuple(
         replace(origin, actual=evidence.medians(number, perfect))
         for number, origin in enumerate(evidence.origins)
     )
-    assert share_of_theta(replace(evidence, origins=origins)) == pytest.approx((perfect + 0.2) / 2)
+    monkeypatch.setattr(judging, "LIKE_A_RULE", like_a_rule)
+    known = sum(int(np.isfinite(origin.step).sum()) for origin in origins)
+    trust = known / (known + like_a_rule) if trust is None else trust
+    expected = trust * perfect + (1.0 - trust) * 0.2
+    found = share_of_classical(replace(evidence, origins=origins))
+    assert found == pytest.approx(expected, abs=6e-4)
 
 
-def test_the_best_share_is_the_one_of_a_plain_loop() -> None:
+@pytest.mark.parametrize("model", [POOL, {**POOL, "transform": "log"}], ids=str)
+@pytest.mark.parametrize("best", ["damped", "drift"])
+def test_weights_of_the_pool_go_to_what_errs_least(
+    monkeypatch: pytest.MonkeyPatch, model: dict[str, Any], best: Classical
+) -> None:
+    """From equal weights, where little is known, all the way, where much is."""
+    evidence, _ = evidence_of(model)
+    alone = evidence.with_pool({best: 1.0})
+    origins = tuple(
+        replace(origin, actual=alone.medians(number, 1.0))
+        for number, origin in enumerate(evidence.origins)
+    )
+    evidence = replace(evidence, origins=origins)
+    shares = []
+    for like_a_rule in (1e9, 10.0, 1e-9):
+        monkeypatch.setattr(judging, "LIKE_A_RULE", like_a_rule)
+        weights = weights_of_pool(evidence)
+        assert sum(weights.values()) == pytest.approx(1.0)
+        shares.append(weights[best])
+    assert shares[0] == pytest.approx(0.25, abs=1e-3)
+    assert shares[0] < shares[1] < shares[2] == 1.0
+
+
+def test_weights_err_no_more_than_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the simplex in steps of a tenth, on the forecasts that they are learned from."""
+    monkeypatch.setattr(judging, "LIKE_A_RULE", 0.0)
+    evidence, _ = evidence_of({**POOL, "pool": {"theta": 0.5, "drift": 0.5}})
+
+    def error(weights: dict[Classical, float]) -> float:
+        errors = evidence.with_pool(weights).errors_by_forecast(1.0)
+        return float((np.nanmean(errors, axis=1) / unit).sum())
+
+    unit = np.nanmean(evidence.errors_by_forecast(1.0), axis=1)
+    plain = [error({"theta": k / 10, "drift": 1.0 - k / 10}) for k in range(11)]
+    assert error(weights_of_pool(evidence)) <= min(plain) * 1.01
+
+
+def test_what_a_user_has_set_is_left_alone() -> None:
+    evidence, _ = evidence_of({**POOL, "blend": 0.3})
+    model = with_shares(evidence, blend=False, pool=False).config.model
+    assert (model.blend, model.pool) == (0.3, POOL["pool"])
+    learned = with_shares(evidence, blend=False, pool=True).config.model
+    assert learned.blend == 0.3
+    assert learned.pool != POOL["pool"]
+
+
+def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence, _ = evidence_of({"blend": 0.0})
+    monkeypatch.setattr(judging, "LIKE_A_RULE", 0.0)
     totals = []
     for share in BLENDS:
         errors = evidence.errors_by_forecast(share)
         first = evidence.errors_by_forecast(0.0)
         totals.append(sum(np.nanmean(errors[k]) / np.nanmean(first[k]) for k in range(2)))
-    assert share_of_theta(evidence) == round(BLENDS[int(np.argmin(totals))] / 2, 3)
+    assert share_of_classical(evidence) == round(BLENDS[int(np.argmin(totals))] / 2, 3)
 
 
 def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     evidence, _ = evidence_of({"blend": 0.2})
     blank = tuple(replace(o, actual=np.full_like(o.actual, np.nan)) for o in evidence.origins)
     silent = replace(evidence, origins=blank)
-    assert share_of_theta(silent) == 0.2
+    assert share_of_classical(silent) == 0.2
     correction, swing = correction_and_swing(silent)
     assert correction is None
     assert swing == {}
@@ -139,7 +213,7 @@ def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     alone = Evidence(
         evidence.config, evidence.networks, evidence.origins[1:], evidence.readings[1:]
     )
-    assert share_of_theta(half) == share_of_theta(alone)
+    assert share_of_classical(half) == share_of_classical(alone)
 
 
 def test_shares_count_only_where_every_value_is_above_zero() -> None:

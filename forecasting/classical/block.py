@@ -1,0 +1,91 @@
+"""Series side by side, as smoothing reads them: one row per step, the longest series first.
+
+All series begin at row 0, so at any step those that still have a value are the first so many
+columns: a step of a recursion is a few operations on a slice, without a mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.evaluation.baselines import fill_missing
+
+# Under this share of its size a series' largest difference is rounding.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Block:
+    """N series of at most R rows, without holes, over a unit each.
+
+    Attributes
+    ----------
+    y : [R, N] values over their unit, 0 after a series' end. lengths : [N >= 0] rows, falling.
+    active : [R] series that have a value at each row. unit : [N] largest size of a value.
+    order : [N] which series of the panel each column is.
+    """
+
+    y: Array
+    lengths: Array
+    active: Array
+    unit: Array
+    order: Array
+
+    @classmethod
+    def of(cls, y: Array, offsets: Array, season: int, rows: int | None = None) -> Block:
+        """From flat histories.
+
+        Parameters
+        ----------
+        y : [T] histories, NaN = missing; offsets : [N + 1] bounds of each series.
+        season : steps; a hole takes the last value at its place in the season.
+        rows : of the end of each history to read; None: all.
+        """
+        y, offsets = _since_first(np.asarray(y, np.float64), offsets, rows)
+        y = fill_missing(y, offsets, season)
+        lengths = np.diff(offsets)
+        order = np.argsort(-lengths, kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        longest = int(lengths.max(initial=0))
+        out = np.zeros((longest, len(lengths)))
+        series = np.repeat(np.arange(len(lengths)), lengths)
+        out[np.arange(len(y)) - offsets[series], rank[series]] = y
+        unit = np.abs(out).max(axis=0, initial=0.0)
+        unit = np.where(unit > 0.0, unit, 1.0)
+        sorted_lengths = lengths[order]
+        active = np.searchsorted(-sorted_lengths, -np.arange(longest), side="left")
+        return cls(out / unit, sorted_lengths, active, unit, order)
+
+    @property
+    def seen(self) -> Array:
+        """[R, N] whether a series has a value at a row."""
+        return np.asarray(np.arange(len(self.y))[:, None] < self.lengths)
+
+    def columns(self, chosen: slice) -> Block:
+        """Some of the series, neighbours of each other."""
+        lengths = self.lengths[chosen]
+        rows = int(lengths.max(initial=0))
+        active = np.clip(self.active[:rows] - (chosen.start or 0), 0, len(lengths))
+        return Block(self.y[:rows, chosen], lengths, active, self.unit[chosen], self.order[chosen])
+
+    def with_values(self, y: Array) -> Block:
+        """The same series with other values [R, N], of the same unit."""
+        return Block(np.where(self.seen, y, 0.0), self.lengths, self.active, self.unit, self.order)
+
+
+def _since_first(y: Array, offsets: Array, rows: int | None) -> tuple[Array, Array]:
+    """Histories without what lies before their first value, and before their last ``rows``."""
+    lengths = np.diff(offsets)
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    position = np.arange(len(y)) - offsets[series]
+    kept = np.ones(len(y), np.bool_) if rows is None else position >= (lengths - rows)[series]
+    first = np.full(len(lengths), np.iinfo(np.int64).max)
+    told = kept & ~np.isnan(y)
+    np.minimum.at(first, series[told], position[told])
+    kept &= position >= first[series]
+    counts = np.bincount(series[kept], minlength=len(lengths))
+    return y[kept], np.concatenate([[0], np.cumsum(counts)])

@@ -1,0 +1,61 @@
+"""The smoothing constants of many series at once: a grid for all, then steps that halve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from forecasting.arrays import Array
+
+# Squared errors [C, N] of C candidates: of each constant [C, 1] for all series, or [C, N].
+Errors = Callable[..., Array]
+
+# Squared errors of series of size 1 that differ by less are one.
+ALIKE = 1e-10
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One smoothing constant: where it is looked for, ``grid`` values first, within bounds."""
+
+    grid: tuple[float, ...]
+    low: float
+    high: float
+
+    @property
+    def step(self) -> float:
+        """Of the first round: half the typical distance of the grid."""
+        return (self.grid[-1] - self.grid[0]) / max(2 * (len(self.grid) - 1), 1)
+
+
+def search(errors: Errors, constants: Sequence[Constant], rounds: int) -> Array:
+    """[D, N] the constants of least error found for each series.
+
+    First every combination of the grids, the same for all series; then ``rounds`` times a step up
+    and down in each constant from the best of each series, half as far every time.
+    """
+    grid = np.array(list(product(*(c.grid for c in constants)))).T[..., None]
+    found = errors(*grid)
+    # Of candidates that err alike the first, whatever rounding makes of them.
+    pick = (found <= found.min(axis=0) * (1.0 + ALIKE) + ALIKE).argmax(axis=0)
+    series = np.arange(len(pick))
+    best, least = grid[:, pick, 0], found[pick, series]
+    steps = np.array([c.step for c in constants])
+    low, high = (np.array([getattr(c, end) for c in constants]) for end in ("low", "high"))
+    # A constant that the grid does not vary is not searched.
+    free = np.flatnonzero(steps > 0.0)
+    for _ in range(rounds):
+        moves = np.zeros((len(steps), 2 * len(free)))
+        moves[free, np.arange(len(free))] = steps[free]
+        moves[free, np.arange(len(free)) + len(free)] = -steps[free]
+        tried = np.clip(best[:, None] + moves[..., None], low[:, None, None], high[:, None, None])
+        found = errors(*tried)
+        pick = found.argmin(axis=0)
+        better = found[pick, series] < least * (1.0 - ALIKE) - ALIKE
+        best = np.where(better, tried[:, pick, series], best)
+        least = np.where(better, found[pick, series], least)
+        steps = steps / 2.0
+    return best
