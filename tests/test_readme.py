@@ -77,7 +77,8 @@ def test_who_has_no_table_gets_one_that_is_read_as_it_stands(
     prepared = prepare(config)
     assert (len(prepared.panel), prepared.panel.rows) == (12, 12 * 96)
     assert prepared.panel.freq.alias == "MS"
-    assert prepared.notes == []
+    # Nothing but the season is said of it.
+    assert prepared.notes == ["stamps say season 12; season 12, found in 12 of 12 series"]
     assert (prepared.panel.y > 0).all()
 
 
