@@ -123,6 +123,9 @@ class ForecastConfig(Settings):
 
     output: str | None = Field(None, description=".parquet or .csv file, or a database URL")
     table: str = "forecasts"
+    future: str | None = Field(
+        None, description="a table of covariates known ahead, where they do not follow the history"
+    )
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.5, 0.9)
 
 

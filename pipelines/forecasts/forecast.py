@@ -108,7 +108,8 @@ def forecast(
     data
         A table to read instead of ``data.source``; the rest of the data section stays.
     future
-        A table of known-future covariates, where they do not stand below the history.
+        A table of known-future covariates, where they do not stand below the history; default:
+        ``forecast.future``.
     out
         ``.parquet`` or ``.csv`` file (replaced), folder (gets a file per run) or database URL;
         default: ``forecast.output``, else a folder of the model's below ``.gatecast``.
@@ -132,7 +133,7 @@ def forecast(
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
     if data is not None:
         config = config.model_copy(update={"data": config.data.replace(source=data)})
-    prepared = prepare(config, every_series=True, future=future)
+    prepared = prepare(config, every_series=True, future=future or config.forecast.future)
     for line in (prepared.summary, *prepared.planned):
         say(line)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]

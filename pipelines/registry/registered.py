@@ -73,5 +73,5 @@ def registered_config(name: str, *, uri: str | None = None) -> ExperimentConfig:
 
 
 def needs_password(config: ExperimentConfig) -> bool:
-    """Whether the config came from a run, which keeps no password of the data's source."""
-    return HIDDEN in (config.data.source or "")
+    """Whether the config came from a run, which keeps no password of what it reads."""
+    return any(HIDDEN in (one or "") for one in (config.data.source, config.forecast.future))

@@ -210,6 +210,13 @@ def test_the_commands_forecast_and_backtest_with_a_plan(
     forecast(config, data="both.csv", out="two.csv")
     columns = ["unique_id", "cutoff", "ds", "mean", "q0.1", "q0.5", "q0.9"]
     pd.testing.assert_frame_equal(pd.read_csv("one.csv")[columns], pd.read_csv("two.csv")[columns])
+    named = config.model_copy(
+        update={"forecast": config.forecast.model_copy(update={"future": "plan.csv"})}
+    )
+    forecast(named, out="three.csv")
+    pd.testing.assert_frame_equal(
+        pd.read_csv("three.csv")[columns], pd.read_csv("two.csv")[columns]
+    )
     # Of the last days of the history nobody has written down the prices yet.
     newest = history["ds"] > history["ds"].max() - pd.Timedelta(days=2 * HORIZON)
     history.assign(price=history["price"].mask(newest)).to_csv("blank.csv", index=False)
