@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 
@@ -49,3 +50,8 @@ def own_randomness(device: torch.device | None = None) -> Iterator[None]:
     on_gpu = [device] if device is not None and device.type == "cuda" else []
     with _RANDOM, torch.random.fork_rng(devices=on_gpu):
         yield
+
+
+def random_state_held() -> AbstractContextManager[Any]:
+    """Within it no other thread is in `own_randomness`: for who is to set the state back."""
+    return _RANDOM

@@ -6,6 +6,7 @@ import gc
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +21,7 @@ from forecasting.data.panel import Panel
 from forecasting.hardware.side_by_side import OnEpoch, side_by_side
 from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.hardware.threads import worthwhile_threads
-from forecasting.hardware.torch_state import own_randomness, products_in
+from forecasting.hardware.torch_state import own_randomness, products_in, random_state_held
 from forecasting.networks import ForecastNetwork
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
@@ -198,9 +199,13 @@ class _Training:
         # A loader draws a seed at every epoch, whether it has workers or not.
         seeds = draws if self.device.type == "cpu" else torch.Generator()
         load = partial(DataLoader, batch_size=None, num_workers=0, generator=seeds)
-        trainer = _trainer(config, self.device, [*self.callbacks, epochs])
+        # Before the first epoch Lightning saves the process's random state and sets it back.
+        beginning = ExitStack()
+        begun = pl.callbacks.LambdaCallback(on_train_start=lambda *_: beginning.close())
+        trainer = _trainer(config, self.device, [begun, *self.callbacks, epochs])
         watch = load(_Batches(self.watch)) if self.watch else None
-        with worthwhile_threads(batch, config.model.hidden_size):
+        with worthwhile_threads(batch, config.model.hidden_size), beginning:
+            beginning.enter_context(random_state_held())
             trainer.fit(module, load(stream), watch)
         module.draw_from(None)
         network = epochs.best_network(module)
