@@ -26,8 +26,9 @@ from pipelines.registry.registry import (
 )
 from pipelines.tracking.run import Run
 from pipelines.training import pages
+from pipelines.training.case import Before, Judged
 from pipelines.training.evaluate import Evaluation, judge, load_predictor
-from pipelines.training.gate import Before, Decision, Judged, decide
+from pipelines.training.gate import Decision, decide
 from pipelines.training.trained import Trained
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from forecasting.errors import GatecastError
 from forecasting.evaluation.backtest import Backtest, backtest
 from forecasting.evaluation.catalogue import BASELINES, METRICS
 from pipelines.config import ExperimentConfig
-from pipelines.training.gate import Judged
+from pipelines.training.case import Judged
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,9 @@ from forecasting.errors import DataError
 from pipelines.config import GateConfig
 from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.revision import Revision, compare
-from pipelines.training.gate import CHECKS, OF_THE_DATA, Before, Case, Judged
+from pipelines.training.case import Before, Case, Judged
+from pipelines.training.data_checks import OF_THE_DATA
+from pipelines.training.gate import CHECKS
 from tests.datasets import DATA, needs_data
 from tests.pipelines.small import monthly_panel
 

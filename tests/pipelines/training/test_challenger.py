@@ -39,6 +39,16 @@ def deliver(monthly: pd.DataFrame, months_back: int, folder: Path) -> Path:
     return path
 
 
+def judged_on(experiment: Make, name: str, source: Path) -> ExperimentConfig:
+    """One small candidate, and a gate that is lenient with the model."""
+    return experiment(
+        name,
+        data={"source": str(source)},
+        candidates={"gru": {"model": {"cell": "gru"}}},
+        gate=LENIENT,
+    )
+
+
 def run(config: ExperimentConfig, reason: str | None = None) -> Outcome:
     outcome = train(config, accept_revision=reason)
     assert outcome.decision is not None
@@ -53,12 +63,7 @@ def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted
     experiment: Make, state: Path, monthly: pd.DataFrame, tmp_path: Path
 ) -> None:
     source = deliver(monthly, 1, tmp_path)
-    config = experiment(
-        "delivered",
-        data={"source": str(source)},
-        candidates={"gru": {"model": {"cell": "gru"}}},
-        gate=LENIENT,
-    )
+    config = judged_on(experiment, "delivered", source)
     registry = Registry(open_tracker(config).client)
     first = run(config)
     assert first.promoted, reason(first)
@@ -104,12 +109,7 @@ def test_a_fingerprint_that_was_changed_is_no_witness(
     experiment: Make, state: Path, monthly: pd.DataFrame, tmp_path: Path
 ) -> None:
     source = deliver(monthly, 1, tmp_path)
-    config = experiment(
-        "tampered",
-        data={"source": str(source)},
-        candidates={"gru": {"model": {"cell": "gru"}}},
-        gate=LENIENT,
-    )
+    config = judged_on(experiment, "tampered", source)
     first = run(config)
     client = open_tracker(config).client
     registry = Registry(client)

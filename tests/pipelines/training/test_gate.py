@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.config import GateConfig
 from pipelines.data.revision import Change, Found, Revision
-from pipelines.training.gate import CHECKS, Answer, Before, Case, Decision, Judged, decide
+from pipelines.training.case import Answer, Before, Case, Judged
+from pipelines.training.gate import CHECKS, Decision, decide
 
 UNITS = 40
 QUICK = GateConfig(samples=300)

@@ -8,21 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError
-from pipelines.ingestion import DataConfig, IngestResult, ingest
-
-
-def read(values: list[object], **config: object) -> IngestResult:
-    frame = pd.DataFrame(
-        {"unique_id": "a", "ds": values, "y": [1.5 + i % 5 for i in range(len(values))]}
-    )
-    return ingest(DataConfig.parse(config), source=frame)
-
-
-def attempt(texts: list[str]) -> tuple[IngestResult | None, str]:
-    try:
-        return read(texts), ""
-    except DataError as error:
-        return None, str(error)
+from tests.pipelines.ingestion.samples import attempt, read
 
 
 @given(

@@ -11,25 +11,12 @@ from hypothesis import strategies as st
 
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, IngestResult, ingest
+from tests.pipelines.ingestion.samples import attempt, read
 
 MONTHS = (
     "%m.%Y", "%Y.%m", "%m-%Y", "%Y %m", "%b %y", "%b '%y", "%b%y", "%b%Y", "%Y%b", "%B %y", "%y-%b",
     "%b. %Y", "%B, %Y", "%b/%Y", "M%m %Y", "%Y-M%m", "%m/%y", "%m-%y", "%b-%y",
 )  # fmt: skip
-
-
-def read(texts: list[str], **config: object) -> IngestResult:
-    frame = pd.DataFrame(
-        {"unique_id": "a", "ds": texts, "y": [1.5 + i % 5 for i in range(len(texts))]}
-    )
-    return ingest(DataConfig.parse(config), source=frame)
-
-
-def attempt(texts: list[str]) -> tuple[IngestResult | None, str]:
-    try:
-        return read(texts), ""
-    except DataError as error:
-        return None, str(error)
 
 
 @given(st.sampled_from(MONTHS), st.integers(2001, 2035), st.integers(1, 12), st.integers(14, 60))

@@ -11,16 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError
-from pipelines.ingestion import DataConfig, IngestResult, ingest
+from tests.pipelines.ingestion.samples import read
 
 DAYS = pd.date_range("2023-01-01", periods=731)
-
-
-def read(texts: list[str]) -> IngestResult:
-    frame = pd.DataFrame(
-        {"unique_id": "a", "ds": texts, "y": [1.5 + i % 5 for i in range(len(texts))]}
-    )
-    return ingest(DataConfig(), source=frame)
 
 
 def exchanged(day: pd.Timestamp) -> pd.Timestamp:
