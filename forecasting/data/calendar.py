@@ -7,14 +7,15 @@ Stamps are ``datetime64[us]`` (wall clock without a zone, or UTC), or ``int64`` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 
-_MICROSECONDS = {
+# Of a unit of time of fixed length.
+MICROSECONDS = {
     "us": 1,
     "ms": 1_000,
     "s": 1_000_000,
@@ -23,17 +24,13 @@ _MICROSECONDS = {
     "D": 86_400_000_000,
     "W": 7 * 86_400_000_000,
 }
-_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SPELLINGS = {
     "H": "h", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE", "A": "YE", "AS": "YS",
     "BM": "ME", "hourly": "h", "daily": "D", "weekly": "W", "monthly": "MS", "quarterly": "QS",
     "yearly": "YS", "annual": "YS", "d": "D", "w": "W", "integer": "step",
 }  # fmt: skip
-# Share of neighbouring stamps that must keep to a day of the month for a step to be months.
-MOSTLY = 0.9
-# Distinct days from which on it is seen that they are a few of every month.
-LEAST_DAYS = 6
 _HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
 
 
@@ -72,14 +69,14 @@ class Frequency:
         name = _SPELLINGS.get(name, name)
         if name == "step":
             return Frequency("step", count)
-        if name in _MICROSECONDS:
-            if anchor and (name != "W" or anchor not in _WEEKDAYS):
+        if name in MICROSECONDS:
+            if anchor and (name != "W" or anchor not in WEEKDAYS):
                 raise DataError(f"freq = {text!r} has an anchor that means nothing: {_HELP}")
-            return Frequency("time", count * _MICROSECONDS[name], anchor if name == "W" else "")
+            return Frequency("time", count * MICROSECONDS[name], anchor if name == "W" else "")
         if name == "B":
             return Frequency("business", count)
         months = {"M": 1, "Q": 3, "Y": 12}.get(name[0], 0)
-        if months and name[1:] in ("S", "E") and (not anchor or anchor in _MONTHS):
+        if months and name[1:] in ("S", "E") and (not anchor or anchor in MONTHS):
             if months == 1 and anchor:
                 raise DataError(f"freq = {text!r} has an anchor that means nothing: {_HELP}")
             return Frequency("month", count * months, anchor, name.endswith("E"))
@@ -98,8 +95,8 @@ class Frequency:
             anchor = f"-{self.anchor}" if self.anchor and letter != "M" else ""
             return f"{'' if many == 1 else many}{letter}{'E' if self.end else 'S'}{anchor}"
         for name in ("W", "D", "h", "min", "s", "ms", "us"):
-            if self.size % _MICROSECONDS[name] == 0 and (name != "W" or self.anchor):
-                count = self.size // _MICROSECONDS[name]
+            if self.size % MICROSECONDS[name] == 0 and (name != "W" or self.anchor):
+                count = self.size // MICROSECONDS[name]
                 anchor = f"-{self.anchor}" if name == "W" else ""
                 return f"{'' if count == 1 else count}{name}{anchor}"
         raise AssertionError("every size is a whole number of microseconds")
@@ -116,7 +113,7 @@ class Frequency:
     @property
     def sub_daily(self) -> bool:
         """Whether several steps fall on one day."""
-        return self.unit == "time" and self.size < _MICROSECONDS["D"]
+        return self.unit == "time" and self.size < MICROSECONDS["D"]
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -129,11 +126,11 @@ class Frequency:
             return (12 // self.size,) if self.size < 12 and 12 % self.size == 0 else ()
         found = []
         for name in ("min", "h", "D", "W"):
-            period = _MICROSECONDS[name]
+            period = MICROSECONDS[name]
             whole = period % self.size == 0 and period // self.size >= 4
-            if whole and not (name in ("min", "h") and self.size >= _MICROSECONDS["min"]):
+            if whole and not (name in ("min", "h") and self.size >= MICROSECONDS["min"]):
                 found.append(period // self.size)
-        if self.size == _MICROSECONDS["W"]:
+        if self.size == MICROSECONDS["W"]:
             return (52,)
         return tuple(p for p in found if p <= 20_000)
 
@@ -142,7 +139,7 @@ class Frequency:
         """The main season in steps: a day for sub-daily data, a week for days; 1 for none."""
         seasons = self.seasons
         if self.sub_daily:
-            day = _MICROSECONDS["D"] // self.size
+            day = MICROSECONDS["D"] // self.size
             return day if day in seasons else (seasons[0] if seasons else 1)
         return seasons[0] if seasons else 1
 
@@ -203,154 +200,12 @@ class Frequency:
         return np.asarray(months.astype(np.int64) // self.size)
 
 
-def off_anchor(freq: Frequency, stamps: Array) -> Array:
-    """Which stamps fall on another weekday or month than an anchored ``freq`` names; bool [N]."""
-    if not freq.anchor or freq.integer or stamps.dtype.kind != "M":
-        return np.zeros(stamps.shape, bool)
-    if freq.unit == "time":
-        weekday = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7
-        return np.asarray(weekday != _WEEKDAYS.index(freq.anchor))
-    month = stamps.astype("datetime64[M]").astype(np.int64)
-    # The anchor of many months, 2Q or so, says nothing of the year that they are counted from.
-    size = 3 if freq.size % 12 else 12
-    return np.asarray((month - _MONTHS.index(freq.anchor)) % size != 0)
-
-
-def with_day(freq: Frequency, stamps: Array, start: Array, codes: Array) -> Frequency:
-    """The step that says on which day of short months its stamps were cut.
-
-    Parameters
-    ----------
-    stamps : [T] of all series. start : [N] the first of each; codes : [T] whose each is.
-
-    Returns
-    -------
-    ``freq`` itself where every series lies on the day of its first stamp, and where none does.
-    """
-    if freq.unit != "month" or freq.end or not len(stamps):
-        return freq
-    stamps, start = stamps.astype("datetime64[us]"), start.astype("datetime64[us]")
-    days = stamps.astype("datetime64[D]")
-    latest = (
-        int((days - days.astype("datetime64[M]").astype("datetime64[D]")).max().astype(int)) + 1
-    )
-    if not 29 <= latest <= 30:
-        return freq
-
-    def fit(step: Frequency) -> int:
-        position = step.steps_between(start[codes], stamps)
-        return int((step.shift(start[codes], position) == stamps).sum())
-
-    other = replace(freq, day=latest)
-    return other if fit(other) > fit(freq) else freq
-
-
-def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
-    """The step for series that now begin at ``start`` [N], where February may have cut the day.
-
-    Series of one panel that mean several days after the 28th, and begin cut, cannot be told apart:
-    the latest is taken.
-    """
-    if freq.unit != "month" or freq.end or freq.day or not len(start):
-        return freq
-    was, now = (
-        (s.astype("datetime64[D]") - s.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-        for s in (before, start)
-    )
-    lost = now < was
-    return replace(freq, day=int(was[lost].max()) + 1) if lost.any() else freq
-
-
-def days_of_months(stamps: Array) -> tuple[int, ...]:
-    """The two or three days that stand in every month, such as 1 and 15; () where none do.
-
-    Parameters
-    ----------
-    stamps : [K] ``datetime64[us]``, of any series in any order. 31 stands for the last of a month.
-    """
-    days = np.unique(stamps.astype("datetime64[D]"))
-    if len(days) < LEAST_DAYS or (stamps != stamps.astype("datetime64[D]")).any():
-        return ()
-    months = days.astype("datetime64[M]")
-    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
-    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
-    kinds, often = np.unique(of_month, return_counts=True)
-    span = int((months[-1] - months[0]).astype(np.int64)) + 1
-    if not 2 <= len(kinds) <= 3 or int(often.min()) < min(MOSTLY * span, span - 1):
-        return ()
-    return tuple(int(k) for k in kinds)
-
-
-def infer_frequency(ds: Array, offsets: Array) -> Frequency:
-    """The step that most neighbours of the same series keep.
-
-    Parameters
-    ----------
-    ds : [T] sorted stamps of all series, one after the other.
-    offsets : [N + 1] bounds of each series.
-
-    Raises
-    ------
-    DataError : when no series has two rows to tell the step from.
-    """
-    inside = np.ones(max(len(ds) - 1, 0), dtype=bool)
-    inside[offsets[1:-1][(offsets[1:-1] > 0) & (offsets[1:-1] < len(ds))] - 1] = False
-    if not inside.any():
-        raise DataError(
-            "the frequency cannot be told: no series has two rows; name it with freq, "
-            "for instance freq: D"
-        )
-    if np.issubdtype(ds.dtype, np.integer):
-        values, counts = np.unique(np.diff(ds)[inside], return_counts=True)
-        return Frequency("step", max(int(values[counts.argmax()]), 1))
-    ds = ds.astype("datetime64[us]")
-    values, counts = np.unique(np.diff(ds)[inside].astype(np.int64), return_counts=True)
-    step = int(values[counts.argmax()])
-    day = _MICROSECONDS["D"]
-    if step % day == 0 and step >= 28 * day and _keeps_months(ds, inside):
-        return _month_frequency(ds, values, counts)
-    if step == day:
-        weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
-        over = (np.diff(ds)[inside].astype(np.int64) == 3 * day).any()
-        if not (weekdays >= 5).any() and (len(ds) >= 10 or (len(ds) >= 6 and over)):
-            return Frequency("business", 1)
-    if step % (7 * day) == 0:
-        weekday = int((ds[0].astype("datetime64[D]").astype(np.int64) + 3) % 7)
-        return Frequency("time", step, _WEEKDAYS[weekday])
-    return Frequency("time", max(step, 1))
-
-
-def _keeps_months(ds: Array, inside: Array) -> bool:
-    """Whether most neighbours lie on one day of their months; 29 to 31 are cut in short ones."""
-    days, month = ds.astype("datetime64[D]"), ds.astype("datetime64[M]")
-    of_month = (days - month.astype("datetime64[D]")).astype(np.int64)
-    last = (month + 1).astype("datetime64[D]") - 1 == days
-    same = of_month[1:] == of_month[:-1]
-    cut = (last[1:] & (of_month[:-1] >= of_month[1:])) | (
-        last[:-1] & (of_month[1:] >= of_month[:-1])
-    )
-    kept = (same | cut)[inside]
-    return bool(kept.mean() >= MOSTLY)
-
-
-def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:
-    days = gaps[gaps > 0] / _MICROSECONDS["D"]
-    months = np.unique(np.maximum(np.round(days / 30.44), 1), return_inverse=True)
-    votes = np.bincount(months[1], weights=counts[gaps > 0])
-    size = int(months[0][votes.argmax()])
-    size = {11: 12, 13: 12}.get(size, size)
-    month = ds.astype("datetime64[M]")
-    last_day = ((month + 1).astype("datetime64[D]") - 1) == ds.astype("datetime64[D]")
-    name = _MONTHS[int(month[0].astype(np.int64)) % 12] if size % 3 == 0 else ""
-    return Frequency("month", size, name, bool(last_day.all()))
-
-
 def calendar_names(freq: Frequency) -> tuple[str, ...]:
     """Names of the columns of `calendar_features` for this frequency; may be empty."""
     if freq.integer or (freq.unit == "month" and freq.size >= 12):
         return ()
     waves = ["year"] if freq.unit == "month" else ["year", "week"]
-    if freq.unit == "time" and freq.size >= _MICROSECONDS["W"]:
+    if freq.unit == "time" and freq.size >= MICROSECONDS["W"]:
         waves = ["year"]
     if freq.sub_daily:
         waves.append("day")
@@ -378,7 +233,7 @@ def calendar_features(stamps: Array, freq: Frequency, tz: str | None = None) -> 
     year = days.astype("datetime64[Y]")
     month = days.astype("datetime64[M]")
     in_month = (days - month.astype("datetime64[D]")).astype(np.float64)
-    of_day = (local - days).astype(np.float64) / _MICROSECONDS["D"]
+    of_day = (local - days).astype(np.float64) / MICROSECONDS["D"]
     weekday = (days.astype(np.int64) + 3) % 7
     if freq.unit == "month":
         of_year = (month - year.astype("datetime64[M]")).astype(np.float64) / 12.0

@@ -11,15 +11,9 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import (
-    Frequency,
-    days_of_months,
-    infer_frequency,
-    off_anchor,
-    wall_clock,
-    with_day,
-)
+from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.encoding import blank, category, encode, numbers
+from forecasting.data.steps import step_of, with_day
 from forecasting.data.tables import (
     is_date,
     need_columns,
@@ -99,7 +93,7 @@ def read(
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
     beside = _beside(frame, codes, ids, schema) if static is None else None
-    step = _step(freq, stamps, offsets, tz)
+    step = step_of(freq, stamps, offsets, tz)
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
     step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
@@ -134,22 +128,6 @@ def read(
         horizon=None,
         static=_static(static if static is not None else beside, ids, schema),
     )
-
-
-def _step(freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None) -> Frequency:
-    """The step that is given or, of stamps in the order of their series, the one they keep to."""
-    step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
-    if freq is None and tz is not None and not step.sub_daily:
-        # Those of the place, not of UTC.
-        step = infer_frequency(wall_clock(stamps, tz), offsets)
-    if isinstance(freq, str):
-        _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
-    elif freq is None:
-        _refuse_twice_a_month(wall_clock(stamps, tz))
-    if step.integer != np.issubdtype(stamps.dtype, np.integer):
-        kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
-        raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
-    return step
 
 
 class _Grid:
@@ -303,27 +281,6 @@ def _refuse_irregular(
             f"freq = {step.alias} that starts at {start[codes[at]]} "
             f"({int(wrong.sum())} such rows in all); name the right freq, or let "
             "`gatecast ingest` snap or resample the stamps"
-        )
-
-
-def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
-    """A freq that names its month or weekday is meant so."""
-    off = off_anchor(step, stamps)
-    if off.any():
-        at = int(np.flatnonzero(off)[0])
-        raise DataError(
-            f"ds = {stamps[at]} does not lie on the grid of freq = {step.alias} "
-            f"({int(off.sum())} such rows in all); name the right freq, or give none"
-        )
-
-
-def _refuse_twice_a_month(stamps: Array) -> None:
-    days = () if stamps.dtype.kind == "i" else days_of_months(stamps)
-    if days:
-        raise DataError(
-            f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "
-            "is no regular step: bring the rows to months, for instance with "
-            'df.groupby(["unique_id", df["ds"].dt.to_period("M")])["y"].sum()'
         )
 
 

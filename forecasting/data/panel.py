@@ -13,8 +13,9 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.config import Covariate, Schema
-from forecasting.data.calendar import Frequency, after_cut
+from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import blank, decode, encode
+from forecasting.data.steps import after_cut
 from forecasting.errors import DataError
 
 if TYPE_CHECKING:

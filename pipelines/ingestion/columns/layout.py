@@ -17,13 +17,14 @@ from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
 from pipelines.ingestion.columns.marks import table_marks, votes_of
-from pipelines.ingestion.columns.months import foreign_months
-from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.columns.numbers import Numbers
-from pipelines.ingestion.columns.short import short_texts
-from pipelines.ingestion.columns.stamps import NAIVE, Stamps, read_stamps
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.raw import Raw, is_text
+from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.numbered import date_kind
+from pipelines.ingestion.stamps.short import short_texts
+from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
+from pipelines.ingestion.stamps.written import NAIVE
 
 SEVERAL = 50  # columns that are looked at one by one
 

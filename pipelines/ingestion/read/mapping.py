@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.numbers import read_numbers
-from pipelines.ingestion.columns.stamps import NAT, read_stamps
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
 from pipelines.ingestion.raw import is_text, shown
 from pipelines.ingestion.read.heads import headless
+from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.stamps import NAT, read_stamps
 
 _DS = re.compile(
     r"(?i)ds|date|datetime|timestamp|time|date_time|ts|day|month|week|year|quarter|period|datum|"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency, off_anchor
+from forecasting.data.calendar import Frequency
+from forecasting.data.steps import off_anchor
 from forecasting.errors import DataError
 from pipelines.ingestion.series.steps import common_alias
 

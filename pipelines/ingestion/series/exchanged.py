@@ -13,10 +13,10 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.readings import DAY, exchanged
-from pipelines.ingestion.columns.stamps import Stamps
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.series.steps import REPAIR
+from pipelines.ingestion.stamps.readings import DAY, exchanged
+from pipelines.ingestion.stamps.stamps import Stamps
 
 # Turns of a table's order that an exchange undoes, and dates of either kind, at least.
 LEAST_TURNS = 3

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency, days_of_months
+from forecasting.data.calendar import Frequency
+from forecasting.data.steps import days_of_months
 from forecasting.data.whole import refuse_size
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.readings import exchanged, fit_of
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
+from pipelines.ingestion.stamps.readings import DAY, exchanged, fit_of
 
-DAY = 86_400_000_000
 MINUTE = 60_000_000
 # Steps that measuring devices keep, up to jitter.
 _USUAL = np.array(

@@ -8,12 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency, with_day
+from forecasting.data.calendar import Frequency
+from forecasting.data.steps import with_day
 from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean
-from pipelines.ingestion.columns.clock import Clock, set_clock
 from pipelines.ingestion.columns.layout import Rows, to_rows
-from pipelines.ingestion.columns.months import foreign_months
 from pipelines.ingestion.columns.naming import (
     clean_names,
     dropped_names,
@@ -33,6 +32,8 @@ from pipelines.ingestion.series.grids import fill_gaps, to_grid
 from pipelines.ingestion.series.repairs import sort_rows, spread_and_fill, trim_blanks
 from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, refuse_others
 from pipelines.ingestion.series.table import Table
+from pipelines.ingestion.stamps.clock import Clock, set_clock
+from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.statics import static_columns
 
 # Rows that may go from a table of any size, and their largest share in a small one.

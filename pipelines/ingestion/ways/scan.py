@@ -13,11 +13,11 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.naming import fold_text
-from pipelines.ingestion.columns.stamps import DAY
 from pipelines.ingestion.columns.values import SENTINELS, count_high_sentinels
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text
 from pipelines.ingestion.series.steps import find_steps
+from pipelines.ingestion.stamps.readings import DAY
 
 FREQUENCY_ROWS = 1 << 14  # rows whose steps are looked at; all others must keep the same
 

@@ -13,10 +13,10 @@ from forecasting.data.calendar import (
     Frequency,
     calendar_features,
     calendar_names,
-    infer_frequency,
     phase,
     wall_clock,
 )
+from forecasting.data.steps import infer_frequency
 from forecasting.errors import DataError
 
 # alias given, alias shown, main season

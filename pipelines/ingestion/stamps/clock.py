@@ -10,10 +10,12 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.axis import keeps_wall_clock
-from pipelines.ingestion.columns.stamps import DAY, NAIVE, UTC, Stamps
 from pipelines.ingestion.config import DataConfig, StampConfig
 from pipelines.ingestion.ledger import NAT, Ledger
+from pipelines.ingestion.stamps.axis import keeps_wall_clock
+from pipelines.ingestion.stamps.readings import DAY
+from pipelines.ingestion.stamps.stamps import Stamps
+from pipelines.ingestion.stamps.written import NAIVE, UTC
 
 UTC_NAME = "UTC"
 

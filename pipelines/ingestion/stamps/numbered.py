@@ -11,7 +11,7 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.readings import Fit, fit_of
+from pipelines.ingestion.stamps.readings import Fit, fit_of
 
 FIRST_YEAR = 1700
 LAST_YEAR = 2200

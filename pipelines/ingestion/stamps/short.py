@@ -13,9 +13,9 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.readings import DAY, fit_of
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
+from pipelines.ingestion.stamps.readings import DAY, fit_of
 
 _NAMES = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",

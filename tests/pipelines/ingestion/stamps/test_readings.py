@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, IngestResult, ingest
-from pipelines.ingestion.columns.readings import fit_of
+from pipelines.ingestion.stamps.readings import fit_of
 
 ORDERS = {
     "day": "%d{0}%m{0}%Y", "month": "%m{0}%d{0}%Y", "short day": "%d{0}%m{0}%y",

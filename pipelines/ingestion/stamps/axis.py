@@ -13,10 +13,10 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
-from pipelines.ingestion.columns.stamps import DAY
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.segments import mode
+from pipelines.ingestion.stamps.readings import DAY
 
 HOUR = DAY // 24
 _SAMPLE = 200_000

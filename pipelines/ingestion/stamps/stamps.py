@@ -12,19 +12,13 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.formats import (
-    DAY,
-    EPOCHS,
-    EXCEL_ORIGIN,
-    NAIVE,
-    UTC,
-    own_zone,
-    read_texts,
-)
-from pipelines.ingestion.columns.numbered import date_kind
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text
+from pipelines.ingestion.stamps.formats import read_texts
+from pipelines.ingestion.stamps.numbered import date_kind
+from pipelines.ingestion.stamps.readings import DAY
+from pipelines.ingestion.stamps.written import EPOCHS, EXCEL_ORIGIN, NAIVE, UTC, own_zone
 
 EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119

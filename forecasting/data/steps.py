@@ -1,0 +1,197 @@
+"""Which step stamps keep to: named, or told by their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from forecasting.arrays import Array
+from forecasting.data.calendar import MICROSECONDS, MONTHS, WEEKDAYS, Frequency, wall_clock
+from forecasting.errors import DataError
+
+# Share of neighbouring stamps that must keep to a day of the month for a step to be months.
+MOSTLY = 0.9
+# Distinct days from which on it is seen that they are a few of every month.
+LEAST_DAYS = 6
+
+
+def off_anchor(freq: Frequency, stamps: Array) -> Array:
+    """Which stamps fall on another weekday or month than an anchored ``freq`` names; bool [N]."""
+    if not freq.anchor or freq.integer or stamps.dtype.kind != "M":
+        return np.zeros(stamps.shape, bool)
+    if freq.unit == "time":
+        weekday = (stamps.astype("datetime64[D]").astype(np.int64) + 3) % 7
+        return np.asarray(weekday != WEEKDAYS.index(freq.anchor))
+    month = stamps.astype("datetime64[M]").astype(np.int64)
+    # The anchor of many months, 2Q or so, says nothing of the year that they are counted from.
+    size = 3 if freq.size % 12 else 12
+    return np.asarray((month - MONTHS.index(freq.anchor)) % size != 0)
+
+
+def with_day(freq: Frequency, stamps: Array, start: Array, codes: Array) -> Frequency:
+    """The step that says on which day of short months its stamps were cut.
+
+    Parameters
+    ----------
+    stamps : [T] of all series. start : [N] the first of each; codes : [T] whose each is.
+
+    Returns
+    -------
+    ``freq`` itself where every series lies on the day of its first stamp, and where none does.
+    """
+    if freq.unit != "month" or freq.end or not len(stamps):
+        return freq
+    stamps, start = stamps.astype("datetime64[us]"), start.astype("datetime64[us]")
+    days = stamps.astype("datetime64[D]")
+    latest = (
+        int((days - days.astype("datetime64[M]").astype("datetime64[D]")).max().astype(int)) + 1
+    )
+    if not 29 <= latest <= 30:
+        return freq
+
+    def fit(step: Frequency) -> int:
+        position = step.steps_between(start[codes], stamps)
+        return int((step.shift(start[codes], position) == stamps).sum())
+
+    other = replace(freq, day=latest)
+    return other if fit(other) > fit(freq) else freq
+
+
+def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
+    """The step for series that now begin at ``start`` [N], where February may have cut the day.
+
+    Series of one panel that mean several days after the 28th, and begin cut, cannot be told apart:
+    the latest is taken.
+    """
+    if freq.unit != "month" or freq.end or freq.day or not len(start):
+        return freq
+    was, now = (
+        (s.astype("datetime64[D]") - s.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
+        for s in (before, start)
+    )
+    lost = now < was
+    return replace(freq, day=int(was[lost].max()) + 1) if lost.any() else freq
+
+
+def days_of_months(stamps: Array) -> tuple[int, ...]:
+    """The two or three days that stand in every month, such as 1 and 15; () where none do.
+
+    Parameters
+    ----------
+    stamps : [K] ``datetime64[us]``, of any series in any order. 31 stands for the last of a month.
+    """
+    days = np.unique(stamps.astype("datetime64[D]"))
+    if len(days) < LEAST_DAYS or (stamps != stamps.astype("datetime64[D]")).any():
+        return ()
+    months = days.astype("datetime64[M]")
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
+    kinds, often = np.unique(of_month, return_counts=True)
+    span = int((months[-1] - months[0]).astype(np.int64)) + 1
+    if not 2 <= len(kinds) <= 3 or int(often.min()) < min(MOSTLY * span, span - 1):
+        return ()
+    return tuple(int(k) for k in kinds)
+
+
+def step_of(
+    freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None
+) -> Frequency:
+    """The step that is given or, of stamps in the order of their series, the one they keep to."""
+    step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
+    if freq is None and tz is not None and not step.sub_daily:
+        # Those of the place, not of UTC.
+        step = infer_frequency(wall_clock(stamps, tz), offsets)
+    if isinstance(freq, str):
+        _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
+    elif freq is None:
+        _refuse_twice_a_month(wall_clock(stamps, tz))
+    if step.integer != np.issubdtype(stamps.dtype, np.integer):
+        kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
+        raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
+    return step
+
+
+def infer_frequency(ds: Array, offsets: Array) -> Frequency:
+    """The step that most neighbours of the same series keep.
+
+    Parameters
+    ----------
+    ds : [T] sorted stamps of all series, one after the other.
+    offsets : [N + 1] bounds of each series.
+
+    Raises
+    ------
+    DataError : when no series has two rows to tell the step from.
+    """
+    inside = np.ones(max(len(ds) - 1, 0), dtype=bool)
+    inside[offsets[1:-1][(offsets[1:-1] > 0) & (offsets[1:-1] < len(ds))] - 1] = False
+    if not inside.any():
+        raise DataError(
+            "the frequency cannot be told: no series has two rows; name it with freq, "
+            "for instance freq: D"
+        )
+    if np.issubdtype(ds.dtype, np.integer):
+        values, counts = np.unique(np.diff(ds)[inside], return_counts=True)
+        return Frequency("step", max(int(values[counts.argmax()]), 1))
+    ds = ds.astype("datetime64[us]")
+    values, counts = np.unique(np.diff(ds)[inside].astype(np.int64), return_counts=True)
+    step = int(values[counts.argmax()])
+    day = MICROSECONDS["D"]
+    if step % day == 0 and step >= 28 * day and _keeps_months(ds, inside):
+        return _month_frequency(ds, values, counts)
+    if step == day:
+        weekdays = (ds.astype("datetime64[D]").astype(np.int64) + 3) % 7
+        over = (np.diff(ds)[inside].astype(np.int64) == 3 * day).any()
+        if not (weekdays >= 5).any() and (len(ds) >= 10 or (len(ds) >= 6 and over)):
+            return Frequency("business", 1)
+    if step % (7 * day) == 0:
+        weekday = int((ds[0].astype("datetime64[D]").astype(np.int64) + 3) % 7)
+        return Frequency("time", step, WEEKDAYS[weekday])
+    return Frequency("time", max(step, 1))
+
+
+def _keeps_months(ds: Array, inside: Array) -> bool:
+    """Whether most neighbours lie on one day of their months; 29 to 31 are cut in short ones."""
+    days, month = ds.astype("datetime64[D]"), ds.astype("datetime64[M]")
+    of_month = (days - month.astype("datetime64[D]")).astype(np.int64)
+    last = (month + 1).astype("datetime64[D]") - 1 == days
+    same = of_month[1:] == of_month[:-1]
+    cut = (last[1:] & (of_month[:-1] >= of_month[1:])) | (
+        last[:-1] & (of_month[1:] >= of_month[:-1])
+    )
+    kept = (same | cut)[inside]
+    return bool(kept.mean() >= MOSTLY)
+
+
+def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:
+    days = gaps[gaps > 0] / MICROSECONDS["D"]
+    months = np.unique(np.maximum(np.round(days / 30.44), 1), return_inverse=True)
+    votes = np.bincount(months[1], weights=counts[gaps > 0])
+    size = int(months[0][votes.argmax()])
+    size = {11: 12, 13: 12}.get(size, size)
+    month = ds.astype("datetime64[M]")
+    last_day = ((month + 1).astype("datetime64[D]") - 1) == ds.astype("datetime64[D]")
+    name = MONTHS[int(month[0].astype(np.int64)) % 12] if size % 3 == 0 else ""
+    return Frequency("month", size, name, bool(last_day.all()))
+
+
+def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
+    """A freq that names its month or weekday is meant so."""
+    off = off_anchor(step, stamps)
+    if off.any():
+        at = int(np.flatnonzero(off)[0])
+        raise DataError(
+            f"ds = {stamps[at]} does not lie on the grid of freq = {step.alias} "
+            f"({int(off.sum())} such rows in all); name the right freq, or give none"
+        )
+
+
+def _refuse_twice_a_month(stamps: Array) -> None:
+    days = () if stamps.dtype.kind == "i" else days_of_months(stamps)
+    if days:
+        raise DataError(
+            f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "
+            "is no regular step: bring the rows to months, for instance with "
+            'df.groupby(["unique_id", df["ds"].dt.to_period("M")])["y"].sum()'
+        )

@@ -1,0 +1,125 @@
+"""Stamps written as text: formats are found out from the distinct values, and tried on them."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import DataError
+from pipelines.ingestion.config import StampConfig
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.raw import shown
+from pipelines.ingestion.stamps.proposals import propose
+from pipelines.ingestion.stamps.readings import DAY
+from pipelines.ingestion.stamps.short import with_tenths
+from pipelines.ingestion.stamps.written import NAIVE, UTC, read_as, written_offsets
+
+# How it is said besides, and how it is read: Sept, 1st, Monday, 7 a.m.
+_SAID = (
+    (r"(?i)\bsept\b\.?", "Sep"),
+    (r"(?i)\b(jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)\.(?=[\s,]|\d)", r"\g<1> "),
+    (r"(?i)\b(\d{1,2})(?:st|nd|rd|th)\b", r"\g<1>"),
+    (r"(?i)^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?[.,]*\s+", ""),
+    (r"(?i)(\d)\s*([ap])\.?\s?m\.?$", r"\g<1> \g<2>m"),
+    (r"(?<=\S)\s{2,}(?=\S)", " "),
+)
+# Years from now from which on two digits of a year are not believed.
+FAR_AHEAD = 20
+
+
+@dataclass
+class Texts:
+    """Distinct texts as stamps.
+
+    Attributes
+    ----------
+    values, zone, zones, offsets : as in `stamps.Stamps`.
+    """
+
+    values: Array
+    zone: Array
+    zones: list[str]
+    integer: bool
+    offsets: Array | None
+    facts: dict[str, Any]
+
+
+def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
+    """Distinct texts as stamps."""
+    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
+    # What was a number in a spreadsheet: 202201.0.
+    text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)
+    if not config.formats:
+        text = with_tenths(_as_usual(text), name)
+    text, late = _end_of_day(text)
+    values = np.full(len(text), NAT)
+    zone = np.full(len(text), NAIVE, np.int8)
+    zones: list[str] = []
+    counts: dict[str, int] = {}
+    notes: list[str] = []
+    formats = config.formats or propose(text, config, name, notes)
+    for form in formats:
+        left = np.flatnonzero(values == NAT)
+        if not len(left):
+            break
+        found, found_zone = read_as(text.iloc[left], form, config, zones)
+        read = found != NAT
+        _refuse_far_ahead(text.iloc[left], found, form.format, config, name)
+        values[left[read]], zone[left[read]] = found[read], found_zone[read]
+        label = form.format if not form.zone else f"{form.format} in {form.zone}"
+        counts[label] = counts.get(label, 0) + int(read.sum())
+    unread = int(((values == NAT) & (text != "").to_numpy()).sum())
+    if unread and not config.formats:
+        counts["unreadable"] = unread
+    values = np.where(late & (values != NAT), values + DAY, values)
+    integer = bool(formats) and all(f.format == "step" for f in formats)
+    facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
+    if notes:
+        facts["reading"] = "; ".join(notes)
+    if late.any():
+        facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
+    offsets = written_offsets(text) if (zone == UTC).any() else None
+    return Texts(values, zone, zones, integer, offsets, facts)
+
+
+def _as_usual(text: pd.Series) -> pd.Series:
+    """Texts without what is said besides: 1st, Sept, Monday, 7 a.m. is 7 am."""
+    if not text.str.contains(r"[A-Za-z]", regex=True).any():
+        return text
+    for said, usual in _SAID:
+        text = text.str.replace(said, usual, regex=True)
+    return text.str.strip()
+
+
+def _refuse_far_ahead(
+    text: pd.Series, found: Array, form: str, config: StampConfig, name: str
+) -> None:
+    """Two digits of a year far ahead of now are of another century, unless told."""
+    if "latest" in config.given or not ("%y" in form or form == "month"):
+        return
+    years = found.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
+    limit = datetime.datetime.now(datetime.UTC).year + FAR_AHEAD
+    short = ~text.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool) | ("%y" in form)
+    far = np.flatnonzero((found != NAT) & (years > limit) & short)
+    if len(far):
+        first = int(years[far[0]])
+        raise DataError(
+            f"column {name}: {shown(text.iloc[far[0]])} has two digits of its year, which may be "
+            f"{first} or {first - 100}: set the last day that can be meant, stamps.latest: "
+            f'"{limit}-12-31" for {first - 100} or "{first // 100}99-12-31" for {first}; or write '
+            "years with four digits"
+        )
+
+
+def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
+    late = text.str.contains(r"(?<=\d)[T ]24(?::00){0,2}$", regex=True).to_numpy(dtype=bool)
+    if late.any():
+        text = text.str.replace(r"(?<=\d)([T ])24((?::00){0,2})$", r"\g<1>00\g<2>", regex=True)
+    return text, late
