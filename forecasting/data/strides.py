@@ -11,8 +11,12 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
 
-# Chance, as one in so many, at which gaps of a series would look like a longer step.
-CHANCE = 64
+# Gaps that a series must have to speak of a longer step, and the share of them that is that step:
+# gaps of chance differ.
+LEAST_GAPS = 4
+MOSTLY = 0.75
+# Chance, as one in so many, at which gaps that differ would all be multiples of some step.
+CHANCE = 1_000
 # Days of one month that may all be the same by chance, and values from which on they are not.
 LEAST_MONTHS = 3
 # A stride of whole months, on a grid of days or less.
@@ -40,8 +44,11 @@ def strides(panel: Panel) -> Array:
     told = owner[first]
     size = np.gcd.reduceat(gaps, first)
     often = np.diff(np.append(first, len(owner)))
-    # size ** often is the chance; in logs, for it may be any number.
-    found[told] = np.where(often * np.log(size) >= np.log(CHANCE) - 1e-9, size, 1)
+    alike = np.add.reduceat(gaps == np.repeat(size, often), first) >= MOSTLY * often
+    # So many gaps have a common divisor of this size or more once in size ** (often - 1) times; in
+    # logs, for it may be any number.
+    rare = (often - 1) * np.log(size) >= np.log(CHANCE)
+    found[told] = np.where((often >= LEAST_GAPS) & (alike | rare), size, 1)
     _in_months(panel, series, rows, told, often, found)
     return found
 

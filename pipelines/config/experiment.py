@@ -103,6 +103,12 @@ class GateConfig(Settings):
     max_unlike: float = Field(
         0.3, gt=0, description="how far series may part from that change, beyond the usual, as |ln|"
     )
+    max_fallen: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="share of series whose newest rows are 0 or of another sign, beyond the usual",
+    )
 
 
 class TrackingConfig(Settings):

@@ -107,6 +107,8 @@ class Revision:
     newest : of the level of the newest rows over that of a season before, the median over series.
     unlike : of how far series part from that median: where they do all at once, they have become
         others.
+    fallen : the share of series whose newest rows are 0, or of the other sign, and were not a
+        season before; as shares, not logs.
     horizon : steps; the limit of what is counted in steps, where a config names none.
     """
 
@@ -120,6 +122,7 @@ class Revision:
     ahead_id: str
     newest: Change
     unlike: Change
+    fallen: Change
     horizon: int
 
     def facts(self) -> dict[str, Any]:
@@ -167,7 +170,7 @@ def compare(
     lags = min(max(season, horizon, 12), MOST_LAGS)
     now = utc_now() if now is None else now
     step_ahead, who = _ahead(sides, now)
-    newest, unlike = _newest_rows(sides, season)
+    newest, unlike, fallen = _newest_rows(sides, season)
     return Revision(
         lost=Found.among(~np.isin(old, fresh), old),
         new=Found.among(~np.isin(fresh, old), fresh),
@@ -179,6 +182,7 @@ def compare(
         ahead_id=who,
         newest=newest,
         unlike=unlike,
+        fallen=fallen,
         horizon=horizon,
     )
 
@@ -354,55 +358,66 @@ def _ahead(sides: _Sides, now: np.datetime64) -> tuple[int, str]:
     return max(int(beyond[at]), 0), str(panel.ids[seen[at]]) if beyond[at] > 0 else ""
 
 
-def _newest_rows(sides: _Sides, season: int) -> tuple[Change, Change]:
-    """How unusual the newest rows are, over all series that reach so far: `level` and `scatter`.
+def _newest_rows(sides: _Sides, season: int) -> tuple[Change, Change, Change]:
+    """How unusual the newest rows are, over all series that reach so far: level, scatter, falls.
 
     The newest row alone, and all that have come since; the more unusual of the two.
     """
     chosen = sides.place[sides.current & (sides.advance >= sides.typical)]
-    level = scatter = UNKNOWN
+    level = scatter = falls = UNKNOWN
     panel = sides.panel.select(chosen)
     for width in {1, min(max(sides.typical, 1), MOST_ROWS)} if len(chosen) else ():
-        moved, spread = _against_a_season_before(panel, width, season)
+        moved, spread, fell = _against_a_season_before(panel, width, season)
         if width > 1:
             # A level that the champion knows already is no news, though few wide spans show it.
-            known, _ = _against_a_season_before(panel.truncate(sides.typical), 1, season)
+            known, _, _ = _against_a_season_before(panel.truncate(sides.typical), 1, season)
             moved = moved.allowing(OUTLIER * abs(known.value))
         level, scatter = level.or_worse(moved), scatter.or_worse(spread)
-    return level, scatter
+        falls = falls.or_worse(fell)
+    return level, scatter, falls
 
 
-def _against_a_season_before(panel: Panel, width: int, season: int) -> tuple[Change, Change]:
+def _against_a_season_before(
+    panel: Panel, width: int, season: int
+) -> tuple[Change, Change, Change]:
     """Of the last ``width`` rows over the same rows of a season before, and what is usual."""
     if not len(panel):
-        return UNKNOWN, UNKNOWN
+        return UNKNOWN, UNKNOWN, UNKNOWN
     back = -(-width // season) * season if season > 1 else width
     _, end = observed(panel)
     end = end + 1
     windows = int(min((np.median(end) - back) // width - 1, PAST_WINDOWS))
     if windows < FEWEST_WINDOWS:
         again = season > 1
-        return _against_a_season_before(panel, width, 1) if again else (UNKNOWN, UNKNOWN)
-    levels = _Levels.of(panel, width)
+        unknown = (UNKNOWN, UNKNOWN, UNKNOWN)
+        return _against_a_season_before(panel, width, 1) if again else unknown
+    levels, signed = _Levels.of(panel, width, np.abs(panel.y)), _Levels.of(panel, width, panel.y)
     logs = np.full((windows + 1, len(panel)), np.nan)
+    fell = np.zeros(windows + 1)
     for window, out in enumerate(logs):
-        now, then = levels(end - window * width), levels(end - window * width - back)
+        until = end - window * width
+        now, then = levels(until), levels(until - back)
         both = (now > 0) & (then > 0)
         if both.sum() * 2 >= len(panel):
             out[both] = np.log(now[both] / then[both])
-    logs = logs[np.isfinite(logs).any(axis=1)]
-    if len(logs) <= FEWEST_WINDOWS:
-        return UNKNOWN, UNKNOWN
-    middle = np.nanmedian(logs, axis=1)
-    own = np.abs(logs - middle[:, None])
+        # Logs know no 0 and no sign.
+        turned = signed(until) * signed(until - back) < 0
+        fell[window] = ((then > 0) & ((now == 0) | turned)).mean()
+    falls = Change(float(fell[0]), OUTLIER * float(fell[1:].max()))
+    known = np.isfinite(logs).any(axis=1)
+    if not known[0] or known.sum() <= FEWEST_WINDOWS:
+        return UNKNOWN, UNKNOWN, falls
+    middle = np.nanmedian(logs[known], axis=1)
+    level = Change.of(middle, OUTLIER)
     if len(panel) < FEWEST_SERIES:
-        return Change.of(middle, OUTLIER), UNKNOWN
-    return Change.of(middle, OUTLIER), Change.of(np.nanmedian(own, axis=1), PARTING)
+        return level, UNKNOWN, falls
+    own = np.nanmedian(np.abs(logs[known] - middle[:, None]), axis=1)
+    return level, Change.of(own, PARTING), falls
 
 
 @dataclass(frozen=True)
 class _Levels:
-    """Means of ``|y|`` over windows of ``width`` rows, from running totals."""
+    """Means of values over windows of ``width`` rows, from running totals."""
 
     panel: Panel
     width: int
@@ -410,9 +425,9 @@ class _Levels:
     count: Array
 
     @classmethod
-    def of(cls, panel: Panel, width: int) -> _Levels:
-        total = np.concatenate([[0.0], np.cumsum(np.abs(np.nan_to_num(panel.y)))])
-        return cls(panel, width, total, np.concatenate([[0], np.cumsum(np.isfinite(panel.y))]))
+    def of(cls, panel: Panel, width: int, values: Array) -> _Levels:
+        total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values))])
+        return cls(panel, width, total, np.concatenate([[0], np.cumsum(np.isfinite(values))]))
 
     def __call__(self, until: Array) -> Array:
         """[N] before these rows; NaN where there are not so many, or none is known."""

@@ -88,6 +88,15 @@ def _unlike(case: Case) -> Answer | None:
     return Answer(name, value, f"{limit:.3g} |ln|", bool(change.value <= limit))
 
 
+def _fallen(case: Case) -> Answer | None:
+    change = case.before.revision.fallen if case.before.revision is not None else UNKNOWN
+    if not np.isfinite(change.value):
+        return None
+    limit = max(case.config.max_fallen, change.usual)
+    name, value = "series at 0 or of another sign", f"{100 * change.value:.1f} %"
+    return Answer(name, value, f"{100 * limit:.3g} %", bool(change.value <= limit))
+
+
 # As `model_checks.OF_THE_MODEL`; but these look at the data, which a person may know to be right.
 OF_THE_DATA: dict[str, Callable[[Case], Answer | None]] = {
     "shift": _shift,
@@ -101,4 +110,5 @@ OF_THE_DATA: dict[str, Callable[[Case], Answer | None]] = {
     "ahead": _ahead,
     "newest": _newest,
     "unlike": _unlike,
+    "fallen": _fallen,
 }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from forecasting import Forecaster
 from forecasting.data.panel import Panel
-from forecasting.data.strides import CHANCE, MONTHS, strides
+from forecasting.data.strides import CHANCE, LEAST_GAPS, MONTHS, MOSTLY, strides
 from forecasting.errors import DataError
 
 QUICK = {
@@ -32,8 +32,11 @@ def slow(panel: Panel) -> list[int]:
     for i in range(len(panel)):
         y = panel.y[panel.offsets[i] : panel.offsets[i + 1]]
         rows = [k for k, v in enumerate(y) if not np.isnan(v)]
-        size = gcd(*(b - a for a, b in pairwise(rows))) if len(rows) > 1 else 1
-        found.append(size if size ** (len(rows) - 1) >= CHANCE else 1)
+        gaps = [b - a for a, b in pairwise(rows)]
+        size = gcd(*gaps) if gaps else 1
+        alike = gaps.count(size) >= MOSTLY * len(gaps)
+        rare = size ** (len(gaps) - 1) >= CHANCE if gaps else False
+        found.append(size if len(gaps) >= LEAST_GAPS and (alike or rare) else 1)
     return found
 
 
@@ -62,6 +65,24 @@ def test_honest_gaps_are_gaps(seed: int, share: float, count: int) -> None:
     kept[[0, 1]] = True
     panel = Panel.from_frame(table("a", days[kept]), freq="D")
     assert strides(panel).tolist() == [1]
+
+
+@pytest.mark.parametrize(("missing", "rows"), [(0.9, 60), (0.95, 200), (0.98, 400), (0.99, 400)])
+def test_few_values_of_chance_are_no_longer_step(missing: float, rows: int) -> None:
+    """In at most one series in a hundred, however few values it has."""
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random((300, rows)) < missing, np.nan, 1.0)
+    y[:, [0, -1]] = 1.0
+    ids, step = np.divmod(np.flatnonzero(~np.isnan(y)), rows)
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": ids, "ds": step, "y": 1.0}), freq="step")
+    assert (strides(panel) != 1).mean() <= 0.01
+
+
+def test_two_values_are_as_far_apart_as_they_are() -> None:
+    days = pd.date_range("2024-01-01", periods=200)
+    for first in (0, 50, 129):
+        panel = Panel.from_frame(table("a", days[[first, 130, 199]]), freq="D")
+        assert strides(panel).tolist() == [1]
 
 
 @pytest.mark.parametrize(

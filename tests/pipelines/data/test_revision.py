@@ -119,22 +119,19 @@ def shuffled(panel: Panel) -> Panel:
     return with_y(panel, lambda y, _: rng.permutation(y))
 
 
-def newest_twice(panel: Panel) -> Panel:
-    def twice(y: np.ndarray, _: int) -> np.ndarray:
-        y[-1] *= 2.0
-        return y
+def newest_times(factor: float, some: float = 1.0) -> Harm:
+    """The newest row so many times what it is, in a share of the series."""
 
-    return with_y(panel, twice)
+    def change(panel: Panel) -> Panel:
+        many = round(some * len(panel))
 
+        def times(y: np.ndarray, i: int) -> np.ndarray:
+            y[-1] *= factor if i < many else 1.0
+            return y
 
-def frozen(panel: Panel) -> Panel:
-    """The newest rows at nothing in every series."""
+        return with_y(panel, times)
 
-    def still(y: np.ndarray, _: int) -> np.ndarray:
-        y[-1] *= 0.2
-        return y
-
-    return with_y(panel, still)
+    return change
 
 
 def older_file(panel: Panel) -> Panel:
@@ -153,8 +150,12 @@ HARM: dict[str, tuple[Harm, set[str]]] = {
     "moved back by one": (moved(-1), {"shifted"}),
     "one row dated years ahead": (one_row_years_ahead, {"ahead"}),
     "values shuffled": (shuffled, {"revised"}),
-    "newest row twice": (newest_twice, {"newest"}),
-    "newest row a fifth": (frozen, {"newest"}),
+    "newest row twice": (newest_times(2.0), {"newest"}),
+    "newest row a fifth": (newest_times(0.2), {"newest"}),
+    "newest row at 0": (newest_times(0.0), {"fallen"}),
+    "newest row at 0 in six of ten": (newest_times(0.0, 0.6), {"fallen"}),
+    "newest row at 0 in four of ten": (newest_times(0.0, 0.4), {"fallen"}),
+    "newest row of the other sign": (newest_times(-1.0), {"fallen"}),
     "an older file": (older_file, {"jumped"}),
     "history cut": (front_cut, {"jumped"}),
 }

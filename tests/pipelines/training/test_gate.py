@@ -46,6 +46,7 @@ SAME = Revision(
     ahead_id="",
     newest=Change(0.05, 0.1),
     unlike=Change(-0.02, 0.1),
+    fallen=Change(0.0, 0.0),
     horizon=6,
 )
 CHAMPION = model("champion", 0.8, seed=1)
@@ -256,6 +257,7 @@ def test_a_delivery_that_goes_on_passes() -> None:
         ({"newest": Change(-0.7, 0.1)}, "newest", "0.497 times the usual"),
         ({"newest": Change(0.7, 0.69)}, "newest", "limit 0.502 to 1.99"),
         ({"unlike": Change(0.5, 0.1)}, "unlike", "unlike themselves +0.5 |ln|"),
+        ({"fallen": Change(0.5, 0.1)}, "fallen", "at 0 or of another sign 50.0 %"),
     ],
 )
 def test_a_delivery_that_is_another_is_refused_by_one_line_unless_a_person_takes_it(
@@ -286,10 +288,11 @@ def test_each_limit_of_a_delivery_stands_in_the_config() -> None:
         ahead=90,
         newest=Change(3.0, 0.0),
         unlike=Change(3.0, 0.0),
+        fallen=Change(1.0, 0.0),
     )
     shares = ("lost", "new", "revised", "shifted", "jumped", "stale")
     wide = {f"max_{name}": 0.95 for name in shares}
-    wide |= {"max_ahead": 100, "max_newest": 4.0, "max_unlike": 4.0}
+    wide |= {"max_ahead": 100, "max_newest": 4.0, "max_unlike": 4.0, "max_fallen": 1.0}
     for left_out in wide:
         config = replace_config(**{k: v for k, v in wide.items() if k != left_out})
         decision = decide(GOOD, CHAMPION, NAIVE, config, before=Before(revision))
