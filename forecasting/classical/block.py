@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.classical.history import rows_of_older_levels, without_accidents
 from forecasting.evaluation.baselines import fill_missing
-
-# Under this share of its size a series' largest difference is rounding.
-ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -41,24 +39,24 @@ class Block:
         Parameters
         ----------
         y : [T] histories, NaN = missing; offsets : [N + 1] bounds of each series.
-        season : steps; a hole takes the last value at its place in the season.
+        season : steps; a hole takes the last value at its place in the season, and a value that is
+            far off for once what its neighbours say; what lies before a break is left out.
         rows : of the end of each history to read; None: all.
         """
         y, offsets = _since_first(np.asarray(y, np.float64), offsets, rows)
         y = fill_missing(y, offsets, season)
         lengths = np.diff(offsets)
-        order = np.argsort(-lengths, kind="stable")
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        longest = int(lengths.max(initial=0))
-        out = np.zeros((longest, len(lengths)))
+        side_by_side = _packed(y, offsets, np.zeros_like(lengths))
+        mended = without_accidents(side_by_side, lengths, season)
+        older = rows_of_older_levels(mended, lengths, season)
         series = np.repeat(np.arange(len(lengths)), lengths)
-        out[np.arange(len(y)) - offsets[series], rank[series]] = y
+        flat = mended[np.arange(len(y)) - offsets[series], series]
+        order = np.argsort(older - lengths, kind="stable")
+        out, lengths = _packed(flat, offsets, older)[:, order], (lengths - older)[order]
         unit = np.abs(out).max(axis=0, initial=0.0)
         unit = np.where(unit > 0.0, unit, 1.0)
-        sorted_lengths = lengths[order]
-        active = np.searchsorted(-sorted_lengths, -np.arange(longest), side="left")
-        return cls(out / unit, sorted_lengths, active, unit, order)
+        active = np.searchsorted(-lengths, -np.arange(len(out)), side="left")
+        return cls(out / unit, lengths, active, unit, order)
 
     @property
     def seen(self) -> Array:
@@ -75,6 +73,17 @@ class Block:
     def with_values(self, y: Array) -> Block:
         """The same series with other values [R, N], of the same unit."""
         return Block(np.where(self.seen, y, 0.0), self.lengths, self.active, self.unit, self.order)
+
+
+def _packed(y: Array, offsets: Array, skipped: Array) -> Array:
+    """[R, N] flat histories side by side without their first ``skipped`` [N] rows, then 0."""
+    lengths = np.diff(offsets)
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    row = np.arange(len(y)) - (offsets[:-1] + skipped)[series]
+    out = np.zeros((int((lengths - skipped).max(initial=0)), len(lengths)))
+    kept = row >= 0
+    out[row[kept], series[kept]] = y[kept]
+    return out
 
 
 def _since_first(y: Array, offsets: Array, rows: int | None) -> tuple[Array, Array]:

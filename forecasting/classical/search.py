@@ -13,8 +13,10 @@ from forecasting.arrays import Array
 # Squared errors [C, N] of C candidates: of each constant [C, 1] for all series, or [C, N].
 Errors = Callable[..., Array]
 
-# Squared errors of series of size 1 that differ by less are one.
+# Share of a candidate's squared errors by which another must be better, and what of the errors of
+# series of size 1 is rounding.
 ALIKE = 1e-10
+ROUNDING = 1e-24
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def search(errors: Errors, constants: Sequence[Constant], rounds: int) -> Array:
     grid = np.array(list(product(*(c.grid for c in constants)))).T[..., None]
     found = errors(*grid)
     # Of candidates that err alike the first, whatever rounding makes of them.
-    pick = (found <= found.min(axis=0) * (1.0 + ALIKE) + ALIKE).argmax(axis=0)
+    pick = (found <= found.min(axis=0) * (1.0 + ALIKE) + ROUNDING).argmax(axis=0)
     series = np.arange(len(pick))
     best, least = grid[:, pick, 0], found[pick, series]
     steps = np.array([c.step for c in constants])
@@ -54,7 +56,7 @@ def search(errors: Errors, constants: Sequence[Constant], rounds: int) -> Array:
         tried = np.clip(best[:, None] + moves[..., None], low[:, None, None], high[:, None, None])
         found = errors(*tried)
         pick = found.argmin(axis=0)
-        better = found[pick, series] < least * (1.0 - ALIKE) - ALIKE
+        better = found[pick, series] < least * (1.0 - ALIKE) - ROUNDING
         best = np.where(better, tried[:, pick, series], best)
         least = np.where(better, found[pick, series], least)
         steps = steps / 2.0

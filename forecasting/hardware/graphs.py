@@ -76,11 +76,18 @@ class ReplayedLoss(Generic[Tensors]):
         self.replay: Callable[[], Any] | None = None
 
     def __call__(self, seen: Tensors, whole: Tensors) -> Tensor:
-        """The loss of a batch, [], ready for ``backward``."""
+        """The loss of a batch, [], ready for ``backward``.
+
+        Raises
+        ------
+        ValueError : another shape than that of the first batch.
+        """
         tensors = cast("list[Tensor]", [*seen.values(), *whole.values()])
         if self.replay is None:
             self._record(seen, whole, tensors)
         for own, new in zip(self.inputs, tensors, strict=True):
+            if own.shape != new.shape:
+                raise ValueError(f"captured for {tuple(own.shape)}, not {tuple(new.shape)}")
             own.copy_(new)
         cast("Callable[[], Any]", self.replay)()
         value: Tensor = _Handed.apply(  # type: ignore[no-untyped-call]

@@ -41,7 +41,11 @@ class Switch(Generic[Value]):
         """Within it the setting has this value, or what all who ask for one settle on."""
         with self.lock:
             self.asked.append(value)
-            self._turn()
+            try:
+                self._turn()
+            except BaseException:
+                self.asked.remove(value)
+                raise
         try:
             yield
         finally:
@@ -52,8 +56,8 @@ class Switch(Generic[Value]):
     def _turn(self) -> None:
         wanted = self.settle(self.asked) if self.asked else None
         if self.holds is not None and (wanted is None or self.holds[0] != wanted):
-            self.holds[1].__exit__(None, None, None)
-            self.holds = None
+            (_, setting), self.holds = self.holds, None
+            setting.__exit__(None, None, None)
         if self.holds is None and wanted is not None:
             setting = self.turned(wanted)
             setting.__enter__()

@@ -260,6 +260,9 @@ def test_a_captured_loss_is_the_loss_and_captured_once(mix: str, dropout: float)
             if a is not None and b is not None:
                 torch.testing.assert_close(a, b)
         module.network.zero_grad()
+    single = windows_of.gather(torch.tensor([0]), torch.tensor([40]))
+    with pytest.raises(ValueError, match="captured for"):
+        replayed(module.network.history(single), single)
     assert len(captures) == 1
     assert not any(t is b for t in replayed.inputs for b in batch.values())
 

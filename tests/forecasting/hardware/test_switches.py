@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,13 +53,28 @@ def test_whatever_the_order_all_who_hold_agree_and_the_last_leaves_it_as_it_was(
 def test_a_setting_comes_back_after_an_error() -> None:
     setting = Setting()
     switch = Switch(setting.turned, max)
-    with ExitStack() as stack:
-        stack.callback(lambda: None)
-        try:
-            with switch.at("other"):
-                raise KeyError
-        except KeyError:
-            assert setting.value == "own"
+    with pytest.raises(KeyError), switch.at("other"):
+        raise KeyError
+    assert setting.value == "own"
+
+
+def test_a_value_that_can_not_be_set_troubles_nobody_else() -> None:
+    setting = Setting()
+
+    @contextmanager
+    def turned(value: str) -> Iterator[None]:
+        if value == "unknown":
+            raise ValueError(value)
+        with setting.turned(value):
+            yield
+
+    switch = Switch(turned, max)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="unknown"), switch.at("unknown"):
+            pass
+        with switch.at("known"):
+            assert setting.value == "known"
+        assert setting.value == "own"
 
 
 def test_overlapping_silences_leave_filters_and_levels_as_they_were() -> None:
