@@ -49,6 +49,7 @@ class Application:
             call = Call(self.service, receive, body.read_headers(scope), request_id, arguments)
             if not route.always:
                 self._check_room()
+            if not route.by_any_name:
                 check_host(call.headers, (scope.get("server") or (None,))[0], self.settings)
             if route.guarded and self.settings.protect:
                 call.check_key()

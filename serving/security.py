@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
 from serving.errors import RequestError, show
 from serving.settings import ServingSettings, is_loopback
+
+# A name or an address, IPv6 in brackets, and a port.
+_HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 
 
 def check_key(headers: Mapping[str, str], settings: ServingSettings) -> None:
@@ -60,12 +64,10 @@ def check_host(headers: Mapping[str, str], arrived: str | None, settings: Servin
 
 @lru_cache(1024)
 def _known(host: str, names: tuple[str, ...]) -> bool:
-    name = host.lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
-    name = name.rstrip(".")
+    parts = _HOST.fullmatch(host.lower())
+    if parts is None:
+        return False
+    name = parts["address"] or parts["name"].rstrip(".")
     is_address = is_loopback(name) or _is_address(name)
     return is_address or name.endswith(".localhost") or name in (n.lower() for n in names)
 

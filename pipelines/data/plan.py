@@ -90,13 +90,14 @@ def _read(source: Source, panel: Panel, config: DataConfig) -> tuple[Panel, bool
     config = config.replace(
         source=str(source), format=None, query=None, table=None, layout="long", static=None,
         covariates=covariates, freq=panel.freq.alias, other_freq="keep", values=ValueConfig(),
+        duplicates={"conflicting": "refuse"},
     )  # fmt: skip
     # Any column that is there, so that none is missed while the table is read.
     raw, _ = read(source, config.replace(y=covariates[0].source))
     names = [n.strip() for n in raw.names]
     shared = not any(n in names for n in config.id or ())
     if shared:
-        config = config.replace(id=None, series=EVERY_SERIES, duplicates={"conflicting": "refuse"})
+        config = config.replace(id=None, series=EVERY_SERIES)
     blank = pa.nulls(raw.table.num_rows, pa.float64())
     raw = Raw(
         raw.table.append_column(NO_Y, blank), [[*line, NO_Y] for line in raw.headers],

@@ -57,9 +57,9 @@ def _text(service: Service) -> dict[str, Any]:
 LIVE = "The process answers"
 READY = "Every model has a version that answers"
 ROUTES = (
-    Route("GET", "/livez", live, LIVE, _plain, always=True),
-    Route("GET", "/healthz", live, LIVE, _plain, always=True),
-    Route("GET", "/readyz", ready, READY, _plain, (503,), always=True),
-    Route("GET", "/ping", ready, READY, _plain, (503,), always=True),
+    Route("GET", "/livez", live, LIVE, _plain, always=True, by_any_name=True),
+    Route("GET", "/healthz", live, LIVE, _plain, always=True, by_any_name=True),
+    Route("GET", "/readyz", ready, READY, _plain, (503,), always=True, by_any_name=True),
+    Route("GET", "/ping", ready, READY, _plain, (503,), always=True, by_any_name=True),
     Route("GET", "/metrics", show_metrics, "Prometheus metrics", _text, (401, 403), always=True),
 )

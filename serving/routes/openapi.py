@@ -73,7 +73,9 @@ def document(service: Service) -> dict[str, Any]:
 def _operation(route: Route, described: dict[str, Any], service: Service) -> dict[str, Any]:
     statuses = {*route.statuses, 431}
     if not route.always:
-        statuses |= {421, 503}
+        statuses.add(503)
+    if not route.by_any_name:
+        statuses.add(421)
     if route.guarded and service.settings.protect:
         statuses.add(401)
         described["security"] = [{"key": []}, {"header": []}]

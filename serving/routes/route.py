@@ -167,6 +167,7 @@ class Route:
     document : more of the operation in the document, by settings and an example request; None for
         a route that the document leaves out. statuses : of refusals beside those of every route.
     always : answered however busy the service is.
+    by_any_name : answered whatever name the service is called by.
     guarded : needs the key where ``protect`` is set.
     """
 
@@ -177,6 +178,7 @@ class Route:
     document: Callable[[Service], dict[str, Any]] | None = None
     statuses: tuple[int, ...] = ()
     always: bool = False
+    by_any_name: bool = False
     guarded: bool = False
 
 

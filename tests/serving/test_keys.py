@@ -109,7 +109,8 @@ KNOWN = ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "192.0.2
          "forecasts.example.org", "Forecasts.Example.org:443", "localhost.", ""]  # fmt: skip
 UNKNOWN = ["evil.example", "evil.example:3000", "127.0.0.1.evil.example", "localhost.evil.example",
            "forecasts.example.org.evil.example", "1", "[evil.example]", "evil.example:80:localhost",
-           "localhost@evil.example"]  # fmt: skip
+           "localhost@evil.example", "[::1]evil.example", "localhost:evil.example", "::1", "[::1",
+           "127.0.0.1:80:80"]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", [*KNOWN, *UNKNOWN])
@@ -126,6 +127,7 @@ def test_a_name_that_leads_to_this_machine_by_trickery_reads_nothing(
         other.service.models = app.service.models
         found = asyncio.run(_asked(other, "/v1/models", host, arrived))
         assert found == (421 if refused else 200)
+        assert asyncio.run(_asked(other, "/metrics", host, arrived)) == found
         assert asyncio.run(_asked(other, "/livez", host, arrived)) == 200
     protected = Application(settings.model_copy(update={"protect": True}))
     protected.service.models = app.service.models

@@ -17,8 +17,8 @@ FIRST_YEAR = 1700
 LAST_YEAR = 2200
 # Numbers that two digits of a year are looked for in, at least.
 FEW_NUMBERS = 6
-# Patterns of fixed width with two digits of a year, by how many digits they have.
-_SHORT = {4: ("%y%m",), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}
+# Patterns of fixed width that begin with no year of four digits, by how many digits they have.
+_SHORT = {4: ("%y%m",), 6: ("%y%m%d", "%d%m%y", "%m%d%y", "%m%Y")}
 _STEPS = "plain steps"
 _WORDS = {
     "%y%m": "years of two digits and their months",
@@ -27,6 +27,7 @@ _WORDS = {
     "%m%d%y": "days as month, day, year",
     "%Y": "years",
     "%Y%m": "years and their months",
+    "%m%Y": "months and their years",
     "%G%V": "years and their weeks",
 }
 
@@ -34,7 +35,7 @@ _WORDS = {
 def date_kind(values: Array, name: str, width: int = 0) -> str:
     """What distinct whole numbers say of time: ``month``, ``quarter``, a strptime pattern, or "".
 
-    "" is said of what is no such date; patterns are those with two digits of a year.
+    "" is said of what is no such date; patterns are those that no four digits of a year begin.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def date_kind(values: Array, name: str, width: int = 0) -> str:
 
 
 def _with_short_years(values: Array, name: str, width: int) -> str:
-    """The pattern with two digits of a year that is meant; "" for none.
+    """Which of `_SHORT` is meant; "" for none.
 
     Parameters
     ----------
@@ -102,11 +103,12 @@ def _with_short_years(values: Array, name: str, width: int) -> str:
     if "%Y" in left or (width == 4 and last < 1_000 and not written):
         # Years, and steps of three digits, are more usual.
         return ""
-    other = left[0]
-    cures = [f'["{form}"]' for form in (best, other) if form != _STEPS]
+    possible = [best, *left]
+    cures = [f'["{form}"]' for form in possible if form != _STEPS]
+    said = ", or ".join(_WORDS.get(form, form) for form in possible)
     raise DataError(
-        f"column {name}: numbers such as {text.iloc[0]} may be {_WORDS[best]}, or "
-        f"{_WORDS.get(other, other)}; set stamps.formats: {' or '.join(cures)}, or freq: step"
+        f"column {name}: numbers such as {text.iloc[0]} may be {said}; set stamps.formats: "
+        f"{' or '.join(cures)}, or freq: step"
     )
 
 

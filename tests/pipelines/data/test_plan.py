@@ -254,3 +254,13 @@ def test_the_recipe_for_every_day_works_as_it_stands(
     assert len(list(Path("forecasts").iterdir())) == 3
     # Of two series: two days of the first forecast and one of the second.
     assert "6 forecasts have come true" in done[1].output
+
+
+def test_two_values_for_one_series_and_stamp_are_refused(tmp_path: Path) -> None:
+    history, plan = parts(whole())
+    again = plan.head(2)
+    assert_same(
+        read(tmp_path, history, pd.concat([plan, again])).panel, together(tmp_path, history, plan)
+    )
+    with pytest.raises(DataError, match=r"plan\.csv: series 'a' has several rows"):
+        read(tmp_path, history, pd.concat([plan, again.assign(price=9.0)]))

@@ -21,6 +21,7 @@ D, MS, QS, YS, H = (
         ("2024-01-10", "h"),
     )
 )  # fmt: skip
+LONG = pd.date_range("1985-01-01", periods=90, freq="MS")
 EXCHANGED = [d.replace(day=d.month, month=d.day) if d.day <= 12 else d for d in
              pd.date_range("2024-01-01", periods=60)]  # fmt: skip
 TWICE = sorted([*MS, *(MS + pd.Timedelta(days=14))])
@@ -37,6 +38,7 @@ ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
     "dates of which": (None, [], [str(d.date()) for d in EXCHANGED]),
     "`12 AM`": (H, [f"{d:%Y-%m-%d %I %p}" for d in H], ["1 AM", "2 AM", "3 AM", "4 AM"]),
     "the 1st": (None, [], [str(d.date()) for d in TWICE]),
+    "`012019`": (LONG, [f"{d:%m%Y}" for d in LONG], [f"{d:%m%Y}" for d in MS]),
     "`2022-Q1`": (
         QS, [f"{d.year}-Q{d.quarter}" for d in QS], ["20221", "20222", "20223", "20224"]
     ),

@@ -67,3 +67,23 @@ def test_old_days_of_a_spreadsheet_are_asked_about(first: int) -> None:
         read(numbers)
     assert read(numbers, stamps={"formats": ["excel"]}).frame["ds"].iloc[0].year < 1983
     assert read(list(range(45_000, 45_030))).frame["ds"].iloc[0] == pd.Timestamp("2023-03-15")
+
+
+@given(
+    st.sampled_from([str, int]),
+    st.dates(pd.Timestamp("1985-01-01").date(), pd.Timestamp("2022-12-31").date()),
+    st.integers(14, 90),
+)
+@settings(max_examples=60, deadline=None)
+def test_months_before_their_years_are_those_or_both_readings_are_named(
+    write: type, first: object, count: int
+) -> None:
+    true = pd.date_range(pd.Timestamp(str(first)).replace(day=1), periods=count, freq="MS")
+    numbers = [write(stamp.strftime("%m%Y")) for stamp in true]
+    result, why = attempt(numbers)
+    if result is None:
+        assert "%m%Y" in why
+    else:
+        assert list(result.frame["ds"]) == list(true)
+    asked = read(numbers, stamps={"formats": ["%m%Y"]})
+    assert list(asked.frame["ds"]) == list(true)
