@@ -21,7 +21,7 @@ D, MS, QS, YS, H = (
         ("2024-01-10", "h"),
     )
 )  # fmt: skip
-LONG = pd.date_range("1985-01-01", periods=90, freq="MS")
+LONG = pd.date_range("1995-01-01", periods=80, freq="MS")
 EXCHANGED = [d.replace(day=d.month, month=d.day) if d.day <= 12 else d for d in
              pd.date_range("2024-01-01", periods=60)]  # fmt: skip
 TWICE = sorted([*MS, *(MS + pd.Timedelta(days=14))])
