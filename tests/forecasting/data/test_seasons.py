@@ -103,6 +103,18 @@ def test_a_cycle_that_fades_is_no_season() -> None:
     assert sum(found) <= 2
 
 
+@pytest.mark.parametrize("period", [7, 12, 24])
+def test_a_season_that_has_stopped_is_none_any_more(period: int) -> None:
+    """The newest seasons, held back, are not like the earlier ones."""
+    rng, found = np.random.default_rng(period), []
+    for _ in range(20):
+        pattern = np.tile(2.0 * rng.normal(size=period), 8)
+        pattern[6 * period :] = 0.0
+        rows = [pattern + rng.normal(size=8 * period) for _ in range(5)]
+        found.append(period in [season.period for season in find_seasons(panel(rows))])
+    assert sum(found) <= 8
+
+
 def test_two_seasons_of_hours_are_both_found() -> None:
     steps, rng = np.arange(24 * 7 * 8), np.random.default_rng(0)
     week = np.where((steps // 24) % 7 >= 5, -6.0, 0.0)
