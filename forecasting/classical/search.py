@@ -17,6 +17,8 @@ Errors = Callable[..., Array]
 # series of size 1 is rounding.
 ALIKE = 1e-10
 ROUNDING = 1e-24
+# Share of its diagonal that settles a beginning which the values do not tell.
+RIDGE = 1e-9
 
 
 @dataclass(frozen=True)

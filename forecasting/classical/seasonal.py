@@ -25,11 +25,6 @@ class Adjusted:
     index: Array
     ratios: Array
 
-    @property
-    def seasonal(self) -> Array:
-        """[N] whether any season was found."""
-        return np.asarray(np.ptp(self.index, axis=0) > 0.0)
-
     def again(self, forecast: Array) -> Array:
         """[H, N] forecasts from each series' end with the season put back."""
         ahead = np.arange(len(forecast))[:, None] + self.block.lengths

@@ -15,11 +15,9 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.block import Block
-from forecasting.classical.search import Constant, search
+from forecasting.classical.search import RIDGE, Constant, search
 from forecasting.classical.seasonal import Adjusted
 
-# Share of its diagonal that settles a beginning which the values do not tell.
-RIDGE = 1e-9
 # What the search goes through: weight of the newest error in the level; of that, the share that
 # moves the slope; how much of the slope is left after a step.
 ALPHA = Constant((0.02, 0.1, 0.3, 0.6, 0.9), 0.001, 0.999)

@@ -15,10 +15,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.block import Block
-from forecasting.classical.search import Constant, search
+from forecasting.classical.search import RIDGE, Constant, search
 
-# Share of its diagonal that settles what the values do not tell.
-RIDGE = 1e-9
 ALPHA = Constant(tuple(np.round(np.linspace(0.02, 0.98, 13), 4)), 0.001, 0.999)
 # Values under which a series has no trend line.
 ENOUGH_FOR_LINE = 4

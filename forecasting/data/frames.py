@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,20 +9,21 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
+from forecasting.config import Schema
 from forecasting.data.calendar import Frequency, wall_clock
-from forecasting.data.encoding import blank, category, encode, numbers
+from forecasting.data.encoding import encode, numbers
 from forecasting.data.steps import step_of, with_day
 from forecasting.data.tables import (
-    is_date,
     need_columns,
     need_frame,
     need_names,
     refuse_foreign_rows,
     refuse_two_roles,
+    refuse_unknown,
+    schema_of,
     series_codes,
-    static_columns,
-    static_rows,
+    static_beside,
+    static_values,
 )
 from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
@@ -92,7 +92,7 @@ def read(
         codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
-    beside = _beside(frame, codes, ids, schema) if static is None else None
+    beside = static_beside(frame, codes, ids, schema) if static is None else None
     step = step_of(freq, stamps, offsets, tz)
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
@@ -102,9 +102,9 @@ def read(
         refuse_steps_of_the_clock(step, stamps, codes, tz)
     _refuse_irregular(step, start, codes, position, stamps, ids)
 
-    schema = schema or _schema(frame, static, past, future, categorical)
+    schema = schema or schema_of(frame, static, past, future, categorical)
     y = numbers(frame["y"], "y", frame)
-    _refuse_unknown(categorical, schema)
+    refuse_unknown(categorical, schema)
     columns = {c.name: encode(frame[c.name], c, frame) for c in (*schema.past, *schema.future)}
     lengths = np.zeros(len(ids), np.int64)
     np.maximum.at(lengths, codes, position + 1)
@@ -126,7 +126,7 @@ def read(
         past=past_grid,
         future=future_grid,
         horizon=None,
-        static=_static(static if static is not None else beside, ids, schema),
+        static=static_values(static if static is not None else beside, ids, schema),
     )
 
 
@@ -308,93 +308,3 @@ def _local_days(stamps: Array, tz: str) -> Array:
         same = first.tz_convert("UTC").tz_localize(None).to_numpy() == stamps[late]
         local[late[same]] = days[late[same]]
     return local
-
-
-def _schema(
-    frame: pd.DataFrame,
-    static: pd.DataFrame | None,
-    past: Sequence[str],
-    future: Sequence[str],
-    categorical: Sequence[str],
-) -> Schema:
-    covariates = []
-    tables = [("past", list(past), frame), ("future", list(future), frame)]
-    if static is not None:
-        tables.append(("static", [c for c in static.columns if c != "unique_id"], static))
-    for role, names, table in tables:
-        for name in names:
-            column = table[name]
-            is_text = not (
-                pd.api.types.is_numeric_dtype(column.dtype)
-                or pd.api.types.is_bool_dtype(column.dtype)
-            )
-            values: dict[str, Any] = {"name": str(name), "role": role}
-            if name not in categorical and is_date(column):
-                numbers(column, str(name), table)  # refuses, and says what to do
-            if is_text or name in categorical:
-                kinds = {category(v) for v in column.dropna().unique()}
-                values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
-            else:
-                found = numbers(column, str(name), frame if role != "static" else _flat(table))
-                known = found[~np.isnan(found)]
-                if len(known):
-                    spread = float(known.std())
-                    values |= {"mean": float(known.mean()), "std": spread if spread > 0 else 1.0}
-            covariates.append(Covariate.parse(values))
-    return Schema(covariates=tuple(covariates))
-
-
-def _refuse_unknown(categorical: Sequence[str], schema: Schema) -> None:
-    names = [c.name for c in schema.covariates]
-    for name in categorical:
-        if name not in names:
-            raise DataError(
-                f"categorical names {name!r}, which is no covariate; there are: "
-                f"{', '.join(names) or 'none'}"
-            )
-
-
-def _flat(static: pd.DataFrame) -> pd.DataFrame:
-    return static.assign(ds="static")
-
-
-def _beside(
-    frame: pd.DataFrame, codes: Array, ids: Array, schema: Schema | None
-) -> pd.DataFrame | None:
-    """What a schema asks for as static and the long table has itself; None where it has nothing."""
-    names = [c.name for c in schema.static] if schema is not None else []
-    found = [n for n in names if n in frame.columns]
-    if not found:
-        return None
-    need_columns(frame, found)
-    table = static_columns(frame, codes, ids, found)
-    lacking = [n for n in names if n not in found]
-    if lacking:
-        warnings.warn(
-            f"no static table is given, and the table has no {', '.join(lacking)}: missing for "
-            "every series",
-            UserWarning,
-            stacklevel=2,
-        )
-    return table.assign(**dict.fromkeys(lacking, np.nan))
-
-
-def _static(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:
-    if not schema.static:
-        return np.empty((len(ids), 0))
-    if static is None:
-        names = ", ".join(c.name for c in schema.static)
-        warnings.warn(
-            f"no static table is given: {names} count as missing for every series",
-            UserWarning,
-            stacklevel=2,
-        )
-        return np.stack([blank(c, len(ids)) for c in schema.static], axis=1)
-    need_columns(static, ("unique_id", *(c.name for c in schema.static)))
-    position = static_rows(static, ids)
-    table = _flat(static)
-    columns = []
-    for covariate in schema.static:
-        values = encode(static[covariate.name], covariate, table)
-        columns.append(np.where(position >= 0, values[position], blank(covariate, len(ids))))
-    return np.stack(columns, axis=1)

@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
+    """[N] rows of the first and the last value of each series; -1 and -1 where it has none.
+
+    Parameters
+    ----------
+    y : [T] values, NaN = missing. offsets : [N + 1] bounds of each series.
+    """
+    count = len(offsets) - 1
+    at = np.flatnonzero(~np.isnan(y))
+    series = np.searchsorted(offsets, at, side="right") - 1
+    begin, end = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    position = at - offsets[series]
+    end[series] = position  # rows come in order: the last one stays
+    begin[series[::-1]] = position[::-1]
+    return begin, end
+
+
 @dataclass(frozen=True)
 class Panel:
     """N regular series of T rows in all, one after the other.
@@ -175,17 +192,18 @@ class Panel:
             static=static_part,
         )
 
+    def history_lengths(self, otherwise: Array) -> Array:
+        """[N] rows up to the last value, where all covariates reach beyond it; else ``otherwise``.
+
+        A trailing gap in y is history unless covariates reach into it.
+        """
+        _, last = observed(self.y, self.offsets)
+        _, until = observed(np.where(np.isnan(self.future).any(axis=1), np.nan, 0.0), self.offsets)
+        return np.where((until > last) & (last >= 0), last + 1, otherwise)
+
     def _with_horizon(self) -> Panel:
         """Move each series' trailing rows without y into the horizon part."""
-        observed = ~np.isnan(self.y)
-        position = np.arange(self.rows) - self.offsets[self.series]
-        last = np.full(len(self), -1, np.int64)
-        np.maximum.at(last, self.series[observed], position[observed])
-        known = ~np.isnan(self.future).any(axis=1)
-        known_until = np.full(len(self), -1, np.int64)
-        np.maximum.at(known_until, self.series[known], position[known])
-        # A trailing gap in y is history unless covariates reach into it.
-        keep = np.where((known_until > last) & (last >= 0), last + 1, self.lengths)
+        keep = self.history_lengths(self.lengths)
         extra = int((self.lengths - keep).max(initial=0))
         return self.truncate(self.lengths - keep, horizon=extra) if extra else self
 

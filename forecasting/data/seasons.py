@@ -117,17 +117,15 @@ class _Period:
         return most or bool(self.frequencies[0] <= max(SLOWEST, self.period // 50))
 
 
-def find_seasons(panel: Panel, longest: int = LONGEST, most: int = 2) -> tuple[Season, ...]:
+def find_seasons(panel: Panel, most: int = 2) -> tuple[Season, ...]:
     """The seasons of a panel by its values alone, the main one first; empty when there is none.
 
     See `seasons_in`.
     """
-    return seasons_in(panel.y, panel.offsets, longest, most)
+    return seasons_in(panel.y, panel.offsets, most)
 
 
-def seasons_in(
-    y: Array, offsets: Array, longest: int = LONGEST, most: int = 2
-) -> tuple[Season, ...]:
+def seasons_in(y: Array, offsets: Array, most: int = 2) -> tuple[Season, ...]:
     """The seasons of series by their values alone, the main one first.
 
     The main one is the shorter of two of which one is a whole number of the other (a day before
@@ -136,14 +134,14 @@ def seasons_in(
     Parameters
     ----------
     y : [T] values on regular steps, NaN where missing; offsets : [N + 1] where series begin.
-    longest : period to look for, in steps. most : seasons to look for; what one explains is taken
+    most : seasons to look for; what one explains is taken
         out before the next.
     """
     moves, lengths = _moves(y, offsets, _chosen(np.diff(offsets)))
     shared, rest = _shared(moves), moves
     found: list[int] = []
     while len(found) < most and len(moves):
-        periods = _strongest(rest, lengths, min(longest, LONGEST), found, shared)
+        periods = _strongest(rest, lengths, found, shared)
         if not periods:
             break
         found += periods
@@ -235,7 +233,8 @@ def _gains(rows: Float, times: int) -> Float:
         around += np.where(usable[:, column], power[:, there], 0.0)
     # The highest frequency has one number and not two.
     parts = np.where(2 * own == size, 2.0, 1.0)
-    floor = 1e-9 * power.mean(axis=1, keepdims=True)
+    # Of series that stand still nothing stands out.
+    floor = np.maximum(1e-9 * power.mean(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     return np.asarray(count * np.log1p(power[:, own] / (parts * (around + floor))))
 
 
@@ -278,11 +277,9 @@ def _new(period: int, times: int, found: list[int]) -> Array:
     return out
 
 
-def _strongest(
-    moves: Float, lengths: Array, longest: int, found: list[int], shared: float
-) -> list[int]:
+def _strongest(moves: Float, lengths: Array, found: list[int], shared: float) -> list[int]:
     """The period that explains most, or the one within it; empty when none is sure."""
-    limit = min(int(lengths.max()) // PERIODS_NEEDED, longest)
+    limit = min(int(lengths.max()) // PERIODS_NEEDED, LONGEST)
     tried = [p for p in range(2, limit + 1) if _apart(p, found)]
     said = {p: _said(moves, lengths, p, shared, len(tried), found) for p in tried}
     known = {p: s for p, s in said.items() if s is not None and s.sure}

@@ -73,8 +73,8 @@ def _in_months(
     np.maximum.at(high, of, of_month)
     ends = np.bincount(of, weights=~last, minlength=len(panel)) == 0
     clock = at - day
-    moves = np.bincount(of[1:], weights=(clock[1:] != clock[:-1]) & (of[1:] == of[:-1]),
-                        minlength=len(panel)) if len(of) else np.zeros(len(panel))  # fmt: skip
+    moved = (clock[1:] != clock[:-1]) & (of[1:] == of[:-1])
+    moves = np.bincount(of[1:], weights=moved, minlength=len(panel))
     months = some & ((low == high) | ends) & (moves == 0)
     inside = np.bincount(of, minlength=len(panel))
     spans = np.zeros(len(panel), np.int64)

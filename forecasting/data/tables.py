@@ -1,4 +1,4 @@
-"""The tables people hand over: what they must be, and whether they speak of the same series."""
+"""The tables people hand over: what they must be, of which series they speak, and their columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.data.encoding import category
+from forecasting.config import Covariate, Schema
+from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.errors import DataError
 
 # What turns other kinds of tables into one of pandas, by the name of their class.
@@ -213,3 +214,106 @@ def refuse_foreign_rows(
             f"{series!r} for ds = {when[row]}, while its history goes on to "
             f"{last[place[of_row[row]]]}; keep only the rows after it"
         )
+
+
+def schema_of(
+    frame: pd.DataFrame,
+    static: pd.DataFrame | None,
+    past: Sequence[str],
+    future: Sequence[str],
+    categorical: Sequence[str],
+) -> Schema:
+    """Covariates as the tables' columns are: real ones with mean and deviation, others with names.
+
+    Raises
+    ------
+    DataError : a column of dates, or one that is neither numbers nor categories.
+    """
+    covariates = []
+    tables = [("past", list(past), frame), ("future", list(future), frame)]
+    if static is not None:
+        tables.append(("static", [c for c in static.columns if c != "unique_id"], static))
+    for role, names, table in tables:
+        for name in names:
+            column = table[name]
+            is_text = not (
+                pd.api.types.is_numeric_dtype(column.dtype)
+                or pd.api.types.is_bool_dtype(column.dtype)
+            )
+            values: dict[str, Any] = {"name": str(name), "role": role}
+            if name not in categorical and is_date(column):
+                numbers(column, str(name), table)  # refuses, and says what to do
+            if is_text or name in categorical:
+                kinds = {category(v) for v in column.dropna().unique()}
+                values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
+            else:
+                found = numbers(column, str(name), frame if role != "static" else _flat(table))
+                known = found[~np.isnan(found)]
+                if len(known):
+                    spread = float(known.std())
+                    values |= {"mean": float(known.mean()), "std": spread if spread > 0 else 1.0}
+            covariates.append(Covariate.parse(values))
+    return Schema(covariates=tuple(covariates))
+
+
+def refuse_unknown(categorical: Sequence[str], schema: Schema) -> None:
+    """Refuse names of categorical columns that are no covariate; DataError names one."""
+    names = [c.name for c in schema.covariates]
+    for name in categorical:
+        if name not in names:
+            raise DataError(
+                f"categorical names {name!r}, which is no covariate; there are: "
+                f"{', '.join(names) or 'none'}"
+            )
+
+
+def _flat(static: pd.DataFrame) -> pd.DataFrame:
+    return static.assign(ds="static")
+
+
+def static_beside(
+    frame: pd.DataFrame, codes: Array, ids: Array, schema: Schema | None
+) -> pd.DataFrame | None:
+    """What a schema asks for as static and the long table has itself; None where it has nothing."""
+    names = [c.name for c in schema.static] if schema is not None else []
+    found = [n for n in names if n in frame.columns]
+    if not found:
+        return None
+    need_columns(frame, found)
+    table = static_columns(frame, codes, ids, found)
+    lacking = [n for n in names if n not in found]
+    if lacking:
+        warnings.warn(
+            f"no static table is given, and the table has no {', '.join(lacking)}: missing for "
+            "every series",
+            UserWarning,
+            stacklevel=2,
+        )
+    return table.assign(**dict.fromkeys(lacking, np.nan))
+
+
+def static_values(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Array:
+    """[N, S] what is told of each series, in the schema's order; what a series lacks is missing.
+
+    Raises
+    ------
+    DataError : none of the ids is known, several rows of one series, a column that is not there.
+    """
+    if not schema.static:
+        return np.empty((len(ids), 0))
+    if static is None:
+        names = ", ".join(c.name for c in schema.static)
+        warnings.warn(
+            f"no static table is given: {names} count as missing for every series",
+            UserWarning,
+            stacklevel=2,
+        )
+        return np.stack([blank(c, len(ids)) for c in schema.static], axis=1)
+    need_columns(static, ("unique_id", *(c.name for c in schema.static)))
+    position = static_rows(static, ids)
+    table = _flat(static)
+    columns = []
+    for covariate in schema.static:
+        values = encode(static[covariate.name], covariate, table)
+        columns.append(np.where(position >= 0, values[position], blank(covariate, len(ids))))
+    return np.stack(columns, axis=1)

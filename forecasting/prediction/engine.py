@@ -237,6 +237,9 @@ class Engine:
             )
         return with_ids_as_given(forecast.to_frame(), df["unique_id"])
 
+    def stop(self) -> None:
+        """End forecasts under way in other threads, where the engine can."""
+
     def check(self, panel: Panel, steps: int, quantiles: Sequence[float], extend: bool) -> None:
         """Raise `DataError` if a panel, horizon or level does not fit the model."""
         if steps < 1 or (steps > self.config.horizon and not extend):

@@ -125,9 +125,11 @@ def seasons_of(panel: Panel, config: ForecasterConfig) -> tuple[int, tuple[int, 
     """
     main, seasons = config.season, panel.freq.seasons
     if main is None:
-        found = find_seasons(panel)
-        LOG.info("%s", told(found, seasons))
         main = panel.freq.season
+        # Where stamps say it the values are asked only for who reads the log.
+        if not seasons or LOG.isEnabledFor(logging.INFO):
+            found = find_seasons(panel)
+            LOG.info("%s", told(found, seasons))
         if not seasons:
             seasons = tuple(s.period for s in found)
             main = next(iter(seasons), 1)
@@ -167,6 +169,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     window = max(window, segment)
     scale_window = model.scale_window or max(min(season, 400), min(8, typical))
     scale_window = max(scale_window, window)
+    pool = _pool(config, panel, season, short) if model.pool is None else model.pool
     reading = max(4 * season, 2 * longest, min(2 * horizon, 16 * season), 32)
     reading = min(longest if long else reading, max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
@@ -188,8 +191,8 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "level": model.level or ("mean" if season > 1 or logs else "last"),
             "spread": model.spread or "mad",
             "dropout": _dropout(short, long) if model.dropout is None else model.dropout,
-            "blend": _blend(config, panel, short) if model.blend is None else model.blend,
-            "pool": _pool(config, panel, season, short) if model.pool is None else model.pool,
+            "blend": _blend(config, panel, short, pool) if model.blend is None else model.blend,
+            "pool": pool,
             "pool_rows": model.pool_rows
             or int(np.clip(POOL_SEASONS * season, LEAST_POOL_ROWS, SHORT_HISTORY)),
             "usual_spread": model.usual_spread
@@ -248,21 +251,15 @@ def started(
         if wanted is None:
             return None
         raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
-    transform = config.model.transform
     cells = pretrained.cells(name)
     members = max(config.training.members, len(cells))
     return config.replace(
         season=known.season,
         model={
             **known.model.model_dump(),
-            "transform": transform,
-            "usual_spread": config.model.usual_spread,
-            "nonnegative": config.model.nonnegative,
-            "strides": config.model.strides,
+            **{name: getattr(config.model, name) for name in BESIDE_THE_NETWORK},
             "blend": (BLEND if config.model.pool else WINDOW_BLEND)
             if asked.model.blend is None else asked.model.blend,
-            "pool": config.model.pool,
-            "pool_rows": config.model.pool_rows,
         },
         training={
             "start": wanted,
@@ -329,14 +326,14 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     return "log" if np.median(moves) >= LEVEL_MOVES else "identity"
 
 
-def _blend(config: ForecasterConfig, panel: Panel, short: bool) -> float:
+def _blend(
+    config: ForecasterConfig, panel: Panel, short: bool, pool: dict[Classical, float]
+) -> float:
     """Classical forecasts know nothing of covariates and counts."""
     alone = config.model.counts or bool(panel.schema.future)
     if not short or alone:
         return 0.0
-    named = config.model.pool
-    pooled = len(panel) <= POOL_SERIES if named is None else bool(named)
-    return BLEND if pooled else WINDOW_BLEND
+    return BLEND if pool else WINDOW_BLEND
 
 
 def _pool(

@@ -17,6 +17,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.panel import observed
 from forecasting.errors import DataError, GatecastError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Fingerprint:
         budget
             Values kept of all series together, within `FEWEST` and `MOST` of each.
         """
-        begin, end = observed(panel)
+        begin, end = observed(panel.y, panel.offsets)
         kept = np.flatnonzero(end >= 0)
         begin, end = begin[kept], end[kept]
         rows = end - begin + 1
@@ -151,17 +152,6 @@ class Fingerprint:
             )
         except (pa.ArrowException, OSError, KeyError, ValueError, DataError) as error:
             raise GatecastError(f"{path} holds no fingerprint of data: {error}") from error
-
-
-def observed(panel: Panel) -> tuple[Array, Array]:
-    """[N] rows of the first and the last value of each series; -1 and -1 where it has none."""
-    at = np.flatnonzero(~np.isnan(panel.y))
-    series = np.searchsorted(panel.offsets, at, side="right") - 1
-    begin, end = np.full(len(panel), -1, np.int64), np.full(len(panel), -1, np.int64)
-    position = at - panel.offsets[series]
-    end[series] = position  # rows come in order: the last one stays
-    begin[series[::-1]] = position[::-1]
-    return begin, end
 
 
 def sample(rows: Array, width: int) -> Array:

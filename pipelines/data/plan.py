@@ -167,7 +167,7 @@ def _joined(panel: Panel, plan: Panel, place: Array, horizon: int, where: str) -
     past = np.full((len(future), panel.past.shape[1]), np.nan)
     past[rows] = panel.past
     longer = replace(panel, offsets=offsets, y=y, past=past, future=future, horizon=None)
-    back = sizes - _history(longer, panel.lengths)
+    back = sizes - longer.history_lengths(panel.lengths)
     cut = longer.truncate(back, horizon=int(back.max(initial=0)))
     return replace(cut, future=_coded(cut.future, panel)), differing
 
@@ -197,17 +197,6 @@ def _width(panel: Panel) -> Array:
         return np.zeros(len(panel), np.int64)
     given = ~np.isnan(panel.horizon).all(axis=2)
     return np.where(given, np.arange(1, given.shape[1] + 1), 0).max(axis=1)
-
-
-def _history(longer: Panel, lengths: Array) -> Array:
-    """[N] rows up to the last value, where all covariates reach beyond it; else the old ones."""
-    index = np.arange(longer.rows) - longer.offsets[:-1][longer.series]
-    last, until = np.full((2, len(longer)), -1, np.int64)
-    observed = ~np.isnan(longer.y)
-    np.maximum.at(last, longer.series[observed], index[observed])
-    known = ~np.isnan(longer.future).any(axis=1)
-    np.maximum.at(until, longer.series[known], index[known])
-    return np.where((until > last) & (last >= 0), last + 1, lengths)
 
 
 def _given(values: Array, panel: Panel) -> Array:

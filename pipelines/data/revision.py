@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.panel import observed
 from forecasting.errors import DataError
-from pipelines.data.fingerprint import Fingerprint, observed, utc_now
+from pipelines.data.fingerprint import Fingerprint, utc_now
+from pipelines.data.newest import Change, newest_rows
 
 if TYPE_CHECKING:
     from forecasting.data.calendar import Frequency
@@ -22,11 +24,6 @@ if TYPE_CHECKING:
 SAME = 1e-6  # relative difference below which a value is the one it was, written anew
 MOST_LAGS = 60  # steps a series is looked for beside its stamps
 ALIKE, UNLIKE = 0.9, 0.5  # shares of the newest rows: found elsewhere, and not where they were
-PAST_WINDOWS, FEWEST_WINDOWS = 24, 3
-FEWEST_SERIES = 5  # that can be told to part from each other
-SMALL = 0.05  # in logs; what is usual may be nothing at all
-OUTLIER, PARTING = 1.5, 2.0  # times the largest change that the past knows is unusual
-MOST_ROWS = 30  # newest rows whose level is looked at together
 LIVE = 90  # percentile of the last stamps that says how far a delivery reaches
 
 
@@ -54,38 +51,6 @@ class Found:
         """Of series, by a mask over them."""
         at = np.flatnonzero(mask)
         return cls(len(at), len(mask), str(ids[at[0]]) if len(at) else "")
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of the newest rows in natural logs, and how large one is usual; NaN: unknown."""
-
-    value: float
-    usual: float
-
-    @classmethod
-    def of(cls, windows: Array, times: float) -> Change:
-        """The first of [W] windows beside the others, about their median; so many times theirs."""
-        middle = float(np.median(windows[1:]))
-        usual = float(np.abs(windows[1:] - middle).max())
-        return cls(float(windows[0]) - middle, times * usual)
-
-    def or_worse(self, other: Change) -> Change:
-        """The one of the two that is further from what is usual."""
-        known = np.isfinite(other.value)
-        worse = not np.isfinite(self.value) or other._height > self._height
-        return other if known and worse else self
-
-    def allowing(self, usual: float) -> Change:
-        """The same, where so much is usual too; NaN allows nothing more."""
-        return replace(self, usual=max(self.usual, usual)) if np.isfinite(usual) else self
-
-    @property
-    def _height(self) -> float:
-        return abs(self.value) / max(self.usual, SMALL)
-
-
-UNKNOWN = Change(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -170,7 +135,8 @@ def compare(
     lags = min(max(season, horizon, 12), MOST_LAGS)
     now = utc_now() if now is None else now
     step_ahead, who = _ahead(sides, now)
-    newest, unlike, fallen = _newest_rows(sides, season)
+    recent = sides.place[sides.current & (sides.advance >= sides.typical)]
+    newest, unlike, fallen = newest_rows(panel.select(recent), sides.typical, season)
     return Revision(
         lost=Found.among(~np.isin(old, fresh), old),
         new=Found.among(~np.isin(fresh, old), fresh),
@@ -212,7 +178,7 @@ class _Sides:
     def of(cls, before: Fingerprint, panel: Panel, slack: int) -> _Sides:
         import pandas as pd
 
-        low, high = observed(panel)
+        low, high = observed(panel.y, panel.offsets)
         # A series without any value is as good as gone, but its name is there: it has jumped.
         place = pd.Index(panel.ids.astype(str)).get_indexer(pd.Index(before.ids.astype(str)))
         old = np.flatnonzero(place >= 0)
@@ -345,7 +311,7 @@ def _jumped(sides: _Sides) -> Array:
 def _ahead(sides: _Sides, now: np.datetime64) -> tuple[int, str]:
     """Steps of the farthest row beyond where the others end, or beyond today; and its series."""
     panel, before, freq = sides.panel, sides.before, sides.panel.freq
-    _, high = observed(panel)
+    _, high = observed(panel.y, panel.offsets)
     seen = np.flatnonzero(high >= 0)
     if not len(seen) or not len(before):
         return 0, ""
@@ -356,85 +322,3 @@ def _ahead(sides: _Sides, now: np.datetime64) -> tuple[int, str]:
         beyond = np.maximum(beyond, freq.steps_between(np.full(len(last), now), last))
     at = int(beyond.argmax())
     return max(int(beyond[at]), 0), str(panel.ids[seen[at]]) if beyond[at] > 0 else ""
-
-
-def _newest_rows(sides: _Sides, season: int) -> tuple[Change, Change, Change]:
-    """How unusual the newest rows are, over all series that reach so far: level, scatter, falls.
-
-    The newest row alone, and all that have come since; the more unusual of the two.
-    """
-    chosen = sides.place[sides.current & (sides.advance >= sides.typical)]
-    level = scatter = falls = UNKNOWN
-    panel = sides.panel.select(chosen)
-    for width in {1, min(max(sides.typical, 1), MOST_ROWS)} if len(chosen) else ():
-        moved, spread, fell = _against_a_season_before(panel, width, season)
-        if width > 1:
-            # A level that the champion knows already is no news, though few wide spans show it.
-            known, _, _ = _against_a_season_before(panel.truncate(sides.typical), 1, season)
-            moved = moved.allowing(OUTLIER * abs(known.value))
-        level, scatter = level.or_worse(moved), scatter.or_worse(spread)
-        falls = falls.or_worse(fell)
-    return level, scatter, falls
-
-
-def _against_a_season_before(
-    panel: Panel, width: int, season: int
-) -> tuple[Change, Change, Change]:
-    """Of the last ``width`` rows over the same rows of a season before, and what is usual."""
-    if not len(panel):
-        return UNKNOWN, UNKNOWN, UNKNOWN
-    back = -(-width // season) * season if season > 1 else width
-    _, end = observed(panel)
-    end = end + 1
-    windows = int(min((np.median(end) - back) // width - 1, PAST_WINDOWS))
-    if windows < FEWEST_WINDOWS:
-        again = season > 1
-        unknown = (UNKNOWN, UNKNOWN, UNKNOWN)
-        return _against_a_season_before(panel, width, 1) if again else unknown
-    levels, signed = _Levels.of(panel, width, np.abs(panel.y)), _Levels.of(panel, width, panel.y)
-    logs = np.full((windows + 1, len(panel)), np.nan)
-    fell = np.zeros(windows + 1)
-    for window, out in enumerate(logs):
-        until = end - window * width
-        now, then = levels(until), levels(until - back)
-        both = (now > 0) & (then > 0)
-        if both.sum() * 2 >= len(panel):
-            out[both] = np.log(now[both] / then[both])
-        # Logs know no 0 and no sign.
-        turned = signed(until) * signed(until - back) < 0
-        fell[window] = ((then > 0) & ((now == 0) | turned)).mean()
-    falls = Change(float(fell[0]), OUTLIER * float(fell[1:].max()))
-    known = np.isfinite(logs).any(axis=1)
-    if not known[0] or known.sum() <= FEWEST_WINDOWS:
-        return UNKNOWN, UNKNOWN, falls
-    middle = np.nanmedian(logs[known], axis=1)
-    level = Change.of(middle, OUTLIER)
-    if len(panel) < FEWEST_SERIES:
-        return level, UNKNOWN, falls
-    own = np.nanmedian(np.abs(logs[known] - middle[:, None]), axis=1)
-    return level, Change.of(own, PARTING), falls
-
-
-@dataclass(frozen=True)
-class _Levels:
-    """Means of values over windows of ``width`` rows, from running totals."""
-
-    panel: Panel
-    width: int
-    total: Array
-    count: Array
-
-    @classmethod
-    def of(cls, panel: Panel, width: int, values: Array) -> _Levels:
-        total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values))])
-        return cls(panel, width, total, np.concatenate([[0], np.cumsum(np.isfinite(values))]))
-
-    def __call__(self, until: Array) -> Array:
-        """[N] before these rows; NaN where there are not so many, or none is known."""
-        fits = until - self.width >= 0
-        high = self.panel.offsets[:-1] + np.where(fits, until, 0)
-        low = np.where(fits, high - self.width, high)
-        known = self.count[high] - self.count[low]
-        out = np.full(len(until), np.nan)
-        np.divide(self.total[high] - self.total[low], known, out=out, where=fits & (known > 0))
-        return out

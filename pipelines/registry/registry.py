@@ -12,7 +12,7 @@ import getpass
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,7 +283,7 @@ class Registry:
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """The bundle of a version, checked against its hash; kept in `folder` by that hash."""
         self._refuse_unfinished(version)
-        return self._fetch(version, str(version.source), version.tags[HASH_TAG], folder)
+        return self._bundle(version, str(version.source), version.tags[HASH_TAG], folder)
 
     def download_judged(self, version: ModelVersion, folder: Path) -> Path:
         """The bundle that was judged for a version; the version's own where none was kept."""
@@ -291,7 +291,7 @@ class Registry:
         if digest is None:
             return self.download(version, folder)
         source = str(version.source).removesuffix(ARTIFACT_FOLDER) + JUDGED_FOLDER
-        return self._fetch(version, source, digest, folder)
+        return self._bundle(version, source, digest, folder)
 
     def fingerprint(self, version: ModelVersion) -> Path | None:
         """The file that says what a version was trained on; None where it keeps none.
@@ -304,68 +304,60 @@ class Registry:
         wanted = version.tags.get(FINGERPRINT_TAG)
         if wanted is None:
             return None
-        folder = home() / "cache" / "fingerprints"
-        kept = folder / f"{wanted}.parquet"
+        kept = home() / "cache" / "fingerprints" / f"{wanted}.parquet"
+        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + FINGERPRINT_FOLDER
         if not kept.is_file() or sha256(kept) != wanted:
-            self._fetch_fingerprint(version, wanted, kept)
+            what = f"what version {version.version} of {version.name!r} was trained on"
+            damaged = f"{what} is damaged: its file has another hash than then"
+            self._fetch(f"{source}/{FINGERPRINT_FILE}", kept, (sha256, wanted), what, damaged)
         return kept
 
-    def _fetch_fingerprint(self, version: ModelVersion, wanted: str, kept: Path) -> None:
-        import tempfile
+    def _bundle(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
+        """A version's files in a folder below ``folder``, by their hash."""
+        target = folder / digest
+        if not (target.is_dir() and bundle_digest(target) == digest):
+            what = f"version {version.version} of {version.name!r}"
+            damaged = (
+                f"{what} is damaged: its manifest no longer has the hash it was registered with; "
+                "roll back or train again"
+            )
+            check = (bundle_digest, digest)
+            self._fetch(source, target, check, f"the files of {what}", damaged)
+        return target
 
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-
-        what = f"what version {version.version} of {version.name!r} was trained on"
-        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + FINGERPRINT_FOLDER
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-                got = download_artifacts(
-                    artifact_uri=f"{source}/{FINGERPRINT_FILE}",
-                    dst_path=scratch,
-                    tracking_uri=self.client.tracking_uri,
-                )
-                if sha256(Path(got)) != wanted:
-                    raise GatecastError(f"{what} is damaged: its file has another hash than then")
-                Path(got).replace(kept)
-        except (MlflowException, OSError) as error:
-            raise GatecastError(f"{what} cannot be read: {brief(error)}") from error
-
-    def _fetch(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
+    def _fetch(
+        self,
+        source: str,
+        target: Path,
+        check: tuple[Callable[[Path], str | None], str],
+        what: str,
+        damaged: str,
+    ) -> None:
+        """Put an artifact, file or folder, at ``target`` once it has the hash it must have."""
         import shutil
         import tempfile
 
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        target = folder / digest
-        if target.is_dir() and bundle_digest(target) == digest:
-            return target
-        folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder))
-        what = f"version {version.version} of {version.name!r}"
+        digest_of, digest = check
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.mkdtemp(dir=target.parent)
         try:
             got = Path(
                 download_artifacts(
-                    artifact_uri=source,
-                    dst_path=str(scratch),
-                    tracking_uri=self.client.tracking_uri,
+                    artifact_uri=source, dst_path=scratch, tracking_uri=self.client.tracking_uri
                 )
             )
-            if bundle_digest(got) != digest:
-                raise GatecastError(
-                    f"{what} is damaged: its manifest no longer has the hash it was registered "
-                    "with; roll back or train again"
-                )
-            if target.exists():
+            if digest_of(got) != digest:
+                raise GatecastError(damaged)
+            if target.is_dir():
                 shutil.rmtree(target)
-            got.rename(target)
+            got.replace(target)
         except (MlflowException, OSError) as error:
-            raise GatecastError(f"the files of {what} cannot be read: {brief(error)}") from error
+            raise GatecastError(f"{what} cannot be read: {brief(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        return target
 
 
 def _story(aliases: Mapping[str, int], events: list[Event]) -> str:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from pipelines.data.revision import UNKNOWN, Found, Revision
+from pipelines.data.newest import Change
+from pipelines.data.revision import Found
 from pipelines.training.case import Answer, Case, limited
+
+# Shares of a `Revision`, and what they are called.
+_SHARES = {
+    "lost": "series lost",
+    "new": "series new",
+    "revised": "values revised",
+    "shifted": "series moved against their stamps",
+    "jumped": "series whose clock jumped",
+    "stale": "series fallen behind",
+}
 
 
 def _shift(case: Case) -> Answer | None:
@@ -21,38 +33,24 @@ def _comparable(case: Case) -> Answer | None:
     return Answer("what came before", f"not comparable: {before.problem}", "comparable", False)
 
 
-def _lost(case: Case) -> Answer | None:
-    return _share(case, "series lost", lambda r: r.lost, case.config.max_lost)
-
-
-def _new(case: Case) -> Answer | None:
-    return _share(case, "series new", lambda r: r.new, case.config.max_new)
-
-
-def _revised(case: Case) -> Answer | None:
-    return _share(case, "values revised", lambda r: r.revised, case.config.max_revised)
-
-
-def _shifted(case: Case) -> Answer | None:
-    name = "series moved against their stamps"
-    return _share(case, name, lambda r: r.shifted, case.config.max_shifted)
-
-
-def _jumped(case: Case) -> Answer | None:
-    return _share(case, "series whose clock jumped", lambda r: r.jumped, case.config.max_jumped)
-
-
-def _stale(case: Case) -> Answer | None:
-    return _share(case, "series fallen behind", lambda r: r.stale, case.config.max_stale)
-
-
-def _share(case: Case, name: str, part: Callable[[Revision], Found], limit: float) -> Answer | None:
+def _share(key: str, case: Case) -> Answer | None:
+    """A share of series or values, by its name in `Revision` and ``gate.max_<name>``."""
     if case.before.revision is None:
         return None
-    found = part(case.before.revision)
+    found: Found = getattr(case.before.revision, key)
+    limit: float = getattr(case.config, f"max_{key}")
     value = f"{100 * found.share:.1f} % ({found.count:,} of {found.of:,}"
     value += f", such as {found.example!r})" if found.example else ")"
-    return Answer(name, value, f"{100 * limit:g} %", bool(found.share <= limit))
+    return Answer(_SHARES[key], value, f"{100 * limit:g} %", bool(found.share <= limit))
+
+
+def _change(key: str, case: Case) -> tuple[float, float] | None:
+    """A change of the newest rows, likewise, and the most that it may be; None: unknown."""
+    if case.before.revision is None:
+        return None
+    change: Change = getattr(case.before.revision, key)
+    limit: float = getattr(case.config, f"max_{key}")
+    return (change.value, max(limit, change.usual)) if np.isfinite(change.value) else None
 
 
 def _ahead(case: Case) -> Answer | None:
@@ -66,47 +64,38 @@ def _ahead(case: Case) -> Answer | None:
 
 
 def _newest(case: Case) -> Answer | None:
-    change = case.before.revision.newest if case.before.revision is not None else UNKNOWN
-    if not np.isfinite(change.value):
+    if (found := _change("newest", case)) is None:
         return None
-    limit = max(case.config.max_newest, change.usual)
-    value, allowed = f"{np.exp(change.value):.3g} times", f"{np.exp(-limit):.3g} to"
+    value, limit = found
     return Answer(
         "level of the newest rows",
-        f"{value} the usual",
-        f"{allowed} {np.exp(limit):.3g}",
-        bool(abs(change.value) <= limit),
+        f"{np.exp(value):.3g} times the usual",
+        f"{np.exp(-limit):.3g} to {np.exp(limit):.3g}",
+        bool(abs(value) <= limit),
     )
 
 
 def _unlike(case: Case) -> Answer | None:
-    change = case.before.revision.unlike if case.before.revision is not None else UNKNOWN
-    if not np.isfinite(change.value):
+    if (found := _change("unlike", case)) is None:
         return None
-    limit = max(case.config.max_unlike, change.usual)
-    name, value = "series unlike themselves", f"{change.value:+.3g} |ln|"
-    return Answer(name, value, f"{limit:.3g} |ln|", bool(change.value <= limit))
+    value, limit = found
+    name = "series unlike themselves"
+    return Answer(name, f"{value:+.3g} |ln|", f"{limit:.3g} |ln|", bool(value <= limit))
 
 
 def _fallen(case: Case) -> Answer | None:
-    change = case.before.revision.fallen if case.before.revision is not None else UNKNOWN
-    if not np.isfinite(change.value):
+    if (found := _change("fallen", case)) is None:
         return None
-    limit = max(case.config.max_fallen, change.usual)
-    name, value = "series at 0 or of another sign", f"{100 * change.value:.1f} %"
-    return Answer(name, value, f"{100 * limit:.3g} %", bool(change.value <= limit))
+    value, limit = found
+    name = "series at 0 or of another sign"
+    return Answer(name, f"{100 * value:.1f} %", f"{100 * limit:.3g} %", bool(value <= limit))
 
 
 # As `model_checks.OF_THE_MODEL`; but these look at the data, which a person may know to be right.
 OF_THE_DATA: dict[str, Callable[[Case], Answer | None]] = {
     "shift": _shift,
     "before": _comparable,
-    "lost": _lost,
-    "new": _new,
-    "revised": _revised,
-    "shifted": _shifted,
-    "jumped": _jumped,
-    "stale": _stale,
+    **{key: partial(_share, key) for key in _SHARES},
     "ahead": _ahead,
     "newest": _newest,
     "unlike": _unlike,

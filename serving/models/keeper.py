@@ -176,8 +176,7 @@ class Keeper:
             # It may be running still: it is stopped, and not begun a second time.
             self._endless.add(_key(version))
             for engine in opened:
-                if isinstance(engine, Predictor):
-                    engine.stop()
+                engine.stop()
             raise VersionError(
                 f"version {version.number} of {self.name!r} did not answer its golden input "
                 f"within {seconds:g} seconds; roll back, or train again (a restart tries it anew)"

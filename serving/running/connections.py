@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,8 +20,6 @@ from serving.settings import ServingSettings
 MAX_HEAD: Final = 64 * 1024  # bytes of a request before and between its body's
 WASTE: Final = 8  # bytes of chunk sizes for a byte of a body: chunks of one byte take five
 UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-REASONS: Final = {408: "Request Timeout", 431: "Request Header Fields Too Large",
-                  503: "Service Unavailable"}  # fmt: skip
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -107,7 +106,7 @@ class GuardedProtocol(HttpToolsProtocol):
             request_id = new_request_id()
             content = RequestError(status, code, detail).body(request_id)
             lines = [
-                f"HTTP/1.1 {status} {REASONS[status]}",
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
                 f"content-type: {PROBLEM_TYPE}",
                 f"content-length: {len(content)}",
                 f"x-request-id: {request_id}",

@@ -13,8 +13,8 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import aggregate, bounds
 from pipelines.ingestion.series.slots import Grid, lay_grid
-from pipelines.ingestion.series.steps import DAY
 from pipelines.ingestion.series.table import Table
+from pipelines.ingestion.stamps.readings import DAY
 
 
 def to_grid(

@@ -11,8 +11,8 @@ from forecasting.data.calendar import wall_clock
 from pipelines.ingestion.columns.columns import Column
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import bounds, reduce
-from pipelines.ingestion.series.steps import DAY
 from pipelines.ingestion.series.table import Table
+from pipelines.ingestion.stamps.readings import DAY
 
 
 def sort_rows(codes: Array, ds: Array, row: Array, ids: Array, ledger: Ledger) -> Array | None:

@@ -9,7 +9,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from pipelines.ingestion.segments import bounds, mode, reduce
-from pipelines.ingestion.series.steps import DAY
+from pipelines.ingestion.stamps.readings import DAY
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import MONTHS, WEEKDAYS, Frequency
 from forecasting.data.steps import days_of_months
 from forecasting.data.whole import refuse_size
 from forecasting.errors import DataError
@@ -22,8 +22,6 @@ _USUAL = np.array(
     [1e6, 5e6, 10e6, 15e6, 30e6, *(m * MINUTE for m in (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240,
      360, 480, 720)), DAY, 7 * DAY]
 )  # fmt: skip
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 MIN_STEPS, CLEAR = 4, 0.8
 # What helps where a spreadsheet has exchanged days and months.
 REPAIR = (
@@ -208,9 +206,9 @@ def _alias(kind: int, size: int, end: int, anchor: int, integer: bool) -> str:
     if kind == 2:
         # A quarter that ends in March is one that ends in December.
         anchor = anchor + (11 - anchor) // size * size if end else anchor % size
-        month = _MONTHS[anchor % 12] if size % 3 == 0 else ""
+        month = MONTHS[anchor % 12] if size % 3 == 0 else ""
         return Frequency("month", size, month, bool(end)).alias
-    return Frequency("time", size, _WEEKDAYS[anchor] if size % (7 * DAY) == 0 else "").alias
+    return Frequency("time", size, WEEKDAYS[anchor] if size % (7 * DAY) == 0 else "").alias
 
 
 def _vote(

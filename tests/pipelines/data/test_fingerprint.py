@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecasting.data.panel import Panel
+from forecasting.data.panel import Panel, observed
 from forecasting.errors import GatecastError
-from pipelines.data.fingerprint import FEWEST, MOST, Fingerprint, observed, sample
+from pipelines.data.fingerprint import FEWEST, MOST, Fingerprint, sample
 
 
 def panel_of(lengths: list[int], freq: str, seed: int) -> Panel:
@@ -94,8 +94,7 @@ def test_its_size_is_bounded_by_the_series_and_not_by_their_length() -> None:
 
 def test_ends_are_those_of_the_values_and_not_of_the_rows() -> None:
     y = np.array([np.nan, 1.0, np.nan, 2.0, np.nan, np.nan, np.nan])
-    start = np.array(["2020-01-01"] * 2, "datetime64[us]")
-    begin, end = observed(Panel.from_arrays(["a", "b"], y, np.array([5, 2]), start, "D"))
+    begin, end = observed(y, np.array([0, 5, 7]))
     assert (list(begin), list(end)) == ([1, -1], [3, -1])
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import GateConfig
-from pipelines.data.revision import Change, Found, Revision
+from pipelines.data.newest import Change
+from pipelines.data.revision import Found, Revision
 from pipelines.training.case import Answer, Before, Case, Judged
 from pipelines.training.gate import CHECKS, Decision, decide
 
