@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,12 @@ from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale
 from forecasting.errors import GatecastError
 from forecasting.evaluation.baselines import fill_missing
+from pipelines.benchmark.report import write_markdown
 from pipelines.data.datasets import inside, load
 
 STEPS, SEASON = 18, 12
+HEAD = ["set", "forecast", "ours", "statsforecast", "difference"]
+BEGIN, END = "<!-- classical:begin -->", "<!-- classical:end -->"
 
 
 def main() -> int:
@@ -37,15 +41,21 @@ def main() -> int:
     parser.add_argument("--series", type=int, default=100, help="at most, of each set")
     parser.add_argument("--speed", type=int, default=0, help="series to forecast on the clock")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--report", type=Path, help="write the table into this page")
     options = parser.parse_args()
     console = Console()
+    table = [HEAD, ["---", "---", "---:", "---:", "---:"]]
     try:
         for name in options.sets:
-            for line in agreement(name, options.series):
-                console.print("| " + " | ".join(line) + " |", markup=False)
+            table += agreement(name, options.series)
     except GatecastError as error:
         print(error, file=sys.stderr)
         return 2
+    text = "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
+    if options.sets:
+        console.print(text, markup=False)
+    if options.report:
+        write_markdown(options.report, text, begin=BEGIN, end=END)
     if options.speed:
         wall, busy = speed(options.speed, options.threads)
         console.print(

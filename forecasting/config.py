@@ -425,7 +425,7 @@ class ForecasterConfig(Settings):
     ----------
     horizon : steps to forecast, in the panel's frequency.
     freq : pandas alias, or ``step`` for integer stamps; None: inferred.
-    season : steps per season; None: from the frequency; 1: none.
+    season : steps per season; None: from the stamps, else found in the values; 1: none.
     calibrate : conformal correction of the quantiles from past origins.
     """
 
@@ -442,6 +442,11 @@ class ForecasterConfig(Settings):
             raise ValueError(
                 "model.bidirectional = true reads the window backwards too, so a loss at every "
                 "origin would see the future: set training.origins = last"
+            )
+        if self.model.bidirectional and self.training.graphs:
+            raise ValueError(
+                "model.bidirectional = true reads windows by their length, which no CUDA graph "
+                "can: leave training.graphs out"
             )
         if self.model.decoder == "recursive" and self.training.origins == "last":
             raise ValueError(

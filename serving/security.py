@@ -16,7 +16,12 @@ _HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 
 
 def check_key(headers: Mapping[str, str], settings: ServingSettings) -> None:
-    """Let a caller with the key through; the key comes as a bearer token or ``X-API-Key``."""
+    """Let a caller with the key through; the key comes as a bearer token or ``X-API-Key``.
+
+    Raises
+    ------
+    RequestError : 401 without the right key, 403 where the service has none.
+    """
     if settings.api_key is None:
         raise RequestError(
             403, "no_key_configured", "this needs a key, and none is set: set GATECAST_API_KEY"
@@ -43,12 +48,16 @@ def check_host(headers: Mapping[str, str], arrived: str | None, settings: Servin
     """Refuse a name that only a web page would use to reach a service on this machine.
 
     A page can point a name of its own at 127.0.0.1 and then read, from its visitor's browser, what
-    the service tells everybody here. Addresses, names of this machine and those of
-    ``GATECAST_HOSTS`` are known.
+    the service tells everybody here. Addresses, ``localhost``, names below it and
+    those of ``GATECAST_HOSTS`` are known.
 
     Parameters
     ----------
     arrived : the address of this machine that the connection came to, where it is known.
+
+    Raises
+    ------
+    RequestError : 421, a name that is not known.
     """
     if settings.protect or arrived is None or not (settings.hosts or is_loopback(arrived)):
         return

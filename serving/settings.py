@@ -42,7 +42,9 @@ QUIET = {
 
 
 def _names(value: object) -> object:
-    return tuple(n for n in value.split(",") if n) if isinstance(value, str) else value
+    return (
+        tuple(n.strip() for n in value.split(",") if n.strip()) if isinstance(value, str) else value
+    )
 
 
 def _key(value: object) -> object:

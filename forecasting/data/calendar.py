@@ -272,7 +272,7 @@ def least_offset(start: Array, tz: str | None) -> Array:
 
 
 def nearest_step(gap: Array, size: int) -> Array:
-    """Steps of ``size`` in gaps (microseconds), rounded; of two equally near the earlier."""
+    """Steps of ``size`` in gaps of any shape (both microseconds), rounded; of two the earlier."""
     return np.asarray(-((size - 2 * gap) // (2 * size)))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
-    """Float64 values of a column; ``frame`` tells which series and stamp a wrong one belongs to.
+    """Float64 values [K] of a column; ``frame`` tells whose a wrong one is, and at what stamp.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
 
 
 def encode(column: Any, covariate: Covariate, frame: pd.DataFrame | None = None) -> Array:
-    """Codes of a categorical column, numbers of a real one; float64 either way."""
+    """Codes of a categorical column [K], numbers of a real one; float64 [K] either way."""
     if hasattr(column, "iloc"):
         return _encode_series(column, covariate, frame)
     if covariate.type == "real":

@@ -28,7 +28,7 @@ _CURES = {
 
 
 def need_frame(table: Any, name: str) -> None:
-    """Refuse what is no pandas DataFrame; ``name`` is that of the argument."""
+    """DataError for what is no pandas DataFrame; ``name`` is that of the argument."""
     if isinstance(table, pd.DataFrame):
         return
     kind = type(table)
@@ -40,7 +40,7 @@ def need_frame(table: Any, name: str) -> None:
 
 
 def need_names(given: Any, name: str) -> None:
-    """Refuse a text, or what is no list, where a list of columns is meant."""
+    """DataError for a text, or what is no list, where a list of columns is meant."""
     if isinstance(given, str):
         raise DataError(f'{name} = "{given}" must be a list of columns: {name}=["{given}"]')
     if not isinstance(given, Sequence | pd.Index | np.ndarray):
@@ -50,7 +50,7 @@ def need_names(given: Any, name: str) -> None:
 
 
 def refuse_two_roles(past: Sequence[str], future: Sequence[str]) -> None:
-    """Refuse a column that is named twice, or that stands in the way of the table's own."""
+    """DataError for a column named twice, or that stands in the way of the table's own."""
     names = [*past, *future]
     for name in names:
         if names.count(name) > 1:
@@ -60,7 +60,7 @@ def refuse_two_roles(past: Sequence[str], future: Sequence[str]) -> None:
 
 
 def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
-    """Refuse a table where a column is missing, or stands twice."""
+    """DataError for a table where a column is missing, or stands twice."""
     twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
     if twice:
         raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")
@@ -182,6 +182,10 @@ def refuse_foreign_rows(
     Parameters
     ----------
     history, ahead : names of the series [N], which each row has [T], and stamps [T].
+
+    Raises
+    ------
+    DataError : naming the series, and what the row is.
     """
     ids, codes, stamps = history
     names, of_row, when = ahead

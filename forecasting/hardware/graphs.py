@@ -23,7 +23,7 @@ Capture = Callable[[Step, torch.Generator | None], tuple[tuple[Tensor, ...], Cal
 def captured(
     step: Step, draws: torch.Generator | None
 ) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
-    """What a step gives, and a call that fills it anew by replaying the step as a CUDA graph.
+    """What a step gives (tensors of any shape), and a call that fills it anew by a CUDA graph.
 
     Other threads may go on using the device meanwhile. The draws are left as they were: the first
     replay draws what the first step would have drawn.

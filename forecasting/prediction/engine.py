@@ -287,7 +287,7 @@ class Engine:
         mean[some] *= 1.0 - chances[some]
 
     def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Array, Reading]]:
-        """What the network makes of every series: positions of each chunk, and its reading."""
+        """What the network makes of every series: positions [n] of each chunk, and its reading."""
         return self._by_chunk(panel, partial(self._read, with_classical=with_classical))
 
     def _by_chunk(

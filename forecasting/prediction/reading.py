@@ -15,7 +15,7 @@ from forecasting.arrays import Array
 from forecasting.classical.pool import classical
 from forecasting.config import Classical, ForecasterConfig
 from forecasting.data.panel import Panel
-from forecasting.prediction.theta import theta
+from forecasting.prediction.theta import window_theta
 from forecasting.quantiles import quantiles_of, rearrange
 from forecasting.windows.batch import Batch
 
@@ -66,7 +66,7 @@ class Reading:
         if beside is not None and config.model.pool:
             told = pooled(beside, config, conditioning, batch, bounds)
         elif beside is not None:
-            told = theta(batch["y"], batch["mask"], config.season or 1, config.horizon)[None]
+            told = window_theta(batch["y"], batch["mask"], config.season or 1, config.horizon)[None]
         return cls(
             params=params,
             # Level and spread depend on the data alone: they are the same for every member.

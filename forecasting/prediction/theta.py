@@ -24,7 +24,7 @@ MANY = 16
 DRIFT = 0.5
 
 
-def theta(y: Array, mask: Array, season: int, horizon: int) -> Array:
+def window_theta(y: Array, mask: Array, season: int, horizon: int) -> Array:
     """Forecast every row of a left-padded block.
 
     Parameters

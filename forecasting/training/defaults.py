@@ -242,7 +242,7 @@ def started(
     season = panel.freq.season if panel.freq.seasons else config.season
     name = STARTS.get(asked.season or season or 1)
     known = pretrained.available().get(name or "")
-    why = _unfit(asked, panel, known)
+    why = _unfit(asked, panel, known, asked.season or season or 1)
     if why is None and wanted is None and (
         len(panel) > START_SERIES or panel.rows > START_ROWS
     ):  # fmt: skip
@@ -285,10 +285,12 @@ def _network(config: ForecasterConfig) -> ModelConfig:
     return config.model.replace(**dict.fromkeys(BESIDE_THE_NETWORK))
 
 
-def _unfit(asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None) -> str | None:
+def _unfit(
+    asked: ForecasterConfig, panel: Panel, known: ForecasterConfig | None, season: int
+) -> str | None:
     """Why a panel cannot begin from a start; None where it can."""
     if known is None:
-        return f"no start knows the season {asked.season or panel.freq.season}"
+        return f"no start knows the season {season}"
     if panel.schema.future:
         return "a start reads no covariates known ahead"
     if asked.horizon > known.horizon:

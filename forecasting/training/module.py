@@ -70,7 +70,7 @@ class ForecastModule(pl.LightningModule):
         self.network.draw_from(draws)
 
     def training_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
-        """The loss of one batch of windows."""
+        """The loss [] of one batch of B windows."""
         noise = self.config.training.noise
         network_batch = self.network.history(batch)
         if self.categorical and self.config.training.unseen:
@@ -92,7 +92,7 @@ class ForecastModule(pl.LightningModule):
         return loss
 
     def loss_of(self, batch: Batch[Tensor]) -> Tensor:
-        """The loss of a batch as it stands: nothing hidden, no noise, nothing recorded."""
+        """The loss [] of a batch as it stands: nothing hidden, no noise, nothing recorded."""
         return self._loss(self.network.history(batch), batch)
 
     def validation_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
@@ -212,7 +212,7 @@ class ForecastModule(pl.LightningModule):
 
 
 def read_as_predicted(network: ForecastNetwork, batch: Batch[Tensor]) -> Output:
-    """Forecasts at the last origin of each window, of the recurrent steps that prediction reads.
+    """Forecasts [B, 1, H, D] at the last origin of B windows, of the steps that prediction reads.
 
     A short series fills fewer steps than a window has: empty ones before it, which prediction
     never reads, are left out. Windows that fill equally many are read together.

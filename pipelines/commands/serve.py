@@ -48,7 +48,9 @@ def serve_command(
 
 def ui_command(
     name: str | None = typer.Argument(
-        None, metavar="[NAME]", help="Model or experiment; default: that of the newest run."
+        None,
+        metavar="[NAME]",
+        help="Experiment: the model's name, unless tracking.experiment says another.",
     ),
     host: str = typer.Option("127.0.0.1", "--host", help="Address to listen on."),
     port: int = typer.Option(5000, "--port", help="Port to listen on."),

@@ -209,7 +209,9 @@ class ExperimentConfig(Settings):
     data: DataConfig
     horizon: int = Field(ge=1, le=10_000, description="steps to forecast")
     freq: str | None = Field(None, description="pandas alias or 'step'; default: inferred")
-    season: int | None = Field(None, ge=1, description="steps in a season; default: by frequency")
+    season: int | None = Field(
+        None, ge=1, description="steps in a season; default: by stamps, else found"
+    )
     history: int | None = Field(None, ge=2, description="rows kept of each series, from its end")
     model: ModelConfig = Field(default_factory=ModelConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)

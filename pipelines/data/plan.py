@@ -43,6 +43,7 @@ def add_plan(
 
     Raises
     ------
+    ConfigError : the history has no covariate that is known ahead.
     DataError : a table that cannot be read so, that has none of the series, or whose stamps are
         off their grid.
     """

@@ -48,7 +48,7 @@ class Found:
 
     @classmethod
     def among(cls, mask: Array, ids: Array) -> Found:
-        """Of series, by a mask over them."""
+        """Of series: ``mask`` [N] over them, ``ids`` [N] their names."""
         at = np.flatnonzero(mask)
         return cls(len(at), len(mask), str(ids[at[0]]) if len(at) else "")
 
@@ -63,7 +63,8 @@ class Revision:
         before.
     revised : of the old values that were kept and lie in the delivery's range, those that changed.
     shifted : of the series in both, those whose newest old rows stand at other stamps now.
-    jumped : of the series in both, those that share no stamp with what they were, end earlier, or
+    jumped : of the series in both, those that share no stamp with what they were, end earlier by
+        more than a step, or
         have lost more than half their rows at the front beyond what a moving window takes.
     stale : of the series in both that were up to date, those that have fallen behind since by more
         steps than may be: behind the others, or behind today where the old data did not.

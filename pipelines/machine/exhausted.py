@@ -9,7 +9,7 @@ from collections.abc import Iterator
 _NUMBERS = {
     errno.ENOSPC: "no space is left on the disk{where}: free some",
     errno.EDQUOT: "the disk quota is used up{where}: free some space, or have it raised",
-    errno.EROFS: "the disk can only be read{where}: make it writable, or set GATECAST_HOME",
+    errno.EROFS: "a file or its disk is read-only{where}: make it writable, or set GATECAST_HOME",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.ENFILE: "too many files are open on this machine: close some",
     errno.ENOMEM: "memory ran out: end other programs, or take a smaller table",

@@ -45,6 +45,8 @@ def test_the_smallest_configuration_is_a_horizon() -> None:
         ({"horizon": 3, "model": {"head": "negative_binomial", "transform": "log"}},
          "transform = identity, not log"),
         ({"horizon": 3, "model": {"bidirectional": True}}, "training.origins = last"),
+        ({"horizon": 3, "model": {"bidirectional": True},
+          "training": {"origins": "last", "graphs": True}}, "training.graphs"),
         ({"horizon": 3, "model": {"bidirectional": True, "hidden_size": 5}}, "must be even"),
         ({"horizon": 3, "model": {"bidirectional": True, "cell": "layer_norm_lstm"}},
          "one direction only"),

@@ -150,3 +150,8 @@ async def _asked(app: Application, path: str, host: str, arrived: str | None) ->
              "query_string": b"", "client": None}  # fmt: skip
     await app(scope, receive, send)
     return int(sent[0]["status"])
+
+
+def test_names_are_read_whatever_stands_between_them() -> None:
+    settings = ServingSettings.read({"GATECAST_HOSTS": " a.example, b.example ,, "})
+    assert settings.hosts == ("a.example", "b.example")

@@ -52,7 +52,7 @@ class Texts:
 
 
 def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
-    """Distinct texts as stamps."""
+    """Distinct texts [K] as stamps; DataError where two digits of a year are far ahead."""
     text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
     # What was a number in a spreadsheet: 202201.0.
     text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)

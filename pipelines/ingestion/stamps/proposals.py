@@ -47,7 +47,12 @@ _TIME_ALONE = r"(?i)^(?:\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m)$"
 def propose(
     text: pd.Series, config: StampConfig, name: str, notes: list[str]
 ) -> tuple[StampFormat, ...]:
-    """The formats that read the distinct values, the most telling first."""
+    """The formats that read the distinct values [K], the most telling first.
+
+    Raises
+    ------
+    DataError : two readings are possible, or what is written is no stamp; with what settles it.
+    """
     left = text[text != ""]
     chosen: list[StampFormat] = []
 

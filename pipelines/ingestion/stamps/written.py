@@ -46,7 +46,7 @@ def own_zone(zone: str | None, zones: list[str]) -> int:
 def read_as(
     text: pd.Series, form: StampFormat, config: StampConfig, zones: list[str]
 ) -> tuple[Array, Array]:
-    """What one format reads; `NAT` for the rest."""
+    """[K] what one format reads of K texts, microseconds or `NAT`, and the number of its zone."""
     own = own_zone(form.zone or config.zone, zones)
     name = form.format
     zone = np.full(len(text), own, np.int8)
@@ -115,7 +115,7 @@ def _widened(text: pd.Series, pattern: str) -> pd.Series:
 
 
 def before_latest(values: Array, pattern: str, config: StampConfig) -> Array:
-    """Two digits of a year after `stamps.latest`, where it is given, are a century earlier."""
+    """[K] stamps; two digits of a year after `stamps.latest`, if given, are a century earlier."""
     if "%y" not in pattern or "latest" not in config.given:
         return values
     late = (values != NAT) & (values > np.datetime64(config.latest, "us").astype(np.int64) + DAY)
@@ -128,6 +128,12 @@ def before_latest(values: Array, pattern: str, config: StampConfig) -> Array:
 
 
 def read_pattern(text: pd.Series, pattern: str) -> tuple[Array, bool]:
+    """[K] what a strptime pattern reads, microseconds or `NAT`, and whether these are instants.
+
+    Raises
+    ------
+    DataError : the pattern is none.
+    """
     offset = "%z" in pattern
     try:
         with no_warnings():
@@ -159,7 +165,7 @@ def _iso(text: pd.Series, own: int) -> tuple[Array, Array]:
 
 
 def written_offsets(text: pd.Series) -> Array | None:
-    """Microseconds ahead of UTC behind each time of day; None when there are none."""
+    """[K] microseconds ahead of UTC behind each time of day; None when there are none."""
     parts = text.str.extract(r":\d{2}(?:[.,]\d+)?\s*([+-])(\d{2}):?(\d{2})?$")
     if parts[0].isna().all():
         return None

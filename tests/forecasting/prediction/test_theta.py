@@ -11,7 +11,7 @@ from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
 from forecasting.prediction.reading import bounds_of
-from forecasting.prediction.theta import ALPHAS, DRIFT, theta
+from forecasting.prediction.theta import ALPHAS, DRIFT, window_theta
 from tests.forecasting.samples import make_panel, settings
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -37,7 +37,7 @@ def plain_theta(y: np.ndarray, horizon: int) -> np.ndarray:
 def test_it_equals_a_plain_loop_where_there_is_no_season(count: int, length: int) -> None:
     rng = np.random.default_rng(length)
     y = rng.normal(size=(count, length)).cumsum(axis=1)
-    found = theta(y, np.ones_like(y), 1, 4)
+    found = window_theta(y, np.ones_like(y), 1, 4)
     np.testing.assert_allclose(found, [plain_theta(row, 4) for row in y], rtol=1e-8, atol=1e-8)
 
 
@@ -48,21 +48,23 @@ def test_padding_on_the_left_changes_nothing() -> None:
     mask = np.concatenate([np.zeros((3, 20)), np.ones((3, 40))], axis=1)
     for season in (1, 4):
         np.testing.assert_allclose(
-            theta(padded, mask, season, 5), theta(y, np.ones_like(y), season, 5), atol=1e-9
+            window_theta(padded, mask, season, 5),
+            window_theta(y, np.ones_like(y), season, 5),
+            atol=1e-9,
         )
 
 
 def test_a_season_is_carried_on_in_phase() -> None:
     steps = np.arange(65)
     wave = np.sin(2 * np.pi * steps / 12)
-    found = theta(wave[None, :53], np.ones((1, 53)), 12, 12)
+    found = window_theta(wave[None, :53], np.ones((1, 53)), 12, 12)
     np.testing.assert_allclose(found[0], wave[53:], atol=0.05)
 
 
 def test_noise_without_a_season_gets_next_to_none() -> None:
     rng = np.random.default_rng(2)
     y = rng.normal(size=(200, 48))
-    found = theta(y, np.ones_like(y), 12, 12)
+    found = window_theta(y, np.ones_like(y), 12, 12)
     assert found.std(axis=1).mean() < 0.25, "the noise of four values' mean would be 0.5"
 
 
@@ -70,7 +72,7 @@ def test_noise_without_a_season_gets_next_to_none() -> None:
 def test_nothing_one_value_or_no_change_gives_a_level(season: int) -> None:
     y = np.array([[0.0] * 12, [0.0] * 11 + [3.0], [7.0] * 12])
     mask = np.array([[0.0] * 12, [0.0] * 11 + [1.0], [1.0] * 12])
-    found = theta(y, mask, season, 3)
+    found = window_theta(y, mask, season, 3)
     np.testing.assert_allclose(found, [[0.0] * 3, [3.0] * 3, [7.0] * 3], atol=1e-9)
 
 
