@@ -84,8 +84,8 @@ def test_each_network_and_theta_are_asked_once_for_each_origin(
         return call
 
     monkeypatch.setattr(engine, "assemble", counted("assemble", engine.assemble))
-    reading = "forecasting.prediction.reading.theta"
-    monkeypatch.setattr(reading, counted("theta", theta.theta))
+    reading = "forecasting.prediction.reading.window_theta"
+    monkeypatch.setattr(reading, counted("theta", theta.window_theta))
     panel = make_panel([30, 30, 30])
     forecaster = untrained(settings(), members=3)
     evidence = Evidence.of(forecaster.networks, panel, forecaster.config, BACKS)
