@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from forecasting.config import ModelConfig
+from forecasting.config import ForecasterConfig, ModelConfig
 from forecasting.networks import RecurrentStack
+from forecasting.resolved import Resolved
 
 # Variance of a uniform value in [-1, 1]: what answering "zero" costs.
 CHANCE = 1.0 / 3.0
@@ -41,9 +42,10 @@ def train(
     The squared error as a share of chance (1 = knows nothing, 0 = recalls), every `AVERAGED`
     updates the mean of the last so many, on values never seen before.
     """
-    config = ModelConfig(
+    model = ModelConfig(
         cell=cell, hidden_size=hidden_size, layers=1, steps=delay + 1, initialisation=initialisation
     )
+    config = Resolved.plainest(ForecasterConfig(horizon=1, model=model)).model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         stack, answer = RecurrentStack(2, config), nn.Linear(hidden_size, 1)

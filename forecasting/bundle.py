@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.errors import BundleError, ConfigError
+from forecasting.resolved import Resolved
 
 FORMAT_VERSION = 1
 FILES = ("model.safetensors", "model.onnx", "config.json")
@@ -27,7 +28,7 @@ FILES = ("model.safetensors", "model.onnx", "config.json")
 class Parts:
     """The contents of ``config.json``: settings, covariates, conformal correction [H, Q], cells."""
 
-    config: ForecasterConfig
+    config: Resolved
     schema: Schema
     correction: npt.NDArray[Any] | None
     cells: tuple[str, ...]
@@ -76,7 +77,7 @@ def read(path: str | Path) -> Parts:
         content = json.loads(file.read_text(encoding="utf-8"))
         correction = content["correction"]
         return Parts(
-            config=ForecasterConfig.parse(content["config"]),
+            config=Resolved.plainest(ForecasterConfig.parse(content["config"])),
             schema=Schema.parse(content["schema"]),
             correction=None if correction is None else np.asarray(correction, dtype=np.float64),
             cells=tuple(map(str, content["cells"])),

@@ -1,7 +1,8 @@
 """Every setting of a forecaster, as frozen pydantic models with units and limits.
 
 A value of ``None`` means "choose from the data"; :func:`forecasting.training.defaults.resolve`
-replaces each of them before training. This module imports no torch.
+makes a `forecasting.resolved.Resolved` of them, which holds no such None. This module imports no
+torch.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from forecasting.errors import ConfigError
 from forecasting.quantiles import DISTRIBUTIONS, Distribution
-from forecasting.transforms import TRANSFORMS, Transform
+from forecasting.transforms import TRANSFORMS
 
 Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
 Decoder = Literal["direct", "encoder_decoder", "recursive"]
@@ -32,6 +33,7 @@ CLASSICAL: tuple[Classical, ...] = get_args(Classical)
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 
@@ -220,7 +222,7 @@ class ModelConfig(Settings):
     blend: float | None = Field(
         None, ge=0.0, le=1.0, description="share of classical forecasts in the median; 0: none"
     )
-    pool: dict[Classical, Annotated[float, Field(ge=0.0, le=1.0)]] | None = Field(
+    pool: dict[Classical, Share] | None = Field(
         None,
         description="weights of the classical forecasts in that share, by name, of sum 1; none "
         "named: a Theta forecast of the network's window",
@@ -237,11 +239,6 @@ class ModelConfig(Settings):
     gate_bias: float = Field(
         1.0, description="start of the LSTM's forget bias and of the GRU's update bias"
     )
-
-    @property
-    def y_transform(self) -> Transform:
-        """The function of y that the network reads; y itself while it is not chosen."""
-        return TRANSFORMS[self.transform or "identity"]
 
     @property
     def counts(self) -> bool:

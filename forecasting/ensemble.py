@@ -9,10 +9,11 @@ from typing import Any, Self
 import torch
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import answer, tensors_of
 from forecasting.prediction.engine import Engine
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 
 
@@ -30,7 +31,7 @@ class Ensemble(Engine):
     def __init__(
         self,
         *,
-        config: ForecasterConfig,
+        config: Resolved,
         schema: Schema,
         networks: Sequence[ForecastNetwork],
         correction: Array | None = None,

@@ -16,10 +16,10 @@ import numpy as np
 
 from forecasting import bundle
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
 from forecasting.errors import BundleError
 from forecasting.explain.reference import Layer, Trace, layers_of, member_tensors, read
 from forecasting.prediction.engine import Engine
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 
@@ -45,7 +45,7 @@ class Reading(NamedTuple):
 class ReferenceNetwork:
     """One member: its tensors by name, as the bundle stores them, and its layers."""
 
-    config: ForecasterConfig
+    config: Resolved
     tensors: Mapping[str, Array]
     layers: list[Layer]
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
-from forecasting.config import ForecasterConfig
 from forecasting.hardware.allocation import kept_memory
 from forecasting.hardware.shares import cores, threads_sleep
+from forecasting.resolved import Resolved
 
 # Windows of a batch times hidden size from which on it pays to wake sleeping threads for every
 # operation of a step.
@@ -17,7 +17,7 @@ WORTH_WAKING = 256 * 64
 
 
 @contextmanager
-def threads_of(config: ForecasterConfig) -> Iterator[None]:
+def threads_of(config: Resolved) -> Iterator[None]:
     """Within it torch has as many threads as the settings say, and freed memory is kept."""
     before = torch.get_num_threads()
     torch.set_num_threads(config.training.threads or cores())

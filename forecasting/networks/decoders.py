@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import ModelConfig
 from forecasting.networks.recurrent import RecurrentStack, States
+from forecasting.resolved import ResolvedModel
 
 
 class Decoder(nn.Module):
@@ -32,7 +32,7 @@ class Decoder(nn.Module):
     out: nn.Linear
 
     def __init__(
-        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ResolvedModel
     ) -> None:
         super().__init__()
 
@@ -47,7 +47,7 @@ class DirectDecoder(Decoder):
     """All horizon steps at once from one hidden state and the static context."""
 
     def __init__(
-        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ResolvedModel
     ) -> None:
         super().__init__(hidden, ahead, context, horizon, raw, config)
         self.horizon, self.raw = horizon, raw
@@ -87,7 +87,7 @@ class StepDecoder(DirectDecoder):
     feeds_back = True
 
     def __init__(
-        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ResolvedModel
     ) -> None:
         super().__init__(hidden, ahead, context, 1, raw, config)
 
@@ -103,7 +103,7 @@ class StateDecoder(Decoder):
     reads_calendar = True
 
     def __init__(
-        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ModelConfig
+        self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ResolvedModel
     ) -> None:
         super().__init__(hidden, ahead, context, horizon, raw, config)
         self.horizon = horizon
@@ -129,7 +129,7 @@ class StateDecoder(Decoder):
         out: Tensor = self.out(read)[:, None]
         return out
 
-    def read_both_ways(self, config: ModelConfig) -> None:
+    def read_both_ways(self, config: ResolvedModel) -> None:
         """Take the form that older bundles were trained in, whose steps saw later covariates."""
         self.both_ways = True
         self.stack = RecurrentStack(self.position.shape[1], config)

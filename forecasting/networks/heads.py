@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forecasting.config import ModelConfig
 from forecasting.quantiles import normal_scores
+from forecasting.resolved import ResolvedModel
 
 
 class Head(nn.Module):
@@ -33,7 +33,7 @@ class Head(nn.Module):
     size: int = 1
     middle: int = 0
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ResolvedModel) -> None:
         super().__init__()
 
     def forward(self, raw: Tensor, skip: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Quantiles(Head):
 
     scored_by = "pinball"
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ResolvedModel) -> None:
         super().__init__(config)
         self.levels = config.quantile_levels
         self.size = len(self.levels)

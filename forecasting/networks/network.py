@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.config import Covariate, Schema
 from forecasting.networks.covariates import CovariateEncoder
 from forecasting.networks.decoders import DECODERS, Decoder
 from forecasting.networks.heads import HEADS, Head
@@ -15,6 +15,7 @@ from forecasting.networks.output import Output
 from forecasting.networks.paths import sample_paths, stratified_draws
 from forecasting.networks.recurrent import Dropout, RecurrentStack, States
 from forecasting.networks.scaling import Scale, causal_scale
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, cut, history, named
 from forecasting.windows.geometry import Geometry
 
@@ -30,7 +31,7 @@ class ForecastNetwork(nn.Module):
     config : resolved configuration. schema : the covariates. calendar : columns of ``time``.
     """
 
-    def __init__(self, config: ForecasterConfig, schema: Schema, calendar: int) -> None:
+    def __init__(self, config: Resolved, schema: Schema, calendar: int) -> None:
         super().__init__()
         self.config, self.schema = config, schema
         self.geometry = geometry = Geometry.of(config)
@@ -45,7 +46,7 @@ class ForecastNetwork(nn.Module):
         context = self.static.size if self.static else 0
         inputs = shown + geometry.window + self.calendar + context
         inputs += geometry.segment * ((self.past.size if self.past else 0) + future)
-        embeds = model.embedding if model.embedding is not None else geometry.window > 1
+        embeds = model.embedding
         self.embedding = nn.Linear(inputs, model.hidden_size) if embeds else None
         width = model.hidden_size
         self.encoder = RecurrentStack(width if embeds else inputs, model)
@@ -81,7 +82,7 @@ class ForecastNetwork(nn.Module):
     def _seasonal_skip(self, shown: int, horizon: int) -> nn.Linear:
         """Starts as seasonal naive: the mean of a window's last and first season at the phase."""
         skip = nn.Linear(shown, horizon)
-        geometry, season = self.geometry, self.config.season or 1
+        geometry, season = self.geometry, self.config.season
         with torch.no_grad():
             skip.weight.zero_()
             skip.bias.zero_()

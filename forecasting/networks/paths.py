@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecasting.config import ForecasterConfig
 from forecasting.networks.heads import Head
 from forecasting.networks.output import Output
 from forecasting.networks.recurrent import States
 from forecasting.networks.scaling import Scale
 from forecasting.quantiles import normal_scores
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, batch_of, cut, each, named
 from forecasting.windows.geometry import Geometry
 
@@ -24,7 +24,7 @@ SEED = 20_181
 class OneStepNetwork(Protocol):
     """What drawing asks of a network whose decoder covers one step."""
 
-    config: ForecasterConfig
+    config: Resolved
     geometry: Geometry
     head: Head
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import ModelConfig
 from forecasting.networks.cells import LayerNormLSTM
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.fast_lstm import FastLSTM
+from forecasting.resolved import ResolvedModel
 
 State = tuple[Tensor, ...]
 States = tuple[State, ...]
@@ -28,7 +28,7 @@ class RecurrentStack(nn.Module):
     the first handed to the second, gives what one reading gives.
     """
 
-    def __init__(self, input_size: int, config: ModelConfig) -> None:
+    def __init__(self, input_size: int, config: ResolvedModel) -> None:
         super().__init__()
         self.cell = config.cell
         self.residual = config.residual
@@ -44,7 +44,7 @@ class RecurrentStack(nn.Module):
         self.norms = nn.ModuleList(
             nn.LayerNorm(config.hidden_size) if config.layer_norm else nn.Identity() for _ in sizes
         )
-        self.dropout = Dropout(config.dropout or 0.0)
+        self.dropout = Dropout(config.dropout)
         for layer in self.layers:
             initialise(layer, config)
 
@@ -88,7 +88,7 @@ def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = Fals
 
 
 @torch.no_grad()
-def initialise(layer: nn.Module, config: ModelConfig) -> None:
+def initialise(layer: nn.Module, config: ResolvedModel) -> None:
     """Start values that let the gradient through.
 
     Recurrent matrices are orthogonal gate by gate. The LSTM's forget gate starts open (bias 1,
@@ -113,7 +113,7 @@ def initialise(layer: nn.Module, config: ModelConfig) -> None:
                 size = weight.shape[0] // _gates(config.cell)
                 memory = weight[gate * size : (gate + 1) * size]
                 if config.initialisation == "chrono":
-                    longest = max(float(config.steps or 2), 3.0)
+                    longest = max(float(config.steps), 3.0)
                     memory.uniform_(1.0, longest - 1.0).log_()
                     if config.cell != "gru":
                         weight[:size] = -memory

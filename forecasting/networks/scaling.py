@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from forecasting.config import ModelConfig
+from forecasting.resolved import ResolvedModel
 from forecasting.windows.geometry import Geometry
 
 
@@ -28,7 +28,7 @@ class Scale(NamedTuple):
 
 
 def causal_scale(
-    y: Tensor, mask: Tensor, ends: Tensor, geometry: Geometry, config: ModelConfig
+    y: Tensor, mask: Tensor, ends: Tensor, geometry: Geometry, config: ResolvedModel
 ) -> Scale:
     """Level and spread at every recurrent step, from the W values up to its end.
 

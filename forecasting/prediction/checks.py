@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.data.strides import said, strides
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.zeros import stays_zero, takes_zeros
+from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import STILL
 
 
 def usable(
-    panel: Panel, window: Panel, config: ForecasterConfig, schema: Schema, steps: int
+    panel: Panel, window: Panel, config: Resolved, schema: Schema, steps: int
 ) -> tuple[Array, list[SeriesProblem]]:
     """Positions of the series that can be forecast, and the problems of the others.
 
@@ -37,7 +38,7 @@ def usable(
     return np.flatnonzero(good), problems
 
 
-def _without_values(window: Panel, config: ForecasterConfig) -> tuple[Array, list[SeriesProblem]]:
+def _without_values(window: Panel, config: Resolved) -> tuple[Array, list[SeriesProblem]]:
     """[N] whether a series shows nothing to go by in its window."""
     told = ~np.isnan(config.model.y_transform.forward(window.y))
     # reduceat would misread empty series; bincount counts them as nothing observed.
@@ -53,11 +54,11 @@ def _without_values(window: Panel, config: ForecasterConfig) -> tuple[Array, lis
 
 
 def _of_another_step(
-    panel: Panel, config: ForecasterConfig
+    panel: Panel, config: Resolved
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
     """[N] whether a series keeps to a longer step than the model's, as none did in training."""
     found = strides(panel)
-    other = (found != 1) & ~np.isin(found, config.model.strides or ())
+    other = (found != 1) & ~np.isin(found, config.model.strides)
     alias = panel.freq.alias
     problems = []
     for i in np.flatnonzero(other):
@@ -74,7 +75,7 @@ def _of_another_step(
 
 
 def _outside_the_domain(
-    window: Panel, config: ForecasterConfig
+    window: Panel, config: Resolved
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
     """[N] whether a series holds values that its model cannot read; they are no gaps."""
     model = config.model

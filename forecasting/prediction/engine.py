@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.growing import continued
@@ -28,6 +28,7 @@ from forecasting.prediction.checks import first_moves, usable
 from forecasting.prediction.reading import Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
 from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
@@ -69,7 +70,7 @@ class Engine:
 
     def __init__(
         self,
-        config: ForecasterConfig,
+        config: Resolved,
         schema: Schema,
         correction: Array | None,
         runner: Runner,
@@ -79,14 +80,14 @@ class Engine:
         self.single_threaded, self.threads = single_threaded, threads
         self.config, self.schema, self.correction = config, schema, correction
         self.geometry = Geometry.of(config)
-        self.freq = Frequency.parse(config.freq or "step")
+        self.freq = Frequency.parse(config.freq)
         self.runner = runner
 
     @property
     def context(self) -> int:
         """Rows of history a forecast looks at, at most."""
         model = self.config.model
-        pooled = (model.pool_rows or 0) if model.pool and model.blend else 0
+        pooled = model.pool_rows if model.pool and model.blend else 0
         return max(self.geometry.rows, pooled)
 
     def predict_panel(
@@ -279,7 +280,7 @@ class Engine:
         self, window: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
     ) -> None:
         """Where a model of logs was given zeros: ``wanted`` and ``mean`` as mixtures, in place."""
-        chances = zero_chances(window, self.config.season or 1, values.shape[1])
+        chances = zero_chances(window, self.config.season, values.shape[1])
         some = np.flatnonzero(chances.any(axis=1))
         mixed = with_zeros(values[some], self.config.model.quantile_levels, levels, chances[some])
         positive = self.config.model.y_transform.inverse(mixed)
@@ -321,7 +322,7 @@ class Engine:
     def _trained(self, panel: Panel) -> tuple[Array, Array | None]:
         """[N, H, Q] at the trained levels, in transformed units, and the means of counts [N, H]."""
         model = self.config.model
-        blend, counts = model.blend or 0.0, model.counts
+        blend, counts = model.blend, model.counts
 
         def forecast(part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
             reading = self._read(part, steps, runner, with_classical=blend > 0.0)

@@ -19,7 +19,7 @@ def example_panel(engine: Engine, count: int, rows: int | None = None) -> Panel:
     """A made-up panel that fits the model's schema: smooth seasonal series, plain covariates."""
     rows = rows or engine.context
     config, schema = engine.config, engine.schema
-    season = max(config.season or 1, 2)
+    season = max(config.season, 2)
     t = np.arange(rows * count, dtype=np.float64) % rows
     y = 100.0 + 0.1 * t + 10.0 * np.sin(2 * np.pi * t / season)
     ahead = rows + config.horizon

@@ -7,8 +7,9 @@ from typing import Any
 
 from forecasting import bundle
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.prediction.engine import Engine
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, named
 
 
@@ -20,7 +21,7 @@ class Predictor(Engine):
 
     def __init__(
         self,
-        config: ForecasterConfig,
+        config: Resolved,
         schema: Schema,
         correction: Array | None,
         runner: OnnxNetwork,

@@ -13,10 +13,11 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.pool import classical
-from forecasting.config import Classical, ForecasterConfig
+from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.prediction.theta import window_theta
 from forecasting.quantiles import quantiles_of, rearrange
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 
 # Observed values needed to bound what a transform that grows makes of forecasts.
@@ -51,7 +52,7 @@ class Reading:
         batch: Batch[Array],
         conditioning: tuple[Array, Array],
         answer: tuple[Array, Array, Array],
-        config: ForecasterConfig,
+        config: Resolved,
         *,
         beside: Panel | None,
     ) -> Reading:
@@ -66,7 +67,7 @@ class Reading:
         if beside is not None and config.model.pool:
             told = pooled(beside, config, conditioning, batch, bounds)
         elif beside is not None:
-            told = window_theta(batch["y"], batch["mask"], config.season or 1, config.horizon)[None]
+            told = window_theta(batch["y"], batch["mask"], config.season, config.horizon)[None]
         return cls(
             params=params,
             # Level and spread depend on the data alone: they are the same for every member.
@@ -76,7 +77,7 @@ class Reading:
             unit=conditioning[1],
             bounds=bounds,
             classical=told,
-            names=tuple(config.model.pool or ()),
+            names=tuple(config.model.pool),
         )
 
     @property
@@ -86,7 +87,7 @@ class Reading:
 
     def quantiles(
         self,
-        config: ForecasterConfig,
+        config: Resolved,
         correction: Array | None,
         *,
         blend: float,
@@ -108,7 +109,7 @@ class Reading:
         if blend:
             if self.classical is None:
                 raise AssertionError("a reading without classical forecasts cannot be blended")
-            pool = config.model.pool or {}
+            pool = config.model.pool
             weights = [pool.get(name, 0.0) for name in self.names] or [1.0]
             told = np.tensordot(weights, self.classical, axes=1)
             median = values[..., values.shape[2] // 2]
@@ -122,7 +123,7 @@ class Reading:
             values = np.clip(values, low[:, None, None], high[:, None, None])
         return np.asarray(values * self.unit[:, None, None] + self.centre[:, None, None])
 
-    def count_means(self, config: ForecasterConfig) -> Array | None:
+    def count_means(self, config: Resolved) -> Array | None:
         """[N, H] means of counts, the members' own averaged; None where nothing is counted."""
         mean_of = config.model.told_by.count_mean
         if mean_of is None:
@@ -132,7 +133,7 @@ class Reading:
 
 def pooled(
     panel: Panel,
-    config: ForecasterConfig,
+    config: Resolved,
     conditioning: tuple[Array, Array],
     batch: Batch[Array],
     bounds: tuple[Array, Array] | None,
@@ -144,8 +145,8 @@ def pooled(
     """
     transform, model = config.model.y_transform, config.model
     y = np.where(np.isnan(transform.forward(panel.y)), np.nan, panel.y)
-    names = tuple(model.pool or ())
-    told = classical(y, panel.offsets, config.season or 1, config.horizon, names, model.pool_rows)
+    names = tuple(model.pool)
+    told = classical(y, panel.offsets, config.season, config.horizon, names, model.pool_rows)
     centre, unit = (part[:, None] for part in conditioning)
     read = (transform.forward(told) - centre) / unit
     low = np.min(batch["y"], axis=1, where=batch["mask"] > 0, initial=np.inf)[:, None]

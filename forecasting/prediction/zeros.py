@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array, Float
-from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.quantiles import normal_scores
+from forecasting.resolved import Resolved
 
 # What a value weighs beside one a season younger; a run of n zeros leaves this to the power n for
 # the chance that the series lives.
@@ -31,7 +31,7 @@ SMALLEST = 1e-3
 LONGEST_SEASON = 400
 
 
-def takes_zeros(config: ForecasterConfig) -> bool:
+def takes_zeros(config: Resolved) -> bool:
     """Whether a model reads logs, to which a zero is no number: it is a fact all the same."""
     return not config.model.y_transform.reads_zero
 

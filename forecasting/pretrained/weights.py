@@ -19,6 +19,7 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.errors import BundleError, ConfigError
 from forecasting.hardware.torch_state import own_randomness
 from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
 
 FOLDER = Path(__file__).parent
 CARD = "card.json"
@@ -34,9 +35,7 @@ def available() -> dict[str, ForecasterConfig]:
     return {name: _config(name, entry) for name, entry in _card().items()}
 
 
-def load(
-    name: str, config: ForecasterConfig, schema: Schema | None = None
-) -> list[ForecastNetwork]:
+def load(name: str, config: Resolved, schema: Schema | None = None) -> list[ForecastNetwork]:
     """The members of a start, cut to a horizon and open to covariates.
 
     The direct head and the linear skip have one row per step ahead, which nothing else shares:
@@ -45,7 +44,7 @@ def load(
 
     Parameters
     ----------
-    config : resolved; the start's own but for what leaves the weights' shapes alone, and a horizon
+    config : the start's own but for what leaves the weights' shapes alone, and a horizon
         of at most its own. schema : the covariates, none of them known ahead; None for none.
 
     Raises

@@ -99,7 +99,7 @@ def load(path: str | Path) -> Ensemble:
     tensors = load_file(str(Path(path) / "model.safetensors"))
     calendar = 0
     if parts.config.model.calendar:
-        calendar = len(calendar_names(Frequency.parse(parts.config.freq or "step")))
+        calendar = len(calendar_names(Frequency.parse(parts.config.freq)))
     networks = []
     for m, cell in enumerate(parts.cells):
         member = parts.config.replace(model={"cell": cell})

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
 from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
 from forecasting.selection.held_back import Evidence
 from forecasting.selection.judging import with_shares
 
@@ -34,7 +34,7 @@ class Start:
     """
 
     name: str
-    config: ForecasterConfig
+    config: Resolved
     evidence: Evidence
     errors: Array
 
@@ -47,7 +47,7 @@ class Start:
             name=name,
             config=config,
             evidence=replace(evidence, config=config),
-            errors=evidence.errors_by_forecast(config.model.blend or 0.0),
+            errors=evidence.errors_by_forecast(config.model.blend),
         )
 
     @property

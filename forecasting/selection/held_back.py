@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Classical, ForecasterConfig
+from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.reading import Reading
+from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
 
 
@@ -44,9 +45,9 @@ class Origin:
     has_spread: Array
 
     @classmethod
-    def of(cls, panel: Panel, config: ForecasterConfig, back: int) -> Origin:
+    def of(cls, panel: Panel, config: Resolved, back: int) -> Origin:
         """The origin ``back`` rows before each series' end."""
-        known, season = panel.truncate(back, config.horizon), config.season or 1
+        known, season = panel.truncate(back, config.horizon), config.season
         scale = step = mase_scale(known.y, known.offsets, season)
         if np.isfinite(scale).mean() < 0.5:
             step = typical_step(known.y, known.offsets, season)
@@ -74,7 +75,7 @@ class Evidence:
     origins : of one panel. readings : per origin its chunks, positions and answer.
     """
 
-    config: ForecasterConfig
+    config: Resolved
     networks: list[ForecastNetwork]
     origins: tuple[Origin, ...]
     readings: tuple[tuple[tuple[Array, Reading], ...], ...]
@@ -84,7 +85,7 @@ class Evidence:
         cls,
         networks: list[ForecastNetwork],
         panel: Panel,
-        config: ForecasterConfig,
+        config: Resolved,
         backs: Sequence[int],
     ) -> Evidence:
         """Ask networks that were trained on rows up to the earliest of ``backs``."""
@@ -97,7 +98,7 @@ class Evidence:
             readings.append(tuple(engine.readings(origin.known, with_classical=not counts)))
         return cls(config, networks, tuple(origins), tuple(readings))
 
-    def only(self, members: Sequence[int], config: ForecasterConfig) -> Evidence:
+    def only(self, members: Sequence[int], config: Resolved) -> Evidence:
         """That of some of the networks, under their own settings."""
         kept = list(members)
         return Evidence(
@@ -139,7 +140,7 @@ class Evidence:
 
     def mase(self, members: Sequence[int] | None = None) -> float:
         """Mean absolute scaled error of the median over all origins; NaN where none is known."""
-        blend, errors = self.config.model.blend or 0.0, []
+        blend, errors = self.config.model.blend, []
         for number, origin in enumerate(self.origins):
             point = self.medians(number, blend, members)
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -149,7 +150,7 @@ class Evidence:
 
     def errors_in_spreads(self) -> list[Array]:
         """Per origin [n, H, Q]: what came less each quantile, in units of the spread."""
-        blend, transform = self.config.model.blend or 0.0, self.config.model.y_transform
+        blend, transform = self.config.model.blend, self.config.model.y_transform
         errors = []
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)
@@ -176,7 +177,7 @@ class Evidence:
         return np.stack([np.concatenate(in_steps), np.concatenate(relative)])
 
 
-def rows_to_validate(panel: Panel, config: ForecasterConfig) -> int:
+def rows_to_validate(panel: Panel, config: Resolved) -> int:
     """Rows at the end of each history that validation keeps from training; 0 for none."""
     settings = config.training
     if settings.validation == "none":
@@ -187,10 +188,10 @@ def rows_to_validate(panel: Panel, config: ForecasterConfig) -> int:
     observed = ~np.isnan(panel.y)
     first = panel.lengths.copy()
     np.minimum.at(first, panel.series[observed], position[observed])
-    for windows in range(settings.validation_windows or 1, 0, -1):
+    for windows in range(settings.validation_windows, 0, -1):
         rows = windows * config.horizon
         # What is left must still hold a window and a horizon to learn from, for most series.
-        enough = panel.lengths - first >= rows + config.horizon + (config.model.window or 1)
+        enough = panel.lengths - first >= rows + config.horizon + config.model.window
         before = observed & (position < (panel.lengths - rows)[panel.series])
         learnable = np.bincount(panel.series[before], minlength=len(panel)) >= 2
         if (enough & learnable).mean() >= 0.5:
@@ -198,20 +199,20 @@ def rows_to_validate(panel: Panel, config: ForecasterConfig) -> int:
     return 0
 
 
-def rows_to_judge_a_start(panel: Panel, config: ForecasterConfig) -> int:
+def rows_to_judge_a_start(panel: Panel, config: Resolved) -> int:
     """Rows at the end of each history to judge on; 0 where a season before them is too much."""
     settings = config.training
     if settings.validation == "none":
         return 0
-    least = max(config.season or 1, 4)
-    for windows in range(settings.validation_windows or 1, 0, -1):
+    least = max(config.season, 4)
+    for windows in range(settings.validation_windows, 0, -1):
         rows = windows * config.horizon
         if (panel.lengths >= rows + least).mean() >= 0.5:
             return rows
     return 0
 
 
-def _has_spread(known: Panel, config: ForecasterConfig) -> Array:
+def _has_spread(known: Panel, config: Resolved) -> Array:
     window = known.tail(Geometry.of(config).rows)
     t = config.model.y_transform.forward(window.y)
     seen, series = ~np.isnan(t), window.series

@@ -43,7 +43,7 @@ def correction_and_swing(evidence: Evidence) -> tuple[Array | None, dict[str, fl
 
 def idle_members(evidence: Evidence) -> list[int]:
     """Members with a solved median, where the ensemble's MASE is not below that of the others."""
-    mix = evidence.config.training.linear_mix or ()
+    mix = evidence.config.training.linear_mix
     numbers = range(len(evidence.networks))
     solved = [k for k in numbers if mix and mix[k % len(mix)] != "trained"]
     trained = [k for k in numbers if k not in solved]
@@ -59,7 +59,7 @@ def share_of_classical(evidence: Evidence) -> float:
     have read less than the final ones will. Scored by the error in steps and, where every value is
     positive, by sMAPE too, each relative to no blend. The rule's where no error is known.
     """
-    rule = evidence.config.model.blend or 0.0
+    rule = evidence.config.model.blend
     errors = [evidence.errors_by_forecast(share) for share in BLENDS]
     scores = np.array([_means(each) for each in errors])
     if not all_positive(evidence):
@@ -82,7 +82,7 @@ def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
     Source: Caruana, Niculescu-Mizil, Crew & Ksikes (2004), "Ensemble selection from libraries of
     models".
     """
-    pool, transform = evidence.config.model.pool or {}, evidence.config.model.y_transform
+    pool, transform = evidence.config.model.pool, evidence.config.model.y_transform
     names, kinds = list(pool), 2 if all_positive(evidence) else 1
     if len(names) < 2:
         return pool

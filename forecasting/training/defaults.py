@@ -26,6 +26,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons, told
 from forecasting.data.strides import strides
 from forecasting.errors import ConfigError, DataError
+from forecasting.resolved import Resolved
 from forecasting.transforms import TRANSFORMS
 from forecasting.windows.conditioning import condition, usual_spread
 
@@ -143,8 +144,8 @@ def season_of(panel: Panel, config: ForecasterConfig) -> int:
     return seasons_of(panel, config)[0]
 
 
-def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
-    """The configuration with what is ``None``, and goes by the data, replaced by what suits them.
+def resolve(config: ForecasterConfig, panel: Panel) -> Resolved:
+    """The settings, those that are ``None`` and go by the data replaced by what suits them.
 
     Raises
     ------
@@ -173,10 +174,11 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
     reading = max(4 * season, 2 * longest, min(2 * horizon, 16 * season), 32)
     reading = min(longest if long else reading, max(typical - window, segment))
     steps = model.steps or int(np.clip(reading // segment, 4, 64))
-    return config.replace(
+    chosen = config.replace(
         freq=panel.freq.alias,
         season=season,
         model={
+            "embedding": window > 1 if model.embedding is None else model.embedding,
             "segment": segment,
             "window": window,
             "scale_window": scale_window,
@@ -217,16 +219,15 @@ def resolve(config: ForecasterConfig, panel: Panel) -> ForecasterConfig:
             "start": "none",
         },
     )  # fmt: skip
+    return Resolved.parse(chosen.model_dump(exclude_unset=True))
 
 
-def started(
-    asked: ForecasterConfig, config: ForecasterConfig, panel: Panel
-) -> ForecasterConfig | None:
+def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved | None:
     """The settings of a panel that may begin from pretrained networks; None for one that may not.
 
     Small panels may, without covariates known ahead, with the season and at most the horizon of a
     start, where the user left the network and the length of its training to the rules.
-    ``training.start`` is None in them where validation decides what becomes of the start.
+    ``training.start`` is ``shipped`` in them where the user leaves open what becomes of the start.
 
     Parameters
     ----------
@@ -240,9 +241,9 @@ def started(
     if wanted == "none":
         return None
     season = panel.freq.season if panel.freq.seasons else config.season
-    name = STARTS.get(asked.season or season or 1)
+    name = STARTS.get(asked.season or season)
     known = pretrained.available().get(name or "")
-    why = _unfit(asked, panel, known, asked.season or season or 1)
+    why = _unfit(asked, panel, known, asked.season or season)
     if why is None and wanted is None and (
         len(panel) > START_SERIES or panel.rows > START_ROWS
     ):  # fmt: skip
@@ -251,20 +252,20 @@ def started(
         if wanted is None:
             return None
         raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
-    cells = pretrained.cells(name)
+    cells, start = pretrained.cells(name), Resolved.plainest(known)
     members = max(config.training.members, len(cells))
     return config.replace(
-        season=known.season,
+        season=start.season,
         model={
-            **known.model.model_dump(),
+            **start.model.model_dump(),
             **{name: getattr(config.model, name) for name in BESIDE_THE_NETWORK},
             "blend": (BLEND if config.model.pool else WINDOW_BLEND)
             if asked.model.blend is None else asked.model.blend,
         },
         training={
-            "start": wanted,
-            "loss": {**known.training.loss.model_dump(),
-                     "smape": known.training.loss.smape if config.model.y_transform.ratios
+            "start": wanted or "shipped",
+            "loss": {**start.training.loss.model_dump(),
+                     "smape": start.training.loss.smape if config.model.y_transform.ratios
                      else 0.0},
             "cell_mix": cells,
             "members": members,

@@ -12,11 +12,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.errors import TrainingError
 from forecasting.hardware.side_by_side import OnEpoch, StoppedError
 from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
 from forecasting.training.module import ForecastModule
 from forecasting.windows.batch import Batch
 from forecasting.windows.training import Windows
@@ -135,7 +135,7 @@ class Epochs(pl.Callback):
 
 
 def watched_windows(
-    panel: Panel, config: ForecasterConfig, device: torch.device, held: int
+    panel: Panel, config: Resolved, device: torch.device, held: int
 ) -> list[Batch[torch.Tensor]]:
     """Batches at the held-back origins: history up to there, targets after."""
     enough = np.flatnonzero(panel.lengths > held + 1)

@@ -21,6 +21,7 @@ from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
 from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import (
     Evidence,
@@ -47,8 +48,9 @@ class Fitting:
 
     Attributes
     ----------
-    open_blend, open_pool, open_mix : whether a user left the share of classical forecasts, their
-        weights, and how linear paths come about, to held-back origins.
+    open_blend, open_pool, open_mix, open_start : whether a user left the share of classical
+        forecasts, their weights, how linear paths come about, and what becomes of a pretrained
+        start to held-back origins.
     history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
     """
 
@@ -58,6 +60,7 @@ class Fitting:
     open_blend: bool = False
     open_pool: bool = False
     open_mix: bool = False
+    open_start: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, row: dict[str, Any]) -> None:
@@ -69,7 +72,7 @@ class Fitting:
     def members(
         self,
         panel: Panel,
-        config: ForecasterConfig,
+        config: Resolved,
         phase: str,
         *,
         numbers: Sequence[int] | None = None,
@@ -91,7 +94,7 @@ class Fitting:
 
     def ensemble(
         self,
-        config: ForecasterConfig,
+        config: Resolved,
         schema: Schema,
         networks: list[ForecastNetwork],
         correction: Array | None = None,
@@ -142,16 +145,17 @@ def fit(
         open_blend=config.model.blend is None and not config.model.counts,
         open_pool=config.model.pool is None and not config.model.counts,
         open_mix=config.training.linear_mix is None,
+        open_start=config.training.start is None,
     )
     panel = _as_networks_read(panel)
-    asked, config = config, resolve(config, panel)
-    _check_counts(panel, config)
-    panel = replace(panel, schema=_encoded(panel.schema, config))
-    start = started(asked, config, panel)
-    with threads_of(config):
+    resolved = resolve(config, panel)
+    _check_counts(panel, resolved)
+    panel = replace(panel, schema=_encoded(panel.schema, resolved))
+    start = started(config, resolved, panel)
+    with threads_of(resolved):
         if start is None:
-            return _fit_from_nothing(fitting, panel, config)
-        return _fit_started(fitting, panel, config, start)
+            return _fit_from_nothing(fitting, panel, resolved)
+        return _fit_started(fitting, panel, resolved, start)
 
 
 def refit(
@@ -228,7 +232,7 @@ def _check_refit(trained: Ensemble, panel: Panel, backs: Sequence[int]) -> None:
         )
 
 
-def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
+def _encoded(schema: Schema, config: Resolved) -> Schema:
     if not config.model.encoding:
         return schema
     return Schema(
@@ -236,34 +240,32 @@ def _encoded(schema: Schema, config: ForecasterConfig) -> Schema:
     )
 
 
-def _fit_started(
-    fitting: Fitting, panel: Panel, config: ForecasterConfig, start: ForecasterConfig
-) -> Ensemble:
+def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolved) -> Ensemble:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
     ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
     """
-    only = start.training.start
+    open_start, asked = fitting.open_start, start.training.start
     validated = rows_to_validate(panel, config)
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
-        return _started_unseen(fitting, panel, start.replace(training={"start": only or "shipped"}))
+        return _started_unseen(fitting, panel, start)
     whole, panel = panel, _fitted(panel, panel.truncate(rows))
     past = panel.truncate(rows)
     backs = origins_within(rows, config.horizon)
     shipped = _beginning(start, panel.schema)
 
-    def candidate(name: str, networks: list[ForecastNetwork], settings: ForecasterConfig) -> Start:
+    def candidate(name: str, networks: list[ForecastNetwork], settings: Resolved) -> Start:
         evidence = Evidence.of(networks, panel, settings, backs)
         return Start.of(name, evidence, open_blend=fitting.open_blend, open_pool=fitting.open_pool)
 
     starts = []
-    if only != "tuned":
+    if open_start or asked == "shipped":
         starts.append(candidate("shipped", shipped, start))
-    if only == "tuned" or (only is None and past.rows >= TUNED_ROWS):
+    if asked == "tuned" or (open_start and past.rows >= TUNED_ROWS):
         tuned = fitting.members(past, _shorter(start), "validation", begin=shipped)
         starts.append(candidate("tuned", tuned.networks, start))
-    if only is None and validated:
+    if open_start and validated:
         anew = fitting.members(past, config, "validation")
         starts.append(candidate("none", anew.networks, config))
     chosen = best(starts)
@@ -284,7 +286,7 @@ def _fit_started(
     return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
 
 
-def _started_unseen(fitting: Fitting, panel: Panel, start: ForecasterConfig) -> Ensemble:
+def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble:
     """From a start where nothing can be held back to judge it."""
     panel = _fitted(panel)
     networks = shipped = _beginning(start, panel.schema)
@@ -293,24 +295,24 @@ def _started_unseen(fitting: Fitting, panel: Panel, start: ForecasterConfig) -> 
     return fitting.ensemble(start, panel.schema, networks)
 
 
-def _shorter(config: ForecasterConfig) -> ForecasterConfig:
+def _shorter(config: Resolved) -> Resolved:
     """To train on from a start: it reads further when it forecasts than there it needs to."""
     if config.training.start == "none":
         return config
-    return config.replace(model={"steps": min(config.model.steps or 1, TUNED_READ)})
+    return config.replace(model={"steps": min(config.model.steps, TUNED_READ)})
 
 
-def _beginning(config: ForecasterConfig, schema: Schema) -> list[ForecastNetwork]:
+def _beginning(config: Resolved, schema: Schema) -> list[ForecastNetwork]:
     """The pretrained networks that settings begin from; none where they train from nothing."""
     if config.training.start == "none":
         return []
-    return pretrained.load(STARTS[config.season or 1], config, schema)
+    return pretrained.load(STARTS[config.season], config, schema)
 
 
 def _fit_from_nothing(
     fitting: Fitting,
     panel: Panel,
-    config: ForecasterConfig,
+    config: Resolved,
     *,
     trained: Start | None = None,
     scores: dict[str, float] | None = None,
@@ -353,7 +355,7 @@ def _fit_from_nothing(
 def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
     """The evidence without members that are idle, under the best classical shares."""
     config = evidence.config
-    if fitting.open_mix and "solved" in (config.training.linear_mix or ()):
+    if fitting.open_mix and "solved" in (config.training.linear_mix):
         idle = idle_members(evidence)
         if idle:
             members = [m for m in range(len(evidence.networks)) if m not in idle]
@@ -362,7 +364,7 @@ def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
     return with_shares(evidence, blend=fitting.open_blend, pool=fitting.open_pool)
 
 
-def _check_counts(panel: Panel, config: ForecasterConfig) -> None:
+def _check_counts(panel: Panel, config: Resolved) -> None:
     below = np.flatnonzero(panel.y < 0)
     if config.model.counts and len(below):
         at = int(below[0])

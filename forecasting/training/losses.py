@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from forecasting.config import ForecasterConfig
 from forecasting.errors import ConfigError
 from forecasting.networks.heads import HEADS, Head
 from forecasting.networks.output import Output
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 
@@ -36,7 +36,7 @@ class Residuals:
 
     output: Output
     batch: Batch[Tensor]
-    config: ForecasterConfig
+    config: Resolved
     target: Tensor
     scaled: Tensor
     share: Tensor
@@ -73,7 +73,7 @@ class Residuals:
         return self.batch[name][:, None, None]
 
 
-def training_loss(output: Output, batch: Batch[Tensor], config: ForecasterConfig) -> Tensor:
+def training_loss(output: Output, batch: Batch[Tensor], config: Resolved) -> Tensor:
     """The weighted sum of the configured terms, a scalar.
 
     Each origin counts by the observed values among its H targets; origins outside ``valid``
@@ -93,7 +93,7 @@ def training_loss(output: Output, batch: Batch[Tensor], config: ForecasterConfig
     return total
 
 
-def weights_of(config: ForecasterConfig) -> dict[str, float]:
+def weights_of(config: Resolved) -> dict[str, float]:
     """The terms that count, and by how much; in the order of `TERMS`.
 
     Of `pinball` and `likelihood` the one that scores the head. Where nothing would count, a head
@@ -216,7 +216,7 @@ TERMS: dict[str, Callable[[Residuals], Tensor]] = {
 OF_HEADS = ("pinball", "likelihood")
 
 
-def _original(t: Tensor, config: ForecasterConfig) -> Tensor:
+def _original(t: Tensor, config: Resolved) -> Tensor:
     transform = config.model.y_transform
     original: Tensor = transform.back(t.clamp(-FURTHEST, FURTHEST) if transform.grows else t, torch)
     return original

@@ -16,13 +16,14 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.hardware.side_by_side import OnEpoch, side_by_side
 from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.hardware.threads import worthwhile_threads
 from forecasting.hardware.torch_state import own_randomness, products_in, random_state_held
 from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
 from forecasting.training.linear import solve_linear_path
@@ -58,7 +59,7 @@ class Trained(NamedTuple):
 
 def train_members(
     panel: Panel,
-    config: ForecasterConfig,
+    config: Resolved,
     carried: Carried,
     phase: str,
     *,
@@ -88,7 +89,7 @@ def train_members(
     trained: dict[int, tuple[ForecastNetwork, int]] = {}
     waiting = list(numbers)
     together = min(at_once(config, device, carried.callbacks), len(waiting))
-    batch = config.training.batch_size or 64
+    batch = config.training.batch_size
     while waiting:
         group = waiting[:together]
         failed = training.members(group, batch, carried.record, trained)
@@ -102,9 +103,7 @@ def train_members(
     return Trained(list(networks), int(np.median(best)) if watch is not None else None)
 
 
-def at_once(
-    config: ForecasterConfig, device: torch.device, callbacks: Sequence[pl.Callback] = ()
-) -> int:
+def at_once(config: Resolved, device: torch.device, callbacks: Sequence[pl.Callback] = ()) -> int:
     """How many members are trained at the same time.
 
     Left open, one per thread on a CPU; one after another on a GPU, and with callbacks, which are
@@ -128,7 +127,7 @@ class _Training:
     """What the members of one training have in common."""
 
     windows: Windows
-    config: ForecasterConfig
+    config: Resolved
     schema: Schema
     callbacks: Sequence[pl.Callback]
     device: torch.device
@@ -191,8 +190,8 @@ class _Training:
         """One member's averaged network, and its best number of steps."""
         module, draws, begin = built.pop(number)
         config, settings = module.config, module.config.training
-        total, batch = settings.max_steps or 1, settings.batch_size or 1
-        stream = WindowStream(self.windows, batch, settings.epoch_steps or 50, settings.seed)
+        total, batch = settings.max_steps, settings.batch_size
+        stream = WindowStream(self.windows, batch, settings.epoch_steps, settings.seed)
         epochs = Epochs(
             self.windows, number, self.phase, total, batch, record, self.watch is not None, stop
         )
@@ -215,7 +214,7 @@ class _Training:
         _forget_unseen(network, self.windows, self.schema)
         return network, epochs.best_step or total
 
-    def _module(self, config: ForecasterConfig, begin: ForecastNetwork | None) -> ForecastModule:
+    def _module(self, config: Resolved, begin: ForecastNetwork | None) -> ForecastModule:
         module = ForecastModule(config, self.schema, self.windows.calendar)
         if begin is not None:
             for network in (module.network, module.averaged):
@@ -273,9 +272,7 @@ def member_seed(seed: int, member: int) -> int:
     return int(np.random.SeedSequence((seed, member)).generate_state(1)[0] >> 1)
 
 
-def _member_config(
-    config: ForecasterConfig, member: int, steps: int | None, batch: int
-) -> ForecasterConfig:
+def _member_config(config: Resolved, member: int, steps: int | None, batch: int) -> Resolved:
     settings = config.training
     loss = (
         settings.loss_mix[member % len(settings.loss_mix)] if settings.loss_mix else settings.loss
@@ -304,13 +301,11 @@ def _return(network: ForecastNetwork, begin: ForecastNetwork, share: float) -> N
         own.lerp_(first.to(own.device), 1.0 - share)
 
 
-def _trainer(
-    config: ForecasterConfig, device: torch.device, callbacks: list[pl.Callback]
-) -> pl.Trainer:
+def _trainer(config: Resolved, device: torch.device, callbacks: list[pl.Callback]) -> pl.Trainer:
     settings = config.training
     precision: Any = {"32": "32-true", "bf16": "bf16-mixed", "tf32": "32-true"}[settings.precision]
     return pl.Trainer(
-        max_steps=settings.max_steps or 1,
+        max_steps=settings.max_steps,
         max_epochs=-1,
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=[device.index or 0] if device.type == "cuda" else 1,

@@ -11,11 +11,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import Schema
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import Output
+from forecasting.resolved import Resolved
 from forecasting.training.losses import training_loss, weights_of
 from forecasting.windows.batch import Batch, cut, each, named
 
@@ -33,7 +34,7 @@ class ForecastModule(pl.LightningModule):
     config : resolved configuration. schema : covariates. calendar : number of calendar columns.
     """
 
-    def __init__(self, config: ForecasterConfig, schema: Schema, calendar: int) -> None:
+    def __init__(self, config: Resolved, schema: Schema, calendar: int) -> None:
         super().__init__()
         self.config = config
         # Sampled paths come back as quantiles, whatever head they were drawn from.
@@ -109,7 +110,7 @@ class ForecastModule(pl.LightningModule):
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [
-                {"params": matrices, "weight_decay": settings.weight_decay or 0.0},
+                {"params": matrices, "weight_decay": settings.weight_decay},
                 {"params": others, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,
@@ -198,7 +199,7 @@ class ForecastModule(pl.LightningModule):
 
     def _rate(self, step: int) -> float:
         settings = self.config.training
-        total = max(settings.max_steps or 1, 1)
+        total = max(settings.max_steps, 1)
         warm = max(int(settings.warmup * total), 1)
         if settings.schedule == "one_cycle":
             warm = max(int(0.3 * total), 1)

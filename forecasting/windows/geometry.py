@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
+from forecasting.resolved import Resolved
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,20 @@ class Geometry:
     lags: tuple[int, ...]
 
     @classmethod
-    def of(cls, config: ForecasterConfig) -> Geometry:
-        """From a resolved configuration (no ``None`` left in it)."""
-        model, season = config.model, config.season or 1
-        window, scale_window = model.window or 1, model.scale_window or 1
+    def of(cls, config: Resolved) -> Geometry:
+        """From a forecaster's settings."""
+        model, season = config.model, config.season
+        window, scale_window = model.window, model.scale_window
         # About the mean of itself alone a single value shown would always be zero.
         width = season if season > 1 else window if window > 1 else scale_window
         return cls(
-            segment=model.segment or 1,
+            segment=model.segment,
             window=window,
             scale_window=max(scale_window, window),
             level_window=min(width, max(scale_window, window)),
-            steps=model.steps or 1,
+            steps=model.steps,
             horizon=config.horizon,
-            lags=model.lags or (),
+            lags=model.lags,
         )
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, ForecasterConfig
+from forecasting.config import Covariate
 from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
@@ -40,19 +41,17 @@ def standardise(values: Array, covariates: tuple[Covariate, ...]) -> tuple[Array
     return out.astype(np.float32), (known | categorical).astype(np.float32)
 
 
-def takes_centre(config: ForecasterConfig) -> bool:
+def takes_centre(config: Resolved) -> bool:
     """Whether y is centred for float32: not where zero means something (counts)."""
     return not config.model.counts
 
 
-def takes_unit(config: ForecasterConfig) -> bool:
+def takes_unit(config: Resolved) -> bool:
     """Whether y is divided for float32: not where its unit means something (logs undivided)."""
     return config.model.spread != "none" and not config.model.counts
 
 
-def assemble(
-    panel: Panel, config: ForecasterConfig, steps: int
-) -> tuple[Batch[Array], Array, Array]:
+def assemble(panel: Panel, config: Resolved, steps: int) -> tuple[Batch[Array], Array, Array]:
     """The last ``steps`` recurrent steps of every series of a panel.
 
     Returns
@@ -74,7 +73,7 @@ def assemble(
         count,
         centred=takes_centre(config),
         scaled=takes_unit(config),
-        usual=config.model.usual_spread or (0.0, 1.0),
+        usual=config.model.usual_spread,
     )
     z = np.where(known, (t - centre[series]) / unit[series], 0.0)
     column = np.arange(window.rows) - window.offsets[series] + (rows - lengths)[series]

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig
 from forecasting.data.calendar import calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
 from forecasting.hardware.switches import no_warnings
+from forecasting.resolved import Resolved
 from forecasting.windows.batch import TIME, Batch, batch_of, each
 from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
@@ -54,7 +54,7 @@ class Windows:
     def __init__(
         self,
         panel: Panel,
-        config: ForecasterConfig,
+        config: Resolved,
         device: torch.device,
         home: torch.device | None = None,
     ) -> None:
@@ -225,7 +225,7 @@ class WindowStream(IterableDataset[Batch[Tensor]]):
         return self.length
 
 
-def _home(panel: Panel, config: ForecasterConfig, device: torch.device) -> torch.device:
+def _home(panel: Panel, config: Resolved, device: torch.device) -> torch.device:
     """The device itself, unless the panel is too large for it."""
     if device.type != "cuda":
         return device
@@ -253,10 +253,10 @@ def _blocks(panel: Panel) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _statistics(panel: Panel, config: ForecasterConfig) -> dict[str, Array]:
+def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
     """Per series, [N] each: centre, unit, the units of the losses, first and last observed row."""
     found: list[dict[str, Array]] = []
-    season = config.season or 1
+    season = config.season
     for first, last in _blocks(panel):
         begin, end = panel.offsets[first], panel.offsets[last]
         offsets = panel.offsets[first : last + 1] - begin
@@ -271,7 +271,7 @@ def _statistics(panel: Panel, config: ForecasterConfig) -> dict[str, Array]:
             last - first,
             centred=takes_centre(config),
             scaled=takes_unit(config),
-            usual=config.model.usual_spread or (0.0, 1.0),
+            usual=config.model.usual_spread,
         )
         z = (t - centre[series]) / unit[series]
         position = (np.arange(len(y)) - offsets[series])[known]

@@ -18,6 +18,7 @@ from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.predictor import Predictor
+from forecasting.resolved import Resolved
 from forecasting.streaming import reading
 from forecasting.windows.training import Windows
 
@@ -53,7 +54,12 @@ MIXES = {
 }
 
 
-def settings(
+def settings(**options: Any) -> Resolved:
+    """A configuration with nothing left open, small enough to train in a moment."""
+    return Resolved.plainest(asked(**options))
+
+
+def asked(
     *,
     horizon: int = 3,
     season: int = 4,
@@ -62,7 +68,7 @@ def settings(
     training: dict[str, Any] | None = None,
     calibrate: bool = False,
 ) -> ForecasterConfig:
-    """A configuration with nothing left open, small enough to train in a moment."""
+    """The same as a user would ask for it: what is not named here is left to the rules."""
     values: dict[str, Any] = {
         "hidden_size": 6,
         "layers": 2,
@@ -162,7 +168,7 @@ def make_panel(
 
 
 def untrained(
-    config: ForecasterConfig, schema: Schema | None = None, *, seed: int = 0, members: int = 1
+    config: Resolved, schema: Schema | None = None, *, seed: int = 0, members: int = 1
 ) -> Forecaster:
     """A forecaster of random weights, none of them zero: every path from input to output acts."""
     schema = schema or Schema()

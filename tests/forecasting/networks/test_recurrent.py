@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from docs.copy_task import train
-from forecasting.config import ForecasterConfig, ModelConfig
+from forecasting.config import ForecasterConfig
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.networks import RecurrentStack
@@ -35,7 +35,8 @@ few = hypothesis_settings(max_examples=25, deadline=None, derandomize=True)
 def stack(inputs: int, *, seed: int = 0, **model: Any) -> RecurrentStack:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return RecurrentStack(inputs, ModelConfig(**{"hidden_size": 6, **model})).eval()
+        config = settings(model=model, training={"origins": "last"})
+        return RecurrentStack(inputs, config.model).eval()
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.config import ForecasterConfig
 from forecasting.errors import DataError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
 from forecasting.prediction.zeros import zero_chances
+from forecasting.resolved import Resolved
 from tests.forecasting.samples import (
     CELLS,
     LEVELS,
@@ -381,7 +381,7 @@ def test_a_frame_that_cannot_be_forecast_names_the_series(plain: Forecaster) -> 
 
 def test_a_resolved_configuration_survives_json(plain: Forecaster) -> None:
     text = plain.config.model_dump_json()
-    assert ForecasterConfig.model_validate_json(text) == plain.config
+    assert Resolved.model_validate_json(text) == plain.config
 
 
 def test_many_series_are_forecast_alike_in_chunks_at_once_and_one_by_one(

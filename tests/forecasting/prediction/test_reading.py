@@ -15,6 +15,7 @@ from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
+from forecasting.resolved import Resolved
 from forecasting.training.defaults import resolve
 from tests.forecasting.samples import make_panel, settings
 
@@ -83,10 +84,8 @@ def test_a_bundle_that_names_no_pool_goes_on_with_a_windows_theta() -> None:
     values = forecaster.config.model_dump(mode="json")
     for key in ("pool", "pool_rows"):
         del values["model"][key]
-    old = ForecasterConfig.parse(values)
-    assert old.model.pool is None
+    forecaster.config = Resolved.plainest(ForecasterConfig.parse(values))
     plain = pooled(panel, pool={})
-    forecaster.config = old
     assert forecaster.context == forecaster.geometry.rows
     a, b = (f.predict_panel(panel, quantiles=LEVELS).quantiles for f in (forecaster, plain))
     np.testing.assert_array_equal(a, b)

@@ -18,6 +18,7 @@ from forecasting.bundle import sha256
 from forecasting.data.panel import Panel as PanelType
 from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
+from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import Evidence
 from forecasting.training import fit
@@ -81,8 +82,7 @@ def spoil(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STARTS.values()))
 def test_the_weights_are_those_of_the_card_and_small(name: str) -> None:
-    known = weights.available()[name]
-    networks = weights.load(name, known)
+    networks = weights.load(name, Resolved.plainest(weights.available()[name]))
     assert len(networks) == len(weights.cells(name))
     assert all(torch.isfinite(p).all() for n in networks for p in n.parameters())
     assert sum(f.stat().st_size for f in weights.FOLDER.glob("*.safetensors")) < 5e6
@@ -101,11 +101,11 @@ def test_altered_weights_are_refused(copy: Path) -> None:
     path = copy / "monthly.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x00\x01")
     with pytest.raises(BundleError, match="not what its card describes"):
-        weights.load("monthly", weights.available()["monthly"])
+        weights.load("monthly", Resolved.plainest(weights.available()["monthly"]))
 
 
 def test_a_shorter_horizon_is_the_beginning_of_the_longer_one() -> None:
-    known, data = weights.available()["monthly"], panel(3)
+    known, data = Resolved.plainest(weights.available()["monthly"]), panel(3)
     medians = []
     for horizon in (known.horizon, 5):
         settings = known.replace(horizon=horizon, freq="MS")
