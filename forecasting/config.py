@@ -130,6 +130,7 @@ class Covariate(Settings):
     categories : the values seen in training, in code order from 1; code 0 is "unseen or missing".
     mean, std : standardisation of a real column, fitted on the training panel; a std of 0 says that
         it never moved there.
+    low, high : the least and the largest value there; None in bundles that did not say.
     """
 
     name: str
@@ -139,6 +140,8 @@ class Covariate(Settings):
     categories: tuple[str, ...] = ()
     mean: float = 0.0
     std: float = 1.0
+    low: float | None = None
+    high: float | None = None
 
 
 class Schema(Settings):

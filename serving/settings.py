@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -183,6 +184,8 @@ def quiet() -> None:
     """Telemetry off, waits for a dead server short, one thread per library."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    # What is unfamiliar about covariates stands in the answers, as notes.
+    warnings.filterwarnings("ignore", message="covariate '", category=UserWarning)
 
 
 def _explain(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,26 +47,54 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
     return values
 
 
-def encode(column: Any, covariate: Covariate, frame: pd.DataFrame | None = None) -> Array:
-    """Codes of a categorical column [K], numbers of a real one; float64 [K] either way."""
+def encode(
+    column: Any,
+    covariate: Covariate,
+    frame: pd.DataFrame | None = None,
+    *,
+    missing: float = 0.0,
+) -> Array:
+    """Codes of a categorical column [K], numbers of a real one; float64 [K] either way.
+
+    ``missing`` : the code of a category that is not given; 0 is that of one that is not known.
+    """
     if hasattr(column, "iloc"):
-        return _encode_series(column, covariate, frame)
+        return _encode_series(column, covariate, frame, missing)
     if covariate.type == "real":
         return np.asarray(column, dtype=np.float64)
     place = {name: float(code) for code, name in enumerate(covariate.categories, 1)}
     codes = {v: place.get(category(v), 0.0) for v in dict.fromkeys(column) if not _is_missing(v)}
-    return np.array([codes.get(v, 0.0) for v in column], dtype=np.float64)
+    return np.array([codes.get(v, missing) for v in column], dtype=np.float64)
 
 
-def _encode_series(column: pd.Series, covariate: Covariate, frame: pd.DataFrame | None) -> Array:
+def _encode_series(
+    column: pd.Series, covariate: Covariate, frame: pd.DataFrame | None, missing: float
+) -> Array:
     import pandas as pd
 
     if covariate.type == "real":
         return numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
     rows, found = pd.factorize(column)
     place = {name: code for code, name in enumerate(covariate.categories, 1)}
-    codes = np.array([place.get(category(v), 0) for v in found] + [0], dtype=np.float64)
-    return codes[rows]  # a missing value is row -1: the 0 at the end
+    codes = np.array([place.get(category(v), 0) for v in found] + [missing], dtype=np.float64)
+    return codes[rows]  # a missing value is row -1: the one at the end
+
+
+def unseen(covariate: Covariate, names: Iterable[str]) -> str | None:
+    """What is to be said of categories that were in none of the training data; None for nothing."""
+    if covariate.type != "categorical":
+        return None
+    strange = sorted(set(names) - set(covariate.categories))
+    if not strange:
+        return None
+    listed = ", ".join(map(repr, strange[:3])) + (", …" if len(strange) > 3 else "")
+    known = ", ".join(map(repr, covariate.categories[:5]))
+    more = ", …" if len(covariate.categories) > 5 else ""
+    return (
+        f"covariate {covariate.name!r} holds {listed}, which no row of the training data held "
+        f"(there: {known}{more}): forecast as an unknown category; write it as it was there, or "
+        "train again"
+    )
 
 
 def _is_missing(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
+from forecasting.config import Covariate, Schema
 from forecasting.data.calendar import Frequency, wall_clock
-from forecasting.data.encoding import encode, numbers
+from forecasting.data.encoding import category, encode, numbers, unseen
 from forecasting.data.steps import step_of, with_day
 from forecasting.data.tables import (
     need_columns,
@@ -105,7 +106,10 @@ def read(
     schema = schema or schema_of(frame, static, past, future, categorical)
     y = numbers(frame["y"], "y", frame)
     refuse_unknown(categorical, schema)
-    columns = {c.name: encode(frame[c.name], c, frame) for c in (*schema.past, *schema.future)}
+    columns = {c.name: encode(frame[c.name], c, frame) for c in schema.past}
+    for c in schema.future:
+        # A category that is not given ahead is no unknown one: nothing can be forecast by it.
+        columns[c.name] = encode(frame[c.name], c, frame, missing=np.nan)
     lengths = np.zeros(len(ids), np.int64)
     np.maximum.at(lengths, codes, position + 1)
     _refuse_vast(step, lengths, len(frame), ids)
@@ -115,6 +119,12 @@ def read(
     y_grid = rows.fill(y)
     past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
     future_grid = rows.fill_columns([columns[c.name] for c in schema.future])
+    statics = static if static is not None else beside
+    static_grid = static_values(statics, ids, schema)
+    for c in (*schema.past, *schema.future):
+        _say_unseen(c, frame, columns[c.name])
+    for j, c in enumerate(schema.static):
+        _say_unseen(c, statics, static_grid[:, j])
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
@@ -126,7 +136,7 @@ def read(
         past=past_grid,
         future=future_grid,
         horizon=None,
-        static=static_values(static if static is not None else beside, ids, schema),
+        static=static_grid,
     )
 
 
@@ -150,6 +160,16 @@ class _Grid:
         if not columns:
             return np.empty((self.rows, 0))
         return np.stack([self.fill(c) for c in columns], axis=1)
+
+
+def _say_unseen(covariate: Covariate, table: pd.DataFrame | None, codes: Array) -> None:
+    """Warn of categories that a trained forecaster's schema does not know."""
+    if covariate.type != "categorical" or table is None or (codes != 0.0).all():
+        return
+    if covariate.name in table:
+        note = unseen(covariate, map(category, table[covariate.name].dropna().unique()))
+        if note:
+            warnings.warn(note, UserWarning, stacklevel=6)
 
 
 def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:

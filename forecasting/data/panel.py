@@ -167,7 +167,8 @@ class Panel:
         horizon = None
         if schema.future:
             widths = np.asarray(future_sizes if future_sizes is not None else sizes, np.int64)
-            flat = np.stack([encode(future[c.name], c) for c in schema.future], axis=1)
+            columns = [encode(future[c.name], c, missing=np.nan) for c in schema.future]
+            flat = np.stack(columns, axis=1)
             history_rows, horizon = _split_future(sizes, widths, len(schema.future), flat)
             future_part = history_rows
         static_part = np.stack(
@@ -193,12 +194,12 @@ class Panel:
         )
 
     def history_lengths(self, otherwise: Array) -> Array:
-        """[N] rows up to the last value, where all covariates reach beyond it; else ``otherwise``.
+        """[N] rows up to the last value, where covariates reach beyond it; else ``otherwise``.
 
-        A trailing gap in y is history unless covariates reach into it.
+        A trailing gap in y is history unless a covariate known ahead reaches into it.
         """
         _, last = observed(self.y, self.offsets)
-        _, until = observed(np.where(np.isnan(self.future).any(axis=1), np.nan, 0.0), self.offsets)
+        _, until = observed(np.where(np.isnan(self.future).all(axis=1), np.nan, 0.0), self.offsets)
         return np.where((until > last) & (last >= 0), last + 1, otherwise)
 
     def _with_horizon(self) -> Panel:

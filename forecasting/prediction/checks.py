@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
+from forecasting.config import Covariate, Schema
+from forecasting.data.encoding import unseen
 from forecasting.data.panel import Panel
 from forecasting.data.strides import said, strides
 from forecasting.errors import SeriesProblem
@@ -132,24 +133,71 @@ def _without_what_is_ahead(
     return short, problems
 
 
-def first_moves(panel: Panel, schema: Schema) -> list[str]:
-    """What is to be said of real covariates that never moved in training and move in a panel."""
+def unknown_categories(panel: Panel, schema: Schema) -> list[str]:
+    """What is to be said of categories of a panel that another schema does not know."""
+    blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
+    if panel.horizon is not None:
+        blocks["future"].append(panel.horizon)
+    notes = []
+    for role, parts in blocks.items():
+        own = {c.name: (j, c.categories) for j, c in enumerate(panel.schema.role(role))}
+        for covariate in schema.role(role):
+            j, names = own.get(covariate.name, (0, covariate.categories))
+            if names == covariate.categories:
+                continue
+            codes = np.unique(np.concatenate([part[..., j].ravel() for part in parts]))
+            held = [names[int(code) - 1] for code in codes[codes >= 1]]
+            notes += [note] if (note := unseen(covariate, held)) else []
+    return notes
+
+
+def unfamiliar(panel: Panel, schema: Schema) -> list[str]:
+    """What is to be said of real covariates that leave what training saw of them.
+
+    ``panel`` : under that schema.
+    """
     blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
     if panel.horizon is not None:
         blocks["future"].append(panel.horizon)
     notes = []
     for role, parts in blocks.items():
         for column, covariate in enumerate(schema.role(role)):
-            still = STILL * abs(covariate.mean)
-            if covariate.type != "real" or covariate.std > still:
+            if covariate.type != "real":
                 continue
             values = np.concatenate([part[..., column].ravel() for part in parts])
-            # Room for the rounding of a mean of equal values.
-            off = np.abs(values - covariate.mean) > 1e3 * still
-            if off.any():
+            off = beyond_training(values, covariate)
+            if not off.any():
+                continue
+            given = f"{values[off][0]:g}"
+            if _never_moved(covariate):
                 notes.append(
                     f"covariate {covariate.name!r} was {covariate.mean:g} in all of the training "
-                    f"data and is now {values[off][0]:g}: nothing was learned of its moves, so the "
+                    f"data and is now {given}: nothing was learned of its moves, so the "
                     "forecast does not heed them; train again on rows where it moves"
                 )
+            else:
+                notes.append(
+                    f"covariate {covariate.name!r} lay within {covariate.low:g} to "
+                    f"{covariate.high:g} in training and is now {given}: so far outside nothing "
+                    "was learned of it; check its unit, or train again on rows like these"
+                )
     return notes
+
+
+def beyond_training(values: Array, covariate: Covariate) -> Array:
+    """[K] bool: which values of a real covariate lie far beyond those that training saw.
+
+    Beyond the range there by more than its width; where it never moved there, any move counts.
+    """
+    if _never_moved(covariate):
+        # Room for the rounding of a mean of equal values.
+        room = 1e3 * STILL * abs(covariate.mean)
+        return np.asarray(np.abs(values - covariate.mean) > room)
+    if covariate.low is None or covariate.high is None:
+        return np.zeros(len(values), bool)
+    width = covariate.high - covariate.low
+    return np.asarray((values < covariate.low - width) | (values > covariate.high + width))
+
+
+def _never_moved(covariate: Covariate) -> bool:
+    return covariate.std <= STILL * abs(covariate.mean)

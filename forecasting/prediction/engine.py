@@ -24,7 +24,7 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.prediction.checks import first_moves, usable
+from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
 from forecasting.prediction.reading import Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
 from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
@@ -108,6 +108,8 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
+        for note in unknown_categories(panel, self.schema):
+            warnings.warn(note, UserWarning, stacklevel=2)
         # Standardised and coded as in training, whatever the panel was made with.
         panel, levels = panel.under(self.schema).begun(), tuple(quantiles)
         if panel.tz is not None and panel.freq.sub_daily:
@@ -158,7 +160,7 @@ class Engine:
     ) -> tuple[Forecast, Array]:
         """Forecast every series that can be, and their positions in the panel."""
         panel, kept, problems = self._usable(panel, min(steps, self.config.horizon))
-        for note in first_moves(panel, self.schema):
+        for note in unfamiliar(panel, self.schema):
             warnings.warn(note, UserWarning, stacklevel=3)
         trained = self.config.model.quantile_levels
         values, counted = self._trained(panel)
@@ -261,6 +263,12 @@ class Engine:
                 raise DataError(f"quantile {level!r} is no number within (0, 1)")
             if not 0.0 < level < 1.0:
                 raise DataError(f"quantile {level} is outside (0, 1)")
+        names = {f"{level:g}" for level in wanted}
+        if names & {"0", "1"} or len(names) < len(set(wanted)):
+            raise DataError(
+                f"quantiles = {list(wanted)!r}: columns are named by six digits of a level, in "
+                "which two of these are one, or one is 0 or 1; ask for levels further apart"
+            )
         if not panel.freq.same_step(self.freq):
             raise DataError(
                 f"the series have freq = {panel.freq.alias}, the model was trained on "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -150,10 +151,12 @@ def fit(
     panel = _as_networks_read(panel)
     resolved = resolve(config, panel)
     _check_counts(panel, resolved)
+    _say_unread(panel, resolved)
     panel = replace(panel, schema=_encoded(panel.schema, resolved))
     start = started(config, resolved, panel)
     with threads_of(resolved):
         if start is None:
+            _say_unreached(panel, resolved)
             return _fit_from_nothing(fitting, panel, resolved)
         return _fit_started(fitting, panel, resolved, start)
 
@@ -375,6 +378,44 @@ def _check_counts(panel: Panel, config: Resolved) -> None:
         )
 
 
+def _say_unread(panel: Panel, config: Resolved) -> None:
+    """Warn of values that the transform cannot read: to the networks they are gaps."""
+    transform = config.model.y_transform
+    unread = np.flatnonzero(~np.isnan(panel.y) & np.isnan(transform.forward(panel.y)))
+    if not len(unread):
+        return
+    at = int(unread[0])
+    zeros = int((panel.y[unread] == 0.0).sum())
+    below = len(unread) - zeros
+    parts = [f"{n:,} values {what}" for n, what in ((zeros, "of 0"), (below, "below 0")) if n]
+    later = (
+        "series with values below 0 are refused when they are to be forecast"
+        if below
+        else "zeros are forecast by how often they come, not by the network"
+    )
+    warnings.warn(
+        f"model.transform = {config.model.transform} cannot read {' and '.join(parts)} of "
+        f"{int((~np.isnan(panel.y)).sum()):,}, the first in series "
+        f"{str(panel.ids[panel.series[at]])!r}: the network is trained without them, and {later}; "
+        "leave model.transform out, or set it to asinh or identity",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _say_unreached(panel: Panel, config: Resolved) -> None:
+    """Warn of steps ahead that no series of the panel is long enough to show."""
+    reached = int(panel.lengths.max(initial=0)) - 1
+    if 0 < reached < config.horizon:
+        warnings.warn(
+            f"the longest series has {reached + 1} rows, so none shows what comes after step "
+            f"{reached} of horizon = {config.horizon}: what is forecast there was learned from "
+            f"nothing; give longer histories, or ask for horizon = {max(reached // 2, 1)}",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def fitted_schema(panel: Panel) -> Schema:
     """The schema with what this panel alone says of its columns.
 
@@ -392,7 +433,10 @@ def fitted_schema(panel: Panel) -> Schema:
         if covariate.type == "real" and len(known):
             spread, still = float(known.std()), STILL * float(np.abs(known).max())
             covariate = covariate.replace(
-                mean=float(known.mean()), std=spread if spread > still else 0.0
+                mean=float(known.mean()),
+                std=spread if spread > still else 0.0,
+                low=float(known.min()),
+                high=float(known.max()),
             )
         elif covariate.type == "categorical":
             codes = np.unique(values[shown[covariate.role]])

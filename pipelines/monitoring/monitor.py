@@ -28,7 +28,6 @@ from pipelines.monitoring.drift import (
     changes,
     data_findings,
     series_findings,
-    testable,
 )
 from pipelines.monitoring.finding import Finding
 from pipelines.monitoring.log import log
@@ -36,6 +35,7 @@ from pipelines.monitoring.past import join, read_forecasts, scores_by
 from pipelines.monitoring.verdict import (
     blocks_of,
     notes_of,
+    noticed,
     scores_of,
     verdict_of,
     versions_judged,
@@ -165,9 +165,8 @@ def check(
     verdict, reasons = verdict_of(
         findings,
         series,
-        silent,
+        noticed(rows, joined, findings, silent, backtest or {}),
         total=len(awake),
-        tests=testable(kinds),
         champion=champion,
         versions=versions_judged(rows, recent),
         same_data=trained_on is not None and trained_on == panel_digest(panel),

@@ -139,7 +139,7 @@ def _tests(watch: Watch) -> str:
     state = "no alarm"
     if watch.series:
         state = "<span class=alarm>alarm</span>"
-    elif watch.verdict is Verdict.UNTESTED:
+    elif not any(f.possible for f in watch.findings):
         state = "too little history"
     number, allowed = str(len({f.id for f in watch.series})), f"{watch.false_alarms / TESTS:.2g}"
     rows.append(["single series", number, "0", "", allowed, "", state])

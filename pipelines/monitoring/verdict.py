@@ -11,6 +11,12 @@ from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
 from pipelines.monitoring.past import Joined
 
 WIDESPREAD = 0.2  # more of the series than this changed one by one: no longer single series
+# Where no test of the errors has history enough: how many must have come true to speak of them,
+# times the backtest's MASE, and share of what an interval should cover, from which it is plain that
+# something is wrong.
+FEWEST_JUDGED = 10
+GROSS = 3.0
+HARDLY_COVERED = 0.5
 
 
 def blocks_of(rows: pd.DataFrame, length: int) -> Array:
@@ -27,10 +33,9 @@ def versions_judged(rows: pd.DataFrame, recent: int) -> set[int]:
 def verdict_of(
     findings: list[Finding],
     series: list[SeriesFinding],
-    silent: list[str],
+    noticed: list[str],
     *,
     total: int,
-    tests: int,
     champion: int | None,
     versions: set[int],
     same_data: bool,
@@ -39,8 +44,10 @@ def verdict_of(
 
     Parameters
     ----------
-    total, tests
-        Series in all, and tests of single ones that there was history for.
+    noticed
+        What else is to be looked at, a reason each; see `noticed`.
+    total
+        Series in all.
     versions
         Those that made the newest forecasts; errors of others than the champion teach nothing.
     same_data
@@ -57,22 +64,64 @@ def verdict_of(
     names = sorted({f.id for f in series})
     if names:
         reasons.append(f"{len(names)} of {total} series changed: {_listed(names)}")
-    if silent:
-        reasons.append(f"{len(silent)} series get no more values: {_listed(silent)}")
+    reasons += noticed
     counted = [f for f in worse if not (f.about == "accuracy" and replaced)]
     if counted or len(names) > max(WIDESPREAD * total, 1):
         if not same_data:
             return Verdict.RETRAIN, reasons
         reasons.append("the champion was trained on these very data: look before you train again")
         return Verdict.LOOK, reasons
-    if names or silent:
+    if names or noticed:
         return Verdict.LOOK, reasons
-    if not tests and not any(f.possible for f in findings):
+    if any(f.possible for f in findings if f.about == "accuracy"):
+        return Verdict.FINE, reasons
+    looked = "only the data were looked at" if any(f.possible for f in findings) else (
+        "nothing was looked at")  # fmt: skip
+    if not versions:
+        return Verdict.UNTESTED, [*reasons, f"no forecast has come true yet: {looked}"]
+    reasons.append(
+        f"no test of the forecasts has the {FEWEST_BLOCKS} earlier blocks it needs: {looked}"
+    )
+    return Verdict.UNTESTED, reasons
+
+
+def noticed(
+    rows: pd.DataFrame,
+    joined: Joined,
+    findings: list[Finding],
+    silent: list[str],
+    backtest: dict[str, float],
+) -> list[str]:
+    """What no test asks and is to be looked at all the same, a reason each.
+
+    Series that get no more values; forecasts of series that the data do not hold; and, where no
+    test of the errors has the history it needs, errors far beyond those of the backtest.
+    """
+    reasons = []
+    if silent:
+        reasons.append(f"{len(silent)} series get no more values: {_listed(silent)}")
+    strangers = joined.counts["series not in the data"]
+    if strangers:
         reasons.append(
-            f"no test has the {FEWEST_BLOCKS} earlier blocks it needs: nothing was looked at"
+            f"{strangers:,} forecast rows are of series that the data do not hold: have the ids "
+            "changed?"
         )
-        return Verdict.UNTESTED, reasons
-    return Verdict.FINE, reasons
+    tested = any(f.possible for f in findings if f.about == "accuracy")
+    scores = scores_of(rows[rows["scaled"].notna()], 1) if len(rows) else {}
+    if tested or len(rows) < FEWEST_JUDGED or not scores:
+        return reasons
+    usual = backtest.get("mase", np.nan)
+    if scores["mase"] > GROSS * usual:
+        reasons.append(
+            f"MASE {scores['mase']:.3g} in use is over {GROSS:g} times the {usual:.3g} of the "
+            "backtest, and no test has the history to say how rare that is"
+        )
+    if scores["coverage"] < HARDLY_COVERED * joined.nominal:
+        reasons.append(
+            f"{scores['coverage']:.0%} of what came lies in intervals of {joined.nominal:.0%}, and "
+            "no test has the history to say how rare that is"
+        )
+    return reasons
 
 
 def _where(finding: Finding) -> str:
@@ -112,6 +161,6 @@ def notes_of(
     idle = [f.name for f in findings if not f.possible]
     if idle:
         notes.append(f"too little history to test: {', '.join(idle)}")
-    strange = {k: joined.counts[k] for k in ("series not in the data", "off the grid")}
-    notes += [f"{n:,} forecast rows left out: {what}" for what, n in strange.items() if n]
+    if joined.counts["off the grid"]:
+        notes.append(f"{joined.counts['off the grid']:,} forecast rows left out: off the grid")
     return notes

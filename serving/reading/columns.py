@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.encoding import category
 from serving.errors import Faults, show
 
 NUMBERS: frozenset[type] = frozenset({int, float, NoneType})
@@ -57,7 +58,9 @@ def categories(
     flat = list(chain.from_iterable(lists))
     kinds = set(map(type, flat))
     if kinds <= CATEGORIES:
-        return flat if kinds <= {str, NoneType} else [None if v is None else str(v) for v in flat]
+        return (
+            flat if kinds <= {str, NoneType} else [None if v is None else category(v) for v in flat]
+        )
     _locate(lists, CATEGORIES, "a category or null", path, faults, single)
     return [None] * len(flat)
 

@@ -18,6 +18,7 @@ from serving.reading.query import (
     Query,
     Spec,
     check_size,
+    note_unfamiliar,
     read_options,
     refuse_covariate,
     refuse_unknown,
@@ -98,6 +99,7 @@ def check_columns(query: Query, spec: Spec, good: Array) -> Query:
         good[i] = False
     for covariate in spec.schema.static:
         _note_static(query, covariate)
+    note_unfamiliar(query, spec.schema)
     return query if good.all() else query.keep(good)
 
 

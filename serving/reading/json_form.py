@@ -21,6 +21,7 @@ from serving.reading.query import (
     Query,
     Spec,
     check_size,
+    note_unfamiliar,
     read_options,
     refuse_covariate,
     refuse_unknown,
@@ -266,6 +267,7 @@ class _Reader:
             problems=self.problems,
             notes=self.notes,
         )
+        note_unfamiliar(query, self.spec.schema)
         return query if good.all() else query.keep(good)
 
 

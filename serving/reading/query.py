@@ -17,6 +17,7 @@ from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
+from forecasting.prediction.checks import beyond_training
 from serving.errors import Faults, RequestError, show
 
 DEFAULT_LEVELS: Final = (0.1, 0.5, 0.9)
@@ -113,6 +114,34 @@ class Query:
             future={name: values[ahead] for name, values in self.future.items()},
             static={name: values[good] for name, values in self.static.items()},
         )
+
+
+def note_unfamiliar(query: Query, schema: Schema) -> None:
+    """Notes of what training never saw: one for each series and column, with its first value.
+
+    Categories that are none of the schema's, and numbers far beyond the range they had there;
+    asked before any series is left out.
+    """
+    ahead = query.options.horizon
+    for role, given, more in (("past", query.past, 0), ("future", query.future, ahead)):
+        for covariate in schema.role(role):
+            values = given.get(covariate.name)
+            if values is None:
+                continue
+            if covariate.type == "categorical":
+                known, code = {None, *covariate.categories}, "unseen_category"
+                if known.issuperset(values):
+                    continue
+                off = np.array([value not in known for value in values], bool)
+            else:
+                off, code = beyond_training(values, covariate), "outside_training"
+            rows = np.flatnonzero(off)
+            ends = np.cumsum(query.sizes + more)
+            series, first = np.unique(np.searchsorted(ends, rows, side="right"), return_index=True)
+            for i, row in zip(series.tolist(), rows[first].tolist(), strict=True):
+                value = values[row] if covariate.type == "categorical" else float(values[row])
+                note = {"code": code, "where": {"column": covariate.name, "value": value}}
+                query.notes.setdefault(int(query.position[i]), []).append(note)
 
 
 def read_model_name(body: Mapping[str, Any]) -> str | None:

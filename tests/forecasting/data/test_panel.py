@@ -239,7 +239,7 @@ def test_trailing_rows_without_y_are_the_horizon() -> None:
     kinds = panel.schema.future[1].categories
     assert kinds == ("x", "y", "z")
     np.testing.assert_array_equal(panel.horizon[..., 1], [[3.0, 3.0], [2.0, 2.0]])
-    np.testing.assert_array_equal(panel.future[:4, 1], [1.0, 2.0, 0.0, 1.0])
+    np.testing.assert_array_equal(panel.future[:4, 1], [1.0, 2.0, np.nan, 1.0])
     np.testing.assert_array_equal(panel.past[:, 0], [3.0, np.nan, 5, 6, 7, 8, 9])
     np.testing.assert_array_equal(panel.static[:, 1], [5.0, 4.0])
     assert panel.schema.past[0].mean == pytest.approx(np.mean([3, 5, 6, 7, 8, 9]))

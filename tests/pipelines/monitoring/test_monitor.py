@@ -165,7 +165,11 @@ def test_series_that_are_gone_and_missing_actuals_are_counted_not_judged(
     panel, past = calm
     watch, evidence = look_closely(panel.select(np.arange(15)), past)
     assert watch.counts["series not in the data"] == len(past) // 4
-    assert watch.verdict is Verdict.FINE
+    assert watch.verdict is Verdict.LOOK
+    assert watch.reasons == [
+        f"{len(past) // 4:,} forecast rows are of series that the data do not hold: have the ids "
+        "changed?"
+    ]
     assert set(evidence.by_series["unique_id"]) == {f"s{i}" for i in range(15)}
 
 
@@ -177,9 +181,29 @@ def test_a_history_cut_short_leaves_old_forecasts_out(calm: tuple[Panel, pd.Data
 def test_nothing_forecast_yet_is_no_error(calm: tuple[Panel, pd.DataFrame], tmp_path: Path) -> None:
     nothing = read_forecasts(str(tmp_path / "none.parquet"), "forecasts", "watched")
     watch, evidence = look_closely(calm[0], nothing)
-    assert watch.verdict is Verdict.FINE
-    assert "no forecast has come true yet" in watch.notes[0]
-    assert "fine" in page(watch, evidence)
+    assert watch.verdict is Verdict.UNTESTED
+    assert watch.reasons == ["no forecast has come true yet: only the data were looked at"]
+    assert "fine" not in page(watch, evidence)
+
+
+@pytest.mark.parametrize("wrong", ["level", "interval"])
+def test_errors_far_beyond_the_backtests_are_not_fine_though_no_test_is_possible(
+    calm: tuple[Panel, pd.DataFrame], wrong: str
+) -> None:
+    panel, past = calm
+    lately = past[past["ds"] >= np.sort(past["ds"].unique())[-2 * HORIZON]]
+    quantiles = [c for c in past.columns if c.startswith("q")]
+    if wrong == "level":
+        off = lately.assign(**{c: 1000.0 * lately[c] for c in quantiles})
+    else:
+        middle = lately["q0.5"] + 3.0
+        off = lately.assign(**dict.fromkeys(quantiles, middle))
+    facts = {"backtest": {"mase": 1.0 if wrong == "level" else 100.0}}
+    honest, broken = (look(panel, p, **facts) for p in (lately, off))
+    assert honest.verdict is Verdict.UNTESTED
+    assert broken.verdict is Verdict.LOOK
+    words = "times the 1 of the backtest" if wrong == "level" else "0% of what came lies in"
+    assert any(words in reason for reason in broken.reasons)
 
 
 @pytest.mark.parametrize("rows", [13, 24, 60])
