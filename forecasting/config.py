@@ -8,6 +8,7 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -153,17 +154,17 @@ class Schema(Settings):
         """The covariates of one role, in the order of the panel's columns."""
         return tuple(c for c in self.covariates if c.role == role)
 
-    @property
+    @cached_property
     def past(self) -> tuple[Covariate, ...]:
         """Known up to now only: the columns of ``Panel.past``."""
         return self.role("past")
 
-    @property
+    @cached_property
     def future(self) -> tuple[Covariate, ...]:
         """Known ahead: the columns of ``Panel.future``."""
         return self.role("future")
 
-    @property
+    @cached_property
     def static(self) -> tuple[Covariate, ...]:
         """One value per series: the columns of ``Panel.static``."""
         return self.role("static")
@@ -243,12 +244,12 @@ class ModelConfig(Settings):
         1.0, description="start of the LSTM's forget bias and of the GRU's update bias"
     )
 
-    @property
+    @cached_property
     def counts(self) -> bool:
         """Whether y counts something, from 0 up."""
         return DISTRIBUTIONS[self.head].count_mean is not None
 
-    @property
+    @cached_property
     def told_by(self) -> Distribution:
         """What a forecast's parameters say: sampled paths come back as quantiles."""
         return DISTRIBUTIONS["quantiles" if self.decoder == "recursive" else self.head]

@@ -8,6 +8,7 @@ covers the H positions after. Imports no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -51,12 +52,12 @@ class Geometry:
             lags=model.lags,
         )
 
-    @property
+    @cached_property
     def reach(self) -> int:
         """Values before and including the end of step 0 that any part of it looks at."""
         return max(self.scale_window, *self.lags) if self.lags else self.scale_window
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Length of a full window, without its horizon."""
         return self.length(self.steps)
