@@ -48,12 +48,13 @@ def _names(value: object) -> object:
     )
 
 
-def _key(value: object) -> object:
-    """An empty key would be one that every caller has."""
+def _nothing(value: object) -> object:
+    """An empty text is none: an empty key would be one that every caller has."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Key = Annotated[SecretStr | None, BeforeValidator(_key)]
+Key = Annotated[SecretStr | None, BeforeValidator(_nothing)]
+Place = Annotated[Path | None, BeforeValidator(_nothing)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -66,6 +67,7 @@ class ServingSettings(BaseModel):
     alias: str = Field("champion", min_length=1, description="the alias that is followed")
     home: Path = Field(Path(".gatecast"), description="folder of local state")
     tracking_uri: str | None = Field(None, description="MLflow store; default: SQLite in home")
+    key_ring: Place = Field(None, description="folder of the keys whose models are served")
     poll_seconds: float = Field(5.0, gt=0, le=86_400, description="between looks at the alias")
 
     host: str = "127.0.0.1"

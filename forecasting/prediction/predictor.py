@@ -34,9 +34,13 @@ class Predictor(Engine):
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> Predictor:
-        """Verify and open a bundle; `BundleError` says what is wrong with it."""
-        manifest = bundle.verify(path)
+    def load(cls, path: str | Path, *, threads: int = 1, trusted: bool = False) -> Predictor:
+        """Verify and open a bundle; `BundleError` says what is wrong with it.
+
+        Where ``GATECAST_KEY_RING`` names a ring the bundle must be signed by a key in it, unless
+        it is ``trusted``: made here, or checked before.
+        """
+        manifest = bundle.verify(path, trusted=trusted)
         parts = bundle.read(path)
         graph = (Path(path) / "model.onnx").read_bytes()
         runner = OnnxNetwork(graph, threads)
