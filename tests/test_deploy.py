@@ -152,8 +152,10 @@ def test_settings_of_the_service_are_settings_it_has() -> None:
         key: VARIABLE.sub(lambda found: found[3] if found[2] == ":-" else "k" * 40, str(value))
         for key, value in SERVICES["service"]["environment"].items()
     }
-    settings = ServingSettings.read(given)
-    assert settings.protect
+    # The command listens on every address of its container.
+    command = words(SERVICES["service"]["command"])
+    settings = ServingSettings.read(given, host=option(command, "--host"))
+    assert settings.protected
     assert settings.tracking_uri == "http://mlflow:5000"
 
 

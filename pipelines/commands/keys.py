@@ -1,7 +1,10 @@
-"""``gatecast keys``: who signs models, and whose models are taken."""
+"""``gatecast keys``: who signs models, whose models are taken, who may call the service."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +25,19 @@ RingOption = typer.Option(
 KeyOption = typer.Option(
     None, "--key", metavar="FILE", help="The signing key; default: GATECAST_SIGNING_KEY."
 )
+FileOption = typer.Option(
+    None,
+    "--file",
+    metavar="FILE",
+    help="Of the service's keys; default: GATECAST_API_KEYS, else .gatecast/api-keys.json.",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add ``keys`` and what can be done with them."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Signing keys of models, and the ring of those that are trusted."
+        help="Signing keys of models, the ring of those that are trusted, keys of callers (`api`)."
         "\n\nExamples: `gatecast keys new trainer`, `gatecast keys list`,"
         ' `gatecast keys revoke trainer --reason "laptop lost"`, `gatecast keys sign m3-monthly`',
     )
@@ -36,6 +45,16 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_command)
     group.command("revoke")(revoke_command)
     group.command("sign")(sign_command)
+    callers = typer.Typer(
+        no_args_is_help=True,
+        help="Keys of the service's callers: named, with scopes, kept as hashes."
+        "\n\nExamples: `gatecast keys api new shop --scope forecast`, `gatecast keys api list`,"
+        " `gatecast keys api revoke shop`",
+    )
+    callers.command("new")(new_api_command)
+    callers.command("list")(list_api_command)
+    callers.command("revoke")(revoke_api_command)
+    group.add_typer(callers, name="api")
     app.add_typer(group, name="keys")
 
 
@@ -136,6 +155,55 @@ def sign_command(
     version = registry.version(name, wanted or None)
     registry.sign(version, signer)
     print(f"version {version.version} of {name} is signed by {signer.id}")
+
+
+def new_api_command(
+    name: str = NameArgument,
+    scope: str = typer.Option(
+        ..., "--scope", help="What it may do, with commas: forecast, refresh, metrics."
+    ),
+    per_minute: int | None = typer.Option(None, "--per-minute", min=1, help="Requests, at most."),
+    max_body: int | None = typer.Option(
+        None, "--max-body", min=1, help="Bytes of a body, also once unpacked, at most."
+    ),
+    file: str | None = FileOption,
+) -> None:
+    """Make a key for a caller of the service, and show it this once.
+
+    Example: `gatecast keys api new shop --scope forecast --per-minute 600`
+    """
+    limits = {"--per-minute": per_minute, "--max-body": max_body}
+    given = [f"{option}={value}" for option, value in limits.items() if value is not None]
+    _callers(file, "new", f"--scope={scope}", *given, "--", name)
+
+
+def list_api_command(file: str | None = FileOption) -> None:
+    """List the keys of callers, and those that were revoked.
+
+    Example: `gatecast keys api list`
+    """
+    _callers(file, "list")
+
+
+def revoke_api_command(name: str = NameArgument, file: str | None = FileOption) -> None:
+    """Let nobody in by a key any more; running services notice at the next request.
+
+    Example: `gatecast keys api revoke shop`
+    """
+    _callers(file, "revoke", "--", name)
+
+
+def _callers(file: str | None, *words: str) -> None:
+    """What the service's own program for its keys does."""
+    from pipelines.machine.state import home
+
+    named = file or os.environ.get("GATECAST_API_KEYS", "").strip()
+    path = Path(named).expanduser().absolute() if named else home() / "api-keys.json"
+    command = [sys.executable, "-m", "serving.keys", f"--file={path}", *words]
+    sys.stdout.flush()
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise typer.Exit(code)
 
 
 def _ring(folder: str | None) -> Ring:

@@ -54,6 +54,22 @@ def test_a_key_is_made_used_listed_and_revoked(
         verify(bundle)
 
 
+def test_keys_of_callers_are_the_services(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = keys("api", "new", "shop", "--scope", "forecast,metrics", "--per-minute", "60")
+    assert made.exit_code == 0
+    token = capfd.readouterr().out.strip()
+    assert token.startswith("gck_")
+    file = tmp_path / "home" / "api-keys.json"
+    assert token not in file.read_text()
+    assert keys("api", "list").exit_code == 0
+    assert "forecast,metrics" in capfd.readouterr().out
+    assert keys("api", "revoke", "shop").exit_code == 0
+    assert keys("api", "revoke", "nobody").exit_code == 2
+    assert capfd.readouterr().err.count("gatecast: there is no key 'nobody'") == 1
+
+
 def test_a_name_that_is_taken_leaves_no_private_key_behind(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert keys("new", "a", "--key", str(first), "--ring", str(tmp_path / "ring")).exit_code == 0
