@@ -9,6 +9,7 @@ from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
 from forecasting.prediction.engine import Engine
+from forecasting.prediction.graph import check_graph
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, named
 
@@ -42,7 +43,7 @@ class Predictor(Engine):
         """
         manifest = bundle.verify(path, trusted=trusted)
         parts = bundle.read(path)
-        graph = (Path(path) / "model.onnx").read_bytes()
+        graph = check_graph(Path(path) / "model.onnx")
         runner = OnnxNetwork(graph, threads)
         single = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)

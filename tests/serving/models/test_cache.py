@@ -137,7 +137,6 @@ def test_no_file_of_an_unsigned_version_is_opened(
     registry.register("unopened", plain)
     opened: list[Any] = []
     monkeypatch.setattr(bundles, "verify", lambda *a, **k: opened.append(a))
-    monkeypatch.setattr("serving.models.keeper.check_graph", opened.append)
     monkeypatch.setattr("serving.models.keeper.open_bundle", lambda *a: opened.append(a))
     app = service(registry, "unopened", tmp_path / "home", key_ring=ring.folder)
     assert not app.service.models.ready
