@@ -1,5 +1,6 @@
 # Gatecast in one image: the command line, the service, and the clients of MLflow and Prefect.
-# Everything is pinned by constraints.txt. torch is the CPU build; for a GPU:
+# Everything is pinned by constraints.txt, and by its hash in requirements.lock; but torch has another
+# on every machine. It is the CPU build; for a GPU:
 #   docker build --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 -t gatecast:gpu .
 
 FROM python:3.11.14-slim-bookworm AS build
@@ -8,8 +9,9 @@ ARG EXTRAS=demo,postgres,schedule,traces,tune
 WORKDIR /src
 RUN python -m venv /opt/gatecast
 ENV PATH=/opt/gatecast/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-# torch first and alone: a change of the code does not fetch it again.
-COPY constraints.txt ./
+# A change of the code fetches none of this again.
+COPY constraints.txt requirements.lock ./
+RUN pip install --require-hashes --no-deps -r requirements.lock
 RUN pip install --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple \
     -c constraints.txt "$(grep '^torch==' constraints.txt)"
 COPY pyproject.toml README.md LICENSE ./

@@ -67,7 +67,7 @@ year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on re
 
 .PHONY: lock
 # Pins of groups that are not installed here stay as they are.
-lock: $(DEV) ## Write constraints.txt from what is installed in .venv
+lock: $(DEV) ## Write constraints.txt from what is installed in .venv, requirements.lock with hashes
 	{ $(PIP) freeze --all --exclude-editable --exclude gatecast --exclude pip | sed 's/+[a-z0-9.]*$$//'; \
 	  grep -v '^#' constraints.txt; } \
 	| awk -F== '{ name = tolower($$1); gsub(/[-_.]+/, "-", name) } !seen[name]++' \
@@ -75,6 +75,11 @@ lock: $(DEV) ## Write constraints.txt from what is installed in .venv
 	{ grep '^#' constraints.txt; cat constraints.new; } > constraints.lock
 	mv constraints.lock constraints.txt && rm constraints.new
 	touch $(VENV)/.installed-torch $(DEMO) $(DEV)
+	$(BIN)/python deploy/lock.py
+
+.PHONY: sbom
+sbom: $(DEV) ## Write what is installed as CycloneDX to build/sbom.json
+	$(BIN)/python deploy/sbom.py build/sbom.json
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the tools' caches

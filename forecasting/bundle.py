@@ -1,7 +1,8 @@
 """What is on disk: weights as safetensors, the graph as ONNX, everything else as JSON.
 
 No pickle anywhere. ``manifest.json`` names every file with its SHA-256 and the format version; a
-changed byte, a missing file or a newer format is refused before anything is read. No torch here.
+changed byte, a missing file or a newer format is refused before anything is read. Where a key ring
+is set, so is what no trusted key has signed (`forecasting.signing`). No torch here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from forecasting.config import ForecasterConfig, Schema
 from forecasting.errors import BundleError, ConfigError
 from forecasting.resolved import Resolved
+from forecasting.signing import configured_ring
 
 FORMAT_VERSION = 1
 FILES = ("model.safetensors", "model.onnx", "config.json")
@@ -34,19 +36,28 @@ class Parts:
     cells: tuple[str, ...]
 
 
-def verify(path: str | Path) -> dict[str, Any]:
+def verify(path: str | Path, *, trusted: bool = False) -> dict[str, Any]:
     """The manifest, once every file it names is there and unchanged.
+
+    Parameters
+    ----------
+    trusted : made here, or its signature was checked before: none is asked for. Otherwise one of a
+        key in the ring that ``GATECAST_KEY_RING`` names is, where it names one.
 
     Raises
     ------
-    BundleError : naming the file and what to do.
+    BundleError : naming the file and what to do. SignatureError : naming the reason.
     """
     folder = Path(path)
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         raise BundleError(f"{folder} is no saved forecaster: it has no manifest.json")
+    data = manifest.read_bytes()
+    ring = None if trusted else configured_ring()
+    if ring is not None:
+        ring.check(folder, hashlib.sha256(data).hexdigest(), str(folder))
     try:
-        content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(data)
         version, sums = int(content["format_version"]), dict(content["sha256"])
         if version < 1:
             raise ValueError(version)

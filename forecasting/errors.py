@@ -22,6 +22,20 @@ class BundleError(GatecastError):
     """A saved forecaster that is damaged, incomplete, or newer than this program."""
 
 
+class SignatureError(BundleError):
+    """A bundle that is not signed by a key that is trusted.
+
+    Attributes
+    ----------
+    reason : ``unsigned``, ``damaged_signature``, ``unknown_key``, ``revoked_key``,
+        ``wrong_signature``, ``other_bundle``, ``other_version``, ``no_ring``.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
 class TrainingError(GatecastError):
     """Training that cannot go on: a loss that is not a number, nothing to learn from."""
 

@@ -187,9 +187,13 @@ class Forecaster(Ensemble):
         return saving.save(self, path, metrics=metrics, extra=extra)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> Self:
-        """Open a bundle with torch; `BundleError` says what is wrong with it."""
-        return cls._of(saving.load(path)).to(str(pick_device(device)))
+    def load(cls, path: str | Path, *, device: str = "cpu", trusted: bool = False) -> Self:
+        """Open a bundle with torch; `BundleError` says what is wrong with it.
+
+        Where ``GATECAST_KEY_RING`` names a ring the bundle must be signed by a key in it, unless
+        it is ``trusted``: made here, or checked before.
+        """
+        return cls._of(saving.load(path, trusted=trusted)).to(str(pick_device(device)))
 
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:

@@ -30,6 +30,7 @@ FIRST = (
     "diagnose",
     "serve",
     "registry",
+    "keys",
     "reproduce",
     "schedule",
     "benchmark",

@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = _settings(arguments)
         tracing.check(settings)
+        _check_ring(settings)
         listener = _take_port(settings)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         _check_models(settings)
@@ -61,6 +62,19 @@ def _settings(arguments: list[str] | None) -> ServingSettings:
     if not settings.models:
         raise ConfigError("no model to serve: name one with --model NAME")
     return settings
+
+
+def _check_ring(settings: ServingSettings) -> None:
+    """A ring that is no folder trusts nobody: better said now than of every version."""
+    from forecasting.signing import Ring
+
+    if settings.key_ring is None:
+        return
+    if not Ring(settings.key_ring).held():
+        raise ConfigError(
+            f"GATECAST_KEY_RING = {settings.key_ring} holds no key: correct the name, or put one "
+            "there with `gatecast keys new`"
+        )
 
 
 def _take_port(settings: ServingSettings) -> socket.socket:

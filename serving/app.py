@@ -13,7 +13,7 @@ from serving.reading.body import GoneError
 from serving.routes.route import Call, Reply, Service, Table
 from serving.routes.table import ROUTES
 from serving.running import logs
-from serving.security import check_host
+from serving.security import Quotas, check_names, identify
 from serving.settings import ServingSettings
 
 Scope = Mapping[str, Any]
@@ -32,6 +32,7 @@ class Application:
         self.service.routes = ROUTES
         self.table = Table(ROUTES)
         self.under_way = 0
+        self.quotas = Quotas(settings.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,13 +47,17 @@ class Application:
         try:
             route, arguments = self.table.find(scope["path"], scope["method"])
             name = route.path
-            call = Call(self.service, receive, body.read_headers(scope), request_id, arguments)
+            headers = body.read_headers(scope)
+            caller = identify(headers, self.service.keys)
+            call = Call(self.service, receive, headers, request_id, arguments, caller)
             if not route.always:
                 self._check_room()
+                self.quotas.take(caller.key)
+            arrived = (scope.get("server") or (None,))[0]
             if not route.by_any_name:
-                check_host(call.headers, (scope.get("server") or (None,))[0], self.settings)
-            if route.guarded and self.settings.protect:
-                call.check_key()
+                check_names(headers, arrived, self.settings)
+            if route.guard is not None:
+                route.guard.check(caller, arrived, self.settings)
             reply = await route.answer(call)
         except RequestError as error:
             reply = self._refusal(error, request_id, scope["path"])
@@ -79,6 +84,7 @@ class Application:
                 ms=round(seconds * 1e3, 3),
                 request_id=request_id,
                 client=(scope.get("client") or [None])[0],
+                key=call.caller.key.name if call is not None and call.caller.key else None,
             )
 
     def _check_room(self) -> None:
@@ -92,7 +98,8 @@ class Application:
 
     def _refusal(self, error: RequestError, request_id: str, path: str) -> Reply:
         self.service.metrics.errors.labels(error.code).inc()
-        logs.debug(
+        write = logs.error if error.code == "keys_unreadable" else logs.debug
+        write(
             "refused",
             status=error.status,
             code=error.code,

@@ -29,6 +29,7 @@ TITLES = {
     415: "Unsupported media type",
     421: "Unknown host",
     422: "Invalid request",
+    429: "Too many requests",
     431: "Headers too large",
     500: "Internal error",
     503: "Not available now",

@@ -84,6 +84,8 @@ async def _lifespan(app: Starlette) -> Any:
             "no model to serve: set GATECAST_MODELS, or use python -m serving --model"
         )
     logs.configure(settings.log_level)
+    if settings.key_ring is None:
+        logs.info("models are served unsigned: no GATECAST_KEY_RING is set")
     application = Application(settings)
     tracing = Tracing(application, settings)
     app.state.answer = tracing.answer

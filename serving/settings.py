@@ -24,9 +24,11 @@ from pydantic import (
 )
 
 from forecasting.errors import ConfigError
+from serving.keys import Keys
 
 PREFIX = "GATECAST_"
 MIB = 1 << 20
+KEY_FILE = "api-keys.json"
 
 # Set by the product, not by the user; whatever the user did set stays.
 QUIET = {
@@ -48,12 +50,13 @@ def _names(value: object) -> object:
     )
 
 
-def _key(value: object) -> object:
-    """An empty key would be one that every caller has."""
+def _nothing(value: object) -> object:
+    """An empty text is none: an empty key would be one that every caller has."""
     return None if isinstance(value, str) and not value.strip() else value
 
 
-Key = Annotated[SecretStr | None, BeforeValidator(_key)]
+Key = Annotated[SecretStr | None, BeforeValidator(_nothing)]
+Place = Annotated[Path | None, BeforeValidator(_nothing)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
@@ -66,6 +69,7 @@ class ServingSettings(BaseModel):
     alias: str = Field("champion", min_length=1, description="the alias that is followed")
     home: Path = Field(Path(".gatecast"), description="folder of local state")
     tracking_uri: str | None = Field(None, description="MLflow store; default: SQLite in home")
+    key_ring: Place = Field(None, description="folder of the keys whose models are served")
     poll_seconds: float = Field(5.0, gt=0, le=86_400, description="between looks at the alias")
 
     host: str = "127.0.0.1"
@@ -76,10 +80,14 @@ class ServingSettings(BaseModel):
     device: Literal["cpu", "cuda"] = Field("cpu", description="where the network runs")
     batching: bool = Field(True, description="compute requests that arrive together together")
 
-    api_key: Key = Field(None, description="allows a refresh; an empty one is none")
-    open: bool = Field(False, description="listen elsewhere than on loopback without a key")
-    protect: bool = Field(False, description="forecasts, models and invocations need the key, too")
-    public_metrics: bool = Field(True, description="/metrics without the key")
+    api_key: Key = Field(None, description="a key that may do everything; an empty one is none")
+    api_keys: Place = Field(None, description="file of named keys; default: api-keys.json in home")
+    open: bool = Field(False, description="everybody may forecast, from other machines, too")
+    protect: bool | None = Field(
+        None, description="forecasts and models need a key; default: where others can reach it"
+    )
+    public_metrics: bool = Field(True, description="/metrics without a key")
+    public_docs: bool = Field(True, description="/docs and /openapi.json without a key")
 
     max_body: int = Field(32 * MIB, ge=1024, description="bytes of a body as sent")
     max_content: int = Field(128 * MIB, ge=1024, description="bytes of a body once decompressed")
@@ -103,16 +111,31 @@ class ServingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.protect and self.api_key is None:
-            raise ValueError("protect needs an api_key, not an empty one: set GATECAST_API_KEY")
         if self.api_key is not None and not self.api_key.get_secret_value().strip():
             raise ValueError("api_key is empty: set GATECAST_API_KEY")
-        if not is_loopback(self.host) and self.api_key is None and not self.open:
-            raise ValueError(
-                f"host {self.host} can be reached from other machines, and no key is set: set "
-                "GATECAST_API_KEY (and GATECAST_PROTECT=true), or GATECAST_OPEN=true to let "
-                "everybody in"
-            )
+        self.keys().check()
+        if not is_loopback(self.host) and not self.open:
+            if self.protect is False:
+                raise ValueError(
+                    f"host {self.host} can be reached from other machines, and protect is false: "
+                    "set GATECAST_OPEN=true as well to let everybody forecast"
+                )
+            if not self.keys().any:
+                raise ValueError(
+                    f"host {self.host} can be reached from other machines, and there is no key: "
+                    "set GATECAST_API_KEY, make one with `gatecast keys api new`, or set "
+                    "GATECAST_OPEN=true to let everybody in"
+                )
+        for name, closed in (
+            ("protect", self.protect),
+            ("public_metrics=false", not self.public_metrics),
+            ("public_docs=false", not self.public_docs),
+        ):
+            if closed and not self.keys().any:
+                raise ValueError(
+                    f"{name} needs a key, not an empty one: set GATECAST_API_KEY, or make one "
+                    "with `gatecast keys api new`"
+                )
         if len(set(self.models)) != len(self.models):
             raise ValueError("models names the same model twice")
         return self
@@ -162,6 +185,18 @@ class ServingSettings(BaseModel):
         return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", uri)
 
     @property
+    def protected(self) -> bool:
+        """Whether forecasts need a key, whoever asks."""
+        if self.protect is None:
+            return not is_loopback(self.host) and not self.open
+        return self.protect
+
+    def keys(self) -> Keys:
+        """The keys that callers may have."""
+        own = self.api_key.get_secret_value() if self.api_key is not None else None
+        return Keys(self.api_keys or self.home.absolute() / KEY_FILE, own)
+
+    @property
     def cache(self) -> Path:
         """Folder of the models fetched so far."""
         return self.home.absolute() / "cache" / "models"
@@ -174,10 +209,23 @@ class ServingSettings(BaseModel):
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is an address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def quiet() -> None:

@@ -49,7 +49,6 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "serving/test_bad_input.py": "what is refused, over HTTP",
         "serving/test_forecast.py": "a forecast asked over HTTP, end to end",
         "serving/test_fuzz.py": "any body, answered or refused",
-        "serving/test_keys.py": "who comes in, and that no password comes out",
         "serving/models/test_hostile.py": "broken and hostile champions and registries",
         "serving/reading/test_hostile.py": "bodies that claim more than they hold",
         "serving/reading/test_no_500.py": "stamps, zones and tables that made the service fail",

@@ -9,6 +9,7 @@ from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
 from forecasting.prediction.engine import Engine
+from forecasting.prediction.graph import check_graph
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, named
 
@@ -34,11 +35,15 @@ class Predictor(Engine):
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> Predictor:
-        """Verify and open a bundle; `BundleError` says what is wrong with it."""
-        manifest = bundle.verify(path)
+    def load(cls, path: str | Path, *, threads: int = 1, trusted: bool = False) -> Predictor:
+        """Verify and open a bundle; `BundleError` says what is wrong with it.
+
+        Where ``GATECAST_KEY_RING`` names a ring the bundle must be signed by a key in it, unless
+        it is ``trusted``: made here, or checked before.
+        """
+        manifest = bundle.verify(path, trusted=trusted)
         parts = bundle.read(path)
-        graph = (Path(path) / "model.onnx").read_bytes()
+        graph = check_graph(Path(path) / "model.onnx")
         runner = OnnxNetwork(graph, threads)
         single = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)

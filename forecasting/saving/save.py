@@ -92,9 +92,9 @@ def save(
     return target
 
 
-def load(path: str | Path) -> Ensemble:
-    """Open a bundle with torch; `BundleError` says what is wrong with it."""
-    manifest = bundle.verify(path)
+def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
+    """Open a bundle with torch; `BundleError` says what is wrong with it. See `bundle.verify`."""
+    manifest = bundle.verify(path, trusted=trusted)
     parts = bundle.read(path)
     tensors = load_file(str(Path(path) / "model.safetensors"))
     calendar = 0

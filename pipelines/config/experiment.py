@@ -122,6 +122,9 @@ class TrackingConfig(Settings):
     )
     experiment: str | None = Field(None, description="default: the experiment's name")
     system_metrics: bool = True
+    signing_key: str | None = Field(
+        None, description="file of the key that signs models; default: GATECAST_SIGNING_KEY"
+    )
 
 
 class ForecastConfig(Settings):
@@ -285,7 +288,7 @@ class ExperimentConfig(Settings):
 
     def public(self) -> dict[str, Any]:
         """The values given, without what only its owner may read: passwords and webhooks."""
-        secret = {"schedule": {"webhook", "smtp"}}
+        secret = {"schedule": {"webhook", "smtp"}, "tracking": {"signing_key"}}
         values = self.model_dump(mode="json", exclude_unset=True, exclude=secret)
         return dict(hide(values))
 

@@ -22,8 +22,9 @@ from pipelines.forecasts.job import Job, Target, table_of
 from pipelines.forecasts.targets import default_output, target_of
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, locked
+from pipelines.registry.files import HASH_TAG
 from pipelines.registry.registered import load
-from pipelines.registry.registry import HASH_TAG, Registry
+from pipelines.registry.registry import Registry
 from pipelines.tracking.store import brief, connect
 from pipelines.tracking.tracker import open_tracker
 

@@ -9,18 +9,30 @@ from __future__ import annotations
 
 import datetime
 import getpass
-import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.bundle import sha256
 from forecasting.errors import GatecastError
+from forecasting.signing import SigningKey, configured_ring
 from pipelines.machine.masking import masked
 from pipelines.machine.state import home, locked
+from pipelines.registry.files import (
+    FOLDERS,
+    HASH_TAG,
+    JUDGED,
+    JUDGED_TAG,
+    MODEL,
+    bundle_digest,
+    fetch_bundle,
+    fetch_fingerprint,
+    kept,
+    sign_bundle,
+    sign_version,
+)
 from pipelines.registry.mlmodel import ARTIFACT_FOLDER, write_mlmodel
 from pipelines.tracking.store import brief
 
@@ -33,15 +45,11 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
-JUDGED_FOLDER = "judged"
 EVENT_PREFIX = "gatecast.event."
 DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
 STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
 REASON_SHOWN = 160  # characters of a reason on the model's page
-HASH_TAG, JUDGED_TAG = "bundle_sha256", "judged_sha256"
 SEASON_TAG = "season"  # steps, as the network settled on it
-FINGERPRINT_FOLDER, FINGERPRINT_FILE = "before", "fingerprint.parquet"
-FINGERPRINT_TAG = "fingerprint_sha256"
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Registry:
         tags: Mapping[str, Any],
         description: str,
         example: pd.DataFrame | None = None,
+        signer: SigningKey | None = None,
     ) -> int:
         """Upload a bundle to its run and make it a version with the alias ``challenger``.
 
@@ -86,6 +95,8 @@ class Registry:
             Lineage kept on the version; values are turned into text.
         example
             A few rows a caller could send, logged as the input example.
+        signer
+            Signs the bundles as those of this version; with None nobody does.
 
         Returns
         -------
@@ -96,7 +107,7 @@ class Registry:
         self._upload(run, bundle, example)
         tags = dict(tags)
         if judged is not None:
-            run.folder(judged, JUDGED_FOLDER)
+            run.folder(judged, FOLDERS[JUDGED])
             tags[JUDGED_TAG] = bundle_digest(judged)
         if not self._exists(name):
             self._create(name)
@@ -108,6 +119,10 @@ class Registry:
             description=description[:DESCRIPTION_LENGTH],
         )
         version = int(made.version)
+        if signer is not None:
+            sign_bundle(self.client, made, signer, bundle, MODEL)
+            if judged is not None:
+                sign_bundle(self.client, made, signer, judged, JUDGED)
         self.client.set_model_version_tag(name, str(version), HASH_TAG, digest)
         self.client.set_registered_model_alias(name, CHALLENGER, str(version))
         self._note(name, "registered", version, None, f"run {run.name}")
@@ -205,6 +220,7 @@ class Registry:
         with locked(f"promote-{name}"):
             target = self.version(name, version if version is not None else CHALLENGER)
             self._refuse_unfinished(target)
+            self._refuse_unsigned(target)
             now = self.alias(name, CHAMPION)
             number, old = int(target.version), int(now.version) if now is not None else None
             if old is not None and old != number:
@@ -226,6 +242,7 @@ class Registry:
                     f"name a version: gatecast promote {name} --version N --force --reason '...'"
                 )
             self._refuse_unfinished(before)
+            self._refuse_unsigned(before)
             number, old = int(before.version), int(now.version)
             self.client.set_registered_model_alias(name, PREVIOUS, str(old))
             self.client.set_registered_model_alias(name, CHAMPION, str(number))
@@ -241,6 +258,11 @@ class Registry:
                 f"version {version.version} of {version.name!r} was never finished "
                 f"(no {HASH_TAG} tag); it cannot become champion: train again"
             )
+
+    def _refuse_unsigned(self, version: ModelVersion) -> None:
+        """What no service takes that has this ring becomes no champion either."""
+        if configured_ring() is not None:
+            self.download(version, home() / "cache" / "bundles")
 
     def _note(
         self, name: str, action: str, version: int, replaced: int | None, reason: str
@@ -283,15 +305,18 @@ class Registry:
     def download(self, version: ModelVersion, folder: Path) -> Path:
         """The bundle of a version, checked against its hash; kept in `folder` by that hash."""
         self._refuse_unfinished(version)
-        return self._bundle(version, str(version.source), version.tags[HASH_TAG], folder)
+        return self._fetched(version, MODEL, folder)
 
     def download_judged(self, version: ModelVersion, folder: Path) -> Path:
         """The bundle that was judged for a version; the version's own where none was kept."""
-        digest = version.tags.get(JUDGED_TAG)
-        if digest is None:
+        if kept(version, JUDGED) is None:
             return self.download(version, folder)
-        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + JUDGED_FOLDER
-        return self._bundle(version, source, digest, folder)
+        return self._fetched(version, JUDGED, folder)
+
+    def _fetched(self, version: ModelVersion, kind: str, folder: Path) -> Path:
+        one = kept(version, kind)
+        assert one is not None
+        return fetch_bundle(self.client, version, one, folder)
 
     def fingerprint(self, version: ModelVersion) -> Path | None:
         """The file that says what a version was trained on; None where it keeps none.
@@ -301,63 +326,12 @@ class Registry:
         GatecastError
             It keeps one that cannot be read, or that has changed since.
         """
-        wanted = version.tags.get(FINGERPRINT_TAG)
-        if wanted is None:
-            return None
-        kept = home() / "cache" / "fingerprints" / f"{wanted}.parquet"
-        source = str(version.source).removesuffix(ARTIFACT_FOLDER) + FINGERPRINT_FOLDER
-        if not kept.is_file() or sha256(kept) != wanted:
-            what = f"what version {version.version} of {version.name!r} was trained on"
-            damaged = f"{what} is damaged: its file has another hash than then"
-            self._fetch(f"{source}/{FINGERPRINT_FILE}", kept, (sha256, wanted), what, damaged)
-        return kept
+        return fetch_fingerprint(self.client, version)
 
-    def _bundle(self, version: ModelVersion, source: str, digest: str, folder: Path) -> Path:
-        """A version's files in a folder below ``folder``, by their hash."""
-        target = folder / digest
-        if not (target.is_dir() and bundle_digest(target) == digest):
-            what = f"version {version.version} of {version.name!r}"
-            damaged = (
-                f"{what} is damaged: its manifest no longer has the hash it was registered with; "
-                "roll back or train again"
-            )
-            check = (bundle_digest, digest)
-            self._fetch(source, target, check, f"the files of {what}", damaged)
-        return target
-
-    def _fetch(
-        self,
-        source: str,
-        target: Path,
-        check: tuple[Callable[[Path], str | None], str],
-        what: str,
-        damaged: str,
-    ) -> None:
-        """Put an artifact, file or folder, at ``target`` once it has the hash it must have."""
-        import shutil
-        import tempfile
-
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-
-        digest_of, digest = check
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(dir=target.parent)
-        try:
-            got = Path(
-                download_artifacts(
-                    artifact_uri=source, dst_path=scratch, tracking_uri=self.client.tracking_uri
-                )
-            )
-            if digest_of(got) != digest:
-                raise GatecastError(damaged)
-            if target.is_dir():
-                shutil.rmtree(target)
-            got.replace(target)
-        except (MlflowException, OSError) as error:
-            raise GatecastError(f"{what} cannot be read: {brief(error)}") from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    def sign(self, version: ModelVersion, signer: SigningKey) -> None:
+        """Sign what a version holds: one from before there was a key, or whose key was revoked."""
+        self._refuse_unfinished(version)
+        sign_version(self.client, version, signer)
 
 
 def _story(aliases: Mapping[str, int], events: list[Event]) -> str:
@@ -378,14 +352,6 @@ def _story(aliases: Mapping[str, int], events: list[Event]) -> str:
         if room < 0:
             return "\n".join(lines[:-1])
     return "\n".join(lines)
-
-
-def bundle_digest(bundle: Path) -> str:
-    """SHA-256 of a bundle's manifest, which in turn holds the hash of each of its files."""
-    manifest = bundle / "manifest.json"
-    if not manifest.is_file():
-        raise GatecastError(f"{bundle} holds no manifest.json: it is no saved forecaster")
-    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def _user() -> str:

@@ -100,7 +100,7 @@ def fit_final(
     def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
-        forecaster = Forecaster.load(candidate.bundle)
+        forecaster = Forecaster.load(candidate.bundle, trusted=True)
         backs, steps = origins(config), candidate.steps
         return forecaster.refit(data.panel, backs=backs, steps=steps, on_epoch=on_epoch)
 

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forecasting.bundle import sha256
 from forecasting.errors import GatecastError
+from forecasting.signing import SigningKey
 from pipelines.config import ExperimentConfig
 from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.prepare import Prepared
 from pipelines.data.profile import panel_profile, shift
 from pipelines.data.revision import compare
 from pipelines.machine.state import home
-from pipelines.registry.registry import (
-    FINGERPRINT_FILE,
-    FINGERPRINT_FOLDER,
-    FINGERPRINT_TAG,
-    SEASON_TAG,
-    Registry,
-)
+from pipelines.registry.files import FINGERPRINT_FILE, FINGERPRINT_FOLDER, FINGERPRINT_TAG
+from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.run import Run
 from pipelines.training import pages
 from pipelines.training.case import Before, Judged
@@ -70,6 +66,8 @@ class Candidacy:
         Hashes and versions, kept as tags.
     accepted
         Why a person takes the data as they are, whatever they changed; None: nobody does.
+    signer
+        Signs what passes the gate; None: nobody does.
     """
 
     config: ExperimentConfig
@@ -82,6 +80,7 @@ class Candidacy:
     champion: ModelVersion | None
     lineage: Mapping[str, Any]
     accepted: str | None = None
+    signer: SigningKey | None = None
 
     @property
     def profile(self) -> dict[str, float]:
@@ -191,6 +190,8 @@ def _register(
             config, candidacy.final, evaluation, decision, candidacy.data
         ),
         example=pages.input_example(panel),
+        # What the gate refused stays unsigned: who moves an alias cannot bring it into production.
+        signer=candidacy.signer if decision.promote else None,
     )
 
 

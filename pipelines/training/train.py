@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.signing import SigningKey, configured_key, configured_ring
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.lineage import git_commit, hardware, versions
@@ -98,6 +99,7 @@ class _Session:
     say: Say
     progress: Progress
     accepted: str | None = None
+    signer: SigningKey | None = None
 
 
 def train(
@@ -139,6 +141,7 @@ def train(
     with locked(f"train-{config.name}", wait=1.0):
         # What can be missing is looked for first: it must be known before an hour of training.
         check_baselines(config)
+        signer = signing_key(config)
         tracker = open_tracker(config)
         tracker.close_abandoned()
         clock = _Clock()
@@ -150,7 +153,7 @@ def train(
         known = split(data, config)
         lineage = _lineage(config, data, trigger) | dict(tags or {})
         session = _Session(config, tracker, data, known, lineage, clock, force, say, progress)
-        session = replace(session, accepted=accept_revision)
+        session = replace(session, accepted=accept_revision, signer=signer)
         title = f"train {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
         with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as pipeline:
             return _run(session, pipeline, promote)
@@ -185,6 +188,7 @@ def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
                 champion=champion,
                 lineage=session.lineage,
                 accepted=session.accepted,
+                signer=session.signer,
             )
             result = register_and_judge(candidacy, registry, force=session.force, promote=promote)
         pipeline.tags(
@@ -214,6 +218,22 @@ def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
             data_hash=data.digest,
             seconds=clock.seconds,
         )
+
+
+def signing_key(config: ExperimentConfig) -> SigningKey | None:
+    """The key that signs what passes the gate; None where none is configured.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be used, or the key ring that is set here does not trust it.
+    """
+    path = configured_key(config.tracking.signing_key)
+    key = SigningKey.load(path) if path is not None else None
+    ring = configured_ring()
+    if key is not None and ring is not None:
+        ring.require(key)
+    return key
 
 
 def _lineage(config: ExperimentConfig, data: Prepared, trigger: str) -> dict[str, Any]:

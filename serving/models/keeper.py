@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-import shutil
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -17,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from forecasting import bundle
-from forecasting.errors import BundleError, GatecastError
+from forecasting.errors import BundleError, GatecastError, SignatureError
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
 from serving.models.batcher import SMALL, Servable
-from serving.models.graph import check_graph
-from serving.models.registry import Registry, RegistryError, Version, fetch, open_registry
-from serving.models.remembered import cache_folder, remember, remembered
+from serving.models.cache import Cache, VersionError
+from serving.models.registry import Registry, RegistryError, Version, open_registry
+from serving.models.remembered import remember, remembered
 from serving.reading.query import Limits, Spec
 from serving.running import logs
 from serving.running.daemons import beside, within
@@ -36,15 +33,10 @@ from serving.writing.answer import Origin
 GOLDEN_TOLERANCE: Final = 1e-4
 # A batch that takes longer runs beside the event loop, which answers health checks meanwhile.
 HEAVY_SECONDS: Final = 0.03
-KEPT_VERSIONS: Final = 4
 LONGEST_PAUSE: Final = 300.0  # seconds between tries of a version that failed
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 Key = tuple[int, str | None]
-
-
-class VersionError(GatecastError):
-    """A version that must not answer: unfinished, damaged, or with another answer than it had."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Keeper:
     ) -> None:
         self.name, self.settings = name, settings
         self.registry, self.metrics = registry, metrics
-        self.folder = cache_folder(settings, name)
+        self.cache = Cache(name, settings)
         self.current: Loaded | None = None
         self.problem: str | None = None
         self._turn = threading.Lock()
@@ -95,7 +87,7 @@ class Keeper:
             self.metrics.seen(self.name)
             key, current = _key(version), self.current
             if current is not None and _key(current.version) == key:
-                self.problem = None
+                self._check_again(current)
                 return False
             count, not_before = self._failed.get(key, (0, 0.0))
             if patient and time.monotonic() < not_before:
@@ -105,12 +97,22 @@ class Keeper:
             except GatecastError as error:
                 pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
                 self._failed[key] = (count + 1, time.monotonic() + pause)
-                self._count_failure(error, "version", version)
+                self._count_failure(error, _kind(error), version)
                 if self._fall_back(version, error):
                     return True
                 raise
             self._failed.clear()
             return True
+
+    def _check_again(self, current: Loaded) -> None:
+        """Say it once when what answers would be refused now: its key was revoked meanwhile."""
+        try:
+            self.cache.check_signature(current.folder, current.version)
+        except SignatureError as error:
+            if self.problem != hide(str(error)):
+                self._count_failure(error, error.reason, current.version)
+            return
+        self.problem = None
 
     def _resolve(self) -> Version:
         try:
@@ -131,7 +133,7 @@ class Keeper:
         try:
             self._swap(self._load(last))
         except GatecastError as another:
-            self._count_failure(another, "version", last)
+            self._count_failure(another, _kind(another), last)
             return False
         self.problem = hide(str(error))
         return True
@@ -144,6 +146,7 @@ class Keeper:
                 "the version that answers stays" if self.current else "no version to answer with",
                 model=self.name,
                 version=version.number if version else None,
+                code=error.reason if isinstance(error, SignatureError) else None,
                 reason=problem,
             )
         self.problem = problem
@@ -163,8 +166,7 @@ class Keeper:
         seconds = self.settings.load_seconds
         opened: list[Engine] = []
         try:
-            folder = self._in_cache(version)
-            check_graph(folder / "model.onnx")
+            folder = self.cache.get(version, self.current.folder if self.current else None)
             if _key(version) in self._endless:
                 raise TimeoutError
             return within(
@@ -208,52 +210,6 @@ class Keeper:
             folder=folder,
             loaded_at=time.time(),
         )
-
-    def _in_cache(self, version: Version) -> Path:
-        folder = self.folder / str(version.digest)
-        if _digest(folder) == version.digest:
-            try:
-                bundle.verify(folder)
-                return folder
-            except BundleError:
-                logs.warning("a file in the cache is damaged: fetching again", folder=str(folder))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for private in (self.settings.cache, self.folder):
-            private.chmod(0o700)
-        scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=self.folder))
-        try:
-            fetch(version, scratch, self.settings.store)
-            if _digest(scratch) != version.digest:
-                raise VersionError(
-                    f"version {version.number} of {self.name!r} is not what was registered (its "
-                    "manifest has another SHA-256); roll back, or train again"
-                )
-            bundle.verify(scratch)
-            self._place(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        self._tidy(folder)
-        return folder
-
-    def _place(self, scratch: Path, folder: Path) -> None:
-        scratch.chmod(0o700)
-        for _ in range(2):
-            try:
-                scratch.rename(folder)
-                return
-            except OSError:
-                # Another worker was faster, or a damaged folder is in the way.
-                if _digest(folder) == _digest(scratch) and _whole(folder):
-                    return
-                shutil.rmtree(folder, ignore_errors=True)
-        raise VersionError(f"cannot write {folder}: check its permissions and the space left")
-
-    def _tidy(self, newest: Path) -> None:
-        kept = [f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-        kept.sort(key=lambda f: f.stat().st_mtime, reverse=True)
-        for folder in kept[KEPT_VERSIONS:]:
-            if folder != newest and (self.current is None or folder != self.current.folder):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _swap(self, loaded: Loaded) -> None:
         before = self.current
@@ -321,12 +277,13 @@ def _follow(keeper: Keeper) -> None:
 
 
 def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Engine, dict[str, Any]]:
-    """The engine that is configured, and the bundle's manifest."""
+    """The engine that is configured, and the manifest, of a bundle whose signature was checked."""
     if settings.device == "cuda":
         from forecasting.forecaster import Forecaster
 
-        return Forecaster.load(folder, device="cuda"), bundle.verify(folder)
-    predictor = Predictor.load(folder, threads=settings.engine_threads)
+        forecaster = Forecaster.load(folder, device="cuda", trusted=True)
+        return forecaster, bundle.verify(folder, trusted=True)
+    predictor = Predictor.load(folder, threads=settings.engine_threads, trusted=True)
     return predictor, predictor.manifest
 
 
@@ -370,19 +327,9 @@ def _reason(error: BaseException) -> str:
     return hide(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
-def _digest(folder: Path) -> str | None:
-    try:
-        return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-    except OSError:
-        return None
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        bundle.verify(folder)
-    except BundleError:
-        return False
-    return True
+def _kind(error: GatecastError) -> str:
+    """Under which a version's failure is counted."""
+    return error.reason if isinstance(error, SignatureError) else "version"
 
 
 def _created(manifest: dict[str, Any]) -> float:

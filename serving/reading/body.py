@@ -53,15 +53,19 @@ class Bodies:
         self.held = 0
         self._shares: dict[Share, int] = {}
 
-    async def read(self, receive: Receive, headers: Mapping[str, str], share: Share) -> bytes:
-        """The whole body, as sent; its bytes count against the bound until `release`."""
-        most = self.settings.max_body
+    async def read(
+        self, receive: Receive, headers: Mapping[str, str], share: Share, most: int
+    ) -> bytes:
+        """The whole body of at most so many bytes, as sent.
+
+        Its bytes count against the bound until `release`.
+        """
         length = headers.get("content-length")
         if length is not None and length.isdigit() and int(length) > most:
             raise _too_large(most)
         try:
             async with asyncio.timeout(self.settings.body_seconds):
-                return await self._receive(receive, share)
+                return await self._receive(receive, share, most)
         except TimeoutError:
             raise RequestError(
                 408,
@@ -74,7 +78,7 @@ class Bodies:
         """A request is over: its body no longer counts."""
         self.held -= self._shares.pop(share, 0)
 
-    async def _receive(self, receive: Receive, share: Share) -> bytes:
+    async def _receive(self, receive: Receive, share: Share, most: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -83,8 +87,8 @@ class Bodies:
                 raise GoneError
             part = message.get("body", b"")
             size += len(part)
-            if size > self.settings.max_body:
-                raise _too_large(self.settings.max_body)
+            if size > most:
+                raise _too_large(most)
             self._hold(share, len(part))
             parts.append(part)
             if not message.get("more_body", False):

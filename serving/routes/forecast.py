@@ -16,6 +16,7 @@ from serving.reading.body import ARROW, JSON
 from serving.reading.json_form import body_object, read_json
 from serving.reading.query import Query, read_model_name
 from serving.routes.route import Call, Reply, Route, Service
+from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
 from serving.writing.arrow_form import write_arrow
 
@@ -104,7 +105,7 @@ def _document(service: Service) -> dict[str, Any]:
     loaded = next((k.current for k in service.models.keepers.values() if k.current), None)
     # The example shows categories and levels of the series: where there is a key, it is for those
     # who have it, at /v1/models/NAME.
-    if loaded is not None and not service.settings.protect:
+    if loaded is not None and not service.settings.protected:
         asked["example"] = describe.example(loaded)
     stream = {"schema": {"type": "string", "contentMediaType": ARROW}}
     answer = {"schema": {"$ref": "#/components/schemas/Answer"}}
@@ -127,6 +128,6 @@ ROUTES = (
         summary="Forecast one to thousands of series",
         document=_document,
         statuses=(400, 404, 406, 408, 413, 415, 422),
-        guarded=True,
+        guard=FORECAST,
     ),
 )

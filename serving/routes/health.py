@@ -10,6 +10,7 @@ from typing import Any
 from serving.errors import RETRY_SECONDS, RequestError
 from serving.routes.route import Call, Reply, Route, Service
 from serving.running.metrics import CONTENT_TYPE
+from serving.security import METRICS
 
 
 async def live(call: Call) -> Reply:
@@ -37,9 +38,7 @@ async def ready(call: Call) -> Reply:
 
 
 async def show_metrics(call: Call) -> Reply:
-    """Prometheus' text; with a key only, unless the settings make it public."""
-    if not call.service.settings.public_metrics:
-        call.check_key()
+    """Prometheus' text."""
     return Reply(call.service.metrics.text(), CONTENT_TYPE)
 
 
@@ -49,9 +48,7 @@ def _plain(service: Service) -> dict[str, Any]:
 
 def _text(service: Service) -> dict[str, Any]:
     shown = {"description": "text exposition", "content": {"text/plain": {}}}
-    if service.settings.public_metrics:
-        return {"responses": {"200": shown}}
-    return {"responses": {"200": shown}, "security": [{"key": []}, {"header": []}]}
+    return {"responses": {"200": shown}}
 
 
 LIVE = "The process answers"
@@ -61,5 +58,5 @@ ROUTES = (
     Route("GET", "/healthz", live, LIVE, _plain, always=True, by_any_name=True),
     Route("GET", "/readyz", ready, READY, _plain, (503,), always=True, by_any_name=True),
     Route("GET", "/ping", ready, READY, _plain, (503,), always=True, by_any_name=True),
-    Route("GET", "/metrics", show_metrics, "Prometheus metrics", _text, (401, 403), always=True),
+    Route("GET", "/metrics", show_metrics, "Prometheus metrics", _text, always=True, guard=METRICS),
 )

@@ -24,6 +24,7 @@ from serving.reading.query import Options, check_size, read_model_name
 from serving.reading.rows import read_plain
 from serving.reading.stamps import MAX_STEP
 from serving.routes.route import Call, Reply, Route, Service
+from serving.security import FORECAST
 from serving.writing.rows import write_plain
 
 if TYPE_CHECKING:
@@ -258,6 +259,6 @@ ROUTES = (
         summary="MLflow's scoring protocol",
         document=_document,
         statuses=(400, 404, 408, 413, 415, 422),
-        guarded=True,
+        guard=FORECAST,
     ),
 )

@@ -9,6 +9,7 @@ from serving.errors import RETRY_SECONDS, RequestError
 from serving.models import describe
 from serving.routes.route import Call, Reply, Route, Service
 from serving.running.daemons import beside
+from serving.security import FORECAST, REFRESH
 
 
 async def list_models(call: Call) -> Reply:
@@ -26,7 +27,6 @@ async def show_model(call: Call) -> Reply:
 
 async def refresh(call: Call) -> Reply:
     """Follow the alias now. A version that cannot be loaded leaves the one that answers."""
-    call.check_key()
     keeper = call.service.keeper(call.arguments["name"])
     try:
         swapped = await beside(keeper.refresh, f"refresh {keeper.name}")
@@ -46,16 +46,12 @@ def _named(service: Service) -> dict[str, Any]:
     return {"parameters": [{"name": "name", "in": "path", "required": True, "schema": schema}]}
 
 
-def _keyed(service: Service) -> dict[str, Any]:
-    return {**_named(service), "security": [{"key": []}, {"header": []}]}
-
-
 def _plain(service: Service) -> dict[str, Any]:
     return {}
 
 
 ROUTES = (
-    Route("GET", "/v1/models", list_models, "The models served", _plain, guarded=True),
+    Route("GET", "/v1/models", list_models, "The models served", _plain, guard=FORECAST),
     Route(
         "GET",
         "/v1/models/{name}",
@@ -63,14 +59,15 @@ ROUTES = (
         summary="What a model expects, its scores and its lineage",
         document=_named,
         statuses=(404,),
-        guarded=True,
+        guard=FORECAST,
     ),
     Route(
         "POST",
         "/v1/models/{name}/refresh",
         refresh,
         summary="Follow the alias now",
-        document=_keyed,
-        statuses=(401, 403, 404),
+        document=_named,
+        statuses=(404,),
+        guard=REFRESH,
     ),
 )

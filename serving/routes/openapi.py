@@ -11,6 +11,7 @@ from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
 from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
 from serving.routes.route import Call, Reply, Route, Service
+from serving.security import DOCS
 
 NUMBER_OR_NULL = {"type": ["number", "null"]}
 VALUE = {"type": ["number", "string", "null"]}
@@ -75,10 +76,13 @@ def _operation(route: Route, described: dict[str, Any], service: Service) -> dic
     if not route.always:
         statuses.add(503)
     if not route.by_any_name:
-        statuses.add(421)
-    if route.guarded and service.settings.protect:
-        statuses.add(401)
-        described["security"] = [{"key": []}, {"header": []}]
+        statuses |= {403, 421}
+    if route.guard is not None:
+        # A caller who gives a key has its limits, also where none is needed.
+        statuses |= set() if route.always else {429}
+        if route.guard.closed(service.settings, None):
+            statuses |= {401, 403}
+            described["security"] = [{"key": []}, {"header": []}]
     done = {"200": {"description": "done", "content": {JSON: {"schema": {"type": "object"}}}}}
     responses = {**described.pop("responses", done), **_problems(*sorted(statuses))}
     return {"summary": route.summary, **described, "responses": responses}
@@ -204,7 +208,7 @@ def _schemas() -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("GET", "/openapi.json", show_openapi),
-    Route("GET", "/docs", show_docs),
+    Route("GET", "/openapi.json", show_openapi, guard=DOCS),
+    Route("GET", "/docs", show_docs, guard=DOCS),
     Route("GET", "/", to_docs),
 )

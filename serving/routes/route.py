@@ -21,7 +21,7 @@ from serving.running.lanes import Lanes
 from serving.running.masking import keep_secret
 from serving.running.memory import MUCH, Memory
 from serving.running.metrics import Metrics
-from serving.security import check_key
+from serving.security import Caller, Guard
 from serving.settings import ServingSettings
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class Service:
             os.environ.get("MLFLOW_TRACKING_TOKEN"),
         )
         self.settings = settings
+        self.keys = settings.keys()
         self.metrics = Metrics()
         self.models = Keepers(settings, self.metrics)
         self.lanes = Lanes()
@@ -102,21 +103,25 @@ class Call:
     headers: Mapping[str, str]
     id: str
     arguments: Mapping[str, str] = field(default_factory=dict)
-
-    def check_key(self) -> None:
-        """401 or 403 unless the caller has the key."""
-        check_key(self.headers, self.service.settings)
+    caller: Caller = field(default_factory=Caller)
 
     async def body(self) -> bytes:
         """The whole body, as sent."""
-        sent = await self.service.bodies.read(self.receive, self.headers, self)
+        most = self._at_most(self.service.settings.max_body)
+        sent = await self.service.bodies.read(self.receive, self.headers, self, most)
         if len(sent) > MUCH:
             self.service.memory.release_soon()
         return sent
 
     def unpacked(self, sent: bytes) -> bytes:
         """The body without its content encoding."""
-        return body.unpack(sent, self.headers, self.service.settings.max_content)
+        most = self._at_most(self.service.settings.max_content)
+        return body.unpack(sent, self.headers, most)
+
+    def _at_most(self, size: int) -> int:
+        """A limit of the service in bytes, or the caller's own if that is less."""
+        own = self.caller.key.max_body if self.caller.key is not None else None
+        return size if own is None else min(size, own)
 
     async def parse(self, work: Callable[[], T], size: int) -> T:
         """Parse a body of so many bytes beside the event loop."""
@@ -168,7 +173,7 @@ class Route:
         a route that the document leaves out. statuses : of refusals beside those of every route.
     always : answered however busy the service is.
     by_any_name : answered whatever name the service is called by.
-    guarded : needs the key where ``protect`` is set.
+    guard : the scope that it needs, and where; None for what needs no key.
     """
 
     method: str
@@ -179,7 +184,7 @@ class Route:
     statuses: tuple[int, ...] = ()
     always: bool = False
     by_any_name: bool = False
-    guarded: bool = False
+    guard: Guard | None = None
 
 
 class Table:

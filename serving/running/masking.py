@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 HIDDEN = "***"
 # Whatever stands between the scheme and the last @ of a word.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s'\"<>]*@")
+_KEY = re.compile(r"gck_[A-Za-z0-9_-]{43}")  # a caller's
 _secrets: set[str] = set()
 
 
@@ -29,6 +30,8 @@ def hide(text: str) -> str:
     """A text without credentials of addresses, and without any secret known."""
     if "@" in text:
         text = _CREDENTIALS.sub(f"{HIDDEN}@", text)
+    if "gck_" in text:
+        text = _KEY.sub(HIDDEN, text)
     for secret in _secrets:
         if secret in text:
             text = text.replace(secret, HIDDEN)

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from forecasting.signing import SigningKey
+
 
 class Store:
     """Registers bundles and moves aliases."""
@@ -24,7 +26,13 @@ class Store:
         )
 
     def register(
-        self, name: str, bundle: Path, *, alias: str | None = "champion", finished: bool = True
+        self,
+        name: str,
+        bundle: Path,
+        *,
+        alias: str | None = "champion",
+        finished: bool = True,
+        signer: SigningKey | None = None,
     ) -> int:
         """A new version of a model, by default at once the champion."""
         from mlflow.exceptions import MlflowException
@@ -48,6 +56,10 @@ class Store:
             run_id=run.info.run_id,
             tags=tags,
         )
+        if signer is not None:
+            subject = {"kind": "model", "model": name, "version": int(made.version)}
+            file = signer.sign(bundle, self.home, run=run.info.run_id, **subject)
+            self.client.log_artifact(run.info.run_id, str(file), "model")
         if finished:
             self.client.set_model_version_tag(name, made.version, "bundle_sha256", digest)
         if alias:

@@ -17,16 +17,8 @@ from typer.testing import CliRunner
 from forecasting.bundle import verify
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.cli import build
-from pipelines.registry.registry import (
-    CHALLENGER,
-    CHAMPION,
-    HASH_TAG,
-    PREVIOUS,
-    Event,
-    Registry,
-    _story,
-    bundle_digest,
-)
+from pipelines.registry.files import HASH_TAG, bundle_digest
+from pipelines.registry.registry import CHALLENGER, CHAMPION, PREVIOUS, Event, Registry, _story
 from pipelines.tracking.tracker import Tracker
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "format-1"

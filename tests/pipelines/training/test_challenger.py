@@ -9,18 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from forecasting.errors import GatecastError
+from forecasting.errors import GatecastError, SignatureError
+from forecasting.signing import KEY_VARIABLE, RING_VARIABLE, Ring, SigningKey
 from pipelines.config import ExperimentConfig
 from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.prepare import prepare
 from pipelines.jobs.run import trained
-from pipelines.registry.registry import (
-    CHAMPION,
-    FINGERPRINT_FILE,
-    FINGERPRINT_FOLDER,
-    FINGERPRINT_TAG,
-    Registry,
-)
+from pipelines.registry.files import FINGERPRINT_FILE, FINGERPRINT_FOLDER, FINGERPRINT_TAG
+from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.tracker import open_tracker
 from pipelines.training.train import Outcome, train
 
@@ -60,10 +56,18 @@ def reason(outcome: Outcome) -> str:
 
 
 def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted(
-    experiment: Make, state: Path, monthly: pd.DataFrame, tmp_path: Path
+    experiment: Make,
+    state: Path,
+    monthly: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = deliver(monthly, 1, tmp_path)
     config = judged_on(experiment, "delivered", source)
+    # The trainer signs what passes, and takes no champion that it has not signed.
+    Ring(tmp_path / "ring").add("trainer", SigningKey.create(tmp_path / "key"))
+    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "key"))
+    monkeypatch.setenv(RING_VARIABLE, str(tmp_path / "ring"))
     registry = Registry(open_tracker(config).client)
     first = run(config)
     assert first.promoted, reason(first)
@@ -89,6 +93,9 @@ def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted
     assert {"lost", "shifted", "revised"} <= third.decision.failed
     assert trained(third).events == ("refused", "drift"), "nothing is forecast from it"
     assert registry.aliases("delivered")[CHAMPION] == 2
+    registry.download(registry.version("delivered", 2), tmp_path / "bundles")
+    with pytest.raises(SignatureError, match="version 3 of 'delivered' is not signed"):
+        registry.download(registry.version("delivered", 3), tmp_path / "bundles")
     client = open_tracker(config).client
     parent = client.get_run(third.run_id).data.tags["mlflow.parentRunId"]
     facts = json.loads(

@@ -22,15 +22,9 @@ from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.machine.files import write_table
 from pipelines.monitoring.monitor import monitor
+from pipelines.registry.files import HASH_TAG, JUDGED_TAG
 from pipelines.registry.registered import season_of
-from pipelines.registry.registry import (
-    CHALLENGER,
-    CHAMPION,
-    HASH_TAG,
-    JUDGED_TAG,
-    PREVIOUS,
-    Registry,
-)
+from pipelines.registry.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from pipelines.tracking.tracker import open_tracker
 from pipelines.training.candidates import fit_candidate, origins, split
 from pipelines.training.train import Outcome, backtest_only, train

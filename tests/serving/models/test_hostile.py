@@ -16,9 +16,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from forecasting.errors import BundleError, GatecastError
+from forecasting.prediction.graph import check_graph
+from forecasting.prediction.predictor import Predictor
 from serving.app import Application
 from serving.models import keeper as keeping
-from serving.models.graph import check_graph
 from serving.models.registry import RegistryError, open_registry
 from serving.settings import ServingSettings
 from tests.serving.conftest import KEY, Caller
@@ -87,6 +88,9 @@ def test_a_graph_is_refused_before_a_session_opens_it(
     bundle = rehashed(plain, tmp_path / "bundle", change)
     with pytest.raises(BundleError):
         check_graph(bundle / "model.onnx")
+    # Nor does whoever loads it from its folder.
+    with pytest.raises(BundleError):
+        Predictor.load(bundle)
 
 
 def test_honest_graphs_pass_and_damaged_ones_are_named(
@@ -223,12 +227,15 @@ def without_end(model: onnx.ModelProto) -> None:
 
 
 def test_a_graph_without_end_is_stopped_and_leaves_no_thread_at_work(
-    registry: Store, plain: Path, tmp_path: Path
+    registry: Store, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = registry.register("loops", plain)
-    app = service(registry, "loops", tmp_path, load_seconds=2)
+    app = service(registry, "loops", tmp_path)
     registry.register("loops", rehashed(plain, tmp_path / "loops", without_end))
     keeper = app.service.models.keepers["loops"]
+    # A good version may take longer on a busy machine; this one takes for ever.
+    hasty = keeper.settings.model_copy(update={"load_seconds": 2})
+    monkeypatch.setattr(keeper, "settings", hasty)
     with pytest.raises(keeping.VersionError, match="did not answer its golden input"):
         keeper.refresh()
     for thread in threading.enumerate():
