@@ -13,6 +13,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 # Test processes. Each uses one thread: more threads than cores only get into each other's way.
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# Of `make faults`; REPORT="--report docs/reliability.md" writes its table there.
+SIZE ?= full
+ROWS ?=
+RESULTS ?= $(CURDIR)/.cache/faults.jsonl
+REPORT ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -64,6 +69,16 @@ slow: $(DEV) ## Run the slow tests
 .PHONY: year
 year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on real data
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/pipelines/test_year.py --timeout 3600 $(PYTEST_ARGS)
+
+.PHONY: faults
+# Rows of docs/reliability.md by name: make faults ROWS="fuzz flips". SIZE is a share of the full one.
+faults: $(DEV) ## Do harm, at full size, and print what came of it; ROWS, SIZE=0.1
+	mkdir -p .cache
+	$(PIP) install --quiet -c constraints.txt -e ".[faults]"
+	-$(ONE_THREAD) GATECAST_FAULTS=$(SIZE) GATECAST_FAULTS_ROWS="$(ROWS)" \
+		GATECAST_FAULTS_RESULTS=$(RESULTS) \
+		$(BIN)/python -m pytest tests/faults --timeout 20000 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.report $(RESULTS) $(REPORT)
 
 .PHONY: lock
 # Pins of groups that are not installed here stay as they are.
