@@ -23,6 +23,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+FAULTS := $(VENV)/.installed-faults
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMEXPR_NUM_THREADS=1
 
 .PHONY: help
@@ -72,9 +73,10 @@ year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on re
 
 .PHONY: faults
 # Rows of docs/reliability.md by name: make faults ROWS="fuzz flips". SIZE is a share of the full one.
-faults: $(DEV) ## Do harm, at full size, and print what came of it; ROWS, SIZE=0.1
-	mkdir -p .cache
-	$(PIP) install --quiet -c constraints.txt -e ".[faults]"
+faults: $(FAULTS) ## Do harm at full size, and print what came of it; ROWS="fuzz flips", SIZE=0.1
+	@{ command -v nginx || test -x /usr/sbin/nginx; } >/dev/null || { test "$$(id -u)" = 0 && \
+		apt-get install --yes --no-install-recommends nginx-light; } || true
+	@mkdir -p $(dir $(RESULTS))
 	-$(ONE_THREAD) GATECAST_FAULTS=$(SIZE) GATECAST_FAULTS_ROWS="$(ROWS)" \
 		GATECAST_FAULTS_RESULTS=$(RESULTS) \
 		$(BIN)/python -m pytest tests/faults --timeout 20000 $(PYTEST_ARGS)
@@ -120,3 +122,7 @@ $(DEMO): $(VENV)/.installed-torch pyproject.toml
 $(DEV): $(VENV)/.installed-torch pyproject.toml
 	$(PIP) install --progress-bar off -c constraints.txt -e ".[dev]"
 	@touch $(DEMO) $@
+
+$(FAULTS): $(DEV)
+	$(PIP) install --progress-bar off -c constraints.txt -e ".[faults]"
+	@touch $@
