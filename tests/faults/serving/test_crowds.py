@@ -176,7 +176,8 @@ def narrow(server: Server) -> Iterator[Server]:
 def test_slow_callers_keep_nobody_out(
     narrow: Server, tmp_path: Path, measure: Measure, way: str
 ) -> None:
-    count, seconds = measure.count(60, 2000), measure.count(1, 45)
+    # A few more than are held: each that ends comes again at once.
+    count, seconds = measure.count(44, 2000), measure.count(1, 45)
     heads = HEAD + b"X-Slow: "
     bodies = HEAD + b"Content-Length: 100000\r\n\r\n"
 
