@@ -148,7 +148,7 @@ def arrow(draw: random.Random) -> bytes:
         elif draw.random() < 0.5:
             made = made.append_column(name, column)
         elif name in made.column_names:
-            made = made.drop_columns([name])
+            made = made.remove_column(made.column_names.index(name))
     options: Any = {"horizon": 2, "model": "retail" if rich else "monthly"}
     content = stream(made, **(broken(options, draw) if draw.random() < 0.3 else options))
     return damaged(content, draw) if draw.random() < 0.5 else content
