@@ -118,6 +118,7 @@ class Traffic:
 
     Attributes
     ----------
+    pause : seconds from a request of a caller to the next, as long as answers come in time.
     statuses : of answers. lost : why an answer did not come. times : in seconds. kept : what
         ``keep`` made of each answer.
     """
@@ -156,7 +157,7 @@ class Traffic:
             if self.keep is not None:
                 self.kept.append(self.keep(answer))
             if self.pause:
-                await asyncio.sleep(self.pause)
+                await asyncio.sleep(max(0.0, began + self.pause - time.monotonic()))
         caller.close()
 
     def at(self, share: float) -> float:
