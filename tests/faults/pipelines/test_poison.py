@@ -209,6 +209,7 @@ def test_no_poisoned_delivery_is_promoted_and_honest_ones_are(
         honest=[len(passed) - len(refusals), len(passed)],
         refusals=refusals,
     )
+    measure.goal("38 of 40 honest retrains", len(refusals) <= 0.05 * len(passed))
     assert promoted == []
 
 
