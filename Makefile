@@ -13,11 +13,17 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python;
 # Test processes. Each uses one thread: more threads than cores only get into each other's way.
 WORKERS ?= 2
 PYTEST_ARGS ?=
+# Of `make faults`; REPORT="--report docs/reliability.md" writes its table there.
+SIZE ?= full
+ROWS ?=
+RESULTS ?= $(CURDIR)/.cache/faults.jsonl
+REPORT ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
+FAULTS := $(VENV)/.installed-faults
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMEXPR_NUM_THREADS=1
 
 .PHONY: help
@@ -65,6 +71,17 @@ slow: $(DEV) ## Run the slow tests
 year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on real data
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/pipelines/test_year.py --timeout 3600 $(PYTEST_ARGS)
 
+.PHONY: faults
+# Rows of docs/reliability.md by name: make faults ROWS="fuzz flips". SIZE is a share of the full one.
+faults: $(FAULTS) ## Do harm at full size, and print what came of it; ROWS="fuzz flips", SIZE=0.1
+	@{ command -v nginx || test -x /usr/sbin/nginx; } >/dev/null || { test "$$(id -u)" = 0 && \
+		apt-get install --yes --no-install-recommends nginx-light; } || true
+	@mkdir -p $(dir $(RESULTS))
+	-$(ONE_THREAD) GATECAST_FAULTS=$(SIZE) GATECAST_FAULTS_ROWS="$(ROWS)" \
+		GATECAST_FAULTS_RESULTS=$(RESULTS) \
+		$(BIN)/python -m pytest tests/faults --timeout 20000 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.faults.report $(RESULTS) $(REPORT)
+
 .PHONY: lock
 # Pins of groups that are not installed here stay as they are.
 lock: $(DEV) ## Write constraints.txt from what is installed in .venv, requirements.lock with hashes
@@ -110,3 +127,7 @@ $(DEMO): $(VENV)/.installed-torch pyproject.toml
 $(DEV): $(VENV)/.installed-torch pyproject.toml
 	$(PIP) install --progress-bar off -c constraints.txt -e ".[dev]"
 	@touch $(DEMO) $@
+
+$(FAULTS): $(DEV)
+	$(PIP) install --progress-bar off -c constraints.txt -e ".[faults]"
+	@touch $@

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any, Final
 
-from serving.errors import PROBLEM_TYPE, RETRY_SECONDS, RequestError, new_request_id
+from serving.errors import PROBLEM_TYPE, RequestError, new_request_id
 from serving.reading import body
 from serving.reading.body import GoneError
 from serving.routes.route import Call, Reply, Service, Table
@@ -31,7 +31,6 @@ class Application:
         self.service = Service(settings)
         self.service.routes = ROUTES
         self.table = Table(ROUTES)
-        self.under_way = 0
         self.quotas = Quotas(settings.workers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +41,7 @@ class Application:
         request_id, name = _request_id(scope), "other"
         metrics = self.service.metrics
         call: Call | None = None
-        self.under_way += 1
+        self.service.bodies.under_way += 1
         metrics.waiting.inc()
         try:
             route, arguments = self.table.find(scope["path"], scope["method"])
@@ -51,7 +50,7 @@ class Application:
             caller = identify(headers, self.service.keys)
             call = Call(self.service, receive, headers, request_id, arguments, caller)
             if not route.always:
-                self._check_room()
+                self.service.bodies.check_room()
                 self.quotas.take(caller.key)
             arrived = (scope.get("server") or (None,))[0]
             if not route.by_any_name:
@@ -69,7 +68,7 @@ class Application:
             reply = self._refusal(_internal_error(), request_id, scope["path"])
         finally:
             self.service.bodies.release(call)
-            self.under_way -= 1
+            self.service.bodies.under_way -= 1
             metrics.waiting.dec()
         await _send(reply, scope, send, request_id)
         seconds = perf_counter() - began
@@ -85,15 +84,6 @@ class Application:
                 request_id=request_id,
                 client=(scope.get("client") or [None])[0],
                 key=call.caller.key.name if call is not None and call.caller.key else None,
-            )
-
-    def _check_room(self) -> None:
-        if self.under_way > self.settings.max_waiting:
-            raise RequestError(
-                503,
-                "too_busy",
-                f"{self.settings.max_waiting} requests are under way; try again shortly",
-                headers={"retry-after": RETRY_SECONDS},
             )
 
     def _refusal(self, error: RequestError, request_id: str, path: str) -> Reply:

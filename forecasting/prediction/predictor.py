@@ -8,6 +8,7 @@ from typing import Any
 from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
+from forecasting.errors import BundleError
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.graph import check_graph
 from forecasting.resolved import Resolved
@@ -45,6 +46,12 @@ class Predictor(Engine):
         parts = bundle.read(path)
         graph = check_graph(Path(path) / "model.onnx")
         runner = OnnxNetwork(graph, threads)
+        for covariate in parts.schema.covariates:
+            if covariate.role not in runner.names:
+                raise BundleError(
+                    f"{path} asks for the covariate {covariate.name!r}, and its graph reads none "
+                    f"of that role ({covariate.role}); fetch the bundle again"
+                )
         single = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)
 
@@ -71,11 +78,11 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = ["CPUExecutionProvider"]
         self._session = ort.InferenceSession(graph, options, providers=providers)
-        self._names = [i.name for i in self._session.get_inputs()]
+        self.names = [i.name for i in self._session.get_inputs()]
         self._running = ort.RunOptions()
 
     def __call__(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
-        inputs = {name: named(batch)[name] for name in self._names}
+        inputs = {name: named(batch)[name] for name in self.names}
         params, level, scale = self._session.run(None, inputs, self._running)
         return params, level, scale
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from forecasting import bundle
@@ -96,7 +97,11 @@ def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
     """Open a bundle with torch; `BundleError` says what is wrong with it. See `bundle.verify`."""
     manifest = bundle.verify(path, trusted=trusted)
     parts = bundle.read(path)
-    tensors = load_file(str(Path(path) / "model.safetensors"))
+    file = Path(path) / "model.safetensors"
+    try:
+        tensors = load_file(str(file))
+    except SafetensorError as error:
+        raise BundleError(f"{file} holds no weights: {error}; fetch the bundle again") from None
     calendar = 0
     if parts.config.model.calendar:
         calendar = len(calendar_names(Frequency.parse(parts.config.freq)))

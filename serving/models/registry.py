@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -261,7 +262,7 @@ def fetch(version: Version, folder: Path, tracking_uri: str) -> None:
             raise RegistryError(
                 f"version {version.number} of {version.name!r} has lost its files: {path} is gone"
             )
-        shutil.copytree(path, folder, dirs_exist_ok=True)
+        shutil.copytree(path, folder, dirs_exist_ok=True, copy_function=_copy_file)
         return
     command = [sys.executable, "-m", "serving.models.download", version.source, str(folder)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": tracking_uri}
@@ -281,6 +282,13 @@ def fetch(version: Version, folder: Path, tracking_uri: str) -> None:
     if run.returncode != 0:
         last = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise RegistryError(f"cannot fetch {hide(version.source)}: {hide(last[:300])}")
+
+
+def _copy_file(source: str, target: str) -> None:
+    """Copy what is a file: a link may lead anywhere, and a device has no end."""
+    if not stat.S_ISREG(os.lstat(source).st_mode):
+        raise RegistryError(f"{source} is no plain file; roll back, or train again")
+    shutil.copyfile(source, target)
 
 
 def _credentials() -> dict[str, str]:

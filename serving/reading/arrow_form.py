@@ -94,6 +94,9 @@ def read_arrow(table: pa.Table, body: dict[str, Any], spec: Spec) -> Query:
     for name in sorted(needed):
         if table.column_names.count(name) != 1:
             faults.add((name,), "missing", "the column is needed, once")
+    for name in sorted(known - needed):
+        if table.column_names.count(name) > 1:
+            faults.add((name,), "duplicate", "two columns have this name")
     faults.stop()
     if table.num_rows == 0:
         faults.add((), "empty", "the table holds no series")

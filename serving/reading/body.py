@@ -46,11 +46,17 @@ def read_headers(scope: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Bodies:
-    """Reads bodies, and bounds what those under way may hold of a worker's memory together."""
+    """Reads bodies, and bounds what those under way may hold of a worker's memory together.
+
+    Attributes
+    ----------
+    under_way : requests that have begun and are not answered; the application counts them.
+    arriving : those of them whose bodies are still on their way, and so keep nobody from work.
+    """
 
     def __init__(self, settings: ServingSettings) -> None:
         self.settings = settings
-        self.held = 0
+        self.held = self.under_way = self.arriving = 0
         self._shares: dict[Share, int] = {}
 
     async def read(
@@ -63,9 +69,10 @@ class Bodies:
         length = headers.get("content-length")
         if length is not None and length.isdigit() and int(length) > most:
             raise _too_large(most)
+        self.arriving += 1
         try:
             async with asyncio.timeout(self.settings.body_seconds):
-                return await self._receive(receive, share, most)
+                content = await self._receive(receive, share, most)
         except TimeoutError:
             raise RequestError(
                 408,
@@ -73,6 +80,21 @@ class Bodies:
                 f"the body did not arrive within {self.settings.body_seconds:g} seconds",
                 headers={"connection": "close"},
             ) from None
+        finally:
+            self.arriving -= 1
+        self.check_room()
+        return content
+
+    def check_room(self) -> None:
+        """503 where more requests are at work than may be."""
+        most = self.settings.max_waiting
+        if self.under_way - self.arriving > most:
+            raise RequestError(
+                503,
+                "too_busy",
+                f"{most} requests are under way; try again shortly",
+                headers={"retry-after": RETRY_SECONDS},
+            )
 
     def release(self, share: Share) -> None:
         """A request is over: its body no longer counts."""

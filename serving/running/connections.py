@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -27,23 +27,27 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # Servers make their protocols themselves: a process reads the bounds once, as workers do.
     settings = ServingSettings.read()
+    # Those whose request has not come in whole, the one that has taken longest first.
+    arriving: ClassVar[dict[GuardedProtocol, None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head; refuse one connection too many."""
+        """Begin to wait for a head; of one connection too many the slowest caller's ends."""
         super().connection_made(transport)
         self._in_head = True
         self._overhead = self._body = self._of_bodies = 0
         self._watch: asyncio.TimerHandle | None = None
         if len(self.connections) > self.settings.max_connections:
-            self._refuse(
-                503, "too_busy", f"at most {self.settings.max_connections} connections are held"
-            )
-            return
+            slowest: Self | None = next(iter(self.arriving), None)  # type: ignore[assignment]
+            (slowest or self)._make_room()
+            if slowest is None:
+                return
+        self.arriving[self] = None
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        self.arriving.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -65,6 +69,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """A head begins."""
         super().on_message_begin()
         self._in_head = True
+        self.arriving.pop(self, None)
+        self.arriving[self] = None
 
     def on_headers_complete(self) -> None:
         """The head has arrived in time."""
@@ -82,6 +88,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         super().on_message_complete()
+        self.arriving.pop(self, None)
         self._in_head = True
         self._overhead = self._body = 0
 
@@ -99,10 +106,18 @@ class GuardedProtocol(HttpToolsProtocol):
             detail = f"the headers did not arrive within {self.settings.head_seconds:g} seconds"
             self._refuse(408, "headers_too_slow", detail)
 
+    def _make_room(self) -> None:
+        held = self.settings.max_connections
+        detail = f"at most {held} connections are held, and this one's request was not whole"
+        self._refuse(503, "too_busy", detail)
+
     def _refuse(self, status: int, code: str, detail: str) -> None:
         """Answer without the application, and close; in the middle of an answer only close."""
         self._stop_waiting()
-        if self.cycle is None or self.cycle.response_complete:
+        self.arriving.pop(self, None)
+        cycle = self.cycle
+        between = cycle is None or cycle.response_complete or not cycle.response_started
+        if between and not self.pipeline:
             request_id = new_request_id()
             content = RequestError(status, code, detail).body(request_id)
             lines = [

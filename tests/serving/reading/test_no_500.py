@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from serving.errors import MAX_BODY, Fault, RequestError
 from serving.reading.body import MAX_HEADERS
 from tests.serving.conftest import Caller
-from tests.serving.reading.test_arrow_form import ask, stream
+from tests.serving.reading.test_arrow_form import ask, stream, table
+from tests.serving.test_forecast import rich_series
 
 DAY = 86_400_000  # milliseconds
 UNITS = [pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")] + [pa.date32(), pa.date64()]
@@ -132,3 +133,13 @@ def test_a_refusal_of_headers_names_the_request(call: Caller) -> None:
     headers = {"x-request-id": "order-9", **{f"x-{k}": "v" for k in range(MAX_HEADERS + 1)}}
     answer = call("GET", "/livez", headers=headers)
     assert (answer.status_code, answer.headers["x-request-id"]) == (431, "order-9")
+
+
+@pytest.mark.parametrize("name", ["static.region", "static.area", "id", "future.promo"])
+def test_two_columns_of_one_name_are_refused(call: Caller, name: str) -> None:
+    asked = table([rich_series(0), rich_series(1)])
+    twice = asked.append_column(name, asked[name])
+    answer = ask(call, stream(twice, model="retail"))
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["place"], error["code"]) in ((name, "duplicate"), (name, "missing"))

@@ -143,6 +143,32 @@ def test_one_connection_too_many_is_refused_and_room_comes_back(strict: Server) 
         time.sleep(0.05)
 
 
+def test_a_request_finds_room_where_slow_ones_hold_every_connection(strict: Server) -> None:
+    """And a connection at rest between two requests is not ended for it."""
+    whole = head() + BODY
+    with socket.create_connection(("127.0.0.1", strict.port)) as kept:
+        kept.settimeout(20)
+        kept.sendall(whole)
+        assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        slow = [socket.create_connection(("127.0.0.1", strict.port)) for _ in range(30)]
+        try:
+            for connection in slow:
+                connection.sendall(head() + BODY[:5])
+            answer = exchange(strict.port, head("Connection: close") + BODY)
+            assert answer.startswith(b"HTTP/1.1 200")
+            kept.sendall(whole)
+            assert kept.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            answers = [ended(connection) for connection in slow]
+        finally:
+            for connection in slow:
+                connection.close()
+    codes = {code for code in (b"too_busy", b"body_too_slow") if any(code in a for a in answers)}
+    assert codes == {b"too_busy", b"body_too_slow"}
+    # The first to come have waited longest, and were the first to go.
+    assert b"too_busy" in answers[0]
+    assert b"body_too_slow" in answers[-1]
+
+
 def family(process: Any) -> list[psutil.Process]:
     parent = psutil.Process(process.pid)
     return [parent, *parent.children(recursive=True)]
