@@ -20,6 +20,8 @@ PARTS = {
     "load": "serving",
     "servers": "serving",
     "stages": "serving",
+    "zero_corpus": "pretrain_zero",
+    "zero_series": "pretrain_zero",
 }
 # Scripts whose pieces are tested elsewhere, or that no small run exists for yet.
 ELSEWHERE = {
@@ -196,6 +198,48 @@ def test_pretrain_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_d
     monkeypatch.setattr(sys, "argv", ["pretrain.py", *arguments])
     assert pretrain.main() == 0
     assert (tmp_path / "yearly.safetensors").is_file()
+
+
+def test_pretrain_zero_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_data: Path
+) -> None:
+    from benchmarks import pretrain_zero
+
+    monkeypatch.setenv("GATECAST_DATA", str(shared_data))
+    state = ["--state", str(tmp_path / "state"), "--sets", "m4_quarterly_sample"]
+    small = ["--hidden", "8", "--patches", "32", "--steps", "3"]
+    for more in (["--minutes", "0"], []):
+        monkeypatch.setattr(sys, "argv", ["pretrain_zero.py", *state, *small, *more])
+        assert pretrain_zero.main() == 0
+    told = json.loads((tmp_path / "state" / "step-00000003" / "state.json").read_text())
+    assert told["step"] == 3
+    shipped = tmp_path / "shipped"
+    monkeypatch.setattr(sys, "argv", ["pretrain_zero.py", *state, "--ship", str(shipped)])
+    assert pretrain_zero.main() == 0
+    card = json.loads((shipped / "zero.json").read_text())
+    assert card["steps"] == 3
+    assert set(card["read"]) == {"m4_quarterly_sample"}
+
+
+def test_zero_runs(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    shared_data: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from benchmarks import pretrain_zero, zero
+
+    monkeypatch.setenv("GATECAST_DATA", str(shared_data))
+    recipe = pretrain_zero.Recipe(
+        shape=pretrain_zero.Shape(hidden=8, layers=1), plan=pretrain_zero.Plan(sets=())
+    )
+    (tmp_path / pretrain_zero.DATA).write_text("{}")
+    pretrain_zero.ship(pretrain_zero.Training(recipe).save(tmp_path), tmp_path)
+    arguments = ["m1_yearly", "--inside", "--weights", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["zero.py", *arguments])
+    assert zero.main() == 0
+    table = rows(capsys.readouterr().out)
+    assert [row[0] for row in table] == ["set", "m1_yearly, 6 ahead", "frequency", "Y", "all"]
 
 
 def test_speed_plots_runs(tmp_path: Path) -> None:

@@ -1,0 +1,183 @@
+"""`Zero`: forecasts of any series by a network that was trained on none of its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from forecasting.arrays import Array
+from forecasting.bundle import sha256
+from forecasting.data.forecast import Forecast, with_ids_as_given
+from forecasting.data.panel import Panel
+from forecasting.data.tables import need_frame
+from forecasting.errors import BundleError, DataError, SeriesProblem
+from forecasting.prediction.engine import BEYOND_FLOAT, whole_steps
+from forecasting.quantiles import Interpolation, mean_weights
+from forecasting.zero.arithmetic import LEVELS, Network
+from forecasting.zero.decoding import Way, decode
+from forecasting.zero.patches import LONGEST_SEASON
+from forecasting.zero.ways import candidates, choose, ends
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = Path(__file__).parents[1] / "pretrained"
+WEIGHTS, CARD = "zero.safetensors", "zero.json"
+# What the card's networks are built and read like; it changes with `patches` and `network`.
+FORMAT = 1
+# Beyond it more is forecast blindly than was ever read in training.
+LONGEST_HORIZON = 1_024
+
+
+class Zero:
+    """A pretrained network behind the door that forecasters have: a table in, quantiles out.
+
+    Covariates are not read: other columns are left aside.
+
+    Attributes
+    ----------
+    card : what it was trained on and how.
+    """
+
+    def __init__(self, network: Network, card: dict[str, Any]) -> None:
+        self.network, self.card = network, card
+
+    @classmethod
+    def load(cls, folder: str | Path = FOLDER) -> Zero:
+        """Open the weights of a folder; `BundleError` says what is wrong with them."""
+        path, about = Path(folder) / WEIGHTS, Path(folder) / CARD
+        if not path.is_file() or not about.is_file():
+            raise BundleError(f"no {WEIGHTS} and {CARD} in {folder}: install again")
+        try:
+            card: dict[str, Any] = json.loads(about.read_text("utf-8"))
+            told, made = card["sha256"], card["format"]
+        except (ValueError, KeyError, TypeError):
+            raise BundleError(f"{about} is damaged: install again") from None
+        if made != FORMAT:
+            raise BundleError(f"{path} is of format {made}, this program reads {FORMAT}: upgrade")
+        if sha256(path) != told:
+            raise BundleError(f"{path} is not what its card describes: install again")
+        return cls(Network(load_file(str(path))), card)
+
+    def predict(
+        self,
+        df: pd.DataFrame,
+        horizon: int,
+        *,
+        freq: str | None = None,
+        season: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> pd.DataFrame:
+        """Forecast a long table ``unique_id, ds, y``, with nothing trained.
+
+        Parameters
+        ----------
+        horizon : steps, up to `LONGEST_HORIZON`. freq : pandas alias; inferred when not given.
+        season : in steps, 1 for none; when not given, those that the stamps and the values say are
+            tried at the end of the history. quantiles : any levels in (0, 1).
+
+        Returns
+        -------
+        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them.
+
+        Raises
+        ------
+        DataError : bad input, or series that cannot be forecast, the first named.
+        """
+        need_frame(df, "df")
+        panel = Panel.from_frame(df, freq=freq)
+        forecast = self.predict_panel(panel, horizon, season=season, quantiles=quantiles)
+        if forecast.problems:
+            first = forecast.problems[0]
+            raise DataError(
+                f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
+                f"first: series {first.id!r}: {first.detail}"
+            )
+        return with_ids_as_given(forecast.to_frame(), df["unique_id"])
+
+    def predict_panel(
+        self,
+        panel: Panel,
+        horizon: int,
+        *,
+        season: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> Forecast:
+        """Forecast every series from its end; covariates are not read.
+
+        Raises
+        ------
+        DataError : a horizon, a season or a level that cannot be. What concerns single series is
+            in ``Forecast.problems`` instead.
+        """
+        horizon = whole_steps(horizon)
+        _check(horizon, season, quantiles)
+        panel = panel.begun()
+        silent = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel)) == 0
+        problems = [
+            SeriesProblem(
+                str(panel.ids[i]), "no_observations", "no value is observed", {"column": "y"}
+            )
+            for i in np.flatnonzero(silent)
+        ]
+        panel = panel.select(np.flatnonzero(~silent)) if silent.any() else panel
+        values = np.empty((0, horizon, len(LEVELS)))
+        if len(panel):
+            y = ends(panel)
+            way = choose(self.network, y, candidates(panel, season), horizon)
+            values = self._quantiles(y, way, horizon)
+        found = Forecast(
+            ids=panel.ids,
+            start=panel.freq.shift(panel.start, panel.lengths),
+            freq=panel.freq,
+            tz=panel.tz,
+            mean=values @ mean_weights(LEVELS),
+            quantiles=Interpolation(LEVELS, tuple(quantiles))(values),
+            levels=tuple(quantiles),
+            problems=problems,
+        )
+        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(found.quantiles).all(axis=(1, 2))
+        if finite.all():
+            return found
+        return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
+
+    def _quantiles(self, y: Array, way: Way, horizon: int) -> Array:
+        """[N, horizon, Q]; of what never fell below 0 nothing is forecast below it."""
+        values = decode(self.network, y, way, horizon)
+        seen = np.isfinite(y)
+        low, high = (
+            np.where(seen, y, end).min(axis=1) if end > 0 else np.where(seen, y, end).max(axis=1)
+            for end in (np.inf, -np.inf)
+        )
+        values[low >= 0.0] = np.maximum(values[low >= 0.0], 0.0)
+        # What never moved goes on standing still.
+        still = low == high
+        values[still] = low[still, None, None]
+        return values
+
+
+def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:
+    if not 1 <= horizon <= LONGEST_HORIZON:
+        raise DataError(
+            f"horizon = {horizon} is outside 1..{LONGEST_HORIZON}, what the pretrained network can "
+            "forecast; ask for less, or of a longer step"
+        )
+    if season is not None and (isinstance(season, bool) or not isinstance(season, int)):
+        raise DataError(f"season = {season!r} must be a whole number of steps, 1 for none")
+    if season is not None and not 1 <= season <= LONGEST_SEASON:
+        raise DataError(
+            f"season = {season} is outside 1..{LONGEST_SEASON}: give the steps of a shorter one, "
+            "1 for none"
+        )
+    if isinstance(quantiles, float | int | str):
+        raise DataError(f"quantiles = {quantiles!r} must be a list of levels: [0.1, 0.5, 0.9]")
+    for level in quantiles:
+        if isinstance(level, str) or level is None:
+            raise DataError(f"quantile {level!r} is no number within (0, 1)")
+        if not 0.0 < level < 1.0:
+            raise DataError(f"quantile {level} is outside (0, 1)")
