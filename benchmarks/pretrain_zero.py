@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,26 @@ def train(
     training.save(folder)
 
 
+def ending(training: Training, steps: int) -> Recipe:
+    """The recipe of a training that is to end at another step: what it has done stays as it was.
+
+    Raises
+    ------
+    DataError : its rate is not flat where it stands, or would already be falling.
+    """
+    recipe, changed = training.recipe, replace(training.recipe, steps=steps)
+    # The warm-up lasts as long as it did.
+    changed = replace(changed, warm=recipe.warm * recipe.steps / steps)
+    flat = recipe.rate_at(training.step) == changed.rate_at(training.step) == recipe.rate
+    if steps != recipe.steps and not flat:
+        raise DataError(
+            f"steps = {steps} cannot be the end of a training at step {training.step} of "
+            f"{recipe.steps}: its rate must neither have begun to fall nor have to be falling by "
+            "now; leave --steps out, or begin anew"
+        )
+    return recipe if steps == recipe.steps else changed
+
+
 def ship(checkpoint: Path, folder: Path) -> Path:
     """Write the mean weights of a checkpoint in half precision, and their card."""
     training = Training.load(checkpoint)
@@ -278,12 +298,14 @@ def ship(checkpoint: Path, folder: Path) -> Path:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--state", type=Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--steps", type=int, default=20_000, help="in all; of a new training")
-    parser.add_argument("--sets", nargs="*", default=list(READ), help="histories; of a new one")
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--patches", type=int, default=2048, help="in a batch")
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--steps", type=int, help="in all; may be changed while the rate is flat")
+    parser.add_argument(
+        "--sets", nargs="*", default=list(READ), help="histories; of a new training"
+    )
+    parser.add_argument("--hidden", type=int, default=Shape.hidden)
+    parser.add_argument("--layers", type=int, default=Shape.layers)
+    parser.add_argument("--patches", type=int, default=Plan.patches, help="in a batch")
+    parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--held", type=int, default=0, help="horizons left out before the test")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this piece")
@@ -302,20 +324,7 @@ def main() -> int:
                 raise DataError(f"no checkpoint in {options.state}: train first")
             print(ship(there[-1], options.ship))
             return 0
-        if there:
-            training = Training.load(there[-1], options.device)
-            print(f"going on from step {training.step} of {training.recipe.steps}", flush=True)
-        else:
-            strange = [name for name in options.sets if name not in READ]
-            if strange:
-                raise DataError(f"{strange[0]} may not be read; known: {', '.join(READ)}")
-            plan = Plan(sets=tuple(options.sets), patches=options.patches, held=options.held,
-                        seed=options.seed)  # fmt: skip
-            recipe = Recipe(
-                shape=Shape(options.hidden, options.layers), plan=plan, steps=options.steps,
-                rate=options.rate, seed=options.seed,
-            )  # fmt: skip
-            training = Training(recipe, options.device)
+        training = _going_on(there[-1], options) if there else _begun(options)
         corpus = Corpus(training.recipe.plan)
         options.state.mkdir(parents=True, exist_ok=True)
         (options.state / DATA).write_text(json.dumps(corpus.counts, indent=1) + "\n")
@@ -329,6 +338,29 @@ def main() -> int:
         return 2
     print(f"step {training.step} of {training.recipe.steps}", flush=True)
     return 0
+
+
+def _going_on(checkpoint: Path, options: argparse.Namespace) -> Training:
+    training = Training.load(checkpoint, options.device)
+    if options.steps:
+        training.recipe = ending(training, options.steps)
+    print(f"going on from step {training.step} of {training.recipe.steps}", flush=True)
+    return training
+
+
+def _begun(options: argparse.Namespace) -> Training:
+    strange = [name for name in options.sets if name not in READ]
+    if strange:
+        raise DataError(f"{strange[0]} may not be read; known: {', '.join(READ)}")
+    plan = Plan(
+        sets=tuple(options.sets), patches=options.patches, held=options.held, seed=options.seed
+    )
+    shape = Shape(options.hidden, options.layers)
+    recipe = Recipe(
+        shape=shape, plan=plan, steps=options.steps or Recipe.steps, rate=options.rate,
+        seed=options.seed,
+    )  # fmt: skip
+    return Training(recipe, options.device)
 
 
 if __name__ == "__main__":

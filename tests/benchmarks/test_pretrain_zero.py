@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import zero_series
-from benchmarks.pretrain_zero import Recipe, Training, batches, checkpoints, loss, train
+from benchmarks.pretrain_zero import (
+    Recipe,
+    Training,
+    batches,
+    checkpoints,
+    ending,
+    loss,
+    train,
+)
 from benchmarks.zero_corpus import Corpus, Plan
+from forecasting.errors import DataError
 from forecasting.zero.network import LEVELS, Shape, ZeroNetwork
 
 PLAN = Plan(sets=(), patches=64)
@@ -71,6 +81,20 @@ def test_the_rate_rises_stays_and_falls() -> None:
     assert set(rates[5:64]) == {recipe.rate}
     assert rates[64:] == sorted(rates[64:], reverse=True)
     assert rates[-1] == 0.0
+
+
+def test_an_end_may_be_moved_while_the_rate_is_flat() -> None:
+    training = Training(replace(RECIPE, steps=100))
+    training.step = 40
+    assert ending(training, 100) == training.recipe
+    moved = ending(training, 62)
+    assert moved.rate_at(40) == moved.rate
+    assert moved.rate_at(62) == 0.0
+    assert moved.warm * 62 == pytest.approx(5.0)
+    for step, steps in ((40, 50), (80, 200), (2, 200)):
+        training.step = step
+        with pytest.raises(DataError, match="cannot be the end"):
+            ending(training, steps)
 
 
 def test_the_loss_is_the_quantile_loss() -> None:
