@@ -38,7 +38,8 @@ from pipelines.data.datasets import registry
 
 # Values that a patch's history must show to be an origin, and errors beyond so many spreads count
 # as that.
-LEAST_SEEN, FARTHEST = 5, 10.0
+# Units of error below this one count as it: what is all but certain is not all there is to learn.
+LEAST_SEEN, FARTHEST, LEAST_WEIGHED = 5, 10.0, 0.08
 STATE, PARAMETERS, MOMENTS = "state.json", "weights.safetensors", "moments.safetensors"
 DATA = "data.json"
 KEPT = 2
@@ -174,17 +175,18 @@ class Training:
 
 
 def loss(network: ZeroNetwork, batch: dict[str, Tensor]) -> Tensor:
-    """Quantile loss after every patch whose history says enough, in spreads."""
+    """Quantile loss after every patch whose history says enough, in units of past errors."""
     inputs = [batch[k] for k in ("x", "seen", "lag", "lag_seen", "place", "zero", "positive")]
-    said, level, spread = network(*inputs)
+    said, level, spread, unit = network(*inputs)
     counted = batch["seen"].sum(-1).cumsum(1) >= LEAST_SEEN
     usable = batch["y_seen"] * (counted & (spread > 2.0 * LEAST_SPREAD))[..., None]
     y = (batch["y"] - level[..., None]) / spread[..., None]
     error = y.clamp(-FARTHEST, FARTHEST)[..., None] - said
+    usable = usable / unit.clamp_min(LEAST_WEIGHED)[..., None]
     tilt = torch.tensor(LEVELS, dtype=said.dtype, device=said.device) - 0.5
     # max(q e, (q - 1) e) is (q - 1/2) e + |e| / 2.
     each = (error @ tilt + 0.5 * error.abs().sum(-1)) / len(LEVELS)
-    return (each * usable).sum() / usable.sum().clamp_min(1.0)
+    return (each * usable).sum() / (usable > 0).sum().clamp_min(1)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -21,7 +21,7 @@ from pipelines.data.datasets import Task, load, registry
 
 # Sets whose histories may be read, and the seasons that their series are shown with.
 READ: dict[str, tuple[int, ...]] = {
-    "m4_hourly": (24, 24, 168),
+    "m4_hourly": (24, 24, 24, 168),
     "m4_weekly": (52, 1),
     "m4_yearly_sample": (1,),
     "m4_monthly_sample": (12,),
@@ -36,6 +36,8 @@ SHARES = {
 WINDOWS = {4: 0.2, 8: 0.2, 16: 0.2, 32: 0.4}
 # Shares of windows with a season that is not told, and with a wrong one.
 UNTOLD, WRONG = 0.08, 0.04
+# Share of those with a season that a longer one may lie around, of which that is told too.
+AROUND = 0.6
 SHORTER, MIXED, POOLED = 0.3, 0.4, 0.4
 MOST_POOLED = 12
 # Sets of which means over some steps are series of another rate.
@@ -105,8 +107,7 @@ class Corpus:
         y, season = np.concatenate([made, read_]), np.concatenate([season, read_season])
         y = zero_series.damaged(draw, y)
         _shorten(draw, y)
-        told = _told(draw, season)
-        return _batch(draw, y, told, patches)
+        return _batch(draw, y, _told(draw, season, rows), patches)
 
     def _real(self, draw: Generator, count: int, rows: int) -> tuple[Float, Array]:
         """Windows of histories and of mixtures, each ending anywhere: [count, rows], [count]."""
@@ -171,18 +172,20 @@ def _shorten(draw: Generator, y: Float) -> None:
         y[i, : rows - kept] = np.nan
 
 
-def _told(draw: Generator, season: Array) -> Array:
-    """The season that each window is read by."""
+def _told(draw: Generator, season: Array, rows: int) -> Array:
+    """[N, 2] the seasons that windows are read by: their own, and one that may lie around it."""
     luck = draw.random(len(season))
     told = np.where(luck < UNTOLD, 1, season)
-    wrong = luck > 1.0 - WRONG
-    return np.where(wrong, zero_series.seasons(draw, len(season), 400), told)
+    told = np.where(luck > 1.0 - WRONG, zero_series.seasons(draw, len(season), 400), told)
+    around = np.array([zero_series.AROUND.get(int(s), 1) for s in told])
+    known = (draw.random(len(season)) < AROUND) & (around < rows)
+    return np.stack([told, np.where(known, around, 1)], axis=1)
 
 
 def _batch(draw: Generator, y: Float, season: Array, patches: int) -> dict[str, Array]:
     """Windows [N, (T + AHEAD) * WIDTH] as patches, some of them hidden, and what follows each."""
     parts: list[dict[str, Array]] = []
-    lengths = np.array([patch_length(int(s)) for s in season])
+    lengths = np.array([patch_length(int(s)) for s in season[:, 0]])
     for length in np.unique(lengths):
         some = lengths == length
         rows = (patches + AHEAD) * int(length)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.zero.patches import AHEAD, WIDTH, Patches
+from forecasting.zero.patches import AHEAD, SEASONS, WIDTH, Patches
 
 # As in `forecasting.zero.network`, which imports torch; a test holds them together.
 LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
@@ -15,6 +15,8 @@ MIDDLE = LEVELS.index(0.5)
 STEPS = AHEAD * WIDTH
 FORGET_LEVEL, FORGET_SPREAD = 0.5, 0.9
 LEAST_SPREAD, FURTHEST = 1e-4, 20.0
+LEAST_UNIT, MOST_UNIT = 0.03, 2.0
+REPEATED = SEASONS + 1
 # Of PyTorch's LayerNorm.
 EPSILON = 1e-5
 
@@ -40,37 +42,34 @@ class Network:
         """
         x, seen, lag, lag_seen, place, zero, positive = patches.inputs
         level, spread = scale(x, seen)
+        errors, unit = units(x, seen, lag, lag_seen, spread)
         now = seen * _near((x - level[..., None]) / spread[..., None])
-        then = lag_seen * _near((lag - level[..., None]) / spread[..., None])
-        before_level = np.concatenate([level[:, :1], level[:, :-1]], 1)
-        before_spread = np.concatenate([spread[:, :1], spread[:, :-1]], 1)
-        count = seen.sum(-1)
-        floor = np.clip((zero[:, None] - level) / spread, -10.0, 10.0)
-        rest = [
-            _near((level - before_level) / spread) / 4.0,
-            np.log(spread / before_spread),
-            np.log1p(count.cumsum(1)) / 4.0,
-            count / WIDTH,
-            positive[:, None] * floor / 4.0,
-            np.broadcast_to(positive[:, None], level.shape),
-        ]
-        features = np.concatenate(
-            [now, seen, then, lag_seen, place, np.stack(rest, -1)], -1
-        ).astype(np.float32)
+        then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
+        newest = latest(now, seen)
+        count, total = x.shape[:2]
+        told = lag_seen.reshape(count, total, SEASONS * AHEAD, WIDTH).mean(-1)
+        flat = then.reshape(count, total, -1)
+        facts = _facts(seen, zero, positive, level, spread, newest)
+        features = np.concatenate([now, seen, flat, told, place, facts, errors], -1)
+        features = features.astype(np.float32)
         state = features @ self.weights["past.weight"].T
         state += self._linear(_silu(self._linear(features, "inner")), "outer")
         for layer in range(self.layers):
             state = state + self._gru(self._normed(state, f"norms.{layer}"), layer)
-        state = state[:, -last:]
-        said = self._linear(_silu(self._linear(self._normed(state, "norm"), "first")), "last")
-        said = said.reshape(*said.shape[:2], STEPS, len(LEVELS))
-        direct = np.concatenate([now[:, -last:], then[:, -last:]], -1).astype(np.float32)
-        middle = (said[..., MIDDLE] + self._linear(direct, "skip"))[..., None]
-        apart = np.logaddexp(0.0, said)
+        end = slice(total - last, total)
+        said = _silu(self._linear(self._normed(state[:, end], "norm"), "first"))
+        repeat = self._linear(said, "repeat").reshape(count, last, REPEATED, STEPS)
+        middle = (repeat[:, :, :SEASONS] * then[:, end]).sum(-2)
+        middle += repeat[:, :, -1] * newest[:, end, None]
+        said = self._linear(said, "last").reshape(count, last, STEPS, len(LEVELS))
+        own = unit[:, end, None]
+        middle += self._linear(now[:, end], "skip") + own * said[..., MIDDLE]
+        apart = np.logaddexp(np.float32(0.0), said)
         below = np.cumsum(apart[..., :MIDDLE][..., ::-1], -1)[..., ::-1]
         above = np.cumsum(apart[..., MIDDLE + 1 :], -1)
-        quantiles = np.concatenate([middle - below, middle, middle + above], -1)
-        return quantiles, level[:, -last:], spread[:, -last:]
+        away = np.concatenate([-below, np.zeros_like(middle)[..., None], above], -1)
+        quantiles = middle[..., None] + own[..., None] * away
+        return quantiles, level[:, end], spread[:, end]
 
     def _linear(self, x: Array, name: str) -> Array:
         return np.asarray(x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"])
@@ -105,16 +104,61 @@ class Network:
 
 def scale(x: Array, seen: Array) -> tuple[Array, Array]:
     """[N, T] level and spread of what was seen up to each patch."""
-    age = np.arange(x.shape[1])[:, None] - np.arange(x.shape[1])
-    newest = np.where(age >= 0, np.float32(FORGET_LEVEL) ** np.clip(age, 0, 60), 0)
-    newer = np.where(age >= 0, np.float32(FORGET_SPREAD) ** np.clip(age, 0, 300), 0)
-    newest, newer = newest.astype(np.float32), newer.astype(np.float32)
+    newest, newer = _weights(x.shape[1], FORGET_LEVEL), _weights(x.shape[1], FORGET_SPREAD)
     count = seen.sum(-1)
     least = np.float32(1e-20)
     level = (x.sum(-1) @ newest.T) / np.maximum(count @ newest.T, least)
     away = (seen * np.abs(x - level[..., None])).sum(-1)
     spread = (away @ newer.T) / np.maximum(count @ newer.T, least)
     return level, np.maximum(spread, np.float32(LEAST_SPREAD))
+
+
+def units(x: Array, seen: Array, lag: Array, lag_seen: Array, spread: Array) -> tuple[Array, Array]:
+    """[N, T, SEASONS + 1] logs of past errors in spreads, and [N, T] the unit of those to come."""
+    newer = _weights(x.shape[1], FORGET_SPREAD)
+    before, known = lag[:, :-1, :, :WIDTH], lag_seen[:, :-1, :, :WIDTH] * seen[:, 1:, None]
+    first = ((0, 0), (1, 0), (0, 0))
+    off = np.pad((known * np.abs(x[:, 1:, None] - before)).sum(-1), first)
+    count = np.pad(known.sum(-1), first)
+    both = seen[..., 1:] * seen[..., :-1]
+    step = (both * np.abs(x[..., 1:] - x[..., :-1])).sum(-1, keepdims=True)
+    off = newer @ np.concatenate([off, step], -1)
+    count = newer @ np.concatenate([count, both.sum(-1, keepdims=True)], -1)
+    told = count > 1e-6
+    error = off / np.maximum(count, np.float32(1e-20)) / spread[..., None]
+    error = np.where(told, np.clip(error, LEAST_UNIT, MOST_UNIT), np.float32(1.0))
+    return np.log(error), np.where(told[..., 0], error[..., 0], error[..., -1])
+
+
+def latest(now: Array, seen: Array) -> Array:
+    """[N, T] the newest value seen in each patch, 0 where none was."""
+    slot = WIDTH - 1 - seen[..., ::-1].argmax(-1)
+    return np.take_along_axis(now, slot[..., None], -1)[..., 0] * seen.any(-1)
+
+
+def _facts(seen: Array, *facts: Array) -> Array:
+    zero, positive, level, spread, newest = facts
+    before_level = np.concatenate([level[:, :1], level[:, :-1]], 1)
+    before_spread = np.concatenate([spread[:, :1], spread[:, :-1]], 1)
+    count = seen.sum(-1)
+    floor = np.clip((zero[:, None] - level) / spread, -10.0, 10.0)
+    columns = [
+        _near((level - before_level) / spread) / 4.0,
+        np.log(spread / before_spread),
+        np.log1p(count.cumsum(1)) / 4.0,
+        count / WIDTH,
+        positive[:, None] * floor / 4.0,
+        np.broadcast_to(positive[:, None], level.shape),
+        newest,
+    ]
+    return np.stack(columns, -1)
+
+
+def _weights(patches: int, forget: float) -> Array:
+    """[T, T] how much each patch counts at each later one."""
+    age = np.arange(patches)[:, None] - np.arange(patches)
+    weights = np.where(age >= 0, np.float32(forget) ** np.clip(age, 0, 60), 0.0)
+    return weights.astype(np.float32)
 
 
 def _near(values: Array) -> Array:

@@ -27,10 +27,12 @@ class Way:
 
     Attributes
     ----------
-    season : in steps, 1 for none. logs : whether its logarithm is forecast; of positive series.
+    season, longer : in steps, 1 for none; the longer one is one around it. logs : whether its
+        logarithm is forecast; of positive series.
     """
 
     season: int = 1
+    longer: int = 1
     logs: bool = False
 
 
@@ -56,9 +58,9 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Tru
         part = part[:, -patches * length :]
         if way.logs:
             part = np.log(part)
-        found = _ahead(network, part, way.season, patches, horizon)
+        found = _ahead(network, part, way, patches, horizon)
         if flip:
-            turned = _ahead(network, -part, way.season, patches, horizon)
+            turned = _ahead(network, -part, way, patches, horizon)
             found = (found - turned[..., ::-1]) / 2.0
         if way.logs:
             found = np.exp(found)
@@ -70,11 +72,12 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Tru
     return out
 
 
-def _ahead(network: Reads, y: Float, season: int, patches: int, horizon: int) -> Float:
-    length = patch_length(season)
+def _ahead(network: Reads, y: Float, way: Way, patches: int, horizon: int) -> Float:
+    length = patch_length(way.season)
     wanted = -(-horizon // length)
     more = max(wanted - AHEAD, 0)
-    made = beyond(cut(y, season, patches), season, more)
+    made = cut(y, way.season, patches, way.longer)
+    made = beyond(made, way.season, more, way.longer)
     quantiles, level, spread = network(made, more + 1)
     count = len(y)
     unit = made.unit[:, None, None, None]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forecasting.zero.patches import AHEAD, COORDINATES, WIDTH
+from forecasting.zero.patches import AHEAD, COORDINATES, SEASONS, WIDTH
 
 # Levels of the quantiles that it forecasts.
 LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
@@ -24,8 +24,13 @@ FORGET_LEVEL, FORGET_SPREAD = 0.5, 0.9
 # Spreads below this share of the series' own count as it, and values beyond `FURTHEST` spreads
 # as that far.
 LEAST_SPREAD, FURTHEST = 1e-4, 20.0
+# Errors are measured in those of the season before, or of the value before, which count as no
+# less and no more than these shares of the spread.
+LEAST_UNIT, MOST_UNIT = 0.03, 2.0
 # Beside values and their lags: see `ZeroNetwork._features`.
-FEATURES = 2 * WIDTH + 2 * STEPS + COORDINATES + 6
+FEATURES = 2 * WIDTH + SEASONS * (STEPS + AHEAD) + COORDINATES + 7 + SEASONS + 1
+# What is repeated, each as far as the state says: the seasons before, and the last value.
+REPEATED = SEASONS + 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,15 @@ class ZeroNetwork(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.first = nn.Linear(hidden, hidden)
         self.last = nn.Linear(hidden, STEPS * len(LEVELS))
+        # How far each step repeats what was: learned from where the season before is repeated.
+        self.repeat = nn.Linear(hidden, REPEATED * STEPS)
         # What is linear in the newest values is learned before all else: it starts at nothing.
-        self.skip = nn.Linear(WIDTH + STEPS, STEPS)
-        nn.init.zeros_(self.skip.weight)
-        nn.init.zeros_(self.skip.bias)
+        self.skip = nn.Linear(WIDTH, STEPS)
+        for layer in (self.skip, self.repeat):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         with torch.no_grad():
+            self.repeat.bias.view(REPEATED, STEPS)[0] = 0.5
             self.last.weight.mul_(0.1)
             bias = self.last.bias.view(STEPS, len(LEVELS))
             bias.fill_(-1.5)
@@ -69,41 +78,43 @@ class ZeroNetwork(nn.Module):
     def forward(
         self, x: Tensor, seen: Tensor, lag: Tensor, lag_seen: Tensor, place: Tensor, zero: Tensor,
         positive: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """From `Patches.inputs` the quantiles after each patch.
 
         Returns
         -------
         quantiles : [N, T, STEPS, Q] rising along Q, in spreads about the level.
-        level, spread : [N, T], in the series' unit.
+        level, spread : [N, T], in the series' unit. unit : [N, T], that of errors, in spreads.
         """
         level, spread = scale(x, seen)
-        now, then, features = self._features(
-            x, seen, lag, lag_seen, place, zero, positive, level, spread
-        )
+        errors, unit = units(x, seen, lag, lag_seen, spread)
+        now = seen * _near((x - level[..., None]) / spread[..., None])
+        then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
+        last = latest(now, seen)
+        facts = self._facts(seen, zero, positive, level, spread, last)
+        told = lag_seen.unflatten(-1, (AHEAD, WIDTH)).mean(-1).flatten(-2)
+        features = torch.cat([now, seen, then.flatten(-2), told, place, facts, errors], -1)
         state = self.past(features) + self.outer(functional.silu(self.inner(features)))
         for norm, layer in zip(self.norms, self.layers, strict=True):
             state = state + layer(norm(state))[0]
-        said = self.last(functional.silu(self.first(self.norm(state))))
-        said = said.unflatten(-1, (STEPS, len(LEVELS)))
-        middle = said[..., MIDDLE] + self.skip(torch.cat([now, then], -1))
+        said = functional.silu(self.first(self.norm(state)))
+        repeat = self.repeat(said).unflatten(-1, (REPEATED, STEPS))
+        middle = (repeat[..., :SEASONS, :] * then).sum(-2) + repeat[..., -1, :] * last[..., None]
+        said = self.last(said).unflatten(-1, (STEPS, len(LEVELS)))
+        middle = middle + self.skip(now) + unit[..., None] * said[..., MIDDLE]
         # What lies between neighbouring levels is positive, so that no two cross.
         away = functional.softplus(said) @ _outwards(said)
-        return middle[..., None] + away, level, spread
+        return middle[..., None] + unit[..., None, None] * away, level, spread, unit
 
     @staticmethod
-    def _features(
-        x: Tensor, seen: Tensor, lag: Tensor, lag_seen: Tensor, place: Tensor, *facts: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Values and lags about the level [.., WIDTH], [.., STEPS], and all there is to read."""
-        zero, positive, level, spread = facts
-        now = seen * _near((x - level[..., None]) / spread[..., None])
-        then = lag_seen * _near((lag - level[..., None]) / spread[..., None])
+    def _facts(seen: Tensor, *facts: Tensor) -> Tensor:
+        """[N, T, 7] how level and spread moved, how much was seen, and where zero lies."""
+        zero, positive, level, spread, last = facts
         before_level = torch.cat([level[:, :1], level[:, :-1]], 1)
         before_spread = torch.cat([spread[:, :1], spread[:, :-1]], 1)
         count = seen.sum(-1)
         floor = (zero[:, None] - level) / spread
-        rest = torch.stack(
+        return torch.stack(
             [
                 _near((level - before_level) / spread) / 4.0,
                 torch.log(spread / before_spread),
@@ -111,26 +122,61 @@ class ZeroNetwork(nn.Module):
                 count / WIDTH,
                 positive[:, None] * torch.clamp(floor, -10.0, 10.0) / 4.0,
                 positive[:, None].expand_as(level),
+                last,
             ],
             -1,
         )
-        return now, then, torch.cat([now, seen, then, lag_seen, place, rest], -1)
+
+
+def units(
+    x: Tensor, seen: Tensor, lag: Tensor, lag_seen: Tensor, spread: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How well seasons and last values were repeated up to each patch, in spreads.
+
+    Returns
+    -------
+    errors : [N, T, SEASONS + 1] logarithms of mean errors, of each season and of the value before;
+        0 where nothing can be said. unit : [N, T] the error of the first season, else that of the
+        value before, else the spread.
+    """
+    newer = _weights(x, FORGET_SPREAD)
+    before, known = lag[:, :-1, :, :WIDTH], lag_seen[:, :-1, :, :WIDTH] * seen[:, 1:, None]
+    off = functional.pad((known * (x[:, 1:, None] - before).abs()).sum(-1), (0, 0, 1, 0))
+    count = functional.pad(known.sum(-1), (0, 0, 1, 0))
+    both = seen[..., 1:] * seen[..., :-1]
+    step = (both * (x[..., 1:] - x[..., :-1]).abs()).sum(-1, keepdim=True)
+    off, count = torch.cat([off, step], -1), torch.cat([count, both.sum(-1, keepdim=True)], -1)
+    off, count = newer @ off, newer @ count
+    told = (count > 1e-6).to(x.dtype)
+    error = off / count.clamp_min(1e-20) / spread[..., None]
+    error = error.clamp(LEAST_UNIT, MOST_UNIT) * told + (1.0 - told)
+    first, value = told[..., 0], error[..., -1]
+    return torch.log(error), first * error[..., 0] + (1.0 - first) * value
+
+
+def latest(now: Tensor, seen: Tensor) -> Tensor:
+    """[N, T] the newest value seen in each patch, 0 where none was."""
+    slots = torch.arange(1, WIDTH + 1, device=now.device, dtype=now.dtype)
+    newest = (seen * slots).amax(-1, keepdim=True)
+    return (now * ((seen * slots) == newest) * seen).sum(-1)
 
 
 def scale(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """[N, T] level and spread of what was seen up to each patch."""
-    patches = x.shape[1]
-    age = torch.arange(patches, device=x.device)
-    age = age[:, None] - age[None, :]
-    past = (age >= 0).to(x.dtype)
-    newest = past * FORGET_LEVEL ** age.clamp(0, 60).to(x.dtype)
-    newer = past * FORGET_SPREAD ** age.clamp(0, 300).to(x.dtype)
+    newest, newer = _weights(x, FORGET_LEVEL), _weights(x, FORGET_SPREAD)
     count = seen.sum(-1)
     # The least count keeps the level where nothing was seen for long.
     level = (x.sum(-1) @ newest.T) / (count @ newest.T).clamp_min(1e-20)
     away = (seen * (x - level[..., None]).abs()).sum(-1)
     spread = (away @ newer.T) / (count @ newer.T).clamp_min(1e-20)
     return level, spread.clamp_min(LEAST_SPREAD)
+
+
+def _weights(x: Tensor, forget: float) -> Tensor:
+    """[T, T] how much each patch counts at each later one."""
+    patches = torch.arange(x.shape[1], device=x.device)
+    age = patches[:, None] - patches[None, :]
+    return (age >= 0).to(x.dtype) * forget ** age.clamp(0, 60).to(x.dtype)
 
 
 def _outwards(like: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ season is a whole number of: an hourly one 24, a monthly one 24 (two years), a w
 a slot holds is then told by its place, and the value a season ago is the same slot of an earlier
 patch. Where no whole number fits, or there is no season, all slots are used.
 
-Beside each patch stand the values a season before the steps that it is asked for. The same arrays
-are read in training and in forecasting.
+Beside each patch stand the values a season before the steps that it is asked for, and those of a
+longer season (a week beside a day). The same arrays are read in training and in forecasting.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ AHEAD = 2
 CONTEXT = 32
 # Fewer slots than these waste too much of a patch.
 LEAST = 16
-# What is told of a patch's place: `_places`.
-COORDINATES = 5
+# Seasons that a series may have, the one that patches go by first; and what is told of a patch's
+# place: `_places`.
+SEASONS = 2
+COORDINATES = 1 + 4 * SEASONS
 # A season longer than this is not recalled value by value.
 LONGEST_SEASON = 400
 
@@ -36,8 +38,9 @@ class Patches:
     Attributes
     ----------
     x : [N, T, WIDTH] float32, 0 where not seen. seen : [N, T, WIDTH] float32, 1 where seen.
-    lag : [N, T, AHEAD * WIDTH] float32, for each step forecast from a patch the newest value at
-        the same place of the season; 0 where none is. lag_seen : of the same shape, 1 where one is.
+    lag : [N, T, SEASONS, AHEAD * WIDTH] float32, for each step forecast from a patch the newest
+        value at the same place of each season; 0 where none is. lag_seen : of the same shape, 1
+        where one is.
     place : [N, T, COORDINATES] float32. zero : [N] float32, where y = 0 lies; 0 with
         ``positive`` [N] 0 where some y is below it.
     centre, unit : [N] float64; y = centre + unit * x.
@@ -71,13 +74,13 @@ def patch_length(season: int) -> int:
     return WIDTH
 
 
-def cut(y: Array, season: int, patches: int) -> Patches:
-    """The newest rows of series that share a season, as patches.
+def cut(y: Array, season: int, patches: int, longer: int = 1) -> Patches:
+    """The newest rows of series that share their seasons, as patches.
 
     Parameters
     ----------
     y : [N, R] histories whose ends are aligned, NaN where missing; rows further back than
-        ``patches`` patches are left out. season : steps; 1 for none.
+        ``patches`` patches are left out. season, longer : steps; 1 for none.
     """
     length = patch_length(season)
     rows = patches * length
@@ -85,7 +88,7 @@ def cut(y: Array, season: int, patches: int) -> Patches:
     kept = min(rows, y.shape[1])
     if kept:
         points[:, rows - kept :] = y[:, y.shape[1] - kept :]
-    return read(points, np.full(len(y), season), length)
+    return read(points, np.tile([season, longer], (len(y), 1)), length)
 
 
 def read(points: Float, seasons: Array, length: int) -> Patches:
@@ -93,15 +96,15 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
 
     Parameters
     ----------
-    points : [N, T * length], NaN where missing. seasons : [N] in steps, 1 for none; each is such
-        that `patch_length` gives ``length``, or is not looked at where it is 1.
+    points : [N, T * length], NaN where missing. seasons : [N, SEASONS] in steps, 1 for none; of
+        the first ones `patch_length` is ``length``.
     """
     rows = points.shape[1]
     patches = rows // length
     seen = np.isfinite(points)
     centre, unit = _units(points, seen)
     scaled = (points - centre[:, None]) / unit[:, None]
-    lag, lag_seen = _lags(scaled, np.asarray(seasons), length)
+    lag, lag_seen = _lags(scaled, seasons, length)
     lowest = np.where(seen, points, np.inf).min(axis=1, initial=np.inf)
     positive = (lowest >= 0.0) & np.isfinite(lowest)
     with np.errstate(over="ignore"):
@@ -109,9 +112,9 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
     return Patches(
         x=_slots(np.where(seen, scaled, 0.0), patches, length, 1),
         seen=_slots(seen, patches, length, 1),
-        lag=_slots(lag, patches, length, AHEAD),
-        lag_seen=_slots(lag_seen, patches, length, AHEAD),
-        place=_places(np.asarray(seasons), patches, length),
+        lag=lag,
+        lag_seen=lag_seen,
+        place=_places(seasons, patches, length),
         zero=zero.astype(np.float32),
         positive=positive.astype(np.float32),
         centre=centre,
@@ -119,7 +122,7 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
     )
 
 
-def beyond(made: Patches, season: int, more: int) -> Patches:
+def beyond(made: Patches, season: int, more: int, longer: int = 1) -> Patches:
     """The same series with ``more`` patches in which nothing is seen yet."""
     length = patch_length(season)
     count, patches = made.x.shape[:2]
@@ -127,15 +130,16 @@ def beyond(made: Patches, season: int, more: int) -> Patches:
     known = made.x[:, :, :length].astype(np.float64)
     known[made.seen[:, :, :length] == 0] = np.nan
     points[:, : patches * length] = known.reshape(count, -1)
-    lag, lag_seen = _lags(points, np.full(count, season), length)
+    seasons = np.tile([season, longer], (count, 1))
+    lag, lag_seen = _lags(points, seasons, length)
     total = patches + more
     room = ((0, 0), (0, more), (0, 0))
     return Patches(
         x=np.pad(made.x, room),
         seen=np.pad(made.seen, room),
-        lag=_slots(lag, total, length, AHEAD),
-        lag_seen=_slots(lag_seen, total, length, AHEAD),
-        place=_places(np.full(count, season), total, length),
+        lag=lag,
+        lag_seen=lag_seen,
+        place=_places(seasons, total, length),
         zero=made.zero,
         positive=made.positive,
         centre=made.centre,
@@ -157,25 +161,24 @@ def _units(points: Float, seen: Array) -> tuple[Float, Float]:
     return centre * size, away * size
 
 
-def _lags(scaled: Float, seasons: Array, length: int) -> tuple[Float, Float]:
-    """[N, T, AHEAD * length] newest values at the same place of the season, and where one is."""
-    count, rows = scaled.shape
-    patches = rows // length
-    found = np.zeros((count, patches, AHEAD * length))
-    told = np.zeros((count, patches, AHEAD * length))
+def _lags(scaled: Float, seasons: Array, length: int) -> tuple[Array, Array]:
+    """[N, T, SEASONS, AHEAD * WIDTH] newest values at the same place, and where one is."""
+    patches = scaled.shape[1] // length
+    shape = (len(scaled), patches, SEASONS, AHEAD * WIDTH)
+    found, told = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     ends = np.arange(1, patches + 1)[:, None] * length
     target = ends + np.arange(AHEAD * length)
-    for season in np.unique(seasons):
-        if not 1 < season <= LONGEST_SEASON:
-            continue
-        some = seasons == season
-        filled = _filled(scaled[some], int(season))
-        back = (target - ends) // season + 1
-        source = target - back * season
-        values = filled[:, np.maximum(source, 0)]
-        usable = np.isfinite(values) & (source >= 0)
-        found[some] = np.where(usable, values, 0.0)
-        told[some] = usable
+    for which in range(SEASONS):
+        for season in np.unique(seasons[:, which]):
+            if not 1 < season <= LONGEST_SEASON:
+                continue
+            some = np.flatnonzero(seasons[:, which] == season)
+            filled = _filled(scaled[some], int(season))
+            source = target - ((target - ends) // season + 1) * season
+            values = filled[:, np.maximum(source, 0)]
+            usable = np.isfinite(values) & (source >= 0)
+            found[some, :, which] = _slots(np.where(usable, values, 0.0), patches, length, AHEAD)
+            told[some, :, which] = _slots(usable, patches, length, AHEAD)
     return found, told
 
 
@@ -204,16 +207,19 @@ def _slots(values: Array, patches: int, length: int, ahead: int) -> Array:
 
 
 def _places(seasons: Array, patches: int, length: int) -> Array:
-    """[N, T, COORDINATES]: slots used, season and its length, and where in it a patch begins."""
+    """[N, T, COORDINATES]: slots used, seasons, their lengths, and where in them patches begin."""
     out = np.zeros((len(seasons), patches, COORDINATES), np.float32)
     out[..., 0] = length / WIDTH
-    told = (seasons > 1) & (seasons <= LONGEST_SEASON)
-    out[..., 1] = told[:, None]
-    out[..., 2] = np.where(told, np.log2(np.maximum(seasons, 1)) / 8.0, 0.0)[:, None]
     # Counted from the end, so that a longer history changes nothing.
     begins = (np.arange(patches) - patches) * length
-    turn = 2.0 * np.pi * begins / np.maximum(seasons, 1)[:, None]
-    slow = told & (seasons > length)
-    out[..., 3] = np.where(slow[:, None], np.sin(turn), 0.0)
-    out[..., 4] = np.where(slow[:, None], np.cos(turn), 0.0)
+    for which in range(SEASONS):
+        season = seasons[:, which]
+        told = (season > 1) & (season <= LONGEST_SEASON)
+        turn = 2.0 * np.pi * begins / np.maximum(season, 1)[:, None]
+        slow = (told & (season > length))[:, None]
+        own = out[..., 1 + 4 * which : 5 + 4 * which]
+        own[..., 0] = told[:, None]
+        own[..., 1] = np.where(told, np.log2(np.maximum(season, 1)) / 8.0, 0.0)[:, None]
+        own[..., 2] = np.where(slow, np.sin(turn), 0.0)
+        own[..., 3] = np.where(slow, np.cos(turn), 0.0)
     return out

@@ -34,36 +34,40 @@ def ends(panel: Panel, rows: int = ROWS) -> Float:
     return out
 
 
-def candidates(panel: Panel, season: int | None = None) -> list[int]:
-    """Seasons that a panel may have, the likeliest first, and none at the end.
+def candidates(panel: Panel, season: int | None = None) -> list[Way]:
+    """Ways that a panel may be read, the likeliest first, and without any season last.
 
-    ``season`` : the one that is told; then no other is tried.
+    ``season`` : the one that is told; then only longer ones around it are tried beside it.
     """
-    if season is not None:
-        return [season]
     stamps = panel.freq.seasons
-    main = [panel.freq.season] if panel.freq.season > 1 else []
-    found = [s.period for s in find_seasons(panel)]
-    # What stamps say is sure; what values say is not, where stamps say something else.
-    ordered = [*main, *found, *stamps] if main else [*found, *stamps]
-    kept = [s for s in dict.fromkeys(ordered) if 1 < s <= LONGEST_SEASON]
-    return [*kept, 1]
+    if season is not None:
+        ordered = [season, *stamps]
+    else:
+        found = [s.period for s in find_seasons(panel)]
+        # What stamps say is sure; what values say is not, where stamps say something else.
+        ordered = [*([panel.freq.season] if stamps else []), *found, *stamps]
+    seasons = [s for s in dict.fromkeys(ordered) if 1 < s <= LONGEST_SEASON]
+    if not seasons:
+        return [Way()]
+    main = seasons[0]
+    around = [Way(main, s) for s in seasons if s > main]
+    if season is not None:
+        return [*around, Way(main)] if season > 1 else [Way()]
+    return [*around, *map(Way, seasons), Way()]
 
 
-def choose(network: Reads, y: Float, seasons: Sequence[int], horizon: int) -> Way:
-    """The way of reading a panel that forecast its own end best.
+def choose(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Way:
+    """The way of reading a panel that forecast its own ends best.
 
     Parameters
     ----------
-    y : [N, R] as of `ends`. seasons : the first one stays unless another is surely better.
+    y : [N, R] as of `ends`. ways : the first one stays unless another is surely better.
     """
-    ways = [Way(season) for season in seasons]
     if len(ways) == 1:
         return ways[0]
     lengths = np.isfinite(y).sum(axis=1)
     order = np.argsort(-lengths, kind="stable")[:ENOUGH]
-    y = y[np.sort(order)]
-    errors = held_back(network, y, ways, horizon)
+    errors = held_back(network, y[np.sort(order)], ways, horizon)
     if errors is None:
         return ways[0]
     least = errors.mean(axis=1).argmin()

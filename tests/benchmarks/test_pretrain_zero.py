@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import zero_series
 from benchmarks.pretrain_zero import (
+    LEAST_WEIGHED,
     Recipe,
     Training,
     batches,
@@ -103,7 +104,7 @@ def test_the_loss_is_the_quantile_loss() -> None:
     batch = {k: torch.from_numpy(v) for k, v in Corpus(PLAN)[1].items()}
     names = ("x", "seen", "lag", "lag_seen", "place", "zero", "positive")
     with torch.no_grad():
-        said, level, spread = network(*(batch[k] for k in names))
+        said, level, spread, unit = network(*(batch[k] for k in names))
         found = float(loss(network, batch))
     counted = batch["seen"].sum(-1).cumsum(1)
     total, count = 0.0, 0
@@ -113,7 +114,8 @@ def test_the_loss_is_the_quantile_loss() -> None:
         y = float(torch.clamp((batch["y"][i, t, k] - level[i, t]) / spread[i, t], -10, 10))
         errors = y - said[i, t, k].double().numpy()
         levels = np.array(LEVELS)
-        total += float(np.maximum(levels * errors, (levels - 1) * errors).mean())
+        each = float(np.maximum(levels * errors, (levels - 1) * errors).mean())
+        total += each / max(float(unit[i, t]), LEAST_WEIGHED)
         count += 1
     assert count
     assert found == pytest.approx(total / count, rel=1e-4)

@@ -12,15 +12,14 @@ from forecasting.zero.patches import Patches, cut
 def network() -> ZeroNetwork:
     torch.manual_seed(1)
     made = ZeroNetwork(Shape(hidden=16, layers=2)).eval()
-    torch.nn.init.normal_(made.skip.weight, std=0.1)
+    for layer in (made.skip, made.repeat):
+        torch.nn.init.normal_(layer.weight, std=0.1)
     return made
 
 
-def run(made: ZeroNetwork, patches: Patches) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def run(made: ZeroNetwork, patches: Patches) -> tuple[torch.Tensor, ...]:
     with torch.no_grad():
-        found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = made(
-            *(torch.from_numpy(a) for a in patches.inputs)
-        )
+        found: tuple[torch.Tensor, ...] = made(*(torch.from_numpy(a) for a in patches.inputs))
     return found
 
 
@@ -48,7 +47,7 @@ def test_units_and_levels_go_through() -> None:
     found = []
     for about, unit in ((0.0, 1.0), (-700.0, 30.0)):
         patches = cut(about + unit * (y - y.max() - 1.0), 12, 4)
-        said, level, spread = run(made, patches)
+        said, level, spread, _ = run(made, patches)
         inside = level[..., None, None] + spread[..., None, None] * said
         values = patches.centre[:, None, None, None] + patches.unit[
             :, None, None, None

@@ -49,15 +49,17 @@ def test_lags_are_the_newest_values_at_the_same_place_of_the_season(
 ) -> None:
     length = patch_length(season)
     points = _holed(seed, patches * length)
-    made = read(points, np.full(len(points), season), length)
+    seasons = np.array([[season, 1], [season, 168], [season, 30]])
+    made = read(points, seasons, length)
     scaled = (points - made.centre[:, None]) / made.unit[:, None]
-    for i, t, slot in np.ndindex(len(points), patches, AHEAD * length):
-        target = (t + 1) * length + slot
-        earlier = [u for u in range(target - season, -1, -season) if u < (t + 1) * length]
-        told = [scaled[i, u] for u in earlier if np.isfinite(scaled[i, u])] if season > 1 else []
+    for i, which, t, slot in np.ndindex(len(points), 2, patches, AHEAD * length):
+        target, own = (t + 1) * length + slot, seasons[i, which]
+        earlier = [u for u in range(target - own, -1, -own) if u < (t + 1) * length]
+        told = [scaled[i, u] for u in earlier if np.isfinite(scaled[i, u])] if own > 1 else []
         place = slot // length * WIDTH + slot % length
-        assert made.lag_seen[i, t, place] == bool(told)
-        assert made.lag[i, t, place] == pytest.approx(told[0] if told else 0.0, rel=1e-5, abs=1e-5)
+        expected = told[0] if told else 0.0
+        assert made.lag_seen[i, t, which, place] == bool(told)
+        assert made.lag[i, t, which, place] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @settings(deadline=None)
@@ -67,9 +69,9 @@ def test_patches_beyond_the_end_are_those_of_rows_not_seen(
 ) -> None:
     length = patch_length(season)
     y = _holed(seed, patches * length)
-    made = beyond(cut(y, season, patches), season, more)
+    made = beyond(cut(y, season, patches, 168), season, more, 168)
     longer = np.pad(y, ((0, 0), (0, more * length)), constant_values=np.nan)
-    twin = cut(longer, season, patches + more)
+    twin = cut(longer, season, patches + more, 168)
     for one, other in zip(made.inputs[:4], twin.inputs[:4], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
