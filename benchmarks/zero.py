@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError
 from forecasting.evaluation.baselines import naive_arrays
-from forecasting.zero.predictor import FOLDER, Zero
+from forecasting.zero.predictor import FOLDER, WEIGHTS, Zero
 from pipelines.benchmark.report import write_markdown
 from pipelines.benchmark.scores import LEVELS, score_task, summary
 from pipelines.data.datasets import Task, expand, inside, load
@@ -56,7 +57,7 @@ def main() -> int:
     except GatecastError as error:
         print(error, file=sys.stderr)
         return 2
-    text = tables(found)
+    text = tables(found) + "\n" + lone(zero)
     print(text)
     if options.report:
         write_markdown(options.report, text, begin=BEGIN, end=END)
@@ -94,6 +95,26 @@ def rows(
             }
             print(line, file=sys.stderr, flush=True)
             yield line
+
+
+def lone(zero: Zero, times: int = 50) -> str:
+    """How long one series of a thousand hours takes, a day and a week ahead of it."""
+    y = np.random.default_rng(0).standard_normal(1_000).cumsum()
+    ds = pd.date_range("2024-01-01", periods=len(y), freq="h")
+    panel = Panel.from_frame(pd.DataFrame({"unique_id": "x", "ds": ds, "y": y}), freq="h")
+    told = []
+    for season in (1, None):
+        clocks = []
+        for _ in range(times):
+            began = time.perf_counter()
+            zero.predict_panel(panel, 24, season=season)
+            clocks.append(time.perf_counter() - began)
+        told.append(f"{1e3 * float(np.median(clocks)):.1f} ms")
+    size = (zero.folder / WEIGHTS).stat().st_size / 1e6 if zero.folder else float("nan")
+    return (
+        f"A lone series of 1,000 hours, 24 ahead, median of {times}: {told[0]} where it is told to "
+        f"have no season, {told[1]} with seasons looked for and tried. Weights: {size:.2f} MB.\n"
+    )
 
 
 def seasonal_naive(task: Task) -> Callable[[Panel], Forecast]:

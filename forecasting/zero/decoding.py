@@ -36,7 +36,7 @@ class Way:
     logs: bool = False
 
 
-def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = True) -> Float:
+def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = False) -> Float:
     """[N, horizon, Q] quantiles of what comes next, rising along Q.
 
     Patches further ahead than a state speaks of are read as ones in which nothing was seen, as in

@@ -41,11 +41,11 @@ class Zero:
 
     Attributes
     ----------
-    card : what it was trained on and how.
+    card : what it was trained on and how. folder : where its weights lie, if in a file.
     """
 
-    def __init__(self, network: Network, card: dict[str, Any]) -> None:
-        self.network, self.card = network, card
+    def __init__(self, network: Network, card: dict[str, Any], folder: Path | None = None) -> None:
+        self.network, self.card, self.folder = network, card, folder
 
     @classmethod
     def load(cls, folder: str | Path = FOLDER) -> Zero:
@@ -62,7 +62,7 @@ class Zero:
             raise BundleError(f"{path} is of format {made}, this program reads {FORMAT}: upgrade")
         if sha256(path) != told:
             raise BundleError(f"{path} is not what its card describes: install again")
-        return cls(Network(load_file(str(path))), card)
+        return cls(Network(load_file(str(path))), card, Path(folder))
 
     def predict(
         self,

@@ -12,9 +12,11 @@ from forecasting.data.seasons import find_seasons
 from forecasting.zero.decoding import Reads, Way, decode
 from forecasting.zero.patches import CONTEXT, LONGEST_SEASON, WIDTH
 
-# Origins held back, at most, and the share of a history that all of them together may take.
+# Origins held back, at most; the share of a history that all of them together may take; and the
+# values that must lie before each, or twice as many as are forecast.
 ORIGINS = 3
 SHARE = 1 / 3
+LEAST_HISTORY = 16
 # Series by which the way of a panel is chosen.
 ENOUGH = 200
 # Another way than the first must be better by so many standard errors.
@@ -42,10 +44,10 @@ def candidates(panel: Panel, season: int | None = None) -> list[Way]:
     stamps = panel.freq.seasons
     if season is not None:
         ordered = [season, *stamps]
+    elif stamps:
+        ordered = [panel.freq.season, *stamps]
     else:
-        found = [s.period for s in find_seasons(panel)]
-        # What stamps say is sure; what values say is not, where stamps say something else.
-        ordered = [*([panel.freq.season] if stamps else []), *found, *stamps]
+        ordered = [s.period for s in find_seasons(panel)]
     seasons = [s for s in dict.fromkeys(ordered) if 1 < s <= LONGEST_SEASON]
     if not seasons:
         return [Way()]
@@ -82,28 +84,28 @@ def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Ar
     None where histories are too short to hold anything back.
     """
     rows = y.shape[1]
-    first = np.where(np.isfinite(y).any(axis=1), np.isfinite(y).argmax(axis=1), rows)
-    found = []
-    for origin in range(1, ORIGINS + 1):
-        ahead = min(horizon, max(int(SHARE * rows / origin), 1))
-        cut = rows - ahead * origin
-        # As long before an origin as the share says after it.
-        some = np.flatnonzero(first <= cut - 2 * ahead)
-        some = some[np.isfinite(y[some, :cut]).any(axis=1)] if cut > 0 else some[:0]
-        if not len(some):
-            break
-        actual = y[some, cut : cut + ahead]
-        seen = np.isfinite(actual)
-        each = []
-        for way in ways:
-            quantiles = decode(network, y[some, :cut], way, ahead, flip=False)
-            middle = quantiles[..., quantiles.shape[-1] // 2]
-            off = np.where(seen, np.abs(middle - np.where(seen, actual, 0.0)), 0.0)
-            each.append(off.sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
-        found.append(np.stack(each))
-    if not found:
+    ahead = min(horizon, max(int(SHARE * rows), 1))
+    origins = min(ORIGINS, max(int(SHARE * rows) // ahead, 1))
+    # Each origin as a series of its own, its end where the others' are.
+    backs = [ahead * k for k in range(1, origins + 1) if ahead * k < rows]
+    known = [np.pad(y[:, : rows - b], ((0, 0), (b, 0)), constant_values=np.nan) for b in backs]
+    came = [y[:, rows - b : rows - b + ahead] for b in backs]
+    if not backs:
         return None
-    errors = np.concatenate(found, axis=1)
+    history, actual = np.concatenate(known), np.concatenate(came)
+    seen = np.isfinite(actual)
+    enough = np.isfinite(history).sum(axis=1) >= np.minimum(2 * ahead, LEAST_HISTORY)
+    some = np.flatnonzero(enough & seen.any(axis=1))
+    if not len(some):
+        return None
+    history, actual, seen = history[some], actual[some], seen[some]
+    each = []
+    for way in ways:
+        quantiles = decode(network, history, way, ahead)
+        middle = quantiles[..., quantiles.shape[-1] // 2]
+        off = np.where(seen, np.abs(middle - np.where(seen, actual, 0.0)), 0.0)
+        each.append(off.sum(axis=1) / seen.sum(axis=1))
+    errors = np.stack(each)
     unit = errors.mean(axis=0)
     told = unit > 0
     return errors[:, told] / unit[told] if told.any() else None
