@@ -22,6 +22,7 @@ from forecasting.prediction.engine import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
+from forecasting.zero.predictor import Zero
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -194,6 +195,11 @@ class Forecaster(Ensemble):
         it is ``trusted``: made here, or checked before.
         """
         return cls._of(saving.load(path, trusted=trusted)).to(str(pick_device(device)))
+
+    @staticmethod
+    def zero() -> Zero:
+        """The pretrained network: forecasts any table with no training; see docs/zero.md."""
+        return Zero.load()
 
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:

@@ -16,6 +16,8 @@ from tests.house import PACKAGES
 BESIDE = {
     "forecasting/pretrained/card.json",
     "forecasting/pretrained/monthly.safetensors",
+    "forecasting/pretrained/zero.json",
+    "forecasting/pretrained/zero.safetensors",
     "pipelines/data/public_sets.yaml",
     "pipelines/demo/m3_monthly.yaml",
     "serving/py.typed",

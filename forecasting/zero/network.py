@@ -92,7 +92,7 @@ class ZeroNetwork(nn.Module):
         then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
         last = latest(now, seen)
         facts = self._facts(seen, zero, positive, level, spread, last)
-        told = lag_seen.unflatten(-1, (AHEAD, WIDTH)).mean(-1).flatten(-2)
+        told = lag_seen.reshape(*lag_seen.shape[:2], SEASONS * AHEAD, WIDTH).mean(-1)
         features = torch.cat([now, seen, then.flatten(-2), told, place, facts, errors], -1)
         state = self.past(features) + self.outer(functional.silu(self.inner(features)))
         for norm, layer in zip(self.norms, self.layers, strict=True):

@@ -1,4 +1,4 @@
-"""docs/models.md and docs/gates.md say what is there: tests, settings, and code that runs."""
+"""The pages on models, gates and zero say what is there: tests, settings, and code that runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.forecasting.samples import seasonal_frame
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = (ROOT / "docs" / "models.md").read_text()
 GATES = (ROOT / "docs" / "gates.md").read_text()
-NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS)))
+ZERO = (ROOT / "docs" / "zero.md").read_text()
+NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS + ZERO)))
 
 
 def blocks(page: str) -> str:
@@ -52,6 +53,14 @@ def test_the_page_on_gates_names_tests_that_exist() -> None:
     source = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for test in re.findall(r"`(test_\w+)`", GATES):
         assert f"def {test}(" in source
+
+
+def test_the_code_of_the_page_on_zero_runs_as_it_stands() -> None:
+    df = seasonal_frame()
+    names: dict[str, Any] = {"df": df}
+    exec(blocks(ZERO), names)
+    assert len(names["forecast"]) == 12 * df["unique_id"].nunique()
+    assert {"q0.05", "q0.5", "q0.95"} <= set(names["monthly"].columns)
 
 
 def test_the_code_of_both_pages_runs_as_it_stands(

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from forecasting.bundle import sha256
 from forecasting.errors import BundleError, DataError
+from forecasting.forecaster import Forecaster
 from forecasting.zero.network import Shape, ZeroNetwork
 from forecasting.zero.predictor import CARD, FORMAT, LONGEST_HORIZON, WEIGHTS, Zero
 
@@ -143,6 +144,24 @@ def test_damaged_weights_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / CARD).unlink()
     with pytest.raises(BundleError, match="install again"):
         Zero.load(tmp_path)
+
+
+def test_the_weights_that_are_shipped_forecast_better_than_the_last_season() -> None:
+    draw = np.random.default_rng(5)
+    rows, horizon, season = 96, 12, 12
+    shapes = draw.standard_normal((30, season))
+    y = np.tile(shapes, 9) + np.linspace(0.0, 3.0, rows + horizon)
+    y += 0.7 * draw.standard_normal(y.shape)
+    names = np.repeat(np.arange(30), rows)
+    ds = np.tile(pd.date_range("2015-01-01", periods=rows, freq="MS"), 30)
+    df = pd.DataFrame({"unique_id": names, "ds": ds, "y": y[:, :rows].ravel()})
+    found = Forecaster.zero().predict(df, horizon)
+    actual = y[:, rows:]
+    ours = np.abs(found["q0.5"].to_numpy().reshape(30, -1) - actual).mean()
+    naive = np.abs(y[:, rows - season : rows] - actual).mean()
+    assert ours < naive
+    between = (found["q0.1"] <= actual.ravel()) & (actual.ravel() <= found["q0.9"])
+    assert 0.65 < between.mean() < 0.95
 
 
 def test_it_is_loaded_and_asked_without_torch(folder: Path) -> None:
