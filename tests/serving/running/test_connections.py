@@ -162,11 +162,12 @@ def test_a_request_finds_room_where_slow_ones_hold_every_connection(strict: Serv
         finally:
             for connection in slow:
                 connection.close()
-    codes = {code for code in (b"too_busy", b"body_too_slow") if any(code in a for a in answers)}
-    assert codes == {b"too_busy", b"body_too_slow"}
-    # The first to come have waited longest, and were the first to go.
-    assert b"too_busy" in answers[0]
-    assert b"body_too_slow" in answers[-1]
+    busy = [b"too_busy" in answer for answer in answers]
+    assert all(b or b"body_too_slow" in a for b, a in zip(busy, answers, strict=True))
+    # The first to come have waited longest, and were the first to go: none that came later made
+    # room while an earlier one stayed. On a machine with much to do all may have been too slow.
+    assert busy == sorted(busy, reverse=True)
+    assert not busy[-1]
 
 
 def family(process: Any) -> list[psutil.Process]:
