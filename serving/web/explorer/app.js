@@ -79,7 +79,7 @@ async function openFile(file) {
     state.source = { kind: "file", file: file.name, name, table, order: "", mark: "", roles: null };
     state.ids = [];
     state.back = 0;
-    await fitModel(table);
+    if (state.models.length > 1) await fitModel(table);
     await rebuild();
   } catch (error) {
     state.source = { kind: "none", file: file.name };

@@ -92,24 +92,25 @@ export function toEdge(freq, stamp, fromEnd) {
 
 /** The step that distinct, rising stamps keep, or null: what most of them say. */
 export function inferFreq(stamps, whole = false) {
+  // Enough to tell a step by, however long the series.
+  stamps = stamps.slice(0, 5000);
   if (stamps.length < 2) return null;
   const gaps = [];
   for (let i = 1; i < stamps.length; i++) gaps.push(stamps[i] - stamps[i - 1]);
-  const step = Math.min(...sample(gaps));
+  const step = Math.min(...gaps);
   if (whole) return parseFreq(step === 1 ? "step" : `${step}step`);
-  const seen = sample(stamps);
-  const clock = clockOf(seen[0]);
-  if (step >= 28 * DAY && seen.every((s) => clockOf(s) === clock)) {
-    const ends = seen.every(isMonthEnd);
-    if (ends || seen.every((s) => dayOf(s) === dayOf(seen[0]))) {
-      const size = seen.slice(1).map((s, i) => monthOf(s) - monthOf(seen[i])).reduce(divisor);
+  const clock = clockOf(stamps[0]);
+  if (step >= 28 * DAY && stamps.every((s) => clockOf(s) === clock)) {
+    const ends = stamps.every(isMonthEnd);
+    if (ends || stamps.every((s) => dayOf(s) === dayOf(stamps[0]))) {
+      const size = stamps.slice(1).map((s, i) => monthOf(s) - monthOf(stamps[i])).reduce(divisor);
       const unit = size % 12 === 0 ? ["Y", 12] : size % 3 === 0 ? ["Q", 3] : ["M", 1];
       const count = size / unit[1];
       return parseFreq(`${count === 1 ? "" : count}${unit[0]}${ends ? "E" : "S"}`);
     }
   }
-  if (step === DAY && !seen.some((s) => weekday(s) > 4)) {
-    if (seen.some((s, i) => i && s - seen[i - 1] === 3 * DAY)) return parseFreq("B");
+  if (step === DAY && !stamps.some((s) => weekday(s) > 4)) {
+    if (stamps.some((s, i) => i && s - stamps[i - 1] === 3 * DAY)) return parseFreq("B");
   }
   for (const name of ["W", "D", "h", "min", "s", "ms"]) {
     if (step % MS[name] === 0) return parseFreq(`${step === MS[name] ? "" : step / MS[name]}${name}`);
@@ -118,8 +119,6 @@ export function inferFreq(stamps, whole = false) {
 }
 
 const divisor = (a, b) => (b ? divisor(b, a % b) : a);
-// Enough to tell a step by, however long the series.
-const sample = (values) => values.slice(0, 5000);
 
 const two = (n) => String(n).padStart(2, "0");
 

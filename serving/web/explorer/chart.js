@@ -187,7 +187,8 @@ export class Chart {
       data.push(values);
       series.push({
         stroke: css(colour),
-        width,
+        // Hairlines are drawn several times faster, and long lines are dense.
+        width: values.length > 1000 ? 1 : width,
         dash,
         points: dots ? { show: true, size: POINT, fill: css(colour) } : { show: single.length > 0, size: POINT, fill: css(colour), filter: () => single },
       });

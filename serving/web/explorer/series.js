@@ -1,6 +1,6 @@
 // Series on the model's grid, from a table or from a request's body, and what simply repeats them.
 
-import { inferFreq, isMonthEnd, label, sameStep, shift, spoken, steps, toEdge } from "./calendar.js";
+import { inferFreq, isMonthEnd, label, sameStep, spoken, steps, toEdge } from "./calendar.js";
 import { checkRoles, isMissing, markOf, readNumbers, readStamps, TableError } from "./table.js";
 
 const TO_INGEST = "`gatecast ingest` resamples, joins and repairs tables, and says what it did.";
@@ -34,11 +34,10 @@ export function seriesOf(table, roles, options) {
   const mark = markOf(table, roles, schema, options.mark);
   if (mark.note) notes.push(mark.note);
   const groups = grouped(table, roles, stamps, mark.mark, name, notes);
-  const distinct = [...new Set(stamps.values)].filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  const found = inferFreq(groups.longest ?? distinct, stamps.whole) ?? wanted;
+  const found = inferFreq(groups.longest, stamps.whole) ?? wanted;
   const freq = counted && !stamps.whole ? found : wanted;
   if (counted && !stamps.whole) notes.push(`the model counts steps: the table's stamps, one per ${spoken(found)}, are numbered 1, 2, 3 … for it`);
-  const move = edges(freq, found, distinct, notes);
+  const move = edges(freq, found, stamps, notes);
   const columns = covariateColumns(table, roles, schema, mark.mark, notes);
   const series = new Map();
   for (const group of groups.list) {
@@ -60,7 +59,7 @@ function lost(places, table, column, what, then) {
   return `${many} of ${table.names[column]} ${places.length === 1 ? "is" : "are"} ${what}, such as ${JSON.stringify(cell)} in line ${table.lines[places[0]]}: ${then}`;
 }
 
-/** Rows by series; `longest` are the stamps of the series with the most of them. */
+/** Rows by series, in time; `longest` are stamps of the series with the most of them. */
 function grouped(table, roles, stamps, mark, name, notes) {
   const groups = new Map();
   const read = (column) => {
@@ -76,9 +75,12 @@ function grouped(table, roles, stamps, mark, name, notes) {
     const values = read(column);
     for (let r = 0; r < values.length; r++) {
       if (Number.isNaN(stamps.values[r])) continue;
-      const parts = roles.ids.map((c) => table.columns[c][r].trim());
-      if (roles.layout === "wide") parts.push(table.names[column]);
-      const id = parts.length ? parts.join("/") : name;
+      let id = name;
+      if (roles.ids.length || roles.layout === "wide") {
+        const parts = roles.ids.map((c) => table.columns[c][r].trim());
+        if (roles.layout === "wide") parts.push(table.names[column]);
+        id = parts.join("/");
+      }
       if (!id) continue;
       let group = groups.get(id);
       if (!group) groups.set(id, (group = { id, rows: [], values: [] }));
@@ -88,20 +90,21 @@ function grouped(table, roles, stamps, mark, name, notes) {
   }
   const list = [...groups.values()];
   for (const group of list) {
-    const order = group.rows.map((_, i) => i);
-    const at = (i) => stamps.values[group.rows[i]];
-    if (order.some((i) => i && at(i) < at(i - 1))) order.sort((a, b) => at(a) - at(b));
-    group.rows = order.map((i) => group.rows[i]);
-    group.values = order.map((i) => group.values[i]);
+    const { rows, values } = group, at = (i) => stamps.values[rows[i]];
+    if (!rows.some((_, i) => i && at(i) < at(i - 1))) continue;
+    const order = rows.map((_, i) => i).sort((a, b) => at(a) - at(b));
+    group.rows = order.map((i) => rows[i]);
+    group.values = order.map((i) => values[i]);
   }
   const most = list.reduce((a, b) => (b.rows.length > (a?.rows.length ?? 0) ? b : a), null);
-  const longest = most && [...new Set(most.rows.map((r) => stamps.values[r]))];
+  const longest = [...new Set(most?.rows.slice(0, 5000).map((r) => stamps.values[r]))];
   return { list, longest };
 }
 
 /** How stamps are moved to the day the model stamps its months with; null where they lie on it. */
-function edges(freq, found, distinct, notes) {
+function edges(freq, found, stamps, notes) {
   if (freq.unit !== "month" || found.unit !== "month") return null;
+  const distinct = [...new Set(stamps.values)].filter((v) => !Number.isNaN(v));
   const ends = distinct.every(isMonthEnd), starts = distinct.every((s) => new Date(s).getUTCDate() === 1);
   if (ends === freq.end || (!ends && !starts)) return null;
   notes.push(`the model stamps a ${spoken(freq)} with its ${freq.end ? "last" : "first"} day: the table's stamps were moved there`);
@@ -150,7 +153,8 @@ function lay(group, { freq, found, move, table, stamps, columns, dsName }) {
     );
   }
   const span = places.at(-1) + 1;
-  if (span > FULLEST * rows.length + 1000) {
+  // A weekly table lies on a daily grid, too: six values in seven would be missing.
+  if (other ? span > 2 * rows.length : span > FULLEST * rows.length + 1000) {
     throw new TableError(`${other || `Series ${group.id} has ${rows.length} rows over ${span} steps`}.`, `Choose a model of that step. ${TO_INGEST}`, "model");
   }
   let size = 0;
@@ -204,9 +208,6 @@ export function seriesOfBody(body, freq) {
   }
   return { series, freq, notes: [], offset: null, numbered: false, read: null };
 }
-
-/** Stamps of a series' steps from `first` on. */
-export const stampAt = (data, series, step) => shift(data.freq, series.start, step);
 
 /**
  * The last observed value of each position of the season, repeated, as

@@ -247,28 +247,28 @@ const clock = (m, i) => m.slice(i, i + 4).map((t) => (t === undefined ? undefine
 
 // Each way of writing: its texts, its value, and how pandas calls it.
 const readers = [
-  { name: "ISO 8601", test: new RegExp(`^(\\d{4})-(\\d{1,2})-(\\d{1,2})${TIME}${ZONE}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), zone: 8, format: "ISO8601" },
-  { name: "year, month, day", test: new RegExp(`^(\\d{4})[/.](\\d{1,2})[/.](\\d{1,2})${TIME}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), format: (t) => `%Y${t[4]}%m${t[4]}%d` },
-  { name: "day first", test: new RegExp(`^(\\d{1,2})([/.-])(\\d{1,2})[/.-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[3], m[1], clock(m, 5)), order: "day", format: (t, m) => `%d${m[2]}%m${m[2]}%Y` },
-  { name: "month first", test: new RegExp(`^(\\d{1,2})([/-])(\\d{1,2})[/-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[1], m[3], clock(m, 5)), order: "month", format: (t, m) => `%m${m[2]}%d${m[2]}%Y` },
-  { name: "year and month", test: /^(\d{4})[-/.](\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: (t) => `%Y${t[4]}%m` },
-  { name: "year and month", test: /^(\d{4})M(\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: "%YM%m" },
-  { name: "year and quarter", test: /^(\d{4})[-\s/]?[Qq]([1-4])$/, read: (m) => at(m[1], 3 * m[2] - 2, 1) },
-  { name: "quarter and year", test: /^[Qq]([1-4])[-\s/]?(\d{4})$/, read: (m) => at(m[2], 3 * m[1] - 2, 1) },
-  { name: "month and year", test: new RegExp(`^${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[2], monthNumber(m[1]), 1) },
-  { name: "year and month", test: new RegExp(`^(\\d{4})[\\s-]${WORD}$`), read: (m) => at(m[1], monthNumber(m[2]), 1) },
-  { name: "day, month and year", test: new RegExp(`^(\\d{1,2})[\\s-]${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[3], monthNumber(m[2]), m[1]) },
-  { name: "month, day and year", test: new RegExp(`^${WORD}\\s(\\d{1,2}),?\\s(\\d{4})$`), read: (m) => at(m[3], monthNumber(m[1]), m[2]) },
+  { test: new RegExp(`^(\\d{4})-(\\d{1,2})-(\\d{1,2})${TIME}${ZONE}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), zone: 8, format: "ISO8601" },
+  { test: new RegExp(`^(\\d{4})[/.](\\d{1,2})[/.](\\d{1,2})${TIME}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), format: (t) => `%Y${t[4]}%m${t[4]}%d` },
+  { test: new RegExp(`^(\\d{1,2})([/.-])(\\d{1,2})[/.-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[3], m[1], clock(m, 5)), order: "day", format: (t, m) => `%d${m[2]}%m${m[2]}%Y` },
+  { test: new RegExp(`^(\\d{1,2})([/-])(\\d{1,2})[/-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[1], m[3], clock(m, 5)), order: "month", format: (t, m) => `%m${m[2]}%d${m[2]}%Y` },
+  { test: /^(\d{4})[-/.](\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: (t) => `%Y${t[4]}%m` },
+  { test: /^(\d{4})M(\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: "%YM%m" },
+  { test: /^(\d{4})[-\s/]?[Qq]([1-4])$/, read: (m) => at(m[1], 3 * m[2] - 2, 1) },
+  { test: /^[Qq]([1-4])[-\s/]?(\d{4})$/, read: (m) => at(m[2], 3 * m[1] - 2, 1) },
+  { test: new RegExp(`^${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[2], monthNumber(m[1]), 1) },
+  { test: new RegExp(`^(\\d{4})[\\s-]${WORD}$`), read: (m) => at(m[1], monthNumber(m[2]), 1) },
+  { test: new RegExp(`^(\\d{1,2})[\\s-]${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[3], monthNumber(m[2]), m[1]) },
+  { test: new RegExp(`^${WORD}\\s(\\d{1,2}),?\\s(\\d{4})$`), read: (m) => at(m[3], monthNumber(m[1]), m[2]) },
 ];
 const digits = [
-  { name: "year, month, day", test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], m[3]), format: "%Y%m%d" },
-  { name: "year and month", test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], 1), format: "%Y%m" },
-  { name: "year", test: /^((?:1[6-9]|2[0-2])\d{2})$/, read: (m) => at(m[1], 1, 1), format: "%Y" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], m[3]), format: "%Y%m%d" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], 1), format: "%Y%m" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})$/, read: (m) => at(m[1], 1, 1), format: "%Y" },
 ];
 const MOSTLY = 0.9;
 
 /**
- * Stamps of a column: {values, whole, name, format, offset, bad}; null where it holds none.
+ * Stamps of a column: {values, whole, format, offset, bad}; null where it holds none.
  *
  * @param order "day" or "month" where the reader was told which comes first
  * @param counted whether the model counts steps: plain integers are then steps, not years
@@ -292,7 +292,7 @@ export function readStamps(cells, { order = "", counted = false } = {}) {
       bad.push(i);
       return NaN;
     });
-    return { values, whole: true, name: "whole numbers", format: "", offset: null, bad };
+    return { values, whole: true, format: "", offset: null, bad };
   }
   let able = readers.filter((reader) => fits(reader) >= enough);
   if (!able.length) return null;
@@ -327,7 +327,7 @@ function apply(cells, distinct, reader) {
     if (Number.isNaN(value)) bad.push(i);
     return value;
   });
-  return { values, whole: false, name: reader.name, format, offset, bad };
+  return { values, whole: false, format, offset, bad };
 }
 
 function minutes(text) {

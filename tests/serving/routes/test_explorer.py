@@ -357,6 +357,10 @@ BROKEN = {
         "ds,y\n" + "".join(f"{d},1\n" for d in days(60)),
         *("MS", "a value per day, the model reads one per month", "model of that step", "model"),
     ),
+    "weeks for days": (
+        "ds,y\n" + "".join(f"{d},1\n" for d in days(9, freq="7D")),
+        *("D", "a value per week, the model reads one per day", "model of that step", "model"),
+    ),
     "off the grid": (
         "ds,y\n2024-01-01 00:00,1\n2024-01-01 01:00,1\n2024-01-01 02:30,1\n2024-01-01 03:00,1\n",
         *("h", "line 4", "gatecast ingest", "model"),
