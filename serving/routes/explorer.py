@@ -29,8 +29,9 @@ KINDS: Final = {
 }
 PAGE: Final = "index.html"
 LIBRARY: Final = "uplot.min.js"
-# Lines of comments, which are for those who read the source: a tenth of all that would be sent.
+# Comments and indentation are for those who read the source: a tenth of all that would be sent.
 REMARKS: Final = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n", re.DOTALL | re.MULTILINE)
+INDENTATION: Final = re.compile(r"^ +", re.MULTILINE)
 # Own files only, nothing written into the page, nothing sent elsewhere, no frame around it.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -65,8 +66,11 @@ def page_files() -> Mapping[str, File]:
 
 
 def without_remarks(source: str) -> str:
-    """A module without its lines of comments; no text of its may hold such a line."""
-    return REMARKS.sub("", source)
+    """A module without its lines of comments and its indentation.
+
+    No text of the module may go on over a line that begins like one of those.
+    """
+    return INDENTATION.sub("", REMARKS.sub("", source))
 
 
 async def show_root(call: Call) -> Reply:

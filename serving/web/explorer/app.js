@@ -17,13 +17,13 @@ const LONG_CODE = 20_000; // characters that are shown of code
 const state = {
   models: [], about: null, abouts: new Map(), source: { kind: "example" }, data: null,
   ids: [], back: 0, horizon: "", intervals: new Set([80, 95]), extend: false,
-  chosen: false, compared: new Set(["seasonal"]), comparable: new Map(), season: 1, everything: false, history: false, code: "curl",
+  chosen: false, schema: [], compared: new Set(["seasonal"]), comparable: new Map(), season: 1, everything: false, history: false, code: "curl",
   answers: [], shown: [], asked: null, milliseconds: 0,
 };
 const phone = matchMedia("(max-width: 760px)");
 const charts = new Map();
 const kept = new Map();
-let running = null, waiting = 0;
+let running = null, waiting = 0, builds = 0;
 
 // Models.
 
@@ -54,12 +54,15 @@ async function chooseModel(name) {
   // What was typed stays; what was only proposed follows the model.
   if (!before || state.horizon === String(before.horizon)) state.horizon = String(model.horizon);
   $("horizon").value = state.horizon;
-  const freq = parseFreq(model.freq);
-  const step = freq ? `one value per ${spoken(freq)}` : model.freq;
-  fill($("model-about"), `Version ${model.version}, ${model.alias ?? ""}. Reads ${step}; trained for ${count(model.horizon, "step")}.`);
+  describeModel();
   $("extend").disabled = model.covariates.some((c) => c.role === "future");
   state.season = Math.max(model.season ?? 1, 1);
   await rebuild();
+}
+
+function describeModel() {
+  const { version, alias, freq, horizon } = state.about, step = parseFreq(freq);
+  fill($("model-about"), `Version ${version}, ${alias}. Reads ${step ? `one value per ${spoken(step)}` : freq}; trained for ${count(horizon, "step")}.`);
 }
 
 // Data.
@@ -77,14 +80,22 @@ async function openFile(file) {
     table.notes.unshift(...notes);
     const name = file.name.replace(/\.gz$/, "").replace(/\.[^.]*$/, "") || "series";
     state.source = { kind: "file", file: file.name, name, table, order: "", mark: "", roles: null };
-    state.ids = [];
-    state.back = 0;
-    if (state.models.length > 1) await fitModel(table);
-    await rebuild();
   } catch (error) {
     state.source = { kind: "none", file: file.name };
     state.data = null;
     showSource();
+    refuse(error);
+    return;
+  }
+  state.ids = [];
+  state.back = 0;
+  // Before a model is there, because a key is asked for, the table waits.
+  if (!state.about) return;
+  try {
+    if (state.models.length > 1) await fitModel(state.source.table);
+    await rebuild();
+    $("notes-box").open = true;
+  } catch (error) {
     refuse(error);
   }
 }
@@ -119,18 +130,29 @@ const options = (model) => ({
   order: state.source.order ?? "", mark: state.source.mark ?? "", name: state.source.name ?? "",
 });
 
+/** Other models that are ready and read the same step. */
+const others = (model) => Promise.all(state.models.filter((m) => m.ready && m.name !== model.name && sameStep(parseFreq(m.freq) ?? {}, parseFreq(model.freq) ?? {})).map((m) => about(m.name)));
+
+/** The model's covariates, and those of the models that it may be compared with. */
+async function schemaOf(model) {
+  const all = new Map([model, ...(await others(model))].reverse().flatMap((m) => m.covariates.map((c) => [c.name, c])));
+  return [...all.values()];
+}
+
 /** Series from the source, for the model that is chosen. */
 async function rebuild() {
-  const { source, about: model } = state;
+  const { source, about: model } = state, mine = ++builds;
   if (!model || source.kind === "none") return;
+  if (source.kind === "file") state.schema = await schemaOf(model);
+  if (mine !== builds) return;
   kept.clear();
   try {
     const freq = parseFreq(model.freq);
     if (!freq) throw new TableError(`This page does not know the step ${model.freq}.`, "Ask through the interface instead.");
     if (source.kind === "example") state.data = seriesOfBody(model.example, freq);
     else {
-      if (!source.chosen) source.roles = recognise(source.table, model.covariates, freq.unit === "step");
-      state.data = seriesOf(source.table, source.roles, options(model));
+      settleRoles(source, recognise(source.table, state.schema, freq.unit === "step"), model.name);
+      state.data = seriesOf(source.table, source.roles, { ...options(model), schema: state.schema });
     }
     state.ids = state.ids.filter((id) => state.data.series.has(id));
     if (!state.ids.length) state.ids = [state.data.series.keys().next().value];
@@ -144,11 +166,21 @@ async function rebuild() {
   showSource();
   listSeries();
   await drawCompared();
-  soon(0);
+  if (mine === builds) soon(0);
+}
+
+/** Roles that the reader has chosen stay; another model's covariates are looked for in the rest. */
+function settleRoles(source, found, model) {
+  if (source.chosen && source.of !== model) {
+    const { ids, ds, y, values, covariates } = source.roles, used = [...ids, ds, y, ...values];
+    const more = Object.entries(found.covariates).filter(([, c]) => !used.includes(c));
+    source.roles.covariates = { ...Object.fromEntries(more), ...covariates };
+  } else if (!source.chosen) source.roles = found;
+  source.of = model;
 }
 
 function showSource() {
-  const { source, data, about: model } = state;
+  const { source, data } = state;
   const isFile = source.kind === "file";
   const text = source.kind === "none" ? `${source.file} could not be read.`
     : !isFile ? "The example that the model was given to show."
@@ -161,10 +193,9 @@ function showSource() {
       Object.assign(source, next);
       if (next.roles) source.chosen = true;
       const focused = document.activeElement?.id;
-      rebuild().catch(refuse);
-      if (focused) $(focused)?.focus();
+      rebuild().then(() => focused && $(focused)?.focus()).catch(refuse);
     };
-    fill($("columns"), columnsView(source.table, source, model.covariates, change));
+    fill($("columns"), columnsView(source.table, source, state.schema, change));
   }
   const notes = data?.notes ?? [];
   $("notes-box").hidden = !notes.length;
@@ -211,12 +242,11 @@ function drawIntervals() {
     } }), `${percent} %`)));
 }
 
-/** Other models that read the same step; those whose covariates the data lack cannot be chosen. */
+/** Models whose covariates the data lack, or hold in another role, cannot be chosen. */
 async function drawCompared() {
-  const freq = parseFreq(state.about.freq);
-  const others = await Promise.all(state.models.filter((m) => m.ready && m.name !== state.about.name && sameStep(parseFreq(m.freq) ?? {}, freq)).map((m) => about(m.name)));
-  const given = new Set([...state.data.series.values()].slice(0, 1).flatMap((s) => Object.keys(s.covariates)));
-  state.comparable = new Map(others.map((m) => [m.name, m.covariates.filter((c) => c.required && !given.has(c.name)).map((c) => c.name).join(", ")]));
+  const [{ covariates }] = state.data.series.values(), schema = state.source.kind === "file" ? state.schema : state.about.covariates;
+  const given = (c) => covariates[c.name] !== undefined && schema.some((s) => s.name === c.name && s.role === c.role && s.type === c.type);
+  state.comparable = new Map((await others(state.about)).map((m) => [m.name, m.covariates.filter((c) => c.required && !given(c)).map((c) => c.name).join(", ")]));
   const box = (key, name, off = false) => el("label", { class: "tick" },
     el("input", { type: "checkbox", disabled: off, checked: state.compared.has(key) && !off, onchange: (e) => {
       state.compared[e.target.checked ? "add" : "delete"](key);
@@ -261,13 +291,19 @@ function longest() {
 
 function soon(milliseconds) {
   clearTimeout(waiting);
-  waiting = setTimeout(forecast, milliseconds);
+  waiting = setTimeout(() => forecast().catch(refuse), milliseconds);
 }
 
 async function answerOf(model, asked, signal) {
   const key = JSON.stringify([model.name, asked]);
   if (kept.has(key)) return kept.get(key);
   const answer = await ask("v1/forecast", bodyOf(state.data, { about: model, ...asked }), signal);
+  if (answer.model.version !== model.version) {
+    // A new champion: what the old one said is not laid beside it.
+    kept.clear();
+    model.version = answer.model.version;
+    describeModel();
+  }
   if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
   kept.set(key, answer);
   return answer;
@@ -379,7 +415,7 @@ function describe(card) {
   if (errors) {
     const items = errors.lines.filter((line) => line.error !== null).map((line) => el("li", {}, swatch(line), el("span", {}, `${line.name} `), el("b", {}, short(line.error)),
       line.inside.length ? el("span", { class: "quiet" }, ` ${line.inside.map((i) => `${i.count} of ${errors.steps} inside ${i.percent} %`).join(", ")}`) : null));
-    parts.push(el("p", { class: "quiet" }, `Mean absolute error over the ${count(errors.steps, "step")} that have happened:`), el("ul", { class: "errors" }, items));
+    parts.push(el("p", { class: "quiet" }, `Mean absolute error over the ${count(errors.steps, "step")} known since (a model may have been trained on them):`), el("ul", { class: "errors" }, items));
   }
   fill(card.below, parts);
   readOut(card, card.chart.index, false);
@@ -446,7 +482,11 @@ function refuse(error, model = "") {
     hideResults();
     return;
   }
-  if (!(error instanceof ApiError)) throw error;
+  if (!(error instanceof ApiError)) {
+    console.error(error);
+    fill($("error"), refusalView("This page failed", [{ detail: String(error) }], "Load it again; what you dropped has to be dropped again."));
+    return;
+  }
   const { problem, status } = error, keyed = status === 401 || status === 403;
   if (keyed) {
     $("key-box").hidden = false;
@@ -464,7 +504,7 @@ function refuse(error, model = "") {
     actions.push(el("button", { type: "button", onclick: () => setHorizon(String(most)) }, `Ask for ${most}`));
     if (!$("extend").disabled) actions.push(el("button", { type: "button", class: "plain", onclick: () => { $("extend").checked = state.extend = true; soon(0); $("horizon").focus(); } }, "Go beyond"));
   }
-  if (status === 0 || status >= 500) actions.push(el("button", { type: "button", onclick: () => (state.about ? soon(0) : start()) }, "Try again"));
+  if (status === 0 || status === 429 || status >= 500) actions.push(el("button", { type: "button", onclick: () => (state.about ? soon(0) : start()) }, "Try again"));
   const more = problem.errors_omitted ? [{ detail: `and ${problem.errors_omitted} more` }] : [];
   const wait = problem.wait ? ` Retry after ${problem.wait} s.` : "";
   const title = `${model ? `${model}: ` : ""}${problem.title ?? "Refused"}`;
@@ -525,7 +565,7 @@ function listen() {
   document.addEventListener("drop", (event) => {
     over(false)(event);
     const file = event.dataTransfer?.files[0];
-    if (file && state.about) openFile(file);
+    if (file) openFile(file);
   });
   $("model").addEventListener("change", (e) => {
     state.chosen = true;

@@ -72,24 +72,26 @@ export function asCurl(address, body, keyed) {
 
 /** Python without a package but its own. */
 export function asPython(address, body, keyed) {
-  return `import json
-${keyed ? "import os\n" : ""}from urllib.request import Request, urlopen
-
-body = ${pretty(body, python)}
-request = Request(
-    ${python(`${address}/v1/forecast`)},
-    data=json.dumps(body).encode(),
-    headers={
-        "Content-Type": "application/json",${keyed ? `\n        "Authorization": "Bearer " + os.environ["${KEY}"],` : ""}
-    },
-)
-with urlopen(request) as response:
-    answer = json.load(response)
-for forecast in answer["forecasts"]:
-    print(forecast["id"], forecast["ds"], forecast["quantiles"]["0.5"])
-for error in answer["errors"]:
-    print(error["id"], error["detail"])
-`;
+  return [
+    "import json",
+    ...(keyed ? ["import os"] : []),
+    "from urllib.request import Request, urlopen",
+    "",
+    `body = ${pretty(body, python)}`,
+    "request = Request(",
+    `    ${python(`${address}/v1/forecast`)},`,
+    "    data=json.dumps(body).encode(),",
+    '    headers={"Content-Type": "application/json"},',
+    ")",
+    ...(keyed ? [`request.add_header("Authorization", "Bearer " + os.environ["${KEY}"])`] : []),
+    "with urlopen(request) as response:",
+    "    answer = json.load(response)",
+    'for forecast in answer["forecasts"]:',
+    '    print(forecast["id"], forecast["ds"], forecast["quantiles"]["0.5"])',
+    'for error in answer["errors"]:',
+    '    print(error["id"], error["detail"])',
+    "",
+  ].join("\n");
 }
 
 /** Gatecast's client, from the file where pandas reads it as this page did, else from the values. */
@@ -99,26 +101,30 @@ export function asClient(address, data, asked, source, keyed) {
     ? fromFile(data, asked, source) : fromValues(data, asked);
   const of = (role) => about.covariates.filter((c) => c.role === role && lines.columns.has(c.name)).map((c) => c.name);
   const future = of("future"), fixed = of("static");
-  const given = [];
-  if (future.length && lines.future) given.push("future=future");
-  if (fixed.length) given.push("static=static");
-  const middle = fixed.length ? `static = df.groupby("unique_id")[${python(fixed)}].first().reset_index()\n` : "";
-  return `${keyed ? "import os\n\n" : ""}import pandas as pd
-
-from serving.client import Client
-
-${lines.text}${middle}
-with Client(${python(address)}${keyed ? `, api_key=os.environ["${KEY}"]` : ""}) as client:
-    found = client.forecasts(
-        df[${python(["unique_id", "ds", "y", ...of("past"), ...future])}],${given.map((g) => `\n        ${g},`).join("")}
-        model=${python(about.name)},
-        horizon=${python(horizon)},
-        quantiles=${python(levelsOf(intervals))},${extend ? "\n        extend=True," : ""}
-    )
-print(found.frame.to_string())
-for error in found.errors:
-    print(error["id"], error["detail"])
-`;
+  return [
+    ...(keyed ? ["import os", ""] : []),
+    "import pandas as pd",
+    "",
+    "from serving.client import Client",
+    "",
+    lines.text.trimEnd(),
+    ...(fixed.length ? [`static = df.groupby("unique_id")[${python(fixed)}].first().reset_index()`] : []),
+    "",
+    `with Client(${python(address)}${keyed ? `, api_key=os.environ["${KEY}"]` : ""}) as client:`,
+    "    found = client.forecasts(",
+    `        df[${python(["unique_id", "ds", "y", ...of("past"), ...future])}],`,
+    ...(future.length && lines.future ? ["        future=future,"] : []),
+    ...(fixed.length ? ["        static=static,"] : []),
+    `        model=${python(about.name)},`,
+    `        horizon=${python(horizon)},`,
+    `        quantiles=${python(levelsOf(intervals))},`,
+    ...(extend ? ["        extend=True,"] : []),
+    "    )",
+    "print(found.frame.to_string())",
+    "for error in found.errors:",
+    '    print(error["id"], error["detail"])',
+    "",
+  ].join("\n");
 }
 
 function fromFile(data, { about, ids, cut }, { table, roles, file, name }) {

@@ -92,15 +92,15 @@ def _without_remarks(source: str) -> str:
         if inside or text.startswith("/**"):
             inside = not text.endswith("*/")
         elif not text.startswith("//"):
-            kept.append(line)
+            kept.append(line.lstrip(" "))
     return "".join(kept)
 
 
-def test_no_text_of_a_module_holds_what_looks_like_a_remark() -> None:
+def test_no_text_of_a_module_goes_on_over_a_line() -> None:
     for file in FOLDER.glob("*.js"):
-        for text in re.findall(r"`[^`]*`", without_remarks(file.read_text())):
-            assert "/**" not in text
-            assert "\n//" not in text.replace(" ", "")
+        if file.name != "uplot.min.js":
+            for line in without_remarks(file.read_text()).splitlines():
+                assert line.count("`") % 2 == 0, (file.name, line)
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2fdocs.html", "%2e%2e", "index.html.bak", ""])
