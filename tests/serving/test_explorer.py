@@ -45,10 +45,12 @@ def server(
     plain_again: Path,
     rich: Path,
     steps: Path,
+    hourly: Path,
 ) -> Iterator[Server]:
-    """Monthly models, of which one has covariates, and one that counts steps."""
+    """Monthly models, of which one has covariates, one of hours and one that counts steps."""
     store = Store(tmp_path_factory.mktemp("explored"))
     bundles = {"monthly": plain, "challenger": plain_again, "retail": rich, "steps": steps}
+    bundles["power"] = hourly
     for name, bundle in bundles.items():
         store.register(name, bundle)
     with Server(store, *bundles) as started:
@@ -88,6 +90,12 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole.to_csv(folder / "promotions.csv", index=False)
     wide = frame.pivot(index="ds", columns="unique_id", values="y").reset_index()
     wide.rename(columns={"ds": "date"}).to_csv(folder / "wide.csv", index=False)
+    hours = pd.date_range("2026-03-25", periods=200, freq="h", tz="Europe/Madrid")
+    stamps = [stamp.isoformat() for stamp in hours]
+    frame = pd.DataFrame({"id": "m", "ds": stamps, "load": np.arange(200) % 24 + 1.0})
+    pd.concat([frame.assign(id=f"m{i}") for i in range(3)]).to_csv(
+        folder / "hours.csv", index=False
+    )
     days = pd.date_range("2024-01-01", periods=90).strftime("%Y-%m-%d")
     pd.DataFrame({"ds": days, "y": range(90)}).to_csv(folder / "daily.csv", index=False)
     return folder
@@ -219,6 +227,20 @@ def test_the_model_that_reads_the_columns_is_chosen_and_what_is_not_known_ahead_
     assert "gives no forecast" not in page.text()
 
 
+def test_what_the_service_notes_of_a_series_is_said(
+    page: Page, tables: Path, tmp_path: Path
+) -> None:
+    frame = pd.read_csv(tables / "promotions.csv").drop(columns="area")
+    frame.assign(region="moon", temp=frame["temp"] + 1e6).to_csv(tmp_path / "far.csv", index=False)
+    page.choose("#file", tmp_path / "far.csv")
+    page.wait("retail gives no forecast", seconds=SECONDS)
+    page.click("As of 4 steps before the end", "button")
+    page.wait(
+        *("never saw moon as region", "was not told area", "learnt nothing of temp as far out"),
+        seconds=SECONDS,
+    )
+
+
 def test_a_refusal_says_where_and_what_to_do_and_keeps_what_was_typed(page: Page) -> None:
     _set(page, "horizon", "99")
     page.wait("Steps ahead: 99 is beyond 6", seconds=SECONDS)
@@ -272,6 +294,7 @@ CODE = {
     "covariates": ("promotions.csv", "retail", 4),
     "a column for each series": ("wide.csv", "monthly", 0),
     "dates for a model of steps": ("sold.csv", "steps", 3),
+    "stamps with offsets, over a change of the clock": ("hours.csv", "power", 50),
 }
 
 
@@ -288,7 +311,7 @@ def test_the_code_does_what_the_page_shows(
     if back:
         _set(page, "asof", str(-back))
     if file:
-        page.click("store-2", "label")
+        page.click("m2" if model == "power" else "store-2", "label")
     _until(page, f"document.getElementById('status').innerText.startsWith('{model}, version 1')")
     _until(page, f"document.querySelectorAll('.card').length === {2 if file else 1}")
     page.click("Code", "button")

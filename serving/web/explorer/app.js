@@ -5,7 +5,7 @@ import { at, Chart, drawingOf, errorsOf, forecastsOf, HAPPENED, HISTORY, picture
 import { address, ApiError, asClient, asCsv, asCurl, ask, asPython, bodyOf, hasKey, useKey } from "./request.js";
 import { count, seriesOf, seriesOfBody } from "./series.js";
 import { decode, parseTable, recognise, TableError } from "./table.js";
-import { $, columnsView, cureOf, download, el, fill, placeOf, refusalView, rowsOf, swatch, tableView } from "./views.js";
+import { $, columnsView, cureOf, download, el, fill, noteOf, placeOf, refusalView, rowsOf, swatch, tableView } from "./views.js";
 
 const INTERVALS = [50, 80, 90, 95, 99];
 const MOST_SHOWN = 12; // charts at a time
@@ -408,8 +408,7 @@ function describe(card) {
     }
   }
   for (const note of one.notes) {
-    const what = note.code === "unseen_category" ? `has never seen ${note.where?.value} as ${note.where?.column}` : note.code === "missing_static" ? `was not told ${note.where?.column}` : note.code;
-    parts.push(el("p", { class: "quiet" }, `${note.name} ${what}, and answers with what it learnt for “unknown”.`));
+    parts.push(el("p", { class: "quiet" }, `${note.name} ${noteOf(note)}.`));
   }
   const errors = errorsOf(one);
   if (errors) {

@@ -1,6 +1,6 @@
 // Series on the model's grid, from a table or from a request's body, and what simply repeats them.
 
-import { inferFreq, isMonthEnd, label, sameStep, spoken, steps, toEdge } from "./calendar.js";
+import { inferFreq, isMonthEnd, label, sameStep, spoken, steps, subDaily, toEdge } from "./calendar.js";
 import { checkRoles, isMissing, markOf, readNumbers, readStamps, TableError } from "./table.js";
 
 const TO_INGEST = "`gatecast ingest` resamples, joins and repairs tables, and says what it did.";
@@ -18,7 +18,7 @@ export function seriesOf(table, roles, options) {
   checkRoles(table, roles);
   const { freq: wanted, schema, order, name } = options, notes = [...table.notes, ...roles.notes];
   const counted = wanted.unit === "step";
-  const stamps = readStamps(table.columns[roles.ds], { order, counted });
+  const stamps = readStamps(table.columns[roles.ds], { order, counted, wall: !subDaily(wanted) });
   const dsName = table.names[roles.ds];
   if (!stamps) {
     throw new TableError(

@@ -272,8 +272,9 @@ const MOSTLY = 0.9;
  *
  * @param order "day" or "month" where the reader was told which comes first
  * @param counted whether the model counts steps: plain integers are then steps, not years
+ * @param wall whether days and longer are read: their offsets change with the clock and say nothing
  */
-export function readStamps(cells, { order = "", counted = false } = {}) {
+export function readStamps(cells, { order = "", counted = false, wall = false } = {}) {
   const distinct = [...new Set(cells)].filter((cell) => !isMissing(cell)).map((t) => [t, t.trim()]);
   if (!distinct.length) return null;
   const texts = distinct.map(([, text]) => text);
@@ -284,7 +285,7 @@ export function readStamps(cells, { order = "", counted = false } = {}) {
   }).length;
   if (texts.filter((t) => /^[+-]?\d{1,15}$/.test(t)).length >= enough) {
     const dated = counted ? null : digits.find((reader) => fits(reader) === texts.length);
-    if (dated) return apply(cells, distinct, dated);
+    if (dated) return apply(cells, distinct, dated, wall);
     const bad = [];
     const values = Float64Array.from(cells, (cell, i) => {
       const text = cell.trim();
@@ -300,17 +301,17 @@ export function readStamps(cells, { order = "", counted = false } = {}) {
   const most = Math.max(...able.map(fits));
   able = able.filter((reader) => fits(reader) === most);
   if (able.length > 1 && able[0].order) able = byStep(able, cells, distinct);
-  return able.length ? apply(cells, distinct, able[0]) : null;
+  return able.length ? apply(cells, distinct, able[0], wall) : null;
 }
 
-function apply(cells, distinct, reader) {
+function apply(cells, distinct, reader, wall = false) {
   const known = new Map();
   let offset = null, format = "", timed = 0;
   for (const [cell, text] of distinct) {
     const m = reader.test.exec(text);
     if (!m) continue;
     known.set(cell, reader.read(m));
-    if (reader.zone && m[reader.zone]) {
+    if (!wall && reader.zone && m[reader.zone]) {
       const given = m[reader.zone] === "Z" ? 0 : minutes(m[reader.zone]);
       // All on the first one's clock: its offset is what the service is told.
       offset ??= given;

@@ -172,6 +172,15 @@ export function refusalView(title, faults, cure, actions = []) {
 
 export const cureOf = (code) => CURES[code] ?? "";
 
+/** What the service notes of a series that it answers. */
+export function noteOf({ code, where: { column, value } = {} }) {
+  const unknown = "and answers with what it learnt for “unknown”";
+  if (code === "unseen_category") return `never saw ${value} as ${column}, ${unknown}`;
+  if (code === "missing_static") return `was not told ${column}, ${unknown}`;
+  if (code === "outside_training") return `learnt nothing of ${column} as far out as ${short(value)}`;
+  return `notes ${code}${column ? ` of ${column}` : ""}`;
+}
+
 /** A place of the request in the words of the page: the series, its stamp, its line in the file. */
 export function placeOf(pointer, data, ids, plain) {
   const parts = (pointer ?? "").split("/").slice(1);

@@ -404,6 +404,15 @@ def test_what_was_repaired_is_said() -> None:
     assert "known ahead (1 series)" in notes
 
 
+def test_offsets_count_for_hours_and_not_for_days() -> None:
+    days_of = pd.date_range("2026-03-27", periods=5, tz="Europe/Madrid")
+    found = read("ds,y\n" + "".join(f"{d.isoformat()},1\n" for d in days_of), "D")
+    assert found["series"]["name"][:2] == [_number(np.datetime64("2026-03-27", "us")), [1] * 5]
+    hours = pd.date_range("2026-03-29", periods=5, freq="h", tz="Europe/Madrid")
+    found = read("ds,y\n" + "".join(f"{d.isoformat()},1\n" for d in hours), "h")
+    assert found["series"]["name"][:2] == [_number(np.datetime64("2026-03-29", "us")), [1] * 5]
+
+
 def test_months_are_moved_to_the_day_that_the_model_stamps_them_with() -> None:
     text = "ds,y\n" + "".join(f"{d},1\n" for d in days(5, freq="ME"))
     found = read(text, "MS")
