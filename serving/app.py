@@ -20,6 +20,7 @@ Scope = Mapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
 
+NOT_MODIFIED: Final = 304
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -111,10 +112,12 @@ def _internal_error() -> RequestError:
 async def _send(reply: Reply, scope: Scope, send: Send, request_id: str) -> None:
     headers = [
         (b"content-type", reply.kind.encode()),
-        (b"content-length", str(len(reply.content)).encode()),
         (b"x-request-id", request_id.encode()),
         (b"x-content-type-options", b"nosniff"),
     ]
+    if reply.status != NOT_MODIFIED:
+        # There it would be the length of what was not sent again.
+        headers.append((b"content-length", str(len(reply.content)).encode()))
     for name, value in reply.headers.items():
         headers.append((name.encode(), value.encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

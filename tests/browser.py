@@ -18,6 +18,12 @@ from typing import Any
 
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_SECONDS = 60.0
+CODES = {
+    "Tab": 9, "Enter": 13, "Escape": 27, "Space": 32, "PageUp": 33, "PageDown": 34, "End": 35,
+    "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+    "Backspace": 8, "Delete": 46,
+}  # fmt: skip
+TEXTS = {"Enter": "\r"}
 
 
 def executable() -> str | None:
@@ -32,6 +38,7 @@ class Page:
     def __init__(self, socket: Any) -> None:
         self._socket = socket
         self._last = 0
+        self.complaints: list[str] = []
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol, and its answer; events in between are passed over."""
@@ -39,13 +46,45 @@ class Page:
         self._socket.send(json.dumps({"id": self._last, "method": method, "params": parameters}))
         while True:
             answer = json.loads(self._socket.recv(timeout=60))
+            self._listen(answer)
             if answer.get("id") == self._last:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return dict(answer["result"])
 
+    def _listen(self, event: dict[str, Any]) -> None:
+        """Keep what the browser complains of: exceptions, refused scripts and styles."""
+        if event.get("method") == "Runtime.exceptionThrown":
+            details = event["params"]["exceptionDetails"]
+            thrown = details.get("exception", {}).get("description", "")
+            self.complaints.append(f"{details.get('text')} {thrown}")
+        elif event.get("method") == "Log.entryAdded":
+            entry = event["params"]["entry"]
+            if entry["level"] == "error":
+                self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
+
+    def watch(self) -> None:
+        """From now on `complaints` holds what the browser complains of."""
+        self.call("Runtime.enable")
+        self.call("Log.enable")
+
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Give files to an input, as a person does with the browser's dialog."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(f.resolve()) for f in files])
+
+    def press(self, *keys: str) -> None:
+        """Press keys by their names, one after the other: Tab, Enter, ArrowLeft, Space, a."""
+        for key in keys:
+            name, text = (" ", " ") if key == "Space" else (key, TEXTS.get(key, ""))
+            text = key if len(key) == 1 else text
+            code = {"windowsVirtualKeyCode": CODES[key]} if key in CODES else {}
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=name, text=text, **code)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=name, **code)
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""

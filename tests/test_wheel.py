@@ -22,6 +22,9 @@ BESIDE = {
     "pipelines/demo/m3_monthly.yaml",
     "serving/py.typed",
     "serving/web/docs.html",
+    "serving/web/explorer/index.html",
+    "serving/web/explorer/uplot.min.js",
+    "serving/web/uplot.LICENSE.txt",
 }
 
 

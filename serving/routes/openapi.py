@@ -210,5 +210,4 @@ def _schemas() -> dict[str, Any]:
 ROUTES = (
     Route("GET", "/openapi.json", show_openapi, guard=DOCS),
     Route("GET", "/docs", show_docs, guard=DOCS),
-    Route("GET", "/", to_docs),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.routes import forecast, health, invocations, models, openapi
+from serving.routes import explorer, forecast, health, invocations, models, openapi
 
 ROUTES = (
     *forecast.ROUTES,
@@ -10,4 +10,5 @@ ROUTES = (
     *models.ROUTES,
     *health.ROUTES,
     *openapi.ROUTES,
+    *explorer.ROUTES,
 )

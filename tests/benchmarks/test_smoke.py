@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import executable
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 # Scripts that others run or import, and by whose run they are seen.
@@ -96,6 +98,18 @@ def test_serving_runs(tmp_path: Path) -> None:
     low, high = re.match(r"([\d.]+) to ([\d.]+);", lone[-1]).groups()  # type: ignore[union-attr]
     assert float(low) <= float(lone[2]) <= float(high)
     assert picture.read_text().count("<svg") == 1
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(executable() is None, reason="no Chromium on this machine")
+def test_explorer_runs(tmp_path: Path) -> None:
+    found = {row[0]: row[1:] for row in rows(run("explorer", "--brief", home=tmp_path))}
+    assert float(found["a chart of 200 points, drawn"][0].removesuffix(" ms")) > 0
+    drawn = found["from a file of 200 rows to its forecast, drawn"][0]
+    assert float(drawn.removesuffix(" ms")) > 0
+    assert "uPlot" in found["all that is loaded, gzipped"][0]
 
 
 def test_engines_runs(tmp_path: Path) -> None:

@@ -1,0 +1,428 @@
+"""The explorer's files as they are sent, and its modules beside what they must agree with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.data.calendar import Frequency
+from forecasting.evaluation.baselines import naive_arrays
+from pipelines.ingestion import DataConfig, ingest
+from pipelines.ingestion.read.mapping import MappingError
+from serving.app import Application
+from serving.routes.explorer import without_remarks
+from serving.settings import ServingSettings
+from tests.serving.conftest import Caller
+from tests.serving.javascript import FOLDER, javascript
+
+# npm: uplot 1.6.32, dist/uPlot.iife.min.js.
+UPLOT = "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
+MOST_BYTES = 60_000
+HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.fixture
+def other(app: Application, settings: ServingSettings) -> Any:
+    """Calls an application with other settings, and the same models."""
+
+    def make(**changes: Any) -> Caller:
+        application = Application(settings.model_copy(update=changes))
+        application.service.models = app.service.models
+        return Caller(application)
+
+    return make
+
+
+def test_a_browser_is_given_the_page_and_others_the_way_to_the_interface(call: Caller) -> None:
+    page = call("GET", "/", headers=HTML)
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<title>Gatecast explorer</title>" in page.text
+    for headers in ({}, {"accept": "*/*"}, {"accept": "application/json"}):
+        answer = call("GET", "/", headers=headers)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+        assert "accept" in answer.headers["vary"]
+    assert call("HEAD", "/", headers=HTML).content == b""
+
+
+def test_nothing_may_be_loaded_or_sent_but_the_services_own(call: Caller) -> None:
+    policy = call("GET", "/", headers=HTML).headers["content-security-policy"]
+    rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert rules.pop("default-src") == "'none'"
+    assert "unsafe" not in policy
+    assert {rules[name] for name in ("script-src", "style-src", "connect-src")} == {"'self'"}
+    assert rules["frame-ancestors"] == rules["form-action"] == rules["base-uri"] == "'none'"
+    page = (FOLDER / "index.html").read_text()
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", page)
+    own = [f for f in FOLDER.iterdir() if f.name != "uplot.min.js"]
+    for file in own:
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(
+            r"https?://|//cdn|@import|innerHTML|localStorage|document.cookie", text
+        )
+
+
+def test_every_file_that_the_page_names_is_sent_with_its_kind(call: Caller) -> None:
+    page = (FOLDER / "index.html").read_text()
+    named = set(re.findall(r'(?:src|href)="explorer/([^"]+)"', page))
+    for file in FOLDER.glob("*.js"):
+        named |= set(re.findall(r'from "\./([^"]+)"', file.read_text()))
+    assert named | {"index.html"} == {file.name for file in FOLDER.iterdir()}
+    kinds = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+    for name in named:
+        answer = call("GET", f"/explorer/{name}")
+        source = (FOLDER / name).read_text()
+        own = name.endswith(".js") and name != "uplot.min.js"
+        assert answer.text == (_without_remarks(source) if own else source)
+        assert answer.headers["content-type"].startswith(kinds[name.split(".")[-1]])
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def _without_remarks(source: str) -> str:
+    """Line by line, as a person would leave comments out."""
+    kept, inside = [], False
+    for line in source.splitlines(keepends=True):
+        text = line.strip()
+        if inside or text.startswith("/**"):
+            inside = not text.endswith("*/")
+        elif not text.startswith("//"):
+            kept.append(line.lstrip(" "))
+    return "".join(kept)
+
+
+def test_no_text_of_a_module_goes_on_over_a_line() -> None:
+    for file in FOLDER.glob("*.js"):
+        if file.name != "uplot.min.js":
+            for line in without_remarks(file.read_text()).splitlines():
+                assert line.count("`") % 2 == 0, (file.name, line)
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fdocs.html", "%2e%2e", "index.html.bak", ""])
+def test_no_other_file_is_sent(call: Caller, name: str) -> None:
+    answer = call("GET", f"/explorer/{name}")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "unknown_path"
+
+
+def test_a_file_is_sent_again_only_when_it_has_changed(call: Caller) -> None:
+    first = call("GET", "/explorer/app.js")
+    assert first.headers["cache-control"] == "no-cache"
+    tag = first.headers["etag"]
+    for known in (tag, f'"other", {tag}'):
+        again = call("GET", "/explorer/app.js", headers={"if-none-match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert "content-length" not in again.headers
+    changed = call("GET", "/explorer/app.js", headers={"if-none-match": '"other"'})
+    assert changed.content == first.content
+
+
+def test_a_file_is_packed_for_those_who_take_that(call: Caller) -> None:
+    plain = call("GET", "/explorer/app.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    for accepted in ("gzip", "br, GZIP;q=0.5"):
+        packed = call("GET", "/explorer/app.js", headers={"accept-encoding": accepted})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert int(packed.headers["content-length"]) < len(plain.content) / 2
+        assert packed.content == plain.content
+    refused = call("GET", "/explorer/app.js", headers={"accept-encoding": "gzip;q=0"})
+    assert "content-encoding" not in refused.headers
+
+
+def test_all_of_it_is_small(call: Caller) -> None:
+    sizes = {}
+    for file in FOLDER.iterdir():
+        answer = call("GET", f"/explorer/{file.name}", headers={"accept-encoding": "gzip"})
+        sizes[file.name] = int(answer.headers["content-length"])
+    assert sum(sizes.values()) <= MOST_BYTES, sizes
+
+
+def test_the_chart_library_is_the_published_one_with_its_licence() -> None:
+    library = (FOLDER / "uplot.min.js").read_bytes()
+    assert hashlib.sha256(library).hexdigest() == UPLOT
+    assert b"(v1.6.32)" in library[:100]
+    licence = (FOLDER.parent / "uplot.LICENSE.txt").read_text()
+    assert licence.startswith("The MIT License (MIT)")
+    assert "Leon Sorokin" in licence
+
+
+def test_it_can_be_switched_off(other: Any) -> None:
+    assert ServingSettings.read({"GATECAST_EXPLORER": "false"}).explorer is False
+    call = other(explorer=False)
+    page = call("GET", "/", headers=HTML)
+    assert page.status_code == 404
+    assert "GATECAST_EXPLORER" in page.json()["detail"]
+    assert call("GET", "/explorer/app.js").status_code == 404
+    assert call("GET", "/").headers["location"] == "/docs"
+    assert call("GET", "/docs").status_code == 200
+
+
+def test_the_page_needs_no_key_and_says_nothing_that_needs_one(other: Any) -> None:
+    call = other(protect=True)
+    page = call("GET", "/", headers=HTML)
+    assert page.status_code == 200
+    assert call("GET", "/explorer/app.js").status_code == 200
+    assert call("GET", "/v1/models").status_code == 401
+    assert "monthly" not in page.text
+
+
+# Its modules, beside what they must agree with.
+
+ALIASES = (
+    "step",
+    "7step",
+    "15min",
+    "h",
+    "6h",
+    "D",
+    "2D",
+    "W-SUN",
+    "B",
+    "MS",
+    "ME",
+    "QS",
+    "QE",
+    "YS",
+)
+
+
+def test_steps_of_time_are_the_librarys() -> None:
+    rng = np.random.default_rng(0)
+    given, expected = [], []
+    for alias in ALIASES:
+        freq = Frequency.parse(alias)
+        for number in rng.integers(-20_000, 40_000, 40):
+            if freq.integer:
+                start: Any = int(number)
+            else:
+                days = np.datetime64("1970-01-01", "D") + number
+                days = np.busday_offset(days, 0, roll="forward") if alias == "B" else days
+                start = freq.shift(days.astype("datetime64[us]"), 0)[()]
+            steps = int(rng.integers(-300, 300))
+            moved = freq.shift(start, steps)[()]
+            given.append([alias, _number(start), steps])
+            expected.append([_number(moved), steps])
+    found = javascript(
+        """return given.map(([alias, start, steps]) => {
+             const freq = calendar.parseFreq(alias), moved = calendar.shift(freq, start, steps);
+             return [moved, calendar.steps(freq, start, moved)];
+           })""",
+        given,
+    )
+    wrong = [(g, e, f) for g, e, f in zip(given, expected, found, strict=True) if e != f]
+    assert wrong == []
+
+
+def _number(stamp: Any) -> int:
+    whole = isinstance(stamp, int | np.integer)
+    return int(stamp) if whole else int(stamp.astype("datetime64[ms]").astype(np.int64))
+
+
+def test_baselines_are_the_librarys() -> None:
+    rng = np.random.default_rng(1)
+    given, expected = [], []
+    for _ in range(200):
+        y = rng.normal(size=rng.integers(1, 30)).round(3)
+        y[rng.random(len(y)) < 0.3] = np.nan
+        y[rng.integers(len(y))] = 1.0
+        season, horizon = int(rng.integers(1, 13)), int(rng.integers(1, 20))
+        given.append([[None if v != v else v for v in y], horizon, season])
+        offsets = np.array([0, len(y)])
+        levels = [0.5]
+        expected.append(naive_arrays(y, offsets, horizon, season, levels).mean[0].tolist())
+    found = javascript("return given.map(g => series.repeatSeason(...g))", given)
+    for one, other_one in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other_one)
+
+
+READ = """
+  const options = {freq: calendar.parseFreq(given.freq), schema: given.schema ?? [],
+                   order: given.order ?? "", mark: given.mark ?? "", name: "name"};
+  const counted = options.freq.unit === "step";
+  return attempt(() => {
+    const read = table.parseTable(given.text, "the file");
+    const roles = table.recognise(read, options.schema, counted);
+    const found = series.seriesOf(read, roles, options);
+    return {series: Object.fromEntries([...found.series].map(([id, s]) =>
+              [id, [s.start, s.y, s.ahead, s.covariates]])),
+            notes: found.notes, roles};
+  });
+"""
+
+
+def read(text: str, freq: str, **more: Any) -> Any:
+    return javascript(READ, {"text": text, "freq": freq, **more})
+
+
+def days(count: int = 6, form: str = "%Y-%m-%d", freq: str = "D") -> list[str]:
+    return list(pd.date_range("2024-01-29", periods=count, freq=freq).strftime(form))
+
+
+PLAIN = {
+    "canonical": ("unique_id,ds,y\n" + "".join(f"a,{d},{i}\n" for i, d in enumerate(days())), "D"),
+    "other names, unsorted": (
+        "Shop;Datum;Umsatz;Menge\n"
+        + "".join(f"s{i % 2};{d};1.234,5{i};{i}\n" for i in range(2) for d in days(6)[::-1]),
+        "D",
+    ),
+    "two ids": (
+        "store,item,date,sales\n"
+        + "".join(f"x{s},y{k},{d},{s + k}.5\n" for s in (1, 2) for k in (3, 4) for d in days(5)),
+        "D",
+    ),
+    "quotes and missing": (
+        'series,date,value\n"a ""b"", c",2024-01-01,1\n"a ""b"", c",2024-01-02,NA\n'
+        '"a ""b"", c",2024-01-03,3\n"a ""b"", c",2024-01-05,"1,234.5"\n',
+        "D",
+    ),
+    "day first": (
+        "date\ty\n" + "".join(f"{d}\t{i}\n" for i, d in enumerate(days(40, "%d/%m/%Y"))),
+        "D",
+    ),
+    "hours": (
+        "id,timestamp,load\n"
+        + "".join(f"a,{d},{i}\n" for i, d in enumerate(days(30, "%Y-%m-%d %H:%M", "h"))),
+        "h",
+    ),
+    "months in words": (
+        "month,value\n" + "".join(f"{d},{i}\n" for i, d in enumerate(days(14, "%b %Y", "MS"))),
+        "MS",
+    ),
+    "a column for each series": (
+        "date,north,south\n" + "".join(f"{d},{i},{i * 2}\n" for i, d in enumerate(days())),
+        "D",
+    ),
+    "steps": ("sku,step,units\n" + "".join(f"k,{i},{i * i}\n" for i in range(1, 8)), "step"),
+    "years": ("year,value\n" + "".join(f"{y},{y % 7}\n" for y in range(1990, 2004)), "YS"),
+    "numbers with signs": (
+        "date,amount\n"
+        + "".join(
+            f"{d},{v}\n" for d, v in zip(days(4), ["€ 5.25", "-3", "1e3", "40 %"], strict=True)
+        ),
+        "D",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_plain_table_is_read_as_ingestion_reads_it(name: str, tmp_path: Path) -> None:
+    text, freq = PLAIN[name]
+    file = tmp_path / "name.csv"
+    file.write_text(text)
+    found = read(text, freq)
+    assert "message" not in found, found
+    config = {"source": str(file), "freq": freq}
+    try:
+        expected = ingest(DataConfig(**config)).frame
+    except MappingError as error:
+        # What ingestion only proposes the page takes, and shows for the reader to change.
+        expected = ingest(DataConfig(**config, **error.roles)).frame
+    for unique_id, rows in expected.groupby("unique_id", observed=True, sort=False):
+        start, y, _, _ = found["series"][str(unique_id)]
+        first = rows["ds"].iloc[0]
+        assert start == (first if freq == "step" else first.value // 10**6)
+        np.testing.assert_allclose(np.array(y, float), rows["y"].to_numpy(float))
+    assert len(found["series"]) == expected["unique_id"].nunique()
+
+
+BROKEN = {
+    "empty": ("", "D", "is empty", "a line of names", ""),
+    "header alone": ("a,b\n", "D", "no rows", "a line of names", ""),
+    "no header": ("2024-01-01,5.0\n2024-01-02,6.0\n", "D", "no header", "a line of names", ""),
+    "JSON": ('{"a": 1}\n', "D", "is JSON", "gatecast ingest", ""),
+    "open quote": ('ds,y\n2024-01-01,"5\n2024-01-02,6\n', "D", "line 2", "Close it", ""),
+    "no stamp": ("a,y\nx,1\nz,2\n", "D", "time stamp", "under Columns", "columns"),
+    "twice": (
+        "ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-02,3\n",
+        *("D", "lines 3 and 4", "under Columns", "columns"),
+    ),
+    "day or month": (
+        "date,y\n" + "".join(f"0{m}/0{m}/2024,1\n" for m in range(1, 4)),
+        *("D", "01/01/2024", "order of day and month", "order"),
+    ),
+    "two marks": (
+        "ds;y;x\n2024-01-01;1,5;1.25\n2024-01-02;2,5;2.25\n",
+        *("D", "y has 1,5, column x has 1.25", "decimal mark", "decimal"),
+    ),
+    "months for days": (
+        "ds,y\n" + "".join(f"{d},1\n" for d in days(60, freq="MS")),
+        *("h", "a value per month, the model reads one per hour", "model of that step", "model"),
+    ),
+    "days for months": (
+        "ds,y\n" + "".join(f"{d},1\n" for d in days(60)),
+        *("MS", "a value per day, the model reads one per month", "model of that step", "model"),
+    ),
+    "weeks for days": (
+        "ds,y\n" + "".join(f"{d},1\n" for d in days(9, freq="7D")),
+        *("D", "a value per week, the model reads one per day", "model of that step", "model"),
+    ),
+    "off the grid": (
+        "ds,y\n2024-01-01 00:00,1\n2024-01-01 01:00,1\n2024-01-01 02:30,1\n2024-01-01 03:00,1\n",
+        *("h", "line 4", "gatecast ingest", "model"),
+    ),
+    "steps for days": ("step,y\n1,1\n2,2\n", "D", "counts steps", "column of dates", "columns"),
+    "words as values": (
+        "ds,y\n2024-01-01,red\n2024-01-02,blue\n",
+        *("D", 'such as "red" in line 2', "another column", "columns"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_table_that_cannot_be_read_says_what_where_and_the_cure(name: str) -> None:
+    text, freq, what, cure, control = BROKEN[name]
+    schema = [{"name": "x", "role": "past", "type": "real", "required": True}]
+    found = read(text, freq, schema=schema)
+    assert what in found["message"]
+    assert cure in found["cure"]
+    assert found["control"] == control
+
+
+def test_what_was_repaired_is_said() -> None:
+    text = (
+        "shop,day,sold,promo\n# a remark\na,2024-01-01,1,0\na,2024-01-02,oops,1\na,2024-01-05,3,0\n"
+    )
+    text += "a,2024-01-06,,1\nb,2024-01-01,1\nb,2024-01-01,2,0\nb,someday,3,1\n"
+    text += "".join(f"b,2024-01-{day:02d},1,0\n" for day in range(2, 13))
+    schema = [{"name": "promo", "role": "future", "type": "real", "required": True}]
+    found = read(text, "D", schema=schema)
+    start = int(pd.Timestamp("2024-01-01").value // 10**6)
+    promo = [0, 1, None, None, 0, 1]
+    assert found["series"]["a"] == [start, [1, None, None, None, 3], 1, {"promo": promo}]
+    assert found["series"]["b"] == [start, [2] + [1] * 11, 0, {"promo": [0] * 12}]
+    notes = "\n".join(found["notes"])
+    assert "another number of cells" in notes
+    assert "line 7" in notes
+    assert '"oops" in line 4' in notes
+    assert '"someday" in line 9' in notes
+    assert "2 stamps not in the table" in notes
+    assert "known ahead (1 series)" in notes
+
+
+def test_offsets_count_for_hours_and_not_for_days() -> None:
+    days_of = pd.date_range("2026-03-27", periods=5, tz="Europe/Madrid")
+    found = read("ds,y\n" + "".join(f"{d.isoformat()},1\n" for d in days_of), "D")
+    assert found["series"]["name"][:2] == [_number(np.datetime64("2026-03-27", "us")), [1] * 5]
+    hours = pd.date_range("2026-03-29", periods=5, freq="h", tz="Europe/Madrid")
+    found = read("ds,y\n" + "".join(f"{d.isoformat()},1\n" for d in hours), "h")
+    assert found["series"]["name"][:2] == [_number(np.datetime64("2026-03-29", "us")), [1] * 5]
+
+
+def test_months_are_moved_to_the_day_that_the_model_stamps_them_with() -> None:
+    text = "ds,y\n" + "".join(f"{d},1\n" for d in days(5, freq="ME"))
+    found = read(text, "MS")
+    assert found["series"]["name"][0] == int(pd.Timestamp("2024-01-01").value // 10**6)
+    assert any("were moved there" in note for note in found["notes"])
+    quarters = "ds,y\n2023-03-31,1\n2023-06-30,2\n2023-09-30,3\n"
+    found = read(quarters, "QS")
+    assert found["series"]["name"][0] == int(pd.Timestamp("2023-01-01").value // 10**6)
+
+
+def test_levels_of_intervals_are_those_that_people_write() -> None:
+    found = javascript("return request.levelsOf([80, 95, 50, 99, 90])")
+    assert found == [0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995]
