@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from forecasting import datasets as datasets
+    from forecasting import interop as interop
     from forecasting.config import ForecasterConfig
     from forecasting.data.forecast import Forecast
     from forecasting.data.panel import Panel
@@ -33,10 +35,20 @@ _HOMES = {
 }
 
 
+# Reached from the package itself, as in `forecasting.datasets.load("sunspots")`.
+_ROOMS = ("datasets", "interop")
+
+
 def __getattr__(name: str) -> Any:
     # Lazy: the service and the configuration must not pay for importing torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -26,6 +26,7 @@ class Ensemble(Engine):
     history : one row per epoch of training. swing : min, median and max score of the members on
         held-back origins (MASE), and the ensemble's; where a pretrained start was among the
         choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
+    fitted : ``seconds``, ``series`` and ``rows`` of the training; empty where they are not known.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class Ensemble(Engine):
         correction: Array | None = None,
         history: list[dict[str, Any]] | None = None,
         swing: dict[str, float] | None = None,
+        fitted: dict[str, float] | None = None,
     ) -> None:
         super().__init__(config, schema, correction, self._run_networks)
         self.networks = list(networks)
-        self.history, self.swing = history or [], swing or {}
+        self.history, self.swing, self.fitted = history or [], swing or {}, fitted or {}
         self.device = torch.device("cpu")
 
     def to(self, device: str) -> Self:

@@ -5,40 +5,62 @@ What is trained, judged, streamed and saved is an `Ensemble`; the rooms below kn
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
-import pandas as pd
+import numpy as np
 
+from forecasting import plotting
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame, say_left_aside
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
+from forecasting.evaluation.backtest import backtest
+from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
+from forecasting.interop.kinds import TableT, Tabular, as_pandas
 from forecasting.prediction.engine import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
+from forecasting.views import fans, summary
+from forecasting.views.progress import Bar
+from forecasting.views.rolled import Rolled
 from forecasting.zero.predictor import Zero
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from matplotlib.figure import Figure
+
+# Of a picture: levels, and how many of the first series are kept to draw without a table.
+DRAWN_LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+KEPT_TO_DRAW = 4
 
 
 class Forecaster(Ensemble):
-    """An ensemble of trained members that people hold: it is fitted, asked, saved and loaded."""
+    """An ensemble of trained members that people hold: it is fitted, asked, saved and loaded.
+
+    Attributes
+    ----------
+    asked : the settings that training was given, before it chose the rest; None when loaded.
+    """
+
+    asked: ForecasterConfig | None = None
+    _kept: Panel | None = None
 
     @classmethod
     def fit(
         cls,
-        df: pd.DataFrame,
+        df: Any,
         *,
         horizon: int,
         freq: str | None = None,
-        static: pd.DataFrame | None = None,
+        static: Tabular | None = None,
         past: Sequence[str] = (),
         future: Sequence[str] = (),
         categorical: Sequence[str] = (),
@@ -46,21 +68,25 @@ class Forecaster(Ensemble):
         members: int | None = None,
         seed: int | None = None,
         device: str = "auto",
+        verbose: bool | None = None,
     ) -> Self:
         """Train on a long table ``unique_id, ds, y`` and covariates.
 
         Parameters
         ----------
+        df : of pandas, polars or Arrow; or series of Darts, or a data set of GluonTS.
         horizon : steps to forecast. freq : pandas alias; inferred when not given.
         static : one row per series, columns beside ``unique_id``. past, future : columns of
             ``df`` known up to the cutoff, and over the horizon too. categorical : which of all
             these are categories although they are numbers; text always is.
         config : settings, or a dict of them; whatever is left open is chosen from the data.
+        verbose : a progress bar; None: in a terminal or a notebook.
 
         Raises
         ------
         DataError, ConfigError, TrainingError.
         """
+        df, static = as_pandas(df), as_pandas(static)
         need_frame(df, "df")
         horizon = whole_steps(horizon)
         if not isinstance(config, ForecasterConfig):
@@ -75,7 +101,8 @@ class Forecaster(Ensemble):
             df, freq=config.freq, static=static, past=past, future=future, categorical=categorical
         )
         say_left_aside(df, [*past, *future, *(static.columns if static is not None else ())])
-        return cls.train(panel, config, device=device)
+        with Bar(verbose, config.training.members) as bar:
+            return cls.train(panel, config, on_epoch=bar, device=device)
 
     @classmethod
     def train(
@@ -91,9 +118,13 @@ class Forecaster(Ensemble):
         # Lightning takes seconds to import, and who only forecasts needs none.
         from forecasting.training import fit as training
 
-        return cls._of(
+        began = time.perf_counter()
+        trained = cls._of(
             training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
         )
+        trained.asked = config
+        trained._fitted_on(panel, time.perf_counter() - began)
+        return trained
 
     def refit(
         self,
@@ -111,7 +142,8 @@ class Forecaster(Ensemble):
         """
         from forecasting.training import fit as training
 
-        return self._of(
+        began = time.perf_counter()
+        trained = self._of(
             training.refit(
                 self,
                 panel,
@@ -122,22 +154,52 @@ class Forecaster(Ensemble):
                 device=device,
             )
         )
+        trained.asked = self.asked
+        trained._fitted_on(panel, time.perf_counter() - began)
+        return trained
 
+    @overload
     def predict(
         self,
-        df: pd.DataFrame | None = None,
+        df: TableT,
         *,
-        future: pd.DataFrame | None = None,
-        static: pd.DataFrame | None = None,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+        state: None = None,
+    ) -> TableT: ...
+
+    @overload
+    def predict(
+        self,
+        df: Any = None,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
         horizon: int | None = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         extend: bool = False,
         state: State | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any: ...
+
+    def predict(
+        self,
+        df: Any = None,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+        state: State | None = None,
+    ) -> Any:
         """Forecast a long table, or from a ``state`` that has read it.
 
-        See `Engine.predict`. With a state (of `encode` or `update`) neither ``df`` nor ``static``
-        is given; the state holds them. ``extend`` needs the table.
+        See `Engine.predict`: what went in, such as a table of polars, comes out. With a state (of
+        `encode` or `update`) neither ``df`` nor ``static`` is given; the state holds them.
+        ``extend`` needs the table.
         """
         if state is None:
             if df is None:
@@ -149,7 +211,7 @@ class Forecaster(Ensemble):
         if df is not None or static is not None or extend:
             raise DataError("with a state go only future, horizon and quantiles: it holds the rest")
         forecast = reading.forecast(
-            self, state, future=future, horizon=horizon, quantiles=quantiles
+            self, state, future=as_pandas(future), horizon=horizon, quantiles=quantiles
         )
         if forecast.problems:
             first = forecast.problems[0]
@@ -159,7 +221,114 @@ class Forecaster(Ensemble):
             )
         return forecast.to_frame()
 
-    def encode(self, panel: Panel | pd.DataFrame, *, static: pd.DataFrame | None = None) -> State:
+    def plot(
+        self,
+        df: Any = None,
+        *,
+        series: int | str | Sequence[Any] = KEPT_TO_DRAW,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = DRAWN_LEVELS,
+        title: str = "",
+    ) -> Figure:
+        """Draw forecasts as fan charts; the figure is handed back, and shown by nobody.
+
+        A notebook shows it where it is a cell's last line; else ``.savefig(path)`` keeps it.
+
+        Parameters
+        ----------
+        df : as `predict` takes it. None: what the forecaster was fitted on, of which it keeps the
+            end of the first few series.
+        series : how many of the first series are drawn, or the names of those that are, at most
+            24.
+
+        Raises
+        ------
+        DataError : as `predict`; an unknown series; no table where none was fitted on.
+        """
+        panel = self._kept if df is None else self._panel(df, static, future)
+        if panel is None:
+            raise DataError("there is nothing to draw: a loaded forecaster has no table; give one")
+        levels = tuple(sorted({0.5, *quantiles}))
+        panel = fans.chosen(panel, series)
+        forecast = self.predict_panel(panel, horizon=horizon, quantiles=levels)
+        if forecast.problems:
+            first = forecast.problems[0]
+            raise DataError(f"series {first.id!r} cannot be forecast: {first.detail}")
+        return plotting.fan_chart(fans.fans(panel, forecast, self.config.season or 1), title=title)
+
+    def backtest(
+        self,
+        df: Any,
+        *,
+        windows: int = 3,
+        step: int | None = None,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        retrain: bool = True,
+        device: str = "auto",
+        verbose: bool | None = None,
+    ) -> Rolled:
+        """What would have been forecast at past cutoffs, beside what happened.
+
+        Parameters
+        ----------
+        windows, step : cutoffs, and rows between them; default: the horizon.
+        retrain : train anew, once, on the rows before the first cutoff, with the settings that
+            this one was given. False: ask this forecaster as it is, which is only fair for rows
+            that it was not trained on.
+
+        Returns
+        -------
+        Rolled : ``.scores()``, ``.table`` and more, in the kind of ``df``. Its models are
+            ``forecaster`` and, as a yardstick, ``seasonal_naive``.
+
+        Raises
+        ------
+        DataError : histories too short for the first cutoff; TrainingError : as `fit`.
+        """
+        panel, horizon = self._panel(df, static, future), self.config.horizon
+        windows, rows = whole_steps(windows), whole_steps(horizon if step is None else step)
+        if windows < 1 or rows < 1:
+            raise DataError(f"windows = {windows}, step = {rows}: both must be 1 or more")
+        first = horizon + (windows - 1) * rows
+        if not (panel.lengths > first).any():
+            raise DataError(
+                f"no series has more than {first} rows, which {windows} windows of {horizon} "
+                f"steps, {rows} apart, need; ask for fewer windows"
+            )
+        engine = self
+        if retrain:
+            config = (self.asked or self.config).replace(freq=self.config.freq)
+            past = panel.truncate(first)
+            with Bar(verbose, config.training.members) as bar:
+                engine = self.train(past, config, on_epoch=bar, device=device)
+        levels, season = self.config.model.quantile_levels, self.config.season or 1
+        models = {
+            "forecaster": partial(engine.predict_panel, horizon=horizon, quantiles=levels),
+            "seasonal_naive": partial(
+                seasonal_naive, horizon=horizon, season=season, levels=levels
+            ),
+        }
+        found = backtest(
+            panel, models, horizon=horizon, season=season, windows=windows, step=rows,
+            levels=levels,
+        )  # fmt: skip
+        return Rolled.of(found, df)
+
+    def summary(self) -> str:
+        """What this forecaster is, in some lines: networks, what it reads, scores, its training."""
+        return summary.as_text(str(self), summary.facts(self, self.fitted))
+
+    def __repr__(self) -> str:
+        config = self.config
+        return f"Forecaster(horizon={config.horizon}, freq={config.freq!r})"
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(str(self), summary.facts(self, self.fitted))
+
+    def encode(self, panel: Any, *, static: Tabular | None = None) -> State:
         """The state after reading every row of a panel or long table.
 
         See `forecasting.streaming.reading`.
@@ -168,11 +337,9 @@ class Forecaster(Ensemble):
             panel = Panel.from_frame(panel, freq=self.freq, static=static, schema=self.schema)
         return reading.encode(self, panel)
 
-    def update(
-        self, state: State, new_rows: pd.DataFrame, *, future: pd.DataFrame | None = None
-    ) -> State:
+    def update(self, state: State, new_rows: Tabular, *, future: Tabular | None = None) -> State:
         """The state after some more rows, at a cost that does not grow with the history."""
-        return reading.update(self, state, new_rows, future=future)
+        return reading.update(self, state, as_pandas(new_rows), future=as_pandas(future))
 
     def save(
         self,
@@ -201,6 +368,20 @@ class Forecaster(Ensemble):
         """The pretrained network: forecasts any table with no training; see docs/zero.md."""
         return Zero.load()
 
+    def _panel(self, df: Any, static: Tabular | None, future: Tabular | None) -> Panel:
+        """A table under the schema of this forecaster."""
+        return Panel.from_frame(
+            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
+        )
+
+    def _fitted_on(self, panel: Panel, seconds: float) -> None:
+        """Note how long training took, and keep enough of the panel for a picture."""
+        seasons = fans.SEASONS * (self.config.season or 1)
+        rows = max(self.context, fans.HORIZONS * self.config.horizon, seasons)
+        self.fitted = {"seconds": round(seconds, 3), "series": len(panel), "rows": panel.rows}
+        first = panel.select(np.arange(min(KEPT_TO_DRAW, len(panel))))
+        self._kept = first.tail(rows).under(self.schema)
+
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:
         """The same networks and facts behind this door."""
@@ -211,4 +392,5 @@ class Forecaster(Ensemble):
             correction=ensemble.correction,
             history=ensemble.history,
             swing=ensemble.swing,
+            fitted=ensemble.fitted,
         )

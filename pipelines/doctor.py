@@ -7,6 +7,7 @@ a missing accelerator or a busy port is told, with the way out, and Gatecast wor
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import shutil
 import socket
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -35,6 +37,9 @@ GIB = 2**30
 FREE_DISK_GIB = 2.0  # a training run, its artifacts and the service's copy of a model, with room
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SERVER_TIMEOUT_SECONDS = 3.0
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+# Distributions, and modules, that take seconds to load.
+SLOW = ("torch", "onnxruntime", "mlflow", "bentoml")
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,15 @@ class Check:
     essential: bool = True
 
 
-def run_doctor(*, port: int = SERVICE_PORT) -> list[Check]:
+def run_doctor(*, port: int = SERVICE_PORT, thorough: bool = False) -> list[Check]:
     """Look at everything Gatecast needs.
 
     Parameters
     ----------
     port
         Where the service would listen.
+    thorough
+        Whether what takes seconds to load is loaded, too.
 
     Returns
     -------
@@ -89,6 +96,8 @@ def run_doctor(*, port: int = SERVICE_PORT) -> list[Check]:
         ("service port", lambda: check_port(port)),
         ("shared data", check_data),
     ]
+    if thorough:
+        steps += [(name, partial(check_loads, name)) for name in SLOW]
     checks: list[Check] = []
     for name, step in steps:
         try:
@@ -98,13 +107,13 @@ def run_doctor(*, port: int = SERVICE_PORT) -> list[Check]:
     return checks
 
 
-def main(port: int = SERVICE_PORT) -> int:
+def main(port: int = SERVICE_PORT, *, thorough: bool = False) -> int:
     """Print the table of checks; 0 when nothing essential is missing, else 1."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    checks = run_doctor(port=port)
+    checks = run_doctor(port=port, thorough=thorough)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "check", "found", "what to do"):
         table.add_column(heading, overflow="fold")
@@ -188,7 +197,14 @@ def check_extras() -> list[Check]:
 
 
 def check_device() -> list[Check]:
-    """What torch would train on."""
+    """What torch would train on; it is loaded only where there may be a GPU to ask it for."""
+    if not NVIDIA_DRIVER.exists() and "torch" not in sys.modules:
+        try:
+            found = f"CPU; torch {metadata.version('torch')}"
+        except metadata.PackageNotFoundError:
+            found, fix = "torch is not installed", _install("torch")
+            return [Check("device", False, found, fix)]
+        return [Check("device", True, found, essential=False)]
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -198,10 +214,20 @@ def check_device() -> list[Check]:
         names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         found = ", ".join(f"{each.name} ({each.total_memory / GIB:.0f} GiB)" for each in names)
         return [Check("device", True, f"{found}; {build}", essential=False)]
-    if Path("/proc/driver/nvidia/version").exists():
+    if NVIDIA_DRIVER.exists():
         fix = "install a torch build for this driver's CUDA version to train on the GPU"
         return [Check("device", False, f"CPU; {build} does not see the GPU", fix, False)]
     return [Check("device", True, f"CPU; {build}", essential=False)]
+
+
+def check_loads(distribution: str) -> list[Check]:
+    """Whether a slow package is not only there, but loads."""
+    try:
+        importlib.import_module(distribution)
+    except Exception as error:  # a broken package breaks in any way
+        found = f"does not load: {type(error).__name__}: {error}"
+        return [Check(distribution, False, found, f"install {distribution} again")]
+    return [Check(distribution, True, f"{metadata.version(distribution)} loads")]
 
 
 def check_processor() -> list[Check]:

@@ -16,7 +16,7 @@ FILES_IN_A_FOLDER = 15  # modules, without __init__.py
 FUNCTION_LINES = 80
 FUNCTION_PARAMETERS = 8  # without self and cls
 # What is slow to load, or not always there: may be imported where it is used.
-DEFERRED = ("pandas", "scipy", "matplotlib", "onnxruntime", "statsforecast")
+DEFERRED = ("pandas", "scipy", "matplotlib", "onnxruntime", "polars", "pyarrow", "statsforecast")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

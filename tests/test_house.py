@@ -22,6 +22,8 @@ AUTOGRAD = "torch.autograd hands a function's tensors over one by one"
 EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
     house.only_faces_hold_code: {
         "forecasting": "face: what a library user imports",
+        "forecasting.datasets": "face: small data sets by name",
+        "forecasting.interop": "face: the ways from and to other libraries",
         "forecasting.networks": "face: the network, whatever its parts",
         "forecasting.pretrained": "face: weights by name, wherever they lie",
         "pipelines.config": "face: the sections of an experiment",

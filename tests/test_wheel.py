@@ -14,6 +14,7 @@ import pytest
 from tests.house import PACKAGES
 
 BESIDE = {
+    "forecasting/datasets/air_passengers.csv",
     "forecasting/pretrained/card.json",
     "forecasting/pretrained/monthly.safetensors",
     "forecasting/pretrained/zero.json",

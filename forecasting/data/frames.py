@@ -17,6 +17,7 @@ from forecasting.data.steps import step_of, with_day
 from forecasting.data.tables import (
     need_columns,
     need_frame,
+    need_frames,
     need_names,
     refuse_foreign_rows,
     refuse_two_roles,
@@ -29,6 +30,7 @@ from forecasting.data.tables import (
 from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError
+from forecasting.interop.kinds import as_pandas
 
 # A grid of more rows than this, and so many times more than were given, is a mistake.
 VAST, SPARSE = 10_000_000, 1_000
@@ -59,20 +61,20 @@ class Arrays(NamedTuple):
 
 
 def read(
-    frame: pd.DataFrame,
+    frame: Any,
     *,
     freq: str | Frequency | None = None,
-    static: pd.DataFrame | None = None,
+    static: Any = None,
     past: Sequence[str] = (),
     future: Sequence[str] = (),
     categorical: Sequence[str] = (),
     schema: Schema | None = None,
-    future_frame: pd.DataFrame | None = None,
+    future_frame: Any = None,
 ) -> Arrays:
     """The arrays of `Panel.from_frame`, which says what goes in and what is refused."""
+    frame, static, future_frame = (as_pandas(t) for t in (frame, static, future_frame))
     need_frame(frame, "df")
-    for table, name in ((static, "static"), (future_frame, "future")):
-        need_frame(frame if table is None else table, name)
+    need_frames(static=static, future=future_frame)
     for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
         need_names(given, name)
     refuse_two_roles(past, future)

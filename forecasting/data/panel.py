@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     # Imported where tables are handled: a service of arrays starts without pandas.
     import pandas as pd
 
+    from forecasting.interop.kinds import Tabular
+
 
 def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
     """[N] rows of the first and the last value of each series; -1 and -1 where it has none.
@@ -98,17 +100,19 @@ class Panel:
     @classmethod
     def from_frame(
         cls,
-        frame: pd.DataFrame,
+        frame: Tabular,
         *,
         freq: str | Frequency | None = None,
-        static: pd.DataFrame | None = None,
+        static: Tabular | None = None,
         past: Sequence[str] = (),
         future: Sequence[str] = (),
         categorical: Sequence[str] = (),
         schema: Schema | None = None,
-        future_frame: pd.DataFrame | None = None,
+        future_frame: Tabular | None = None,
     ) -> Panel:
         """A panel from a long table ``unique_id, ds, y`` and covariate columns.
+
+        Tables are of pandas, polars or Arrow, each of its own kind; see `interop.kinds`.
 
         Rows are sorted if need be; absent rows become missing values. With known-future
         covariates, trailing rows of a series whose ``y`` is missing are its horizon, and so are

@@ -14,21 +14,20 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.errors import DataError
 
-# What turns other kinds of tables into one of pandas, by the name of their class.
+# What turns other things into a table, by the name of their class.
 _CURES = {
     "str": "read it first, with pd.read_csv or `gatecast ingest`",
     "dict": "make one with pd.DataFrame(...)",
     "list": "make one with pd.DataFrame(...)",
     "ndarray": "make one with pd.DataFrame(..., columns=[...])",
     "Series": "make one with .to_frame() or .reset_index()",
-    "Table": "make one with .to_pandas()",
-    "RecordBatch": "make one with .to_pandas()",
-    "LazyFrame": "make one with .collect().to_pandas()",
+    "RecordBatch": "make one with pa.Table.from_batches([...])",
+    "LazyFrame": "make one with .collect()",
 }
 
 
 def need_frame(table: Any, name: str) -> None:
-    """DataError for what is no pandas DataFrame; ``name`` is that of the argument."""
+    """DataError for what is no table, as `as_pandas` gives it; ``name`` is the argument's."""
     if isinstance(table, pd.DataFrame):
         return
     kind = type(table)
@@ -36,7 +35,16 @@ def need_frame(table: Any, name: str) -> None:
     if cure is None:
         has_way = hasattr(table, "to_pandas")
         cure = "make one with .to_pandas()" if has_way else "make one with pd.DataFrame(...)"
-    raise DataError(f"{name} must be a pandas DataFrame, not a {kind.__name__}: {cure}")
+    raise DataError(
+        f"{name} must be a table of pandas, polars or Arrow, not a {kind.__name__}: {cure}"
+    )
+
+
+def need_frames(**tables: Any) -> None:
+    """DataError for one of several tables, each by its argument's name, that is given and none."""
+    for name, table in tables.items():
+        if table is not None:
+            need_frame(table, name)
 
 
 def need_names(given: Any, name: str) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
 from forecasting.prediction.reading import Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
@@ -32,10 +33,6 @@ from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import assemble
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 # A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
 Runner = Callable[[Batch[Array]], tuple[Array, Array, Array]]
@@ -201,20 +198,45 @@ class Engine:
         lost = np.flatnonzero(~finite)
         return found.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
 
+    @overload
     def predict(
         self,
-        df: pd.DataFrame,
+        df: TableT,
         *,
-        future: pd.DataFrame | None = None,
-        static: pd.DataFrame | None = None,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
         horizon: int | None = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         extend: bool = False,
-    ) -> pd.DataFrame:
+    ) -> TableT: ...
+
+    @overload
+    def predict(
+        self,
+        df: Any,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        df: Any,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Any:
         """Forecast a long table ``unique_id, ds, y`` and covariates.
 
         Parameters
         ----------
+        df : of pandas, polars or Arrow; or series of Darts, or a data set of GluonTS.
         future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns
             (or as trailing rows of ``df`` without y). static : one row per series.
         horizon : steps, at most the trained horizon (more only with ``extend``, which feeds
@@ -222,14 +244,16 @@ class Engine:
 
         Returns
         -------
-        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them.
+        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them and in the kind of
+        ``df``; see `forecasting.interop` for series of Darts and data sets of GluonTS.
 
         Raises
         ------
         DataError : bad input, or series that cannot be forecast, each named.
         """
+        table = as_pandas(df)
         panel = Panel.from_frame(
-            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
+            table, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
         forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
         if forecast.problems:
@@ -238,7 +262,7 @@ class Engine:
                 f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
                 f"first: series {first.id!r}: {first.detail}"
             )
-        return with_ids_as_given(forecast.to_frame(), df["unique_id"])
+        return like(with_ids_as_given(forecast.to_frame(), table["unique_id"]), df)
 
     def stop(self) -> None:
         """End forecasts under way in other threads, where the engine can."""

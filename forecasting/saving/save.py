@@ -21,6 +21,8 @@ from forecasting.networks import ForecastNetwork
 from forecasting.networks.decoders import StateDecoder
 from forecasting.saving.onnx import export_onnx, golden
 
+# What a manifest tells of the training; bundles were saved without it before.
+FITTED = {"seconds", "series", "rows"}
 # A decoder that read its steps both ways, as bundles were trained before.
 DECODED_BACKWARDS = re.compile(r"decoder\.stack\..*_reverse$")
 
@@ -75,6 +77,7 @@ def save(
                 "covariates": ensemble.schema.model_dump(mode="json")["covariates"],
                 "members": {"count": len(ensemble.networks), **ensemble.swing},
                 "start": ensemble.config.training.start,
+                "fitted": ensemble.fitted,
                 "metrics": dict(metrics or {}),
                 "golden": golden(ensemble),
                 **dict(extra or {}),
@@ -123,10 +126,12 @@ def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
     if any(int(name.partition(".")[0]) >= len(networks) for name in tensors):
         raise BundleError(f"{path}: there are weights of more members than the settings name")
     swing = {k: v for k, v in manifest.get("members", {}).items() if k != "count"}
+    fitted = manifest.get("fitted", {})
     return Ensemble(
         config=parts.config,
         schema=parts.schema,
         networks=networks,
         correction=parts.correction,
         swing=swing,
+        fitted={k: fitted[k] for k in FITTED} if fitted.keys() >= FITTED else {},
     )

@@ -16,6 +16,7 @@ from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame
 from forecasting.errors import BundleError, DataError, SeriesProblem
+from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.engine import BEYOND_FLOAT, whole_steps
 from forecasting.quantiles import Interpolation, mean_weights
 from forecasting.zero.arithmetic import LEVELS, Network
@@ -24,7 +25,7 @@ from forecasting.zero.patches import LONGEST_SEASON
 from forecasting.zero.ways import candidates, choose, ends
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 WEIGHTS, CARD = "zero.safetensors", "zero.json"
@@ -66,31 +67,33 @@ class Zero:
 
     def predict(
         self,
-        df: pd.DataFrame,
+        df: Any,
         horizon: int,
         *,
         freq: str | None = None,
         season: int | None = None,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-    ) -> pd.DataFrame:
+    ) -> Any:
         """Forecast a long table ``unique_id, ds, y``, with nothing trained.
 
         Parameters
         ----------
+        df : of pandas, polars or Arrow; or series of Darts, or a data set of GluonTS.
         horizon : steps, up to `LONGEST_HORIZON`. freq : pandas alias; inferred when not given.
         season : in steps, 1 for none; when not given, those that the stamps and the values say are
             tried at the end of the history. quantiles : any levels in (0, 1).
 
         Returns
         -------
-        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them.
+        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them and in its kind.
 
         Raises
         ------
         DataError : bad input, or series that cannot be forecast, the first named.
         """
-        need_frame(df, "df")
-        panel = Panel.from_frame(df, freq=freq)
+        table = as_pandas(df)
+        need_frame(table, "df")
+        panel = Panel.from_frame(table, freq=freq)
         forecast = self.predict_panel(panel, horizon, season=season, quantiles=quantiles)
         if forecast.problems:
             first = forecast.problems[0]
@@ -98,7 +101,7 @@ class Zero:
                 f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
                 f"first: series {first.id!r}: {first.detail}"
             )
-        return with_ids_as_given(forecast.to_frame(), df["unique_id"])
+        return like(with_ids_as_given(forecast.to_frame(), table["unique_id"]), df)
 
     def predict_panel(
         self,

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.config import build_config, load_config
-from pipelines.config.file import override
 from pipelines.machine.masking import masked
-from pipelines.training.candidates import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
     from pipelines.jobs.run import JobResult
     from pipelines.jobs.tell import Teller
+    from pipelines.training.candidates import Progress
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
@@ -76,6 +74,9 @@ def experiment(
     name: str | None = None,
 ) -> ExperimentConfig:
     """The experiment of a config file; or of a table, with all else left to the defaults."""
+    from pipelines.config import build_config, load_config
+    from pipelines.config.file import override
+
     sets = list(sets or ())
     given: dict[str, Any] = {"horizon": horizon, "name": name}
     extra = [f"{key}={value}" for key, value in given.items() if value is not None]

@@ -12,6 +12,9 @@ def register(app: typer.Typer) -> None:
 
 def doctor_command(
     port: int = typer.Option(3000, "--port", help="Port the service is to listen on."),
+    thorough: bool = typer.Option(
+        False, "--thorough", help="Load torch, ONNX Runtime, MLflow and BentoML, too: seconds."
+    ),
 ) -> None:
     """Look at versions, device and stores, and say what is missing and how to mend it.
 
@@ -19,4 +22,4 @@ def doctor_command(
     """
     from pipelines.doctor import main
 
-    raise typer.Exit(main(port=port))
+    raise typer.Exit(main(port=port, thorough=thorough))

@@ -17,7 +17,6 @@ from pipelines.commands.common import (
     tell,
     teller_of,
 )
-from pipelines.training.gate import EXIT_REFUSED
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -61,6 +60,7 @@ def monitor_command(
     """
     from pipelines.jobs.run import watched
     from pipelines.monitoring.monitor import monitor
+    from pipelines.training.gate import EXIT_REFUSED
 
     teller = teller_of(what, notify)
     with teller.watching():

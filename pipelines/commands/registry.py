@@ -10,7 +10,6 @@ import typer
 
 from forecasting.errors import ConfigError
 from pipelines.commands.common import CONFIG_SUFFIXES, tell
-from pipelines.training.gate import EXIT_REFUSED
 
 if TYPE_CHECKING:
     from pipelines.registry.registry import Registry
@@ -56,6 +55,7 @@ def promote_command(
     `gatecast promote m3-monthly --version 7 --force --reason "the champion's data was wrong"`
     """
     from pipelines.registry.registry import CHALLENGER
+    from pipelines.training.gate import EXIT_REFUSED
 
     reason = (reason or "").strip()
     if force and not reason:

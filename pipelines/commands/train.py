@@ -23,7 +23,6 @@ from pipelines.commands.common import (
     tell,
     teller_of,
 )
-from pipelines.training.gate import EXIT_REFUSED
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -60,6 +59,7 @@ def train_command(
     `gatecast train sales.csv --horizon 12`
     """
     from pipelines.jobs.run import trained
+    from pipelines.training.gate import EXIT_REFUSED
     from pipelines.training.train import train
 
     accepted = accept_revision.strip() if accept_revision is not None else None

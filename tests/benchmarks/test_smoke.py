@@ -132,6 +132,22 @@ def test_season_runs(tmp_path: Path) -> None:
     assert {"white noise", "random walks", "one series, ten seasons"} <= {row[0] for row in found}
 
 
+def test_start_runs(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    found = rows(run("start", "--rounds", "1", "--report", str(page), home=tmp_path))
+    assert found == rows(page.read_text())
+    assert found[1][::3] == ["`import numpy`", "1.0"]
+    assert {row[0] for row in found[2:]} == {
+        "`import forecasting`",
+        "`from forecasting import Forecaster`",
+        "`import torch`, which that needs",
+        "`gatecast --help`",
+        "`gatecast doctor`",
+        "open a saved model and forecast once",
+    }
+    assert all(float(row[3]) > 0 for row in found[1:])
+
+
 @pytest.mark.slow
 def test_score_runs(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"

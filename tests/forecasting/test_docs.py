@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.forecasting.samples import seasonal_frame
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = (ROOT / "docs" / "models.md").read_text()
+LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GATES = (ROOT / "docs" / "gates.md").read_text()
 ZERO = (ROOT / "docs" / "zero.md").read_text()
 NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS + ZERO)))
@@ -61,6 +63,35 @@ def test_the_code_of_the_page_on_zero_runs_as_it_stands() -> None:
     exec(blocks(ZERO), names)
     assert len(names["forecast"]) == 12 * df["unique_id"].nunique()
     assert {"q0.05", "q0.5", "q0.95"} <= set(names["monthly"].columns)
+
+
+def test_the_code_of_the_library_page_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from forecasting import Forecaster
+
+    monkeypatch.chdir(tmp_path)
+    fit, short = Forecaster.fit, {"max_steps": 5, "threads": 1, "start": "none"}
+    config = {"model": {"hidden_size": 8, "layers": 1}, "training": short}
+    monkeypatch.setattr(Forecaster, "fit", partial(fit, config=config))
+    names: dict[str, Any] = {}
+    exec(blocks(LIBRARY), names)
+    said = re.search(r"`forecast` has a row for each series and step: `([^`]+)`", LIBRARY)
+    assert said is not None
+    assert list(names["forecast"].columns) == said[1].split(", ")
+    assert (tmp_path / "forecast.png").is_file()
+    assert "on 1 series, 144 rows" in capsys.readouterr().out
+    assert list(names["found"].scores().index) == ["forecaster", "seasonal_naive"]
+    first = re.search(r"^```python\n(.*?)^```", LIBRARY, re.M | re.S)
+    assert first is not None
+    assert len(first[1].strip().splitlines()) <= 8
+
+
+def test_the_library_page_tells_of_every_way_to_other_libraries() -> None:
+    from forecasting import datasets, interop
+
+    assert [name for name in interop.__all__ if name not in LIBRARY] == []
+    assert [name for name in datasets.names() if f"`{name}`" not in LIBRARY] == []
 
 
 def test_the_code_of_both_pages_runs_as_it_stands(

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import random
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import torch
 
 from forecasting.config import ForecasterConfig
 from forecasting.data.calendar import Frequency
@@ -259,3 +272,234 @@ def test_what_a_user_chose_is_kept() -> None:
     config = ForecasterConfig.parse({"horizon": 3, "season": 7, "model": chosen})
     model = resolve(config, panel).model
     assert {k: getattr(model, k) for k in chosen} == chosen
+
+
+# -- what people hold: tables of their own kind, pictures, backtests, a summary --------------
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return Forecaster.fit(seasonal_frame(3, rows=60), horizon=3, config=QUICK, device="cpu")
+
+
+@pytest.mark.parametrize("kind", [pl.from_pandas, pa.Table.from_pandas])
+def test_a_forecast_comes_in_the_kind_of_its_table(fitted: Forecaster, kind: Any) -> None:
+    """With the numbers that pandas' own table gives, to the last bit, and so for the fit."""
+    frame = seasonal_frame(3, rows=60)
+    given = kind(frame)
+    forecast = fitted.predict(given)
+    assert type(forecast) is type(given)
+    expected = fitted.predict(frame)
+    pd.testing.assert_frame_equal(forecast.to_pandas(), expected, check_dtype=False)
+    again = Forecaster.fit(given, horizon=3, config=QUICK, device="cpu")
+    pd.testing.assert_frame_equal(again.predict(frame), expected)
+    assert fitted.encode(given).panel.rows == fitted.encode(frame).panel.rows
+
+
+def test_covariates_come_in_a_kind_of_their_own() -> None:
+    frame = seasonal_frame(2, rows=40).assign(promo=np.tile([0.0, 1.0], 40))
+    ahead = seasonal_frame(2, rows=43).assign(promo=1.0).groupby("unique_id").tail(3)
+    ahead = ahead.drop(columns="y")
+    static = pd.DataFrame({"unique_id": ["s0", "s1"], "size": [1.0, 2.0]})
+    options: dict[str, Any] = {"horizon": 3, "config": QUICK, "device": "cpu"}
+    forecaster = Forecaster.fit(frame, static=pl.from_pandas(static), future=["promo"], **options)
+    expected = forecaster.predict(frame, future=ahead, static=static)
+    found = forecaster.predict(
+        pl.from_pandas(frame), future=pa.Table.from_pandas(ahead), static=static
+    )
+    pd.testing.assert_frame_equal(found.to_pandas(), expected, check_dtype=False)
+    state = forecaster.encode(pl.from_pandas(frame), static=pl.from_pandas(static))
+    by_state = forecaster.predict(state=state, future=pl.from_pandas(ahead))
+    pd.testing.assert_frame_equal(by_state, expected, rtol=1e-4)
+
+
+def test_a_picture_holds_the_series_asked_for(fitted: Forecaster, tmp_path: Path) -> None:
+    frame = seasonal_frame(3, rows=60)
+    figure = fitted.plot(frame, series=["s2", "s0"], title="Two")
+    axes = [ax for ax in figure.axes if ax.lines]
+    assert [ax.get_title(loc="left") for ax in axes] == ["s2", "s0"]
+    forecast = fitted.predict(frame).set_index("unique_id")
+    for ax in axes:
+        name = ax.get_title(loc="left")
+        history, median = (np.asarray(line.get_ydata()) for line in ax.lines[:2])
+        own = frame.loc[frame["unique_id"] == name, "y"].to_numpy()
+        np.testing.assert_array_equal(history, own[-28:])
+        np.testing.assert_allclose(median[1:], forecast.loc[name, "q0.5"])
+    figure.savefig(tmp_path / "two.png")
+    assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_table_what_was_fitted_on_is_drawn(fitted: Forecaster, tmp_path: Path) -> None:
+    own, given = fitted.plot(), fitted.plot(seasonal_frame(3, rows=60))
+    for one, other in zip(own.axes, given.axes, strict=True):
+        for a, b in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_allclose(a.get_ydata(), b.get_ydata())
+    fitted.save(tmp_path / "b")
+    with pytest.raises(DataError, match="a loaded forecaster has no table"):
+        Forecaster.load(tmp_path / "b").plot()
+
+
+def test_a_backtest_trains_before_its_first_cutoff(
+    fitted: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = seasonal_frame(3, rows=60)
+    seen: list[Panel] = []
+    train = Forecaster.train.__func__  # type: ignore[attr-defined]
+
+    def spied(cls: Any, panel: Panel, config: ForecasterConfig, **options: Any) -> Forecaster:
+        seen.append(panel)
+        assert config.model.blend is None, "chosen anew, by the rows before the cutoff alone"
+        found: Forecaster = train(cls, panel, config, **options)
+        return found
+
+    monkeypatch.setattr(Forecaster, "train", classmethod(spied))
+    found = fitted.backtest(pl.from_pandas(frame), windows=2, step=4, device="cpu")
+    (panel,) = seen
+    assert panel.lengths.tolist() == [53, 53, 53]
+    assert isinstance(found.table, pl.DataFrame)
+    assert found.models == ["forecaster", "seasonal_naive"]
+    table = found.table.to_pandas()
+    assert sorted(table["cutoff"].unique()) == sorted(frame["ds"].unique()[[52, 56]])
+    merged = table.merge(frame, on=["unique_id", "ds"], suffixes=("", "_known"))
+    np.testing.assert_array_equal(merged["y"], merged["y_known"])
+    # Its forecasts are those of a forecaster fitted by hand on the same rows.
+    past = frame.groupby("unique_id").head(53)
+    hand = Forecaster.fit(past, horizon=3, config=QUICK, device="cpu").predict(past)
+    own = table[(table["cutoff"] == frame["ds"][52]) & (table["model"] == "forecaster")]
+    np.testing.assert_allclose(own["q0.5"], hand["q0.5"])
+
+
+def test_a_backtest_as_it_is_asks_this_forecaster(fitted: Forecaster) -> None:
+    frame = seasonal_frame(3, rows=60)
+    table = fitted.backtest(frame, windows=1, retrain=False).table
+    known = fitted.predict(frame.groupby("unique_id").head(57))
+    own = table[table["model"] == "forecaster"]
+    np.testing.assert_allclose(own["q0.5"], known["q0.5"])
+
+
+def test_a_loaded_forecaster_is_trained_anew_with_what_was_chosen(
+    fitted: Forecaster, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "b")
+    loaded, frame = Forecaster.load(tmp_path / "b"), seasonal_frame(3, rows=60)
+    table = loaded.backtest(frame, windows=1, device="cpu").table
+    own = table[table["model"] == "forecaster"]
+    assert np.isfinite(own["q0.5"]).all()
+    assert not np.allclose(own["q0.5"], fitted.backtest(frame, windows=1, retrain=False)
+                           .table.query("model == 'forecaster'")["q0.5"])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"windows": 30}, "no series has more than 90 rows, which 30 windows"),
+        ({"windows": 0}, "both must be 1 or more"),
+        ({"step": 0}, "both must be 1 or more"),
+        ({"windows": 1.5}, "whole number"),
+    ],
+)
+def test_a_backtest_that_cannot_be_is_refused(
+    fitted: Forecaster, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        fitted.backtest(seasonal_frame(3, rows=60), retrain=False, **options)
+
+
+def test_the_summary_tells_of_this_training_and_is_kept(fitted: Forecaster, tmp_path: Path) -> None:
+    text = fitted.summary()
+    assert text.splitlines()[0] == repr(fitted) == "Forecaster(horizon=3, freq='D')"
+    assert "on 3 series, 180 rows" in text
+    count = sum(p.numel() for n in fitted.networks for p in n.parameters())
+    assert f"{count:,} parameters" in text
+    assert f"MASE {fitted.swing['ensemble']:.3f}" in text
+    page = fitted._repr_html_()
+    assert all(title in page for title in ("networks", "looks back", "season", "trained"))
+    fitted.save(tmp_path / "b")
+    assert Forecaster.load(tmp_path / "b").summary() == text
+
+
+# -- manners: the host is as it was found -----------------------------------------------------
+
+
+def _host() -> dict[str, Any]:
+    """What a library has no business to change."""
+    names = ("", "pytorch_lightning", "lightning.pytorch", "matplotlib", "torch")
+    numpy_state = np.random.get_state()
+    return {
+        "filters": list(warnings.filters),
+        "levels": [logging.getLogger(name).level for name in names],
+        "handlers": [list(logging.getLogger(name).handlers) for name in names[:1]],
+        "environment": dict(os.environ),
+        "torch random": torch.get_rng_state().tolist(),
+        "numpy random": [numpy_state[0], *numpy_state[1].tolist(), *numpy_state[2:]],
+        "python random": random.getstate(),
+        "dtype": torch.get_default_dtype(),
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "grad": torch.is_grad_enabled(),
+        "errors": np.geterr(),
+        "matplotlib": dict(matplotlib.rcParams),
+        "folder": Path.cwd(),
+        "running": {t.name for t in threading.enumerate()},
+        "options": pd.get_option("display.max_rows"),
+        "signals": [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)],
+    }
+
+
+@pytest.mark.parametrize("what", ["fit", "predict", "plot", "backtest", "summary", "encode"])
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_host_is_left_as_it_was_found(
+    fitted: Forecaster, what: str, odd: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing is printed, whatever the host has set."""
+    frame = seasonal_frame(2, rows=40)
+    works: dict[str, Callable[[], Any]] = {
+        "fit": lambda: Forecaster.fit(frame, horizon=2, config=QUICK, device="cpu", verbose=False),
+        "predict": lambda: fitted.predict(pl.from_pandas(frame)),
+        "plot": lambda: fitted.plot(frame).canvas.draw(),
+        "backtest": lambda: fitted.backtest(frame, windows=2, device="cpu").scores(),
+        "summary": lambda: fitted.summary() + fitted._repr_html_(),
+        "encode": lambda: fitted.predict(state=fitted.encode(frame)),
+    }
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        if odd:
+            warnings.simplefilter("error")
+            threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+            stack.callback(torch.set_num_threads, threads)
+            stack.callback(torch.set_float32_matmul_precision, precision)
+            stack.callback(logging.getLogger("pytorch_lightning").setLevel, logging.NOTSET)
+            torch.set_num_threads(2)
+            torch.set_float32_matmul_precision("high")
+            logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
+            stack.enter_context(np.errstate(all="raise", under="ignore"))
+            torch.manual_seed(11)
+        works[what]()  # what is imported at first use is imported now
+        capfd.readouterr()
+        before = _host()
+        works[what]()
+        after = _host()
+    for name, value in before.items():
+        assert after[name] == value, name
+    assert capfd.readouterr() == ("", "")
+
+
+def test_forecasts_pictures_and_fits_in_threads_are_what_each_is_alone(fitted: Forecaster) -> None:
+    frame = seasonal_frame(2, rows=40)
+    options: dict[str, Any] = {"horizon": 2, "config": QUICK, "device": "cpu"}
+    works: list[Callable[[], pd.DataFrame]] = [
+        lambda: fitted.predict(frame),
+        lambda: Forecaster.fit(frame, seed=1, **options).predict(frame),
+        lambda: Forecaster.fit(pl.from_pandas(frame), seed=2, **options).predict(frame),
+        lambda: fitted.backtest(frame, windows=1, device="cpu").table,
+        lambda: pd.DataFrame({"y": fitted.plot(frame).axes[0].lines[1].get_ydata()}),
+    ]
+    alone = [work() for work in works]
+    filters, style = list(warnings.filters), dict(matplotlib.rcParams)
+    with ThreadPoolExecutor(len(works)) as pool:
+        together = list(pool.map(lambda work: work(), works))
+    for one, other in zip(alone, together, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    assert list(warnings.filters) == filters
+    assert dict(matplotlib.rcParams) == style

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -53,7 +55,7 @@ def test_a_missing_essential_makes_the_command_fail(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checks = [Check("packages", False, "none", "install [them]"), Check("port", True, "free")]
-    monkeypatch.setattr(doctor, "run_doctor", lambda port: checks)
+    monkeypatch.setattr(doctor, "run_doctor", lambda **_: checks)
     assert doctor.main() == 1
     printed = capsys.readouterr().out
     assert "install [them]" in printed
@@ -62,8 +64,30 @@ def test_a_missing_essential_makes_the_command_fail(
 
 def test_an_optional_lack_does_not_make_the_command_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = [Check("port", False, "in use", "stop it", essential=False)]
-    monkeypatch.setattr(doctor, "run_doctor", lambda port: checks)
+    monkeypatch.setattr(doctor, "run_doctor", lambda **_: checks)
     assert doctor.main() == 0
+
+
+def test_torch_is_loaded_only_where_it_is_asked_for(state: Path) -> None:
+    code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))\n"
+    code += "from pipelines.cli import main; main()"
+    if doctor.NVIDIA_DRIVER.exists():
+        pytest.skip("where there is a driver, torch is asked for the GPU")
+    for options, loaded in (([], "False"), (["--thorough"], "True")):
+        command = [sys.executable, "-c", code, "doctor", *options]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert run.stdout.splitlines()[-2:] == ["Ready.", loaded], run.stderr
+
+
+def test_what_does_not_load_is_named_by_the_thorough_doctor(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(doctor, "SLOW", ("onnxruntime",))
+    (check,) = [c for c in doctor.run_doctor(thorough=True) if c.name == "onnxruntime"]
+    assert not check.ok
+    assert "does not load" in check.found
+    assert "again" in check.fix
 
 
 def test_a_check_that_breaks_is_reported_and_the_others_still_run(

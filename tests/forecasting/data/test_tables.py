@@ -226,7 +226,10 @@ def test_an_instant_of_the_future_is_the_same_in_any_zone() -> None:
 @pytest.mark.parametrize(
     ("table", "cure"),
     [
-        (pa.table({"unique_id": ["a"]}), r"not a Table: make one with \.to_pandas"),
+        (
+            pa.table({"unique_id": ["a"]}).to_batches()[0],
+            r"not a RecordBatch: make one with pa\.Table\.from_batches",
+        ),
         ({"unique_id": ["a"]}, r"not a dict: make one with pd\.DataFrame"),
         ([1, 2], r"not a list: make one with pd\.DataFrame"),
         (np.zeros(3), r"not a ndarray: make one with pd\.DataFrame"),

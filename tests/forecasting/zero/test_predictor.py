@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -18,6 +19,7 @@ from forecasting.errors import BundleError, DataError
 from forecasting.forecaster import Forecaster
 from forecasting.zero.network import Shape, ZeroNetwork
 from forecasting.zero.predictor import CARD, FORMAT, LONGEST_HORIZON, WEIGHTS, Zero
+from tests.forecasting.samples import seasonal_frame
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,14 @@ def test_rows_that_are_missing_are_missing_values(zero: Zero) -> None:
     pd.testing.assert_frame_equal(zero.predict(holed, 4), zero.predict(as_nan, 4))
 
 
+def test_a_table_of_polars_comes_back_as_one(zero: Zero) -> None:
+    frame = seasonal_frame(2, rows=40)
+    forecast = zero.predict(pl.from_pandas(frame), 5)
+    assert isinstance(forecast, pl.DataFrame)
+    expected = zero.predict(frame, 5)
+    pd.testing.assert_frame_equal(forecast.to_pandas(), expected, check_dtype=False)
+
+
 def test_order_of_rows_does_not_matter(zero: Zero) -> None:
     df = table()
     shuffled = df.sample(frac=1.0, random_state=1)
@@ -113,7 +123,7 @@ def test_odd_series_give_finite_forecasts_of_their_own_size(zero: Zero, y: list[
         ({"quantiles": 0.5}, "must be a list of levels"),
         ({"quantiles": [1.0]}, "outside (0, 1)"),
         ({"quantiles": ["high"]}, "no number within"),
-        ({"df": [1, 2]}, "df must be a pandas DataFrame"),
+        ({"df": [1, 2]}, "df must be a table of pandas, polars or Arrow"),
         ({"df": table().rename(columns={"y": "value"})}, "y"),
         ({"df": table().assign(y=np.nan)}, "no value is observed"),
     ],
