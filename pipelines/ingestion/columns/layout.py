@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.columns.calendar import LAST, places
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
 from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.periods import FOREIGN, Part, run_of_parts
 from pipelines.ingestion.config import CsvConfig, DataConfig
+from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
@@ -60,6 +63,8 @@ def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
         rows = _wide(raw, config)
     elif config.layout == "rows":
         rows = _per_series(raw, config)
+    elif config.layout == "calendar":
+        rows = _as_calendar(raw, config, name)
     else:
         rows = _long(raw, config, name)
     rows.facts = {**raw.facts, **rows.stamps.facts, **rows.y.facts, **rows.facts}
@@ -219,19 +224,7 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
     ids, codes = series_of([raw.table.column(i) for i in id_at], list(id_names), config.ids)
     matrix = _matrix(raw, at)
     csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
-    found = numbers_of(matrix, "of values", config.values, csv)
-    # From one column after the other to one series after the other.
-    turn = np.arange(count * width).reshape(width, count).T.ravel()
-    back = np.empty_like(turn)
-    back[turn] = np.arange(len(turn))
-    y = Numbers(
-        found.values[turn],
-        back[found.codes],
-        found.code_text,
-        back[found.unreadable],
-        found.unreadable_text,
-        found.facts,
-    )
+    y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
     stamps = _header_stamps([raw.names[i] for i in at], config)
     stamps.index = np.tile(np.arange(width), count)
     rows = Rows(
@@ -244,6 +237,91 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
     )
     _add_covariates(rows, raw, config, static, csv, lambda values: np.repeat(values, width))
     return rows
+
+
+def _turned(found: Numbers, count: int) -> Numbers:
+    """From one column of ``count`` rows after the other to one row after the other."""
+    turn = np.arange(len(found.values)).reshape(-1, count).T.ravel()
+    back = np.empty_like(turn)
+    back[turn] = np.arange(len(turn))
+    return Numbers(
+        found.values[turn],
+        back[found.codes],
+        found.code_text,
+        back[found.unreadable],
+        found.unreadable_text,
+        found.facts,
+    )
+
+
+def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
+    """A row per year, month or day: each cell is stamped by its row and its column."""
+    ds = (config.ds or (raw.names[0],))[0]
+    ds_at, id_at = raw.position(ds, "ds"), [raw.position(n, "id") for n in config.id or ()]
+    if config.covariates:
+        raise ConfigError(
+            "layout = calendar: covariates stand beside values in tables with one row per value "
+            "only; write it so"
+        )
+    at, part = _parts(raw, {ds_at, *id_at})
+    count, width = raw.table.num_rows, len(at)
+    ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
+    if id_at and config.series is None:
+        columns = [raw.table.column(i) for i in id_at]
+        ids, codes = series_of(columns, list(config.id or ()), config.ids)
+    matrix = _matrix(raw, at)
+    csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
+    y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
+    # The step that is given is that of the cells, not that of the rows.
+    found = read_stamps(raw.table.column(ds_at), ds, config.stamps.replace(freq=None))
+    if found.integer:
+        raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
+    base = found.rows()
+    stamps, kind = places(base, part, ds)
+    own = pc.cast(raw.table.column(ds_at), pa.string()).combine_chunks()
+    beside = pa.array(np.tile(np.array([raw.names[i] for i in at], dtype=object), count))
+    texts = pc.binary_join_element_wise(own.take(np.repeat(np.arange(count), width)), beside, " ")
+    # 30 February is blank, and no row of the source.
+    there = (stamps.ravel() != NAT) | ~np.isnan(y.values) | np.repeat(base == NAT, width)
+    there[y.unreadable] = True
+    rows = np.flatnonzero(there)
+    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, ds_at)][:100]
+    return Rows(
+        ids,
+        np.repeat(codes, width)[rows],
+        Stamps(
+            stamps.ravel()[rows],
+            np.repeat(found.row_zones(), width)[rows],
+            found.zones,
+            None,
+            texts=texts.take(rows),
+            tz=found.tz,
+            facts=found.facts,
+        ),
+        y.take(rows),
+        np.repeat(np.arange(1, count + 1), width)[rows],
+        facts={
+            "cells": f"a row is a cell of the table, a {kind} of {ds}",
+            **({"columns left aside": aside} if aside else {}),
+            **marks,
+        },
+    )
+
+
+def _parts(raw: Raw, apart: set[int]) -> tuple[list[int], Part]:
+    """The columns that are parts of a time, by position; none that stands for the whole (M13)."""
+    run = run_of_parts(raw.names, apart)
+    if run is None:
+        raise DataError(
+            "layout = calendar: no columns side by side are parts of a year, a month or a day, "
+            "such as Jan … Dec, 1 … 31 or 0 … 23"
+        )
+    at, part = run
+    if part.kind == FOREIGN:
+        months = foreign_months([f"{raw.names[i]} 2020" for i in at], "of the header")
+        raise DataError(f"layout = calendar: {months}")
+    used = [i for i, n in enumerate(part.numbers) if n <= LAST.get(part.kind, n)]
+    return [at[i] for i in used], replace(part, numbers=tuple(part.numbers[i] for i in used))
 
 
 def _dated(names: list[str]) -> bool:

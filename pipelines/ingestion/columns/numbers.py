@@ -43,6 +43,18 @@ class Numbers:
     unreadable_text: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
 
+    def take(self, rows: Array) -> Numbers:
+        """Some cells [K], by position in rising order."""
+        codes, bad = np.isin(self.codes, rows), np.isin(self.unreadable, rows)
+        return Numbers(
+            self.values[rows],
+            np.searchsorted(rows, self.codes[codes]),
+            [t for t, kept in zip(self.code_text, codes, strict=True) if kept],
+            np.searchsorted(rows, self.unreadable[bad]),
+            [t for t, kept in zip(self.unreadable_text, bad, strict=True) if kept],
+            self.facts,
+        )
+
 
 def read_numbers(
     column: pa.ChunkedArray | pa.Array, config: ValueConfig, csv: CsvConfig

@@ -102,7 +102,7 @@ def _read(
     names = dialect.headers[-1]
     config, texts, marks = _roles(dialect, body, config)
     facts = _facts(dialect, encoding, config) | marks
-    if config.layout == "rows":
+    if config.layout in ("rows", "calendar"):
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     numeric = _numeric(config, names)
