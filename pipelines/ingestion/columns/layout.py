@@ -22,7 +22,7 @@ from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.periods import FOREIGN, Part, run_of_parts
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.ledger import NAT
-from pipelines.ingestion.raw import Raw, is_text
+from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
 from pipelines.ingestion.stamps.short import short_texts
@@ -30,6 +30,7 @@ from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 from pipelines.ingestion.stamps.written import NAIVE
 
 SEVERAL = 50  # columns that are looked at one by one
+MOST_HEADERS = 1000  # headers among the rows that are looked at
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Rows:
 
 def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     """The table, one row per value; cells of wide tables are read column by column."""
+    _refuse_other_headers(raw, config)
     if config.layout == "wide":
         rows = _wide(raw, config)
     elif config.layout == "rows":
@@ -69,6 +71,41 @@ def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
         rows = _long(raw, config, name)
     rows.facts = {**raw.facts, **rows.stamps.facts, **rows.y.facts, **rows.facts}
     return rows
+
+
+def _refuse_other_headers(raw: Raw, config: DataConfig) -> None:
+    """A header that stands again among the rows, its names in another order.
+
+    Raises
+    ------
+    DataError : the values below it would be read under the wrong names.
+    """
+    anchors = config.id if config.layout == "rows" else config.ds
+    known = {n.strip().casefold() for n in raw.names} - {""}
+    for anchor in anchors or (raw.names[0],):
+        column = raw.column(anchor, "ds")
+        if not is_text(column.type):
+            continue
+        texts = pc.utf8_trim_whitespace(column)
+        named = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(known), texts.type))
+        for at in np.flatnonzero(named.to_numpy())[:MOST_HEADERS]:
+            cells = [raw.table.column(i)[int(at)].as_py() for i in range(len(raw.names))]
+            pairs = [
+                (c.strip(), n.strip())
+                for c, n in zip(cells, raw.names, strict=True)
+                if isinstance(c, str) and c.strip() and n.strip()
+            ]
+            if all(c.casefold() == n.casefold() for c, n in pairs):
+                continue
+            if any(re.search(r"\d", c) and c.casefold() not in known for c, _ in pairs):
+                continue
+            place = raw.row[at] if raw.row is not None else at + 1
+            there, here = next((c, n) for c, n in pairs if c.casefold() != n.casefold())
+            raise DataError(
+                f"row {place} is a header with other names than the first: it has {shown(there)} "
+                f"where that has {shown(here)}, and the rows below it would be read under the "
+                "wrong names; read each part by its own header and join them (pandas.concat)"
+            )
 
 
 def _csv(
@@ -152,11 +189,32 @@ def _by_name(raw: Raw, positions: list[int], matrix: pa.ChunkedArray) -> dict[st
     return {raw.names[i] or f"number {i + 1}": raw.table.column(i) for i in positions}
 
 
+def _value_columns(raw: Raw, apart: set[int]) -> list[int]:
+    """Columns of values, by position: those without a name and without a value are none."""
+    out = []
+    for i in range(len(raw.names)):
+        if i in apart:
+            continue
+        column = raw.table.column(i)
+        if any(line[i].strip() for line in raw.headers):
+            out.append(i)
+        elif pc.any(pc.not_equal(_trimmed(column), "")).as_py():
+            first = shown(next(v for v in _trimmed(column).to_pylist() if v))
+            raise DataError(
+                f"column {i + 1} has no name, and values such as {first}; name it in the header"
+            )
+    return out
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_trim_whitespace(column.cast(pa.string()))
+
+
 def _wide(raw: Raw, config: DataConfig) -> Rows:
     ds_at = [raw.position(n, "ds") for n in config.ds or ()]
     shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
     apart = {*ds_at, *shared}
-    at = [i for i in range(len(raw.names)) if i not in apart]
+    at = _value_columns(raw, apart)
     if not at:
         raise DataError("layout = wide: no column is left for the series beside ds")
     count, width = raw.table.num_rows, len(at)
@@ -196,7 +254,17 @@ def _add_covariates(
     """Read the covariates' columns, and lay their values out as those of y are."""
     for covariate, i in zip(config.covariates, at, strict=True):
         column = read_covariate(raw.table.column(i), covariate, csv)
-        rows.columns[covariate.name] = Column(covariate, spread(column.values), column.categories)
+        values = spread(column.values)
+        # What was found in a cell is said once, at the first of its rows.
+        _, first = np.unique(spread(np.arange(len(column.values))), return_index=True)
+        numbers, respelled = column.numbers, column.respelled
+        rows.columns[covariate.name] = Column(
+            covariate,
+            values,
+            column.categories,
+            numbers.spread(first, len(values)) if numbers is not None else None,
+            (first[respelled[0]], respelled[1]) if respelled is not None else None,
+        )
 
 
 def _filled(level: list[str]) -> list[str]:
@@ -217,7 +285,7 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
             f"layout = rows has one row per series: covariate {moving[0]!r} can be static only"
         )
     apart = {*id_at, *static}
-    at = [i for i in range(len(raw.names)) if i not in apart]
+    at = _value_columns(raw, apart)
     if not at:
         raise DataError("layout = rows: no column is left for the values beside id")
     count, width = raw.table.num_rows, len(at)
@@ -244,14 +312,7 @@ def _turned(found: Numbers, count: int) -> Numbers:
     turn = np.arange(len(found.values)).reshape(-1, count).T.ravel()
     back = np.empty_like(turn)
     back[turn] = np.arange(len(turn))
-    return Numbers(
-        found.values[turn],
-        back[found.codes],
-        found.code_text,
-        back[found.unreadable],
-        found.unreadable_text,
-        found.facts,
-    )
+    return replace(found.spread(back, len(turn)), values=found.values[turn])
 
 
 def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:

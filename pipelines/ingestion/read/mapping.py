@@ -210,7 +210,11 @@ def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
     except DataError:
         # Several readings of the same stamps: they are stamps.
         return "stamps"
-    numbers = read_numbers(column, ValueConfig(), CsvConfig())
+    try:
+        numbers = read_numbers(column, ValueConfig(), CsvConfig())
+    except DataError:
+        # Several readings of the same numbers: they are numbers.
+        return "numbers"
     readable = int(np.isfinite(numbers.values).sum())
     return "numbers" if readable and len(numbers.unreadable) < 0.1 * readable else "texts"
 
@@ -357,6 +361,7 @@ def _long(
             ids = _key([*named, *options], ds, names, sample) if named or several else None
     if not sure and len(targets) > 1:
         y = _moving(targets, ids, names, sample)
+    _refuse_twins(names, [*(ids or ()), *ds, y])
     settled = config.replace(layout="long", id=ids, ds=ds, y=y)
     if sure:
         return settled
@@ -403,6 +408,17 @@ def _refuse_parts(
     others = [n for n in targets if n != y]
     table = pa.table({n: table.column(i) for i, n in enumerate(names) if n})
     refuse_parts(config, proposal, parts, table, others)
+
+
+def _refuse_twins(names: list[str], used: list[str]) -> None:
+    """Columns of one name, of which nobody can say which is meant."""
+    for name in used:
+        at = [str(i + 1) for i, n in enumerate(names) if n == name]
+        if len(at) > 1:
+            raise DataError(
+                f"the header names {len(at)} columns {name!r} (columns {', '.join(at)}); give them "
+                "different names"
+            )
 
 
 def _refuse_hidden_parts(
@@ -462,7 +478,9 @@ def _moving(
     """The first target that changes within a series: a capacity and a place do not."""
     columns = {n: sample.column(names.index(n)) for n in [*targets, *(ids or ())]}
     table = pa.table({n: c for n, c in columns.items() if not pa.types.is_null(c.type)})
-    left = [n for n in targets if n in table.column_names and not _PLACE.fullmatch(n)]
+    left = [
+        n for n in dict.fromkeys(targets) if n in table.column_names and not _PLACE.fullmatch(n)
+    ]
     keys = [n for n in ids or () if n in table.column_names]
     wanted = [(n, how) for n in left for how in ("min", "max")]
     ends = table.group_by(keys).aggregate(wanted)
