@@ -88,7 +88,8 @@ def _own_table(
         raise DataError(
             f"{masked(static.source)}: none of its {len(names):,} series is in the panel, where a "
             f"series is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write "
-            "the ids of both alike (ids.template can add zeros), or name the right column as static.id"
+            "the ids of both alike (ids.template can add zeros), or name the right column as "
+            "static.id"
         )
     source = np.where(found, order[place], -1)
     ledger.note(
