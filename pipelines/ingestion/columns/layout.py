@@ -90,6 +90,8 @@ def _refuse_other_headers(raw: Raw, config: DataConfig) -> None:
         named = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(known), texts.type))
         for at in np.flatnonzero(named.to_numpy())[:MOST_HEADERS]:
             cells = [raw.table.column(i)[int(at)].as_py() for i in range(len(raw.names))]
+            if not all(c is None or isinstance(c, str) for c in cells):
+                continue  # a number beside it: a name that happens to be one of the header's
             pairs = [
                 (c.strip(), n.strip())
                 for c, n in zip(cells, raw.names, strict=True)
@@ -317,14 +319,15 @@ def _turned(found: Numbers, count: int) -> Numbers:
 
 def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
     """A row per year, month or day: each cell is stamped by its row and its column."""
-    ds = (config.ds or (raw.names[0],))[0]
-    ds_at, id_at = raw.position(ds, "ds"), [raw.position(n, "id") for n in config.id or ()]
+    names = config.ds or (raw.names[0],)
+    ds, ds_at = " ".join(names), [raw.position(n, "ds") for n in names]
+    id_at = [raw.position(n, "id") for n in config.id or ()]
     if config.covariates:
         raise ConfigError(
             "layout = calendar: covariates stand beside values in tables with one row per value "
             "only; write it so"
         )
-    at, part = _parts(raw, {ds_at, *id_at})
+    at, part = _parts(raw, {*ds_at, *id_at})
     count, width = raw.table.num_rows, len(at)
     ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
     if id_at and config.series is None:
@@ -334,19 +337,19 @@ def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
     csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
     y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
     # The step that is given is that of the cells, not that of the rows.
-    found = read_stamps(raw.table.column(ds_at), ds, config.stamps.replace(freq=None))
+    found = _stamps(raw, config.replace(ds=names, stamps={"freq": None}))
     if found.integer:
         raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
     base = found.rows()
     stamps, kind = places(base, part, ds)
-    own = pc.cast(raw.table.column(ds_at), pa.string()).combine_chunks()
+    own = pc.cast(raw.table.column(ds_at[0]), pa.string()).combine_chunks()
     beside = pa.array(np.tile(np.array([raw.names[i] for i in at], dtype=object), count))
     texts = pc.binary_join_element_wise(own.take(np.repeat(np.arange(count), width)), beside, " ")
     # 30 February is blank, and no row of the source.
     there = (stamps.ravel() != NAT) | ~np.isnan(y.values) | np.repeat(base == NAT, width)
     there[y.unreadable] = True
     rows = np.flatnonzero(there)
-    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, ds_at)][:100]
+    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, *ds_at)][:100]
     return Rows(
         ids,
         np.repeat(codes, width)[rows],

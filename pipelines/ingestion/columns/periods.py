@@ -16,8 +16,8 @@ from pipelines.ingestion.stamps.months import foreign_months
 FOREIGN = "month in another language"
 # From the coarsest to the finest.
 KINDS = (
-    "half", "season", "quarter", "month", "period", "week", "day", "weekday", "hour", "clock",
-    "slot", "minute",
+    "half", "season", "quarter", "month", "period", "week", "day", "weekday", "part of the day",
+    "hour", "clock", "slot", "minute",
 )  # fmt: skip
 # What a kind is called, and the letters that stand for it before a number.
 _WORDS = {
@@ -39,9 +39,9 @@ _LETTERS = {
 }  # fmt: skip
 # The numbers of each kind, with those that stand for the whole (BLS: M13, Q05, S03).
 _REACH = {
-    "half": (1, 3), "quarter": (1, 5), "month": (1, 13), "period": (1, 53), "week": (0, 53),
-    "day": (1, 366), "weekday": (0, 7), "hour": (0, 24), "slot": (0, 1440), "clock": (0, 1440),
-    "minute": (0, 59),
+    "half": (1, 3), "season": (1, 4), "quarter": (1, 5), "month": (1, 13), "period": (1, 53),
+    "week": (0, 53), "day": (1, 366), "weekday": (0, 7), "hour": (0, 24), "slot": (0, 1440),
+    "clock": (0, 1440), "minute": (0, 59),
 }  # fmt: skip
 # How many make a whole: single letters and numbers name stores and products too.
 _WHOLE = {"quarter": 4, "month": 12, "period": 12, "week": 50, "day": 28, "hour": 23}
@@ -57,9 +57,19 @@ _WEEKDAYS = {
     )
     for k in range(3, len(day) + 1)
 }
+_OF_DAY = {
+    word: i
+    for i, word in enumerate(
+        ("morning", "am", "forenoon", "noon", "midday", "afternoon", "pm", "evening", "night"), 1
+    )
+}
 _SEASONS = {"winter": 1, "spring": 2, "summer": 3, "autumn": 4, "fall": 4}
 _TWELVE = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 _ROMAN = {r: i for i, r in enumerate(_TWELVE, 1)}
+_NAMES = {
+    "month": _MONTHS, "weekday": _WEEKDAYS, "season": _SEASONS, "part of the day": _OF_DAY,
+    "roman": _ROMAN,
+}  # fmt: skip
 _BESIDE = r"(?:[ ]?(?:no|num|number|nr|name|id|code|label|index|ending|beginning|of.*))?"
 _NAMED = {
     kind: re.compile(rf"(?:(?:iso|calendar|cal|fiscal|financial|fin)[ ])?(?:{words})s?{_BESIDE}")
@@ -104,6 +114,8 @@ def part_of(texts: Iterable[str], name: str) -> Part | None:
     cells = [t.strip() for t in texts]
     found = [_read(c) for c in cells]
     kinds = {f[0] for f in found if f is not None}
+    if 3 <= len(cells) <= 12 and all(_key(c) == "month" for c in cells) and None in found:
+        return Part("month", (-1,) * len(cells), True)
     if not cells or len(kinds) > 1 or sum(f is None for f in found) > 0.1 * len(cells):
         return None
     said, kind = kind_of_name(name), kinds.pop()
@@ -171,8 +183,7 @@ def _within(numbers: list[int], kind: str) -> bool:
 def _read(text: str) -> tuple[str, int] | None:
     """The kind of a text and its number; ``number`` and ``roman`` are of any kind."""
     word = text.lower().rstrip(".")
-    for kind, names in (("month", _MONTHS), ("weekday", _WEEKDAYS), ("season", _SEASONS),
-                        ("roman", _ROMAN)):  # fmt: skip
+    for kind, names in _NAMES.items():
         if word in names:
             return kind, names[word]
     if word == "sept":

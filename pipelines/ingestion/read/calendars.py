@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,18 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.calendar import LAST, kind_below, units_of
-from pipelines.ingestion.columns.periods import FOREIGN, KINDS, Part, part_of, run_of_parts
+from pipelines.ingestion.columns.periods import (
+    FOREIGN,
+    KINDS,
+    Part,
+    kind_of_name,
+    part_of,
+    run_of_parts,
+)
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text, shown
-from pipelines.ingestion.read.proposal import MappingError, in_braces
+from pipelines.ingestion.read.proposal import MappingError, in_braces, short
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.stamps import read_stamps
 
@@ -31,10 +39,13 @@ TIME_NAME = re.compile(
     r"(fiscal|financial|calendar)?[_ ]?(year|yr|jahr|ann[eé]e|a[nñ]o|anno|fy)"
 )
 MOST = 0.6  # share of the columns that numbers side by side make, at least
+# 13:00-14:00 behind a date would be read as a clock with its offset.
+_RANGE = re.compile(r"\d\s?[-–]\s?\d")
 FEW = 3  # columns side by side that make a calendar
 APART = 3  # years without a name that are as many times further apart than there are, are codes
 NEEDED = 0.9  # rows that the stamp without its parts tells apart, at most, where they belong to it
 DISTINCT = 1000
+MOST_PARTS = 60  # distinct texts of a column that is called a part
 # Ways of writing stamps and their parts side by side; the first that reads all is proposed.
 CALLED = {"clock": "time", "half": "half-year"}
 _FORMATS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -66,7 +77,7 @@ def refuse_calendar(config: DataConfig, names: list[str], sample: pa.Table) -> N
     if not lead or few or (len(at) < FEW and part.kind != "half"):
         return
     for i in lead:
-        base = _time_in(sample.column(i), names[i], config)
+        base = time_in(sample.column(i), names[i], config)
         others = [names[k] for k in lead if k != i]
         if any(pa.types.is_floating(sample.column(k).type) for k in lead if k != i):
             return  # values beside a stamp: a row per value, with numbered covariates
@@ -74,18 +85,56 @@ def refuse_calendar(config: DataConfig, names: list[str], sample: pa.Table) -> N
             continue
         if part.kind == FOREIGN:
             raise DataError(foreign_months([f"{names[k]} 2020" for k in at], "of the header"))
-        if part.kind and not steps & {1, 30, 60} and not kind_below(part, base):
+        ds, others, base = _with_its_parts(config, names[i], others, base, names, sample)
+        kind = kind_below(part, base)
+        if part.kind and not steps & {1, 30, 60} and not kind:
             return
-        raise _proposed(names, i, others, at, kind_below(part, base), part)
+        if part.kind and not kind:
+            raise DataError(_unknown(names, i, at, part))
+        raise _proposed(names, ds, others, at, kind, part)
+    for i in lead:
+        if (own := part_of(_texts(sample.column(i)), names[i])) is not None:
+            rows = in_braces({"layout": "rows", "id": [names[k] for k in lead]})
+            raise DataError(
+                f"the rows of the table are named by a {own.kind} ({names[i]}) without the stamp "
+                f"it belongs to, and its columns {shown(names[at[0]])} … {shown(names[at[-1]])} "
+                f"are numbered: write the year beside it, and one row per value; if each row is a "
+                f"series, set data: {rows}"
+            )
+
+
+def _with_its_parts(
+    config: DataConfig, name: str, others: list[str], base: Array, names: list[str],
+    sample: pa.Table,
+) -> tuple[list[str], list[str], Array]:  # fmt: skip
+    """The columns of a row's stamp, year and month, what is left of the others, and the stamps."""
+    found = parts_among(others, sample.select([names.index(n) for n in others]), set())
+    if not found or not all(p.kind in ("quarter", "month", "week", "day") for p in found.values()):
+        return [name], others, base
+    table = pa.table({n: sample.column(names.index(n)) for n in [name, *found]})
+    read = read_stamps(_joined(table, [name, *found]), name, config.stamps).rows()
+    if (read == NAT).any() or not units_of(read):
+        return [name], others, base
+    return [name, *found], [n for n in others if n not in found], read
+
+
+def _unknown(names: list[str], i: int, at: list[int], part: Part) -> str:
+    wide = in_braces({"layout": "wide", "ds": names[i]})
+    return (
+        f"the rows of the table are stamped ({names[i]}) and its columns {shown(names[at[0]])} … "
+        f"{shown(names[at[-1]])} name a {part.kind} each, which lies in no such stamp: write one "
+        f"row per value with its whole stamp; if each column is a series, set data: {wide}"
+    )
 
 
 def _proposed(
-    names: list[str], i: int, others: list[str], at: list[int], kind: str, part: Part
+    names: list[str], stamp: list[str], others: list[str], at: list[int], kind: str, part: Part
 ) -> MappingError:
-    ds, first, last = names[i], names[at[0]], names[at[-1]]
+    first, last = names[at[0]], names[at[-1]]
+    ds = short(tuple(stamp))
     key: dict[str, Any] = {"id": others} if others else {"series": "name"}
     calendar = {"layout": "calendar", **key, "ds": ds}
-    wide, rows = {"layout": "wide", "ds": ds}, {"layout": "rows", "id": [*others, ds]}
+    wide, rows = {"layout": "wide", "ds": ds}, {"layout": "rows", "id": [*others, *stamp]}
     ways = []
     if kind:
         each = f"a series for each {', '.join(others)}" if others else "one series"
@@ -99,13 +148,13 @@ def _proposed(
         ways.sort(key=lambda way: way[0] is not wide)
     said = "; ".join(f"{what}, set data: {in_braces(roles)}" for roles, what in ways)
     return MappingError(
-        f"the rows of the table are stamped ({ds}) and its columns {shown(first)} … {shown(last)} "
-        f"look like parts of these stamps: {said}",
+        f"the rows of the table are stamped ({', '.join(stamp)}) and its columns {shown(first)} … "
+        f"{shown(last)} look like parts of these stamps: {said}",
         ways[0][0],
     )
 
 
-def _time_in(column: pa.ChunkedArray, name: str, config: DataConfig) -> Array | None:
+def time_in(column: pa.ChunkedArray, name: str, config: DataConfig) -> Array | None:
     """The stamps of a column [K] that are years, months or days, by its distinct values."""
     kind = column.type
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -179,17 +228,24 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
     return [text for text in map(str, known) if text.strip()]
 
 
-def parts_among(names: list[str], sample: pa.Table, taken: set[str]) -> dict[str, Part]:
+def parts_among(
+    names: list[str], sample: pa.Table, taken: Collection[str], texts: Collection[str] = ()
+) -> dict[str, Part]:
     """The columns that hold parts of a time, from the coarsest to the finest.
 
     Parameters
     ----------
-    taken : names of columns that have a role already.
+    taken : names of columns that have a role already. texts : those whose cells are neither stamps
+        nor numbers: where they are called quarter or month, they are one however it is spelled.
     """
     found = {}
     for i, name in enumerate(names):
         if name and name not in taken and names.count(name) == 1:
-            part = part_of(_texts(sample.column(i)), name)
+            cells = _texts(sample.column(i))
+            part = part_of(cells, name)
+            kind = kind_of_name(name)
+            if part is None and kind and name in texts and len(cells) <= MOST_PARTS:
+                part = Part(kind, (-1,) * len(cells), True)
             if part is not None:
                 found[name] = part
     return dict(sorted(found.items(), key=lambda item: KINDS.index(item[1].kind)))
@@ -214,7 +270,7 @@ def refuse_parts(
     MappingError : with ``ds`` as it must be.
     """
     ds = [roles["ds"]] if isinstance(roles["ds"], str) else list(roles["ds"])
-    base = _time_in(table.column(ds[0]), ds[0], config)
+    base = time_in(table.column(ds[0]), ds[0], config)
     units = units_of(base) if base is not None else ("year", "month", "week", "day")
     fitting = {n: p for n, p in parts.items() if _finer(p, units)}
     key = [*roles.get("id", []), *ds]
@@ -235,6 +291,9 @@ def refuse_parts(
     kind = CALLED.get(parts[needed[0]].kind, parts[needed[0]].kind)
     what = f"the {kind} of the stamps stands in a column of its own ({said})"
     rest = f"if each {needed[0]} is a series, set data: {alone}"
+    for name in needed:
+        if reason := foreign_months([f"{t} 2020" for t in _texts(table.column(name))], name):
+            raise DataError(f"{what}; {reason}; {rest}")
     if forms is None:
         raise DataError(
             f"{what}, and no way is known to read it with {ds[0]}: write one column of stamps, "
@@ -268,6 +327,11 @@ def _told(table: pa.Table, names: list[str]) -> int:
     return len(table.select(names).group_by(names).aggregate([]))
 
 
+def _joined(table: pa.Table, names: list[str]) -> pa.Array:
+    columns = [pc.utf8_trim_whitespace(table.column(n).cast(pa.string())) for n in names]
+    return pc.binary_join_element_wise(*columns, " ").combine_chunks()
+
+
 def _readable(
     config: DataConfig, table: pa.Table, ds: list[str], parts: list[Part]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
@@ -281,8 +345,9 @@ def _readable(
     number = dict(zip(_texts(table.column(ds[1])), parts[0].numbers, strict=False))
     whole = sorted({t for t in texts if t is not None and number.get(t, 0) > last})
     lines = lines.filter(pa.array([t not in whole for t in texts]))
-    columns = [pc.utf8_trim_whitespace(lines.column(n).cast(pa.string())) for n in ds]
-    joined = pc.binary_join_element_wise(*columns, " ").combine_chunks()
+    joined = _joined(lines, ds)
+    if any(_RANGE.search(t) for t in texts if t is not None):
+        return None, []
     formats = _FORMATS.get(tuple(p.kind for p in parts), ())
     if any(p.spelled for p in parts):
         formats = ("half_year",) if parts[0].kind == "half" else ()

@@ -23,6 +23,7 @@ from pipelines.ingestion.read.calendars import (
     refuse_calendar,
     refuse_parts,
     refuse_turned,
+    time_in,
     told_apart,
 )
 from pipelines.ingestion.read.heads import headless
@@ -324,8 +325,13 @@ def _long(
     sample, whole = rows
     sure = True
     taken = {*(ids or ()), *(ds or ()), *([y] if y else []), *(c.source for c in config.covariates)}
-    parts = parts_among(names, sample, taken)
+    parts = parts_among(names, sample, taken, seen.texts)
     if ds is None:
+        if not [n for n in seen.stamps if n not in parts]:
+            # 20240131 beside its hours is a date, whatever it is called.
+            dates = [n for n in seen.numbers if n != y and _dates(n, names, sample, config)]
+            seen.stamps += dates if parts else []
+            seen.numbers = [n for n in seen.numbers if n not in seen.stamps]
         ds, sure = _time_of(ids, y, names, seen, (sample, parts))
     parts = {n: part for n, part in parts.items() if n not in ds}
     numbers = [n for n in seen.numbers if n not in ds and n not in (ids or ())]
@@ -376,6 +382,11 @@ def _long(
         proposal,
         others,
     )
+
+
+def _dates(name: str, names: list[str], sample: pa.Table, config: DataConfig) -> bool:
+    column = sample.column(names.index(name))
+    return pa.types.is_integer(column.type) and time_in(column, name, config) is not None
 
 
 def _refuse_parts(

@@ -67,6 +67,14 @@ def test_series_side_by_side_that_change_places_are_refused(
             mend(text, layout="wide", ds="date")
 
 
+def test_names_of_series_that_stand_in_the_header_too_are_no_header(mend: Mend) -> None:
+    rows = [f"{k},{','.join(str(k + d) for d in range(12))}" for k in range(1, 6)]
+    text = "\n".join(["shelf," + ",".join(str(k) for k in range(1, 13)), *rows])
+    assert mend(text, layout="rows").clean.ids.tolist() == list("12345")
+    rows = [f"{s};{d};{k}" for s in ("y", "ds", "x") for k, d in enumerate(DAYS)]
+    assert len(mend("\n".join(["unique_id;ds;y", *rows])).clean.ids) == 3
+
+
 @pytest.mark.parametrize(
     ("head", "twice"),
     [

@@ -223,12 +223,17 @@ def test_annual_averages_among_months_are_left_out_by_the_proposal(mend: Mend) -
         ["Winter", "Spring", "Summer", "Autumn"],
         ["I", "II", "III", "IV"],
         ["Jan-Mar", "Apr-Jun", "Jul-Sep", "Oct-Dec"],
+        ["first", "second", "third", "fourth"],
+        [f"{h:02}:00-{h + 1:02}:00" for h in range(24)],
+        ["morning", "evening", "night"],
     ],
 )
 def test_parts_of_any_spelling_are_never_taken_for_series(parts: list[str], mend: Mend) -> None:
-    daily = len(parts) > 4
+    daily = len(parts) in (3, 24)
     bases = [f"2024-01-{d}" for d in range(10, 31)] if daily else list(range(2000, 2020))
-    name = {24: "hour", 2: "half"}.get(len(parts), "season" if "Winter" in parts else "quarter")
+    name = {24: "hour", 2: "half", 3: "shift"}.get(
+        len(parts), "season" if "Winter" in parts else "quarter"
+    )
     rows = [f"{b},{p},{i + k}" for i, b in enumerate(bases) for k, p in enumerate(parts)]
     text = "\n".join([f"{'date' if daily else 'year'},{name},y", *rows])
     with pytest.raises(DataError, match=f"in a column of its own.*if each {name} is a series"):
@@ -313,3 +318,40 @@ def test_numbered_covariates_beside_values_make_no_calendar(mend: Mend) -> None:
     with pytest.raises(MappingError, match="cannot be told") as raised:
         mend("\n".join([f"shop,date,sold,{lags}", *rows]))
     assert raised.value.roles == {"id": ["shop"], "ds": "date", "y": "sold"}
+
+
+def test_months_of_another_language_in_a_column_are_named_with_their_language(mend: Mend) -> None:
+    names = (
+        "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
+    )
+    rows = [f"{y},{m},{y % 7 + 1}" for y in range(2010, 2016) for m in names.split()]
+    with pytest.raises(DataError, match=r"in Spanish.*enero as Jan"):
+        mend("\n".join(["year,month,y", *rows]))
+
+
+def test_a_row_per_year_and_month_has_a_stamp_of_both(mend: Mend) -> None:
+    text, values = matrix("days", 15, 0)
+    split = text.replace("date,", "year,month,")
+    split = re.sub(r"(?m)^(\d{4})-(\d\d),", r"\1,\2,", split)
+    with pytest.raises(MappingError, match=r"ds: \[year, month\]") as raised:
+        mend(split)
+    result = mend(split, **yaml.safe_load(raised.value.proposal)["data"])
+    np.testing.assert_array_equal(result.frame["y"], values)
+    np.testing.assert_array_equal(result.frame["ds"], values.index.to_numpy())
+
+
+@pytest.mark.parametrize("name", ["month", "Monat", "weekday"])
+def test_rows_of_months_without_their_year_are_refused(name: str, mend: Mend) -> None:
+    rows = [f"{m},{','.join(str(m + d) for d in range(31))}" for m in range(1, 8)]
+    text = "\n".join([f"{name},{','.join(str(d) for d in range(1, 32))}", *rows])
+    with pytest.raises(DataError, match="without the stamp it belongs to") as raised:
+        mend(text)
+    own = yaml.safe_load(re.findall(r"data: (\{.*?\})", str(raised.value))[0])
+    assert len(mend(text, **own).clean.ids) == 7
+
+
+def test_fiscal_periods_in_the_header_are_no_series_by_default(mend: Mend) -> None:
+    head = "fiscal_year," + ",".join(f"P{m}" for m in range(1, 13))
+    rows = [f"{y},{','.join(str(y % m + 1) for m in range(1, 13))}" for y in range(2010, 2022)]
+    with pytest.raises(DataError, match="name a period each, which lies in no such stamp"):
+        mend("\n".join([head, *rows]))
