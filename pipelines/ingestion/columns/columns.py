@@ -70,7 +70,7 @@ def _cure(found: Numbers, categorical: str) -> str:
     powers = {rf"\s*{re.escape(e)}$": _POWERS[e] for e in ends if e in _POWERS}
     if powers:
         return f"write powers of ten out (pandas: column.replace({powers!r}, regex=True))"
-    if 0 < len(ends) <= FEW_UNITS:
+    if 0 < len(ends) <= FEW_UNITS and not any(c.isnumeric() for e in ends for c in e):
         pattern = "|".join(re.escape(e) for e in ends)
         return (
             f"take {', '.join(map(repr, ends))} off (pandas: column.str.replace({pattern!r}, '', "

@@ -24,7 +24,7 @@ MONEY = (
     r"|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS|SAR|AED|THB|IDR"
     r"|MYR|PHP|SGD|HKD|TWD|KRW|VND|PKR|BDT|kr\.?|zł|Kč|Ft|lei|Rs\.?|руб\.?)"
 )
-_UNIT = f"(?:{MONEY}|[%‰])"
+_UNIT = rf"(?:{MONEY}|[%‰]|percent|pct\.?)"
 _SHARES = ("%", "‰")
 _ALIKE = {
     "USD": "$",
@@ -35,6 +35,8 @@ _ALIKE = {
     "INR": "₹",
     "RS": "₹",
     "RUB": "₽",
+    "PCT": "%",
+    "PERCENT": "%",
 }
 # Blanks and apostrophes part thousands: 1 234 567,8, in India 12 34 567; 1 5 is no number.
 _GROUPED = rf"^[+-]?[1-9]\d{{0,2}}(?:{BLANK}\d{{2,3}})*{BLANK}\d{{3}}(?:[.,]\d*)?(?:[eE][+-]?\d+)?$"
@@ -47,7 +49,7 @@ _PEELED = (
     (_DASHES, "-"),
     (rf"^({_UNIT}?){_SPACE}\({_SPACE}({_UNIT}?){_SPACE}([^()+-][^()]*?){_SPACE}({_UNIT}?){_SPACE}\)"
      rf"{_SPACE}({_UNIT}?)$", r"-\1\2\3\4\5"),
-    (rf"^([^()+-][^()]*[\d.,]{_SPACE}{_UNIT}?){_SPACE}-{_SPACE}({_UNIT}?)$", r"-\1\2"),
+    (rf"^((?:[^()+-][^()]*)?[\d.,](?:{_SPACE}{_UNIT})?){_SPACE}-{_SPACE}({_UNIT}?)$", r"-\1\2"),
     (rf"^([+-]?){_SPACE}{_UNIT}{_SPACE}([+-]?)", r"\1\2"),
     (rf"{_SPACE}{_UNIT}$", ""),
     (rf"^([+-]){_SPACE}", r"\1"),

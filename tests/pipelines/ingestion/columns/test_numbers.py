@@ -84,16 +84,19 @@ def test_a_stray_blank_is_a_finding_and_a_column_of_durations_is_refused(mend: M
             mend(table([write.format(k % 9, 10 + k % 40) for k in range(40)]))
 
 
-SIGNS = st.sampled_from(["$", "€", "£", "¥", "₹", "kr", "zł", "USD", "CHF", "R$", "%", "‰", ""])
+SIGNS = st.sampled_from(
+    ["$", "€", "£", "¥", "₹", "kr", "zł", "pct", "USD", "CHF", "R$", "%", "‰", ""]
+)
 # How a negative number is written with a sign.
 NEGATIVE = (
     "-{n}{s}", "-{s}{n}", "{s}-{n}", "({n}{s})", "({s}{n})", "{s}({n})", "({n}){s}", "{n}{s}-",
-    "{n}-{s}", "–{n}{s}", "−{s}{n}", "—{n} {s}", "- {n}", "( {s} {n} )", "‒{n}", "{s} –{n}",
+    "{n}-{s}", "{n} -", "{n} – {s}", "–{n}{s}", "−{s}{n}", "—{n} {s}", "- {n}", "( {s} {n} )", "‒{n}", "{s} –{n}",
 )  # fmt: skip
 
 
 @given(
-    number=st.decimals(0, 9999, places=2), sign=SIGNS, write=st.sampled_from(NEGATIVE),
+    number=st.decimals(0, 9999, places=2) | st.integers(1, 99),
+    sign=SIGNS, write=st.sampled_from(NEGATIVE),
     space=st.sampled_from(["", " ", "\u00a0"]),
 )  # fmt: skip
 @DRAWN
