@@ -90,7 +90,8 @@ SIGNS = st.sampled_from(
 # How a negative number is written with a sign.
 NEGATIVE = (
     "-{n}{s}", "-{s}{n}", "{s}-{n}", "({n}{s})", "({s}{n})", "{s}({n})", "({n}){s}", "{n}{s}-",
-    "{n}-{s}", "{n} -", "{n} – {s}", "–{n}{s}", "−{s}{n}", "—{n} {s}", "- {n}", "( {s} {n} )", "‒{n}", "{s} –{n}",
+    "{n}-{s}", "{n} -", "{n} – {s}", "–{n}{s}", "−{s}{n}", "—{n} {s}", "- {n}", "( {s} {n} )",
+    "‒{n}", "{s} –{n}",
 )  # fmt: skip
 
 
