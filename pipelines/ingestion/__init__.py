@@ -8,7 +8,7 @@ from pipelines.ingestion.config import DataConfig
 
 if TYPE_CHECKING:
     from pipelines.ingestion.entry import ingest
-    from pipelines.ingestion.read.mapping import MappingError
+    from pipelines.ingestion.read.proposal import MappingError
     from pipelines.ingestion.report.report import Report
     from pipelines.ingestion.result.result import IngestResult
 
@@ -16,7 +16,7 @@ __all__ = ["DataConfig", "IngestResult", "MappingError", "Report", "ingest"]
 _HOMES = {
     "ingest": "entry",
     "IngestResult": "result.result",
-    "MappingError": "read.mapping",
+    "MappingError": "read.proposal",
     "Report": "report.report",
 }
 

@@ -250,8 +250,9 @@ class DataConfig(Settings):
     source : a file, folder, glob, fsspec URL or SQLAlchemy URL.
     format : found out from the source unless given.
     query, table : of a database.
-    layout : ``long`` (a row per value), ``wide`` (a column per series) or ``rows`` (a row per
-        series, stamps or steps in the header).
+    layout : ``long`` (a row per value), ``wide`` (a column per series), ``rows`` (a row per
+        series, stamps or steps in the header) or ``calendar`` (a row per year, month or day, its
+        months, days or hours in the header).
     id, ds, y : columns of the source. Several id columns are joined, several ds columns (date and
         time) are read as one stamp.
     levels : names of the header lines of a wide table, for ``ids.template``.
@@ -263,7 +264,7 @@ class DataConfig(Settings):
     format: Literal["csv", "parquet", "arrow", "sql"] | None = None
     query: str | None = None
     table: str | None = None
-    layout: Literal["long", "wide", "rows"] | None = None
+    layout: Literal["long", "wide", "rows", "calendar"] | None = None
     id: Names | None = None
     ds: Names | None = None
     y: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +13,10 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.columns import Column, read_covariate
+from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.values import note_codes, note_signs, note_spellings
 from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
-from pipelines.ingestion.ledger import Ledger
+from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.read.sources import read
 from pipelines.ingestion.series.table import Table
 from pipelines.machine.masking import masked
@@ -72,19 +76,20 @@ def _own_table(
     twice = np.flatnonzero((ranked[1:] == ranked[:-1]) & (ranked[1:] != ""))
     if len(twice):
         raise DataError(
-            f"{masked(static.source)}: series {ranked[twice[0]]!r} stands twice; "
+            f"{masked(static.source)}: series {str(ranked[twice[0]])!r} stands twice; "
             "keep one row for it"
         )
     if not len(names):
-        raise DataError(f"{static.source}: the table of static covariates has no rows")
+        raise DataError(f"{masked(static.source)}: the table of static covariates has no rows")
     wanted = ids.astype(str)
     place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
     found = ranked[place] == wanted
     if len(ids) and not found.any() and not part:
         raise DataError(
-            f"{static.source}: none of its {len(names):,} series is in the panel, where a series "
-            f"is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write the "
-            "ids of both alike (ids.template can add zeros), or name the right column as static.id"
+            f"{masked(static.source)}: none of its {len(names):,} series is in the panel, where a "
+            f"series is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write "
+            "the ids of both alike (ids.template can add zeros), or name the right column as "
+            "static.id"
         )
     source = np.where(found, order[place], -1)
     ledger.note(
@@ -96,11 +101,44 @@ def _own_table(
         column = raw.column(covariate.source, f"covariates.{covariate.name}")
         whole = read_covariate(column, covariate, config.csv)
         blank = -1 if whole.categories is not None else np.nan
+        _note_cells(whole, source, covariate.name, ledger, masked(static.source))
         values = np.where(source >= 0, whole.values[source], blank)
         out[covariate.name] = Column(
             whole.config, values.astype(whole.values.dtype), whole.categories
         )
     return out
+
+
+def _note_cells(whole: Column, source: Array, name: str, ledger: Ledger, table: str) -> None:
+    """Write down what was found in the own table's cells, per series that has a row there.
+
+    Parameters
+    ----------
+    source : [N] the row of each series, -1 for none.
+    """
+    rows = np.arange(len(source))
+    places = Places(rows, np.full(len(source), NAT), source + 1, rows, ledger)
+
+    def here(cells: Array, texts: Iterable[Any]) -> tuple[Array, list[Any]]:
+        said = dict(zip(cells.tolist(), texts, strict=True))
+        at = np.flatnonzero(np.isin(source, cells))
+        return at, [said[int(source[i])] for i in at]
+
+    if whole.numbers is not None:
+        numbers = whole.numbers
+        codes, bad = (
+            here(numbers.codes, numbers.code_text),
+            here(numbers.unreadable, numbers.unreadable_text),
+        )
+        note_codes(Numbers(numbers.values, *codes, *bad), name, places)
+        count = len(numbers.values)
+        own = Places(
+            np.zeros(count, np.int64), np.full(count, NAT), np.arange(1, count + 1),
+            np.array([table], dtype=object), ledger,
+        )  # fmt: skip
+        note_signs(numbers, name, own, whole.config)
+    if whole.respelled is not None:
+        note_spellings(here(*whole.respelled), name, places)
 
 
 def _declared(

@@ -30,6 +30,8 @@ _ASKED = rf"(?:{_STRONG}|[\w.-]{{0,40}}key(?:[_-]?id)?|sig|se|pw|pass|auth|jwt|o
 _SENTENCE = r"[\"',:.)\]}>]+(?:\s|$)"  # what ends a sentence around a URL is not of the URL
 _VALUE = rf"[^&\s](?:(?!{_SENTENCE})[^&\s])*"
 _WEB = r"(?:https?|s3|gs|gcs|abfss?|ftp)://"
+_ANY = r"\b[a-z][\w+.-]{0,30}://"
+_PAIR = r"[\w.%-]{1,60}=(?![=\s]|$)"
 _END = rf"\s|$|{_SENTENCE}"  # of a port
 
 
@@ -58,6 +60,11 @@ _RULES = (
     # ?name=SECRET, #name=SECRET, and the same within an encoded text.
     _rule(rf"[?&;#]{_ASKED}=(?!\*\*\*;)(?P<secret>{_VALUE})"),
     _rule(rf"(?<![\w.-]){_STRONG}%3D(?P<secret>{_VALUE})"),
+    # x.csv;jsessionid=SECRET, x.csv#SECRET and x.csv?SECRET, whatever their name. Named values of a
+    # fragment and a query are told by their names; #/experiments is a page of MLflow's.
+    _rule(rf"{_ANY}[^\s?#;]*;(?P<secret>[^\s?#](?:(?!{_SENTENCE})[^\s?#])*)"),
+    _rule(rf"{_ANY}[^\s#]*#(?!/experiments\b|{_PAIR})(?P<secret>[^\s](?:(?!{_SENTENCE})\S)*)"),
+    _rule(rf"{_ANY}[^\s?#]*\?(?!{_PAIR})(?P<secret>[^\s#&](?:(?!{_SENTENCE})[^\s#&]){{7,}})"),
     # {'password': 'SECRET'}: options, printed.
     _rule(
         rf"(?P<mark>['\"])(?:{_STRONG}|key|pass|auth)(?P=mark)\s*:\s*"

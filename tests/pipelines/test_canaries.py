@@ -21,11 +21,12 @@ from pipelines.ingestion.read.sources import OPENERS
 from tests.pipelines.sinks import Hook
 
 CANARIES = ("canary-Pa55+word", "canary-T0ken+x")
-TABLE = f"canned://ann:{CANARIES[0]}@host/table.csv?token={CANARIES[1]}"
+TABLE = f"canned://ann:{CANARIES[0]}@host/table.csv;{CANARIES[1]}?token={CANARIES[1]}#{CANARIES[0]}"
 DEAD = [
     f"http://ann:{CANARIES[0]}@127.0.0.1:9/x.csv?token={CANARIES[1]}",
     f"postgresql://ann:{CANARIES[0]}@127.0.0.1:9/db?password={CANARIES[1]}",
     f"postgresql://ann:{CANARIES[0]}@{CANARIES[1]}@127.0.0.1:9/db",
+    f"http://127.0.0.1:9/x.csv;jsessionid={CANARIES[0]}#{CANARIES[1]}",
     f"nowhere://ann:{quote(CANARIES[0])}@127.0.0.1:9/x#access_token={CANARIES[1]}",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +13,32 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.columns.naming import fold
 from pipelines.ingestion.columns.numbers import Numbers, read_numbers
 from pipelines.ingestion.config import CovariateConfig
 from pipelines.ingestion.raw import is_text
 
+SEVERAL, FEW_UNITS = 1000, 4
+_AROUND = re.compile(r"([^\d+-]*)([+-]?\s?\d[\d.,\s:'’/_+-]*)([^\d]*)")
+_POWERS = {
+    "K": "e3", "k": "e3", "T€": "e3", "Tsd": "e3", "M": "e6", "m": "e6", "mn": "e6", "Mio": "e6",
+    "Mio.": "e6", "million": "e6", "B": "e9", "bn": "e9", "Mrd": "e9", "Mrd.": "e9",
+    "billion": "e9", "lakh": "e5", "crore": "e7",
+}  # fmt: skip
+
 
 @dataclass
 class Column:
-    """A covariate: float64 values, or codes of categories (-1 missing)."""
+    """A covariate: float64 values, or codes of categories (-1 missing).
+
+    ``respelled`` : rows whose category was written otherwise, such as ``Yes`` for ``yes``, and how.
+    """
 
     config: CovariateConfig
     values: Array
     categories: Array | None = None
     numbers: Numbers | None = None
+    respelled: tuple[Array, Array] | None = None
 
     def take(self, index: Array) -> Column:
         """The values of some rows, by position."""
@@ -33,17 +47,43 @@ class Column:
 
 def numbers_of(column: Any, name: str, config: Any, csv: Any) -> Numbers:
     """A column of values; a `DataError` where more than half of it are no numbers."""
-    try:
-        found = read_numbers(column, config, csv)
-    except (DataError, pa.ArrowException) as error:
-        raise DataError(f"column {name}: {error}") from None
+    found = _read(column, name, config, csv)
     bad = len(found.unreadable)
     if bad and bad > 0.5 * max(len(found.values) - len(found.codes), 1):
+        categorical = ""
+        if isinstance(config, CovariateConfig):
+            categorical = f"set type: categorical for covariates.{config.name}"
         raise DataError(
             f"column {name} holds no numbers: {bad:,} of {len(found.values):,} values cannot be "
-            f"read, such as {found.unreadable_text[0]!r}; name another column as y"
+            f"read, such as {found.unreadable_text[0]!r}; {_cure(found, categorical)}"
         )
     return found
+
+
+def _cure(found: Numbers, categorical: str) -> str:
+    """What makes numbers of texts that are none, by what stands around their digits."""
+    texts = found.unreadable_text[:SEVERAL]
+    parts = [m for t in texts if (m := _AROUND.fullmatch(t.strip()))]
+    if len(parts) < 0.5 * len(texts):
+        return categorical or "name another column as y"
+    ends = sorted({m[k].strip() for m in parts for k in (1, 3)} - {""})
+    powers = {rf"\s*{re.escape(e)}$": _POWERS[e] for e in ends if e in _POWERS}
+    if powers:
+        return f"write powers of ten out (pandas: column.replace({powers!r}, regex=True))"
+    if 0 < len(ends) <= FEW_UNITS and not any(c.isnumeric() for e in ends for c in e):
+        pattern = "|".join(re.escape(e) for e in ends)
+        return (
+            f"take {', '.join(map(repr, ends))} off (pandas: column.str.replace({pattern!r}, '', "
+            "regex=True)), and convert what is of another unit"
+        )
+    return "write durations, times and places as one number each"
+
+
+def _read(column: Any, name: str, config: Any, csv: Any) -> Numbers:
+    try:
+        return read_numbers(column, config, csv)
+    except (DataError, pa.ArrowException) as error:
+        raise DataError(f"column {name}: {error}") from None
 
 
 def encode(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, Array]:
@@ -97,7 +137,7 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     if wanted is None:
         wanted = "real"
         if textual:
-            numbers = read_numbers(column, config, csv)
+            numbers = _read(column, config.name, config, csv)
             readable = len(numbers.values) - len(numbers.unreadable) - len(numbers.codes)
             if len(numbers.unreadable) >= max(0.05 * readable, 1):
                 wanted = "categorical"
@@ -112,6 +152,32 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     missing = text.isin(config.missing) | text.isna()
     if "" not in (config.fill, *config.recode.values()):
         missing |= text == ""
-    number, names = pd.factorize(text.where(~missing))
+    said = np.where(missing, None, text.astype(object))  # type: ignore[call-overload]
+    one = _spelled_once(said, np.bincount(codes[codes >= 0], minlength=len(said)))
+    number, names = pd.factorize(one)
     lookup = np.concatenate([number, [-1]]).astype(np.int32)
-    return Column(config, lookup[codes], np.asarray(names, dtype=object))
+    other = np.array([a is not None and a != b for a, b in zip(said, one, strict=True)] + [False])
+    rows = np.flatnonzero(other[codes]) if other.any() else np.empty(0, np.int64)
+    respelled = (rows, said[codes[rows]]) if len(rows) else None
+    return Column(config, lookup[codes], np.asarray(names, dtype=object), respelled=respelled)
+
+
+def _spelled_once(texts: Array, counts: Array) -> Array:
+    """[K] categories that differ in case or Unicode form only, as most rows write them.
+
+    Parameters
+    ----------
+    texts : [K], None for missing. counts : [K] rows of each.
+    """
+    known = np.flatnonzero([t is not None for t in texts])
+    if not len(known):
+        return texts
+    group = fold(texts[known])
+    if len(np.unique(group)) == len(known):
+        return texts
+    out = texts.copy()
+    order = known[np.lexsort((np.arange(len(known)), -counts[known], group))]
+    ranked = np.sort(group, kind="stable")
+    first = np.concatenate([[True], ranked[1:] != ranked[:-1]])
+    out[order] = texts[order[first]][np.cumsum(first) - 1]
+    return out

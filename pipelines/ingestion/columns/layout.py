@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
+from pipelines.ingestion.columns.calendar import LAST, places
 from pipelines.ingestion.columns.columns import Column, numbers_of, read_covariate, unit_factors
 from pipelines.ingestion.columns.ids import compose, series_of
 from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.periods import FOREIGN, Part, run_of_parts
 from pipelines.ingestion.config import CsvConfig, DataConfig
-from pipelines.ingestion.raw import Raw, is_text
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
 from pipelines.ingestion.stamps.short import short_texts
@@ -27,6 +30,7 @@ from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 from pipelines.ingestion.stamps.written import NAIVE
 
 SEVERAL = 50  # columns that are looked at one by one
+MOST_HEADERS = 1000  # headers among the rows that are looked at
 
 
 @dataclass
@@ -56,14 +60,54 @@ class Rows:
 
 def to_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     """The table, one row per value; cells of wide tables are read column by column."""
+    _refuse_other_headers(raw, config)
     if config.layout == "wide":
         rows = _wide(raw, config)
     elif config.layout == "rows":
         rows = _per_series(raw, config)
+    elif config.layout == "calendar":
+        rows = _as_calendar(raw, config, name)
     else:
         rows = _long(raw, config, name)
     rows.facts = {**raw.facts, **rows.stamps.facts, **rows.y.facts, **rows.facts}
     return rows
+
+
+def _refuse_other_headers(raw: Raw, config: DataConfig) -> None:
+    """A header that stands again among the rows, its names in another order.
+
+    Raises
+    ------
+    DataError : the values below it would be read under the wrong names.
+    """
+    anchors = config.id if config.layout == "rows" else config.ds
+    known = {n.strip().casefold() for n in raw.names} - {""}
+    for anchor in anchors or (raw.names[0],):
+        column = raw.column(anchor, "ds")
+        if not is_text(column.type):
+            continue
+        texts = pc.utf8_trim_whitespace(column)
+        named = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(known), texts.type))
+        for at in np.flatnonzero(named.to_numpy())[:MOST_HEADERS]:
+            cells = [raw.table.column(i)[int(at)].as_py() for i in range(len(raw.names))]
+            if not all(c is None or isinstance(c, str) for c in cells):
+                continue  # a number beside it: a name that happens to be one of the header's
+            pairs = [
+                (c.strip(), n.strip())
+                for c, n in zip(cells, raw.names, strict=True)
+                if isinstance(c, str) and c.strip() and n.strip()
+            ]
+            if all(c.casefold() == n.casefold() for c, n in pairs):
+                continue
+            if any(re.search(r"\d", c) and c.casefold() not in known for c, _ in pairs):
+                continue
+            place = raw.row[at] if raw.row is not None else at + 1
+            there, here = next((c, n) for c, n in pairs if c.casefold() != n.casefold())
+            raise DataError(
+                f"row {place} is a header with other names than the first: it has {shown(there)} "
+                f"where that has {shown(here)}, and the rows below it would be read under the "
+                "wrong names; read each part by its own header and join them (pandas.concat)"
+            )
 
 
 def _csv(
@@ -147,11 +191,32 @@ def _by_name(raw: Raw, positions: list[int], matrix: pa.ChunkedArray) -> dict[st
     return {raw.names[i] or f"number {i + 1}": raw.table.column(i) for i in positions}
 
 
+def _value_columns(raw: Raw, apart: set[int]) -> list[int]:
+    """Columns of values, by position: those without a name and without a value are none."""
+    out = []
+    for i in range(len(raw.names)):
+        if i in apart:
+            continue
+        column = raw.table.column(i)
+        if any(line[i].strip() for line in raw.headers):
+            out.append(i)
+        elif pc.any(pc.not_equal(_trimmed(column), "")).as_py():
+            first = shown(next(v for v in _trimmed(column).to_pylist() if v))
+            raise DataError(
+                f"column {i + 1} has no name, and values such as {first}; name it in the header"
+            )
+    return out
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.utf8_trim_whitespace(column.cast(pa.string()))
+
+
 def _wide(raw: Raw, config: DataConfig) -> Rows:
     ds_at = [raw.position(n, "ds") for n in config.ds or ()]
     shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
     apart = {*ds_at, *shared}
-    at = [i for i in range(len(raw.names)) if i not in apart]
+    at = _value_columns(raw, apart)
     if not at:
         raise DataError("layout = wide: no column is left for the series beside ds")
     count, width = raw.table.num_rows, len(at)
@@ -191,7 +256,17 @@ def _add_covariates(
     """Read the covariates' columns, and lay their values out as those of y are."""
     for covariate, i in zip(config.covariates, at, strict=True):
         column = read_covariate(raw.table.column(i), covariate, csv)
-        rows.columns[covariate.name] = Column(covariate, spread(column.values), column.categories)
+        values = spread(column.values)
+        # What was found in a cell is said once, at the first of its rows.
+        _, first = np.unique(spread(np.arange(len(column.values))), return_index=True)
+        numbers, respelled = column.numbers, column.respelled
+        rows.columns[covariate.name] = Column(
+            covariate,
+            values,
+            column.categories,
+            numbers.spread(first, len(values)) if numbers is not None else None,
+            (first[respelled[0]], respelled[1]) if respelled is not None else None,
+        )
 
 
 def _filled(level: list[str]) -> list[str]:
@@ -212,26 +287,14 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
             f"layout = rows has one row per series: covariate {moving[0]!r} can be static only"
         )
     apart = {*id_at, *static}
-    at = [i for i in range(len(raw.names)) if i not in apart]
+    at = _value_columns(raw, apart)
     if not at:
         raise DataError("layout = rows: no column is left for the values beside id")
     count, width = raw.table.num_rows, len(at)
     ids, codes = series_of([raw.table.column(i) for i in id_at], list(id_names), config.ids)
     matrix = _matrix(raw, at)
     csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
-    found = numbers_of(matrix, "of values", config.values, csv)
-    # From one column after the other to one series after the other.
-    turn = np.arange(count * width).reshape(width, count).T.ravel()
-    back = np.empty_like(turn)
-    back[turn] = np.arange(len(turn))
-    y = Numbers(
-        found.values[turn],
-        back[found.codes],
-        found.code_text,
-        back[found.unreadable],
-        found.unreadable_text,
-        found.facts,
-    )
+    y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
     stamps = _header_stamps([raw.names[i] for i in at], config)
     stamps.index = np.tile(np.arange(width), count)
     rows = Rows(
@@ -244,6 +307,85 @@ def _per_series(raw: Raw, config: DataConfig) -> Rows:
     )
     _add_covariates(rows, raw, config, static, csv, lambda values: np.repeat(values, width))
     return rows
+
+
+def _turned(found: Numbers, count: int) -> Numbers:
+    """From one column of ``count`` rows after the other to one row after the other."""
+    turn = np.arange(len(found.values)).reshape(-1, count).T.ravel()
+    back = np.empty_like(turn)
+    back[turn] = np.arange(len(turn))
+    return replace(found.spread(back, len(turn)), values=found.values[turn])
+
+
+def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
+    """A row per year, month or day: each cell is stamped by its row and its column."""
+    names = config.ds or (raw.names[0],)
+    ds, ds_at = " ".join(names), [raw.position(n, "ds") for n in names]
+    id_at = [raw.position(n, "id") for n in config.id or ()]
+    if config.covariates:
+        raise ConfigError(
+            "layout = calendar: covariates stand beside values in tables with one row per value "
+            "only; write it so"
+        )
+    at, part = _parts(raw, {*ds_at, *id_at})
+    count, width = raw.table.num_rows, len(at)
+    ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
+    if id_at and config.series is None:
+        columns = [raw.table.column(i) for i in id_at]
+        ids, codes = series_of(columns, list(config.id or ()), config.ids)
+    matrix = _matrix(raw, at)
+    csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
+    y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
+    # The step that is given is that of the cells, not that of the rows.
+    found = _stamps(raw, config.replace(ds=names, stamps={"freq": None}))
+    if found.integer:
+        raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
+    base = found.rows()
+    stamps, kind = places(base, part, ds)
+    own = pc.cast(raw.table.column(ds_at[0]), pa.string()).combine_chunks()
+    beside = pa.array(np.tile(np.array([raw.names[i] for i in at], dtype=object), count))
+    texts = pc.binary_join_element_wise(own.take(np.repeat(np.arange(count), width)), beside, " ")
+    # 30 February is blank, and no row of the source.
+    there = (stamps.ravel() != NAT) | ~np.isnan(y.values) | np.repeat(base == NAT, width)
+    there[y.unreadable] = True
+    rows = np.flatnonzero(there)
+    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, *ds_at)][:100]
+    return Rows(
+        ids,
+        np.repeat(codes, width)[rows],
+        Stamps(
+            stamps.ravel()[rows],
+            np.repeat(found.row_zones(), width)[rows],
+            found.zones,
+            None,
+            texts=texts.take(rows),
+            tz=found.tz,
+            facts=found.facts,
+        ),
+        y.take(rows),
+        np.repeat(np.arange(1, count + 1), width)[rows],
+        facts={
+            "cells": f"a row is a cell of the table, a {kind} of {ds}",
+            **({"columns left aside": aside} if aside else {}),
+            **marks,
+        },
+    )
+
+
+def _parts(raw: Raw, apart: set[int]) -> tuple[list[int], Part]:
+    """The columns that are parts of a time, by position; none that stands for the whole (M13)."""
+    run = run_of_parts(raw.names, apart)
+    if run is None:
+        raise DataError(
+            "layout = calendar: no columns side by side are parts of a year, a month or a day, "
+            "such as Jan … Dec, 1 … 31 or 0 … 23"
+        )
+    at, part = run
+    if part.kind == FOREIGN:
+        months = foreign_months([f"{raw.names[i]} 2020" for i in at], "of the header")
+        raise DataError(f"layout = calendar: {months}")
+    used = [i for i, n in enumerate(part.numbers) if n <= LAST.get(part.kind, n)]
+    return [at[i] for i in used], replace(part, numbers=tuple(part.numbers[i] for i in used))
 
 
 def _dated(names: list[str]) -> bool:

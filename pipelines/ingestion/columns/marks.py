@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.numbers import BLANK, MONEY
 from pipelines.ingestion.config import CsvConfig
 from pipelines.ingestion.raw import is_text, shown
 
-_BEGIN = r"^\s*[(+−-]?\s*(?:[$€£¥]|EUR|USD|GBP|CHF|JPY)?\s*"
-_END = r"(?:[eE][+-]?\d+)?\s*(?:[$€£¥%]|EUR|USD|GBP|CHF|JPY)?\)?-?\s*$"
-_BLANK = "[ \u00a0\u2009\u202f'’_]"
-_NUMBER = rf"{_BEGIN}\d?(?:\d|[.,]|{_BLANK})*\d{_END}"
+_BEGIN = rf"^\s*[(+−–-]?\s*{MONEY}?\s*[(+−–-]?\s*"
+_END = rf"(?:[eE][+-]?\d+)?\s*(?:{MONEY}|[%‰])?\)?\s*(?:{MONEY}|[%‰])?-?\s*$"
+_NUMBER = rf"{_BEGIN}\d?(?:\d|[.,]|{BLANK})*\d{_END}"
 ROWS = 200_000  # rows of a column that are looked at
 NUMERIC = 0.5  # share of cells that must be numbers, for a column to have a say
 FEW, SMALL = 3, 0.05  # up to so many cells, or that share, are slips of the pen
@@ -29,8 +29,9 @@ def _sure(decimal: str, thousands: str) -> str:
     """Numbers that leave no doubt about the decimal mark."""
     d, t = f"[{decimal}]", f"[{thousands}]"
     return (
-        rf"{_BEGIN}(?:(?:\d|{t}|{_BLANK})*{d}(?:\d{{1,2}}|\d{{4,}})|0?{d}\d+|\d{{4,}}{d}\d+"
-        rf"|\d{{1,3}}(?:{t}\d{{2,3}})*{t}\d{{3}}{d}\d+|\d{{1,3}}(?:{t}\d{{3}}){{2,}}){_END}"
+        rf"{_BEGIN}(?:(?:\d|{t}|{BLANK})*{d}(?:\d{{1,2}}|\d{{4,}})|0?{d}\d+|\d{{4,}}{d}\d+"
+        rf"|\d{{1,3}}(?:{t}\d{{2,3}})*{t}\d{{3}}{d}\d+|\d{{1,3}}(?:{t}\d{{3}}){{2,}}"
+        rf"|\d{{1,2}}(?:{t}\d{{2}})+{t}\d{{3}}){_END}"
     )
 
 

@@ -17,11 +17,77 @@ from pipelines.ingestion.raw import is_text
 
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
-_BLANKS = "[\\s\u00a0\u2009\u202f'’_]"
-_SIGN = "(?:[$€£¥]|EUR|USD|GBP|CHF|JPY)"
+BLANK = "[\\s\u00a0\u2009\u202f'’_]"
+_SPACE = "[\\s\u00a0\u2009\u202f]*"
+MONEY = (
+    r"(?:(?:US|CA|AU|NZ|HK|[ACRS])?\$|\p{Sc}|EUR|USD|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|ISK"
+    r"|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS|SAR|AED|THB|IDR"
+    r"|MYR|PHP|SGD|HKD|TWD|KRW|VND|PKR|BDT|kr\.?|zł|Kč|Ft|lei|Rs\.?|руб\.?)"
+)
+_UNIT = rf"(?:{MONEY}|[%‰]|percent|pct\.?)"
+_SHARES = ("%", "‰")
+_ALIKE = {
+    "USD": "$",
+    "US$": "$",
+    "EUR": "€",
+    "GBP": "£",
+    "JPY": "¥",
+    "INR": "₹",
+    "RS": "₹",
+    "RUB": "₽",
+    "PCT": "%",
+    "PERCENT": "%",
+}
+# Blanks and apostrophes part thousands: 1 234 567,8, in India 12 34 567; 1 5 is no number.
+_GROUPED = rf"^[+-]?[1-9]\d{{0,2}}(?:{BLANK}\d{{2,3}})*{BLANK}\d{{3}}(?:[.,]\d*)?(?:[eE][+-]?\d+)?$"
+# May be thousands as well as decimals.
+THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}\s*$"
+WHOLE = r"^\s*[+-]?\d{1,3}\s*$"
+_DASHES = "[‒–—―−﹣－]"
+# Bookkeepers write a negative number in brackets, or with the sign behind.
+_PEELED = (
+    (_DASHES, "-"),
+    (rf"^({_UNIT}?){_SPACE}\({_SPACE}({_UNIT}?){_SPACE}([^()+-][^()]*?){_SPACE}({_UNIT}?){_SPACE}\)"
+     rf"{_SPACE}({_UNIT}?)$", r"-\1\2\3\4\5"),
+    (rf"^((?:[^()+-][^()]*)?[\d.,](?:{_SPACE}{_UNIT})?){_SPACE}-{_SPACE}({_UNIT}?)$", r"-\1\2"),
+    (rf"^([+-]?){_SPACE}{_UNIT}{_SPACE}([+-]?)", r"\1\2"),
+    (rf"{_SPACE}{_UNIT}$", ""),
+    (rf"^([+-]){_SPACE}", r"\1"),
+)  # fmt: skip
 _SAMPLE = 200_000
 _EXPONENT = r"([eE][+-]?\d+)?"
 EXACT = 2.0**53
+
+
+@dataclass(frozen=True)
+class Signs:
+    """Signs of money and per cent around numbers.
+
+    Attributes
+    ----------
+    at : [S] cells that have one, rising. what : [S] ``$``, ``€``, ``%`` and so on.
+    texts : [S] the cells as they were written.
+    """
+
+    at: Array
+    what: Array
+    texts: pa.Array
+
+    def text(self, cell: int) -> str:
+        """A cell as it was written; "" for one without a sign."""
+        found = np.flatnonzero(self.at == cell)
+        return str(self.texts[int(found[0])]) if len(found) else ""
+
+    def spread(self, place: Array) -> Signs:
+        """The same cells at their new places."""
+        order = np.argsort(place[self.at])
+        return Signs(place[self.at][order], self.what[order], self.texts.take(pa.array(order)))
+
+    def take(self, rows: Array) -> Signs:
+        """Some cells, by position in rising order."""
+        kept = np.isin(self.at, rows)
+        at = np.searchsorted(rows, self.at[kept])
+        return Signs(at, self.what[kept], self.texts.filter(pa.array(kept)))
 
 
 @dataclass
@@ -34,6 +100,7 @@ class Numbers:
     codes : indices of cells that held a code for missing, and their text.
     unreadable : indices of cells that are neither a number nor a code, and their text.
     facts : what was found out, for the report.
+    signs : of money and per cent, None for none.
     """
 
     values: Array
@@ -42,6 +109,64 @@ class Numbers:
     unreadable: Array = field(default_factory=lambda: np.empty(0, np.int64))
     unreadable_text: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
+    signs: Signs | None = None
+
+    def spread(self, place: Array, count: int) -> Numbers:
+        """The same findings in ``count`` cells, each at its new place; values are missing."""
+        return Numbers(
+            np.full(count, np.nan),
+            place[self.codes],
+            self.code_text,
+            place[self.unreadable],
+            self.unreadable_text,
+            self.facts,
+            self.signs.spread(place) if self.signs is not None else None,
+        )
+
+    def take(self, rows: Array) -> Numbers:
+        """Some cells [K], by position in rising order."""
+        codes, bad = np.isin(self.codes, rows), np.isin(self.unreadable, rows)
+        return Numbers(
+            self.values[rows],
+            np.searchsorted(rows, self.codes[codes]),
+            [t for t, kept in zip(self.code_text, codes, strict=True) if kept],
+            np.searchsorted(rows, self.unreadable[bad]),
+            [t for t, kept in zip(self.unreadable_text, bad, strict=True) if kept],
+            self.facts,
+            self.signs.take(rows) if self.signs is not None else None,
+        )
+
+
+def mixed_signs(numbers: Numbers, owner: Array) -> tuple[int, int] | None:
+    """Two cells of one series whose signs contradict each other, by position; None where none do.
+
+    ``13.5%`` and ``0.12`` are of two units, as ``$1`` and ``€1`` are. Zero is zero in every unit,
+    and money may leave its sign out.
+
+    Parameters
+    ----------
+    owner : [T] the series of each cell.
+    """
+    if numbers.signs is None:
+        return None
+    sign = np.full(len(numbers.values), "", dtype=object)
+    sign[numbers.signs.at] = numbers.signs.what
+    sign[np.isnan(numbers.values)] = None
+    shares = np.isin(sign, _SHARES)
+    known = shares | ((sign == "") & (numbers.values != 0))
+    if shares.any() and (found := _differing(sign, owner, known)) is not None:
+        return found
+    return _differing(sign, owner, (sign != "") & (sign != None))  # noqa: E711
+
+
+def _differing(sign: Array, owner: Array, of: Array) -> tuple[int, int] | None:
+    """The first two cells of one owner, among some, whose signs differ."""
+    at = np.flatnonzero(of)
+    if not len(at):
+        return None
+    _, first, group = np.unique(owner[at], return_index=True, return_inverse=True)
+    other = np.flatnonzero(sign[at] != sign[at[first]][group])
+    return (int(at[first][group[other[0]]]), int(at[other[0]])) if len(other) else None
 
 
 def read_numbers(
@@ -107,13 +232,12 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
     null = pc.is_null(text)
     clean = pc.if_else(pc.or_(coded, null), pa.scalar(None, pa.large_string()), text)
     facts: dict[str, str] = {}
-    # Money and per cent: the sign is not part of how the number is written.
-    clean = pc.replace_substring_regex(clean, rf"^([+-]?){_SIGN}{_BLANKS}*", r"\1")
-    clean = pc.replace_substring_regex(clean, rf"{_BLANKS}*(?:{_SIGN}|%)$", "")
+    clean, signs = _peeled(clean)
     decimal, thousands = _marks(clean, csv, facts)
-    clean = pc.replace_substring(clean, "−", "-")
+    loose = pc.match_substring_regex(clean, BLANK)
     if thousands != "":
-        clean = pc.replace_substring_regex(clean, _BLANKS, "")
+        loose = pc.and_not(loose, pc.match_substring_regex(clean, _GROUPED))
+        clean = pc.replace_substring_regex(clean, BLANK, "")
     torn = pa.scalar(False)
     if thousands:
         # 1.5 is no number where points part the thousands: it would be read as 15.
@@ -124,12 +248,10 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
         clean = pc.replace_substring(clean, thousands, "")
     if decimal == ",":
         clean = pc.replace_substring(clean, ",", ".")
-    # Bookkeepers write a negative number in brackets, or with the sign behind.
-    clean = pc.replace_substring_regex(clean, r"^\((.+)\)$", r"-\1")
-    clean = pc.replace_substring_regex(clean, r"^([\d.]+)-$", r"-\1")
     plain = pc.match_substring_regex(clean, _PLAIN)
     infinite = pc.match_substring_regex(clean, _INFINITE)
-    number = pc.fill_null(pc.and_not(pc.or_(plain, infinite), torn), False)
+    number = pc.and_not(pc.and_not(pc.or_(plain, infinite), torn), loose)
+    number = pc.fill_null(number, False)
     values = _floats(
         pc.if_else(number, clean, pa.scalar(None, pa.large_string())).cast(pa.float64())
     )
@@ -151,18 +273,60 @@ def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers
         bad,
         column.take(pa.array(bad)).to_pylist(),
         facts,
+        signs,
     )
+
+
+def _peeled(clean: pa.Array) -> tuple[pa.Array, Signs | None]:
+    """Numbers without the signs of money and per cent around them, and what these were."""
+    if not pc.any(pc.match_substring_regex(clean, r"[^\d.,eE+-]|-$")).as_py():
+        return clean, None
+    signs = None
+    with_sign = pc.fill_null(pc.match_substring_regex(clean, _UNIT), False)
+    at = np.flatnonzero(with_sign.to_numpy(zero_copy_only=False))
+    if len(at):
+        cells = clean.take(pa.array(at))
+        texts = cells.dictionary_encode()
+        found = pc.extract_regex(texts.dictionary, rf"(?P<sign>{_UNIT})").field("sign").to_pylist()
+        named = [(t or "").upper().rstrip(".") for t in found]
+        own = np.array([_ALIKE.get(t, t) for t in named], dtype=object)
+        signs = Signs(at, own[np.asarray(texts.indices)], cells)
+        # 5 € of $: two signs are no number.
+        twice = pc.greater(pc.count_substring_regex(clean, _UNIT), 1)
+    for pattern, instead in _PEELED:
+        peeled = pc.replace_substring_regex(clean, pattern, instead)
+        clean = pc.if_else(pc.fill_null(twice, False), clean, peeled) if len(at) else peeled
+    return clean, signs
 
 
 def _points(
     sample: pa.Array, csv: CsvConfig, facts: dict[str, str], count: Callable[[str], int]
 ) -> tuple[str, str | None]:
-    """Points alone: a decimal mark, or in tables with semicolons perhaps one for thousands."""
-    grouped = count(r"^[+-]?[1-9]\d{0,2}\.\d{3}$")
-    whole = count(r"^[+-]?\d{1,3}$")
-    if csv.separator == ";" and grouped and whole and grouped + whole == len(sample):
-        facts["marks"] = f"thousands point: {grouped} values such as 1.234, none longer without"
+    """Points alone: a decimal mark, or in tables with semicolons perhaps one for thousands.
+
+    Raises
+    ------
+    DataError : they may be either.
+    """
+    grouped = count(THOUSANDS)
+    whole = count(WHOLE)
+    if not grouped or grouped + whole < len(sample):
+        return ".", csv.thousands
+    example = sample.filter(pc.match_substring(sample, "."))[0].as_py()
+    if csv.separator == ";" and whole:
+        facts["marks"] = f"thousands point: {grouped} values such as {example}, none longer without"
         return ",", "."
+    if whole and csv.thousands is None:
+        raise DataError(
+            f"{grouped:,} values such as {example} have three digits behind a point, and the other "
+            f"{whole:,} are whole numbers below 1000: the point may part thousands or decimals; "
+            'set csv.decimal: "," for thousands or csv.decimal: "." for decimals'
+        )
+    if whole == 0:
+        facts["marks"] = (
+            f"decimal point: all {grouped:,} values have three digits behind it, such as "
+            f'{example}; csv.decimal: "," makes it part thousands'
+        )
     return ".", csv.thousands
 
 
@@ -183,12 +347,12 @@ def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, 
             facts["marks"] = f"thousands point: {points} values such as 1.234.567"
             return ",", "."
         return _points(sample, csv, facts, count)
-    comma_decimal = count(rf"^[+-]?(\d|\.|{_BLANKS})*,(\d{{1,2}}|\d{{4,}}){_EXPONENT}$") + count(
+    comma_decimal = count(rf"^[+-]?(\d|\.|{BLANK})*,(\d{{1,2}}|\d{{4,}}){_EXPONENT}$") + count(
         r"\.\d{3},\d+$"
     )
     comma_decimal += count(r"^[+-]?0,\d{3}$")
     point_decimal = count(r",\d{3}\.\d*$") + count(r"^[+-]?\d+\.(\d{1,2}|\d{4,})$")
-    grouped = count(r"^[+-]?\d{1,3}(,\d{3})+$")
+    grouped = count(r"^[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})$")
     if comma_decimal and comma_decimal >= point_decimal:
         facts["marks"] = f"decimal comma: {comma_decimal} values have one"
         return ",", "." if csv.thousands is None else csv.thousands

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.numbers import Numbers
+from pipelines.ingestion.columns.numbers import Numbers, mixed_signs
 from pipelines.ingestion.config import FlagConfig, ValueConfig
 from pipelines.ingestion.ledger import Action, Places
+from pipelines.ingestion.raw import shown
 from pipelines.ingestion.segments import bounds, reduce
 
 SENTINELS = np.array(
@@ -44,6 +46,47 @@ def note_codes(numbers: Numbers, column: str, places: Places) -> None:
         ("not_a_number", "changed", "text that is no number was read as missing"),
         column=column,
         before=numbers.unreadable_text,
+    )
+
+
+def note_signs(numbers: Numbers, column: str, places: Places, config: ValueConfig) -> None:
+    """Say which signs of money and per cent were left out.
+
+    Raises
+    ------
+    DataError : a series in two currencies, or in per cent and not, without a column of units.
+    """
+    if numbers.signs is None:
+        return
+    mixed = mixed_signs(numbers, places.codes) if config.unit is None else None
+    if mixed is not None:
+        first, second = (
+            f"{shown(numbers.signs.text(at) or f'{numbers.values[at]:g}')} ({places.shown(at)})"
+            for at in mixed
+        )
+        raise DataError(
+            f"column {column}: {first} and {second} are of two units; write one unit for the "
+            "series, or name the column of each row's unit: values.unit: {column: …, scale: {…}}"
+        )
+    kinds, counts = np.unique(numbers.signs.what.astype(str), return_counts=True)
+    said = ", ".join(f"{kind} ({count:,})" for kind, count in zip(kinds, counts, strict=True))
+    shares = ": 5 % is read as 5" if "%" in kinds else ""
+    places.ledger.facts[f"signs left out of {column}"] = f"{said}{shares}"
+
+
+def note_spellings(found: tuple[Array, Any], column: str, places: Places) -> None:
+    """Write down categories that are written in another case than most rows write them.
+
+    Parameters
+    ----------
+    found : the rows, and what was written there.
+    """
+    rows, before = found
+    places.note(
+        rows,
+        ("category_case", "changed", "the category was written differently for the same one"),
+        column=column,
+        before=before,
     )
 
 

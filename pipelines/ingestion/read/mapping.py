@@ -14,16 +14,23 @@ import pyarrow.compute as pc
 
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.numbers import read_numbers
+from pipelines.ingestion.columns.periods import Part
 from pipelines.ingestion.config import CsvConfig, DataConfig, ValueConfig
 from pipelines.ingestion.raw import is_text, shown
+from pipelines.ingestion.read.calendars import (
+    TIME_NAME,
+    parts_among,
+    refuse_calendar,
+    refuse_parts,
+    refuse_turned,
+    time_in,
+    told_apart,
+)
 from pipelines.ingestion.read.heads import headless
+from pipelines.ingestion.read.proposal import MappingError, flow, in_braces, short
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.stamps import NAT, read_stamps
 
-_DS = re.compile(
-    r"(?i)ds|date|datetime|timestamp|time|date_time|ts|day|month|week|year|quarter|period|datum|"
-    r"zeit|zeitstempel|fecha|data|hour|step|date_hour"
-)
 _Y = re.compile(
     r"(?i)y|values?|target|sales|demand|count|quantity|qty|volume|units|amount|load|wert|menge|last|"
     r"valor|valeur|measurement|observation"
@@ -36,28 +43,9 @@ _ID = re.compile(
 )
 _CLOCK = re.compile(r"^\s*([01]?\d|2[0-4]):[0-5]\d(:[0-5]\d)?\s*$")
 _PLACE = re.compile(r"(?i)(lat|lon|lng|long|latitude|longitude)([_ ].*)?")
+FIRST_YEAR = 1600  # numbers in a header that are as large are years
 RISING = 0.8  # share of steps upwards from which on integers count something
 _NUMBERED = re.compile(r"^[A-Za-z_. ]{0,12}?(\d{1,6})$")
-
-
-class MappingError(DataError):
-    """The roles of the columns cannot be told.
-
-    Attributes
-    ----------
-    roles : settings that make it right, if the proposal is.
-    proposal : the same as text that can be pasted into the config, with a note on what else y may
-        be.
-    """
-
-    def __init__(
-        self, message: str, roles: dict[str, Any], others: list[str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.roles = roles
-        self.proposal = _paste(roles)
-        if others:
-            self.proposal += f"  # or {', '.join(others)}"
 
 
 # All rows of some columns, the others blank.
@@ -92,18 +80,25 @@ def settle(
     names = [n.strip() for n in headers[-1]]
     if len(headers) == 1:
         _refuse_headless(config, names, sample)
+    if config.layout == "calendar":
+        return config.replace(ds=config.ds or (names[0],))
+    lower = [n.lower() for n in names]
+    plain = {"ds", "y"} <= {*lower} and config.layout is None
+    if config.layout in (None, "rows") and not (config.id or config.y or plain or headers[1:]):
+        refuse_calendar(config, names, sample)
     if config.layout == "rows":
         return config.replace(id=config.id or (names[0],))
     if config.layout == "wide" or (config.layout is None and len(headers) > 1):
         return config.replace(layout="wide", ds=config.ds or (names[0],))
     if config.ds and config.y and (config.id or config.series):
         return config.replace(layout="long")
-    lower = [n.lower() for n in names]
     canonical = {r: names[lower.index(r)] for r in ("unique_id", "ds", "y") if lower.count(r) == 1}
     ds = config.ds or ((canonical["ds"],) if "ds" in canonical else None)
     y = config.y or canonical.get("y")
     ids = config.id or ((canonical["unique_id"],) if "unique_id" in canonical else None)
     if ds and y and (ids or config.series):
+        if config.ds is None:
+            _refuse_hidden_parts(config, (ids, ds, y), names, sample, whole)
         return config.replace(layout="long", id=ids, ds=ds, y=y)
     if config.layout is None and not (ds or y or config.id):
         found = _stamps_in_header(config, names, sample)
@@ -131,16 +126,16 @@ def _refuse_headless(config: DataConfig, names: list[str], sample: pa.Table) -> 
     try:
         found = settle(numbered, [columns], sample)
         roles: dict[str, Any] = {"layout": found.layout} if found.layout != "long" else {}
-        roles |= {"id": _short(found.id)} if found.id else {"series": found.series or "name"}
-        roles |= {"ds": _short(found.ds or ("…",)), "y": found.y}
+        roles |= {"id": short(found.id)} if found.id else {"series": found.series or "name"}
+        roles |= {"ds": short(found.ds or ("…",)), "y": found.y}
     except MappingError as error:
         roles = dict(error.roles)
     roles = {"csv": {"header_lines": 0}} | {k: v for k, v in roles.items() if v}
-    flow = ", ".join(f"{k}: {_flow(v)}" for k, v in roles.items())
     raise MappingError(
         f"the table has no header: its first row ({', '.join(map(shown, names[:6]))}) reads like "
         "the rows below it and would be lost; write a line of names above it, or number the "
-        f"columns with data: {{{flow}}} (a table in memory: read its file with header=None)",
+        f"columns with data: {in_braces(roles)} (in memory: read the file "
+        "with header=None)",
         roles,
     )
 
@@ -193,7 +188,7 @@ def _look(config: DataConfig, names: list[str], sample: pa.Table) -> _Seen:
         elif pa.types.is_null(kind):
             continue
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            whole = not pa.types.is_decimal(kind) and bool(_DS.fullmatch(name))
+            whole = not pa.types.is_decimal(kind) and bool(TIME_NAME.fullmatch(name))
             (seen.stamps if whole else seen.numbers).append(name)
         else:
             getattr(seen, _text_kind(column, name, config)).append(name)
@@ -211,12 +206,16 @@ def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
     try:
         values = read_stamps(pa.array(known), name, config.stamps)
         readable = float((values.rows() != NAT).mean())
-        if readable > 0.9 and not (values.integer and not _DS.fullmatch(name)):
+        if readable > 0.9 and not (values.integer and not TIME_NAME.fullmatch(name)):
             return "stamps"
     except DataError:
         # Several readings of the same stamps: they are stamps.
         return "stamps"
-    numbers = read_numbers(column, ValueConfig(), CsvConfig())
+    try:
+        numbers = read_numbers(column, ValueConfig(), CsvConfig())
+    except DataError:
+        # Several readings of the same numbers: they are numbers.
+        return "numbers"
     readable = int(np.isfinite(numbers.values).sum())
     return "numbers" if readable and len(numbers.unreadable) < 0.1 * readable else "texts"
 
@@ -248,10 +247,14 @@ def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) ->
     elif first == 0 or len(tail) < 5:
         return None
     ids = names[: max(first, 1)]
+    if any(pa.types.is_floating(sample.column(i).type) for i in range(len(ids))):
+        return None  # values stand before them: a row per value, with numbered covariates
     texts = [is_text(sample.column(i).type) for i in range(len(ids))]
     # Identifiers are text, or at least one column stands alone before the values.
     if first != 1 and not any(texts):
         return None
+    if not consecutive or counts[0] >= FIRST_YEAR:
+        refuse_turned(config, names, ids, sample)
     return config.replace(layout="rows", id=tuple(ids))
 
 
@@ -264,10 +267,10 @@ def _refuse_more_headers(config: DataConfig, names: list[str], sample: pa.Table)
     if sum(bool(re.search(r"[^\W\d_]{2}", cell)) for cell in first) < 0.8 * len(first):
         return
     corner = str(sample.column(0)[0].as_py() or names[0])
-    flow = f"layout: wide, csv: {{header_lines: 2}}, ds: {_flow(corner)}"
+    said = f"layout: wide, csv: {{header_lines: 2}}, ds: {flow(corner)}"
     raise MappingError(
         f"the header names columns twice and the first row holds text ({shown(first[0])}, …): it "
-        f"seems to be a second header line; set data: {{{flow}}} if each column is a series",
+        f"seems to be a second header line; set data: {{{said}}} if each column is a series",
         {"layout": "wide", "csv": {"header_lines": 2}, "ds": corner},
     )
 
@@ -321,22 +324,35 @@ def _long(
 ) -> DataConfig:
     sample, whole = rows
     sure = True
+    taken = {*(ids or ()), *(ds or ()), *([y] if y else []), *(c.source for c in config.covariates)}
+    parts = parts_among(names, sample, taken, seen.texts)
     if ds is None:
-        ds, sure = _time_of(ids, y, names, seen, sample)
+        if not [n for n in seen.stamps if n not in parts]:
+            # 20240131 beside its hours is a date, whatever it is called.
+            dates = [n for n in seen.numbers if n != y and _dates(n, names, sample, config)]
+            seen.stamps += dates if parts else []
+            seen.numbers = [n for n in seen.numbers if n not in seen.stamps]
+        ds, sure = _time_of(ids, y, names, seen, (sample, parts))
+    parts = {n: part for n, part in parts.items() if n not in ds}
     numbers = [n for n in seen.numbers if n not in ds and n not in (ids or ())]
     keys = [n for n in seen.texts if n not in ds and n != y]
     plain = [n for n in numbers if not _ID.search(n)] or numbers
+    plain = [n for n in plain if n not in parts] or plain
     targets = [] if y is not None else plain
     if y is None:
         targets, one = _pick(plain, _Y)
         if not targets:
             raise MappingError(
                 "no column holds numbers; name the values in data.y",
-                {"id": list(ids or keys or ["…"]), "ds": _short(ds), "y": "…"},
+                {"id": list(ids or keys or ["…"]), "ds": short(ds), "y": "…"},
             )
         if not one and not ids and not keys and len(plain) > 1 and config.layout is None:
             _refuse_wide(ds, plain)
         y, sure = targets[0], sure and one
+    if parts:
+        coded = [n for n in numbers if n not in (y, *parts) and _ID.search(n)]
+        own = [n for n in keys if n not in parts] + coded
+        _refuse_parts(config, (ids, ds, y, targets), parts, own, names, rows)
     if ids is None and config.series is None:
         coded = [n for n in numbers if n != y and _ID.search(n)]
         options = [*keys, *coded]
@@ -351,28 +367,99 @@ def _long(
             ids = _key([*named, *options], ds, names, sample) if named or several else None
     if not sure and len(targets) > 1:
         y = _moving(targets, ids, names, sample)
+    _refuse_twins(names, [*(ids or ()), *ds, y])
     settled = config.replace(layout="long", id=ids, ds=ds, y=y)
     if sure:
         return settled
     others = [n for n in plain if n != y] if targets else []
     proposal: dict[str, Any] = {"id": list(ids)} if ids else {"series": "name"}
-    proposal |= {"ds": _short(ds), "y": y}
-    flow = ", ".join(f"{k}: {_flow(v)}" for k, v in proposal.items())
+    proposal |= {"ds": short(ds), "y": y}
     also = f"; y may also be {' or '.join(map(repr, others[:8]))}" if others else ""
     raise MappingError(
         "which columns are the series, the time and the value cannot be told for sure; set "
-        f"data: {{{flow}}} if this is right{also} "
+        f"data: {in_braces(proposal)} if this is right{also} "
         f"(the table has {', '.join(map(repr, names[:20]))})",
         proposal,
         others,
     )
 
 
+def _dates(name: str, names: list[str], sample: pa.Table, config: DataConfig) -> bool:
+    column = sample.column(names.index(name))
+    return pa.types.is_integer(column.type) and time_in(column, name, config) is not None
+
+
+def _refuse_parts(
+    config: DataConfig,
+    roles: tuple[tuple[str, ...] | None, tuple[str, ...], str, list[str]],
+    parts: dict[str, Part],
+    own: list[str],
+    names: list[str],
+    rows: tuple[pa.Table, Whole | None],
+) -> None:
+    """Columns that belong to the stamp, as the quarter beside its year does.
+
+    Parameters
+    ----------
+    roles : id, ds and y as they would be, and what else y may be. own : columns of the id, perhaps.
+    """
+    (ids, ds, y, targets), (sample, whole) = roles, rows
+    table = sample
+    if whole is not None:
+        table = whole([*own, *(ids or ()), *ds, *parts, y, *targets])
+    if ids is None and config.series is None and own:
+        named = [n for n in own if _ID.search(n)]
+        stamp = (*ds, *parts)
+        if named or _repeats(stamp, names, table):
+            ids = _key([*named, *own], stamp, names, table)
+    if len(targets) > 1:
+        y = _moving(targets, ids, names, table)
+    proposal: dict[str, Any] = {"id": list(ids)} if ids else {"series": config.series or "name"}
+    proposal |= {"ds": short(ds), "y": y}
+    others = [n for n in targets if n != y]
+    table = pa.table({n: table.column(i) for i, n in enumerate(names) if n})
+    refuse_parts(config, proposal, parts, table, others)
+
+
+def _refuse_twins(names: list[str], used: list[str]) -> None:
+    """Columns of one name, of which nobody can say which is meant."""
+    for name in used:
+        at = [str(i + 1) for i, n in enumerate(names) if n == name]
+        if len(at) > 1:
+            raise DataError(
+                f"the header names {len(at)} columns {name!r} (columns {', '.join(at)}); give them "
+                "different names"
+            )
+
+
+def _refuse_hidden_parts(
+    config: DataConfig,
+    roles: tuple[tuple[str, ...] | None, tuple[str, ...], str],
+    names: list[str],
+    sample: pa.Table,
+    whole: Whole | None,
+) -> None:
+    """A stamp by its plain name whose hours stand in another column."""
+    ids, ds, y = roles
+    taken = {*(ids or ()), *ds, y, *(c.source for c in config.covariates)}
+    key = [n for n in (*(ids or ()), *ds) if names.count(n) == 1]
+    parts = parts_among(names, sample, taken)
+    if parts and len(key) == len(ids or ()) + len(ds) and told_apart(sample, names, key) < 1.0:
+        _refuse_parts(config, (ids, ds, y, []), parts, [], names, (sample, whole))
+
+
 def _time_of(
-    ids: tuple[str, ...] | None, y: str | None, names: list[str], seen: _Seen, sample: pa.Table
+    ids: tuple[str, ...] | None,
+    y: str | None,
+    names: list[str],
+    seen: _Seen,
+    rows: tuple[pa.Table, dict[str, Part]],
 ) -> tuple[tuple[str, ...], bool]:
     """The columns of the stamp, and whether there is one reading only."""
-    options, sure = _pick([n for n in seen.stamps if n != y], _DS)
+    sample, parts = rows
+    whole = [n for n in seen.stamps if n != y]
+    # A month or an hour alone is a part of what another column stamps.
+    options, sure = _pick([n for n in whole if n not in parts] or whole, TIME_NAME)
     if not options:
         _refuse_foreign_months(names, seen.texts, sample)
         there = ", ".join(map(repr, names[:20])) + (" …" if len(names) > 20 else "")
@@ -389,10 +476,10 @@ def _refuse_wide(ds: tuple[str, ...], plain: list[str]) -> None:
     series = ", ".join(shown(n) for n in plain[:4])
     raise MappingError(
         f"the table has one column of time and {len(plain)} of numbers ({series}, …): if "
-        f"each is a series, set data: {{layout: wide, ds: {_flow(_short(ds))}}}; if one of "
-        f"them is the value, name it: data: {{ds: {_flow(_short(ds))}, "
-        f"y: {_flow(plain[0])}}}",
-        {"layout": "wide", "ds": _short(ds)},
+        f"each is a series, set data: {{layout: wide, ds: {flow(short(ds))}}}; if one of "
+        f"them is the value, name it: data: {{ds: {flow(short(ds))}, "
+        f"y: {flow(plain[0])}}}",
+        {"layout": "wide", "ds": short(ds)},
     )
 
 
@@ -402,7 +489,9 @@ def _moving(
     """The first target that changes within a series: a capacity and a place do not."""
     columns = {n: sample.column(names.index(n)) for n in [*targets, *(ids or ())]}
     table = pa.table({n: c for n, c in columns.items() if not pa.types.is_null(c.type)})
-    left = [n for n in targets if n in table.column_names and not _PLACE.fullmatch(n)]
+    left = [
+        n for n in dict.fromkeys(targets) if n in table.column_names and not _PLACE.fullmatch(n)
+    ]
     keys = [n for n in ids or () if n in table.column_names]
     wanted = [(n, how) for n in left for how in ("min", "max")]
     ends = table.group_by(keys).aggregate(wanted)
@@ -420,19 +509,3 @@ def _refuse_foreign_months(names: list[str], texts: list[str], sample: pa.Table)
     reason = next(filter(None, reasons), "")
     if reason:
         raise DataError(reason)
-
-
-def _short(ds: tuple[str, ...]) -> Any:
-    return ds[0] if len(ds) == 1 else list(ds)
-
-
-def _flow(value: Any) -> str:
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-    return text.removesuffix("...\n").strip()
-
-
-def _paste(values: dict[str, Any]) -> str:
-    lines = [f"  {key}: {_flow(value)}" for key, value in values.items()]
-    return "\n".join(["data:", *lines])

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.marks import has_comma_numbers, sure_example
+from pipelines.ingestion.columns.numbers import THOUSANDS, WHOLE
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.read.cells import parse, stream
@@ -102,7 +103,7 @@ def _read(
     names = dialect.headers[-1]
     config, texts, marks = _roles(dialect, body, config)
     facts = _facts(dialect, encoding, config) | marks
-    if config.layout == "rows":
+    if config.layout in ("rows", "calendar"):
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
     numeric = _numeric(config, names)
@@ -197,6 +198,8 @@ def _roles(
         # 1.234 may be a number of thousands: its column decides, as text.
         texts |= set(names)
     numeric = _numeric(config, names)
+    if config.csv.decimal is None and dialect.separator != ";":
+        texts |= _unsure(config, names, numeric, dialect, sample, body)
     if config.csv.decimal == ",":
         # A point in a number parts its thousands.
         texts |= numeric
@@ -212,6 +215,53 @@ def _roles(
         marks = {n: e for n, e in examples.items() if e is not None}
         return config, texts, {"marks of columns not read": marks} if marks else {}
     return config, texts, {}
+
+
+def _unsure(
+    config: DataConfig,
+    names: list[str],
+    numeric: set[str],
+    dialect: Dialect,
+    sample: pa.Table,
+    body: pa.Buffer,
+) -> set[str]:
+    """Columns of numbers such as 1.234 and whole ones below 1000: all cells decide, as text."""
+    wanted = wanted_columns(config)
+    stripped = None if wanted is None else {n.strip() for n in wanted}
+    own = [
+        i
+        for i, n in enumerate(names)
+        if n in numeric and i < sample.num_columns and (stripped is None or n.strip() in stripped)
+        and (
+            pa.types.is_floating(sample.column(i).type)
+            or pa.types.is_integer(sample.column(i).type)
+        )
+    ]  # fmt: skip
+    # Cells of a table that is not long are numbers of one kind.
+    groups = [[i] for i in own] if config.layout == "long" else [own]
+    groups = [g for g in groups if any(pa.types.is_floating(sample.column(i).type) for i in g)]
+    groups = [g for g in groups if not _decimal(sample, g)]
+    if not groups:
+        return set()
+    cells, _ = parse(_head(body), dialect, names, names, None)
+    found: set[str] = set()
+    for group in groups:
+        text = pa.chunked_array([c for i in group for c in cells.column(i).chunks], pa.string())
+        text = text.drop_null()
+        fits = pc.match_substring_regex(text, rf"{THOUSANDS}|{WHOLE}")
+        if pc.all(fits).as_py() and pc.any(pc.match_substring_regex(text, THOUSANDS)).as_py():
+            found |= {names[i] for i in group}
+    return found
+
+
+def _decimal(sample: pa.Table, at: list[int]) -> bool:
+    """Whether some number of these columns has digits that no thousands have."""
+    for i in at:
+        numbers = pc.abs(sample.column(i).drop_null())
+        split = pc.and_(pc.greater(numbers, 0), pc.less(numbers, 1))
+        if pc.any(pc.or_(split, pc.greater_equal(numbers, 1000))).as_py():
+            return True
+    return False
 
 
 def _needs_its_text(stamps: pa.ChunkedArray) -> bool:

@@ -20,7 +20,7 @@ from pipelines.ingestion.columns.naming import (
     join_twins,
     note_names,
 )
-from pipelines.ingestion.columns.values import check_values, note_codes
+from pipelines.ingestion.columns.values import check_values, note_codes, note_signs, note_spellings
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
@@ -123,7 +123,7 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     if not clock.integer:
         refuse_exchanged(codes, ds, rows.row, rows.stamps)
     note_names(rows.ids, rows.codes, names, codes, rows.row, ds, ledger)
-    _note_numbers(rows, codes, ds, ledger)
+    _note_numbers(rows, codes, ds, config, ledger)
     keep = np.ones(len(rows), bool)
     keep[clock.dropped] = False
     _drop_nameless(keep, codes, ds, rows, config, ledger)
@@ -140,12 +140,16 @@ def _placed(rows: Rows, config: DataConfig, ledger: Ledger) -> tuple[Table, Arra
     return table, names, clock
 
 
-def _note_numbers(rows: Rows, codes: Array, ds: Array, ledger: Ledger) -> None:
+def _note_numbers(rows: Rows, codes: Array, ds: Array, config: DataConfig, ledger: Ledger) -> None:
     places = Places(codes, ds, rows.row, rows.ids, ledger)
     note_codes(rows.y, "y", places)
+    note_signs(rows.y, "y", places, config.values)
     for name, column in rows.columns.items():
         if column.numbers is not None:
             note_codes(column.numbers, name, places)
+            note_signs(column.numbers, name, places, column.config)
+        if column.respelled is not None:
+            note_spellings(column.respelled, name, places)
 
 
 def _too_many(lost: int, rows: int, share: float) -> bool:

@@ -122,7 +122,8 @@ def test_thousands_points_without_any_decimal_comma(mend: Mend) -> None:
      ("12,5 %", 12.5), ("+12,5", 12.5), ("1 234,5", 1234.5), ("1'234,5", 1234.5)],
 )  # fmt: skip
 def test_numbers_as_people_write_them(text: str, value: float, mend: Mend) -> None:
-    lines = [f"2024-01-{d:02d};{d},25" for d in range(1, 29)]
+    share = " %" if "%" in text else ""
+    lines = [f"2024-01-{d:02d};{d},25{share}" for d in range(1, 29)]
     lines[10] = f"2024-01-11;{text}"
     settings = {"values": {"minimum": -1e6}, "flags": {"spikes": "keep"}}
     assert mend("ds;y\n" + "\n".join(lines), **settings).frame.loc[10, "y"] == value

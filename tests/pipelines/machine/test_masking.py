@@ -45,6 +45,17 @@ QUERY_PLACES = [
     "https://host/x.csv#{name}={value}",
     "'https://host/x.csv?{name}={value}' cannot be read: 404",
 ]
+BARE_PLACES = [
+    "https://host/x.csv#{}",
+    "https://host/x.csv?y=1#{}",
+    "s3://bucket/folder/x.parquet#{}",
+    "http://host/x.csv;{}",
+    "http://host/x.csv;jsessionid={}?y=1",
+    "https://host:8080/a/x.csv;sid={}#part=2",
+    "hdfs://host/x.csv;ticket={}",
+    "https://host/x.csv?{}",
+    "http://host/x.csv;jsessionid={} does not exist; look at data.source",
+]
 HOOKS = [
     "https://hooks.slack.com/services/{}",
     "https://corp.webhook.office.com/webhookb2/{}",
@@ -80,6 +91,13 @@ def test_no_token_of_a_query_or_fragment_is_shown(
     assume(encoded or "&" not in secret)
     value = quote(secret, safe="") if encoded else secret
     check(place.format(name=name, value=value), secret, place + name)
+
+
+@given(st.text("abcdefXYZ0189-_.~+/", min_size=8).map("S".__add__), st.sampled_from(BARE_PLACES))
+def test_no_parameter_of_a_path_and_no_bare_fragment_is_shown(secret: str, place: str) -> None:
+    check(place.format(secret), secret, place)
+    if place.endswith("{}") and "=" not in place:
+        assert secret.rstrip(".") in secrets_in(place.format(secret))
 
 
 @given(SECRETS, st.sampled_from(HOOKS))
@@ -147,6 +165,17 @@ def test_a_url_without_a_secret_stays_as_it_is(
         ("/data/key=3/part.parquet", "/data/key=3/part.parquet"),
         ("s3://bucket/a@b.csv", "s3://bucket/a@b.csv"),
         ("sales.csv", "sales.csv"),
+        ("https://h/x.csv;jsessionid=abc?y=1", "https://h/x.csv;***?y=1"),
+        ("https://h/x.csv#abc does not exist", "https://h/x.csv#*** does not exist"),
+        ("https://h/x.csv#abc==", "https://h/x.csv#***"),
+        ("https://docs.google.com/x#gid=0", "https://docs.google.com/x#gid=0"),
+        (
+            "open http://127.0.0.1:5000/#/experiments/1/runs",
+            "open http://127.0.0.1:5000/#/experiments/1/runs",
+        ),
+        ("is it http://h/x? Then; say", "is it http://h/x? Then; say"),
+        ("https://h/x.csv?download", "https://h/x.csv?***"),
+        ("data/a;b#c.csv", "data/a;b#c.csv"),
     ],
 )
 def test_what_is_hidden_and_what_is_not(text: str, said: str) -> None:

@@ -1,0 +1,121 @@
+"""Headers that come again, columns without a name, names that stand twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forecasting.errors import DataError
+from pipelines.ingestion import IngestResult
+
+Mend = Callable[..., IngestResult]
+DRAWN = settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+DAYS = [str(d.date()) for d in pd.date_range("2024-01-10", periods=40)]
+
+
+@given(
+    order=st.permutations(["unique_id", "ds", "y", "price"]),
+    at=st.integers(1, 39),
+    shout=st.booleans(),
+    separator=st.sampled_from([";", ",", "\t"]),
+)
+@DRAWN
+def test_a_header_that_comes_again_in_another_order_is_refused(
+    order: list[str], at: int, shout: bool, separator: str, mend: Mend
+) -> None:
+    names = ["unique_id", "ds", "y", "price"]
+    rows = [dict(zip(names, ["a", d, 100 + k, 5], strict=True)) for k, d in enumerate(DAYS)]
+    head = [n.upper() if shout else n for n in order]
+    lines = [names, *([r[n] for n in names] for r in rows[:at]), head]
+    lines += [[r[n] for n in order] for r in rows[at:]]
+    text = "\n".join(separator.join(map(str, line)) for line in lines) + "\n"
+    for covariates in ([], ["price"]):
+        if order == names:
+            result = mend(text, covariates=covariates)
+            np.testing.assert_array_equal(result.frame["y"], [100 + k for k in range(40)])
+        elif order[:3] != names[:3] or covariates:
+            with pytest.raises(DataError, match=rf"row {at + 1} is a header with other names"):
+                mend(text, covariates=covariates)
+
+
+def test_a_second_block_with_other_columns_is_refused(mend: Mend) -> None:
+    first = [f"a;{d};{k}" for k, d in enumerate(DAYS[:20])]
+    second = [f"a;{d};{k}" for k, d in enumerate(DAYS[20:])]
+    text = "\n".join(["unique_id;ds;y", *first, "unique_id;ds;returned", *second])
+    with pytest.raises(DataError, match=r"row 21 is a header with other names.*'returned'"):
+        mend(text)
+
+
+@given(order=st.permutations(["A", "B", "C"]), at=st.integers(1, 39))
+@DRAWN
+def test_series_side_by_side_that_change_places_are_refused(
+    order: list[str], at: int, mend: Mend
+) -> None:
+    rows = [f"{d},{k},{k + 100},{k + 200}" for k, d in enumerate(DAYS)]
+    text = "\n".join(["date,A,B,C", *rows[:at], ",".join(["date", *order]), *rows[at:]])
+    if order == ["A", "B", "C"]:
+        assert len(mend(text, layout="wide", ds="date").frame) == 120
+    else:
+        with pytest.raises(DataError, match="header with other names"):
+            mend(text, layout="wide", ds="date")
+
+
+def test_names_of_series_that_stand_in_the_header_too_are_no_header(mend: Mend) -> None:
+    rows = [f"{k},{','.join(str(k + d) for d in range(12))}" for k in range(1, 6)]
+    text = "\n".join(["shelf," + ",".join(str(k) for k in range(1, 13)), *rows])
+    assert mend(text, layout="rows").clean.ids.tolist() == list("12345")
+    rows = [f"{s};{d};{k}" for s in ("y", "ds", "x") for k, d in enumerate(DAYS)]
+    assert len(mend("\n".join(["unique_id;ds;y", *rows])).clean.ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "twice"),
+    [
+        ("unique_id;ds;y;y", "columns 3, 4"),
+        ("unique_id;ds;y;y ", "columns 3, 4"),
+        ("unique_id;ds;ds;y", "columns 2, 3"),
+        ("store;date;sales;sales", "columns 3, 4"),
+        ("store;store;date;sales", "columns 1, 2"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_with_its_columns(
+    head: str, twice: str, mend: Mend
+) -> None:
+    names = [n.strip() for n in head.split(";")]
+    rows = []
+    for k, day in enumerate(DAYS):
+        numbers = iter([str(k), str(2 * k)])
+        rows.append(
+            ";".join(
+                day
+                if n in ("ds", "date")
+                else "a"
+                if n in ("unique_id", "store")
+                else next(numbers)
+                for n in names
+            )
+        )
+    with pytest.raises(DataError, match=f"{twice}.*different names"):
+        mend("\n".join([head, *rows]))
+
+
+def test_a_column_without_name_and_values_is_none_and_one_with_values_is_asked_for(
+    mend: Mend,
+) -> None:
+    rows = [f"{d},{k},,{k + 100}" for k, d in enumerate(DAYS)]
+    result = mend("\n".join(["date,A,,B", *rows]), layout="wide", ds="date")
+    assert result.clean.ids.tolist() == ["A", "B"]
+    assert result.report.summary.endswith("nothing to mend")
+    rows[7] = rows[7].replace(",,", ",9,")
+    with pytest.raises(DataError, match=r"column 3 has no name, and values such as '9'"):
+        mend("\n".join(["date,A,,B", *rows]), layout="wide", ds="date")
+    years = ",".join(str(y) for y in range(2010, 2022))
+    flat = "\n".join([f"sku,,{years}", *(f"s{k},,{','.join('7' * 12)}" for k in range(3))])
+    assert len(mend(flat, layout="rows").frame) == 36
