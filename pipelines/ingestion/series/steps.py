@@ -10,7 +10,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.calendar import MONTHS, WEEKDAYS, Frequency
 from forecasting.data.steps import days_of_months
-from forecasting.data.whole import refuse_size
+from forecasting.data.whole import calendar_form, refuse_size
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
@@ -80,7 +80,13 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
             )
         chosen = _vote(keys, share, steps, gaps, alias, ids, evidence)
     if freq is None and integer:
-        refuse_size(chosen.size)
+        known = np.unique(ds)
+        if form := calendar_form(known):
+            raise DataError(
+                f"the whole numbers in ds, from {known[0]} to {known[-1]}, leave holes as steps "
+                f"and none as dates ({form}): {_cure(form, int(known[0]))}, or set freq: step"
+            )
+        refuse_size(chosen.size, int(known[np.abs(known).argmin()]))
     if chosen.integer != integer:
         kind = "integers" if integer else "time stamps"
         raise DataError(f"ds holds {kind}, which freq = {chosen.alias} does not fit")
@@ -91,6 +97,12 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
         round(float((share * steps).sum() / total), 4) if total else None
     )
     return Steps(chosen, alias, share, evidence)
+
+
+def _cure(form: str, first: int) -> str:
+    if form == "quarter" and first < 10_000:
+        return "write quarters with four digits of their year, 2024Q1"
+    return f'set stamps.formats: ["{form}"]'
 
 
 def _own(
