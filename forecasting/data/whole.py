@@ -11,11 +11,11 @@ FIRST_YEAR = 1700
 LAST_YEAR = 2200
 # Unix time of the years 1990 to 2100, in seconds.
 EPOCH = (631_152_000, 4_102_444_800)
-# Shortest step of Unix time that is taken for one, in seconds.
+# Shortest step of Unix time that is taken for one, in seconds or other counts.
 SHORTEST = 60
 # Beyond it, differences of numbers overflow.
 LARGEST = 2**62
-# Numbers from which on steps of more than one count time from an origin that is not known.
+# Numbers from which on steps of some size count time from an origin that is not known.
 CLOCK = 100_000_000
 # Numbers at least that are looked at for a calendar, how many times fewer steps it must make, and
 # how many for each number: days without weekends make 1.4.
@@ -84,7 +84,7 @@ def refuse_size(size: int, first: int = 0) -> None:
             f"the whole numbers in ds are {size:,} apart, as dates are whose last places stand "
             f'still: parse them as they are written, or say that they are steps: freq="{size}step"'
         )
-    if size > 1 and abs(first) >= CLOCK:
+    if size >= SHORTEST and abs(first) >= CLOCK:
         raise DataError(
             f"the whole numbers in ds, such as {first}, are {size:,} apart, as counts of time from "
             "some origin are (Unix time, ticks, file times): write them as dates, or say that they "

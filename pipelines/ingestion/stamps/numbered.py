@@ -30,6 +30,9 @@ _SHORT = {
 YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
 WEEKS = re.compile(r"(?i)week|woche|semaine|semana|settiman|(^|[^a-z])(kw|wk|yyww)([^a-z]|$)")
 _STEPS = "plain steps"
+_LENGTHS = (
+    ("%Y", 1700, 2201), ("%Y%m", 170_001, 220_013), ("%Y%m%d", 17_000_101, 22_001_232)
+)  # fmt: skip
 _WORDS = {
     "%g%V": "years of two digits and their weeks",
     "%y%j": "years of two digits and their days",
@@ -64,6 +67,7 @@ def date_kind(values: Array, name: str, width: int = 0) -> str:
         return short
     digits = {len(str(int(v))) for v in (values.min(), values.max())}
     if len(digits) > 1:
+        _refuse_lengths(np.unique(values), name)
         return ""
     length = digits.pop()
     if length not in (5, 6, 7):
@@ -198,6 +202,26 @@ def also(values: Array, kind: str) -> str:
 def _weeks(values: Array) -> bool:
     parts = values % 100
     return bool(parts.min() >= 1 and parts.max() <= 53)
+
+
+def _refuse_lengths(values: Array, name: str) -> None:
+    """2019 among 201901 … 201912: a year beside its months, and no step that numbers keep."""
+    found = {form: values[(values >= low) & (values < high)] for form, low, high in _LENGTHS}
+    held = {form: part for form, part in found.items() if len(part)}
+    if len(held) < 2 or sum(map(len, held.values())) < len(values):
+        return
+    texts = {f: pd.to_datetime(p.astype(str), format=f, errors="coerce") for f, p in held.items()}
+    if any(stamps.isna().any() for stamps in texts.values()):
+        return
+    usual = max(held, key=lambda form: len(held[form]))
+    other = next(form for form in held if form != usual)
+    rest = len(values) - len(held[usual])
+    share = min((20 * (rest + 1) // len(values) + 2) / 20, 1)
+    raise DataError(
+        f"column {name}: numbers such as {held[other][0]} name another length of time than the "
+        f"others, such as {held[usual][0]}: rows of totals among the rest would be taken for its "
+        f'own. To leave them out, set stamps: {{formats: ["{usual}"], max_unreadable: {share:g}}}'
+    )
 
 
 def _either(name: str, values: Array, what: str, form: str) -> DataError:

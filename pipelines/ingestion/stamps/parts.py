@@ -102,7 +102,8 @@ def _of_years(
     if rest == {"week"} or rest == {"week", "weekday"}:
         week = _numbers(parts["week"].str.replace(r"(?i)^(kw|wk|w)", "", regex=True), "week", 1, 53)
         day = _numbers(parts["weekday"], "weekday", 1, 7) if "weekday" in rest else "1"
-        return year + "-" + week.str.zfill(2) + "-" + day, "%G-%V-%u", ""
+        note = "weeks are those of ISO 8601: the first of a year holds its first Thursday"
+        return year + "-" + week.str.zfill(2) + "-" + day, "%G-%V-%u", note
     of_year = parts.get("day of year")
     if of_year is None and rest == {"day"} and pd.to_numeric(parts["day"], "coerce").max() > 31:
         of_year = parts["day"]

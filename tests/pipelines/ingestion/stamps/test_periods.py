@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
@@ -139,3 +140,23 @@ def test_marks_of_values_that_are_not_final_are_left_out(mark: str, form: str) -
     result = read(texts)
     assert list(result.frame["ds"]) == list(true)
     assert "not final" in " ".join(result.report.notes)
+
+
+@pytest.mark.parametrize("write", [int, str])
+@pytest.mark.parametrize(("form", "total"), [("%Y%m", "%Y"), ("%Y%m%d", "%Y%m"), ("%Y%m%d", "%Y")])
+def test_totals_among_numbers_are_refused_and_left_out_by_the_cure(
+    write: type, form: str, total: str
+) -> None:
+    step, period = ("MS", "Y") if form == "%Y%m" else ("D", total.replace("%", "")[-1].upper())
+    true = pd.date_range("2019-11-01", periods=120, freq=step)
+    ends = [a.to_period(period) != b.to_period(period) for a, b in itertools.pairwise(true)]
+    texts = [
+        t for s, end in zip(true, [*ends, False], strict=True)
+        for t in (s.strftime(form), *([s.strftime(total)] * end))
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="rows of totals") as refused:
+        read([write(t) for t in texts])
+    cure = re.search(r"set (stamps: \{.*\})$", str(refused.value))
+    assert cure is not None
+    found = read([write(t) for t in texts], **yaml.safe_load(cure[1])).frame["ds"]
+    assert list(found) == list(true)
