@@ -261,7 +261,7 @@ def _refuse_growth(
     One series may have holes where others have none, and series may lie years apart.
     """
     if step.integer:
-        refuse_size(step.size)
+        refuse_size(step.size, int(start[np.abs(start).argmin()]))
     if lengths.sum() < MOST_GROWTH * len(codes):
         return
     first = start[codes]

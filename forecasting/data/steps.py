@@ -14,6 +14,8 @@ from forecasting.errors import DataError
 MOSTLY = 0.9
 # Distinct days from which on it is seen that they are a few of every month.
 LEAST_DAYS = 6
+# Days that a weekend and holidays move the first or last business day of a month at most.
+FEW_DAYS = 6
 
 
 def off_anchor(freq: Frequency, stamps: Array) -> Array:
@@ -94,6 +96,33 @@ def days_of_months(stamps: Array) -> tuple[int, ...]:
     return tuple(int(k) for k in kinds)
 
 
+def business_ends(stamps: Array) -> str:
+    """Whether stamps are the ``last`` or ``first`` business day of their months; "" for neither.
+
+    Holidays move a few of them further into their month. Such stamps keep no step of the calendar.
+
+    Parameters
+    ----------
+    stamps : [K] ``datetime64[us]``, of any series in any order.
+    """
+    days = np.unique(stamps.astype("datetime64[D]"))
+    months = days.astype("datetime64[M]")
+    if len(days) < LEAST_DAYS or len(np.unique(months)) < len(days):
+        return ""
+    first = months.astype("datetime64[D]")
+    last = (months + 1).astype("datetime64[D]") - 1
+    late = np.busday_offset(last, 0, roll="backward")
+    early = np.busday_offset(first, 0, roll="forward")
+    for name, end, own, off in (
+        ("last", last, late, last - days), ("first", first, early, days - first)
+    ):  # fmt: skip
+        held = own == days
+        near = off.astype(np.int64) <= FEW_DAYS
+        if held.mean() >= MOSTLY and near.all() and not (end == days).all():
+            return name
+    return ""
+
+
 def step_of(
     freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None
 ) -> Frequency:
@@ -106,6 +135,7 @@ def step_of(
         _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
     elif freq is None:
         _refuse_twice_a_month(wall_clock(stamps, tz))
+        _refuse_business_ends(wall_clock(stamps, tz))
     if step.integer != np.issubdtype(stamps.dtype, np.integer):
         kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
@@ -194,4 +224,17 @@ def _refuse_twice_a_month(stamps: Array) -> None:
             f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "
             "is no regular step: bring the rows to months, for instance with "
             'df.groupby(["unique_id", df["ds"].dt.to_period("M")])["y"].sum()'
+        )
+
+
+def _refuse_business_ends(stamps: Array) -> None:
+    which = "" if stamps.dtype.kind == "i" else business_ends(stamps)
+    if which:
+        cure = (
+            'df["ds"] + pd.offsets.MonthEnd(0)' if which == "last"
+            else 'df["ds"].dt.to_period("M").dt.to_timestamp()'
+        )  # fmt: skip
+        raise DataError(
+            f"ds holds the {which} business day of its months, which is no regular step: move it "
+            f'to the {which} day, df["ds"] = {cure}'
         )

@@ -97,6 +97,28 @@ def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
     )
 
 
+def say_open_ends(y: Array, offsets: Array, ids: Array) -> None:
+    """Warn where series end with rows without y and no covariate is known ahead.
+
+    Their forecast starts after these rows, and not after the last value.
+
+    Parameters
+    ----------
+    y : [T]; offsets : [N + 1]; ids : [N].
+    """
+    seen = np.concatenate([[0], np.cumsum(~np.isnan(y))])
+    valued = seen[offsets[1:]] > seen[offsets[:-1]]
+    at = np.flatnonzero(valued)
+    at = at[np.isnan(y[offsets[1:][at] - 1])]
+    if len(at):
+        warnings.warn(
+            f"{len(at):,} series, such as {ids[at[0]]!r}, end with rows without y: the forecast "
+            "starts after these rows, not after the last value; leave them out to start there",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def is_date(column: pd.Series) -> bool:
     """Whether a column holds stamps, periods or spans of time."""
     return column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype)

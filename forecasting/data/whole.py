@@ -11,10 +11,20 @@ FIRST_YEAR = 1700
 LAST_YEAR = 2200
 # Unix time of the years 1990 to 2100, in seconds.
 EPOCH = (631_152_000, 4_102_444_800)
-# Shortest step of Unix time that is taken for one, in seconds.
+# Shortest step of Unix time that is taken for one, in seconds or other counts.
 SHORTEST = 60
 # Beyond it, differences of numbers overflow.
 LARGEST = 2**62
+# Numbers from which on steps of some size count time from an origin that is not known.
+CLOCK = 100_000_000
+# Numbers at least that are looked at for a calendar, how many times fewer steps it must make, and
+# how many for each number: days without weekends make 1.4.
+FEW, CLEARLY, COMPLETE = 6, 1.05, 1.5
+# Dates that begin with a year of two digits or four: how they go on, and the largest rest.
+_FORMS = (
+    ("%y%m", 100, 12), ("%g%V", 100, 53), ("%y%j", 1_000, 366), ("quarter", 10, 4),
+    ("%y%m%d", 10_000, 1_231),
+)  # fmt: skip
 
 
 def refuse_dates(steps: Array) -> None:
@@ -36,6 +46,8 @@ def refuse_dates(steps: Array) -> None:
             f"column ds holds whole numbers such as {values[-1]}, too large for steps: count them "
             "from a smaller one"
         )
+    if form := calendar_form(values):
+        raise _look_like(values, "dates", form)
     for form, unit, most, several in (
         ("%Y%m", 100, 12, False),
         ("%G%V%u", 100, 53, True),
@@ -58,24 +70,103 @@ def refuse_dates(steps: Array) -> None:
             raise _look_like(values, "Unix time", name)
 
 
-def refuse_size(size: int) -> None:
-    """A step of 100 or 1,000,000 between whole numbers: dates of a form that is not known."""
+def refuse_size(size: int, first: int = 0) -> None:
+    """A step of 100 or 1,000,000 between whole numbers: dates of a form that is not known.
+
+    Large numbers that are more than one apart count time from an origin that is not known either.
+
+    Parameters
+    ----------
+    size : the step. first : the number that is nearest to zero.
+    """
     if size >= 100 and str(size).strip("0") == "1":
         raise DataError(
             f"the whole numbers in ds are {size:,} apart, as dates are whose last places stand "
             f'still: parse them as they are written, or say that they are steps: freq="{size}step"'
         )
+    if size >= SHORTEST and abs(first) >= CLOCK:
+        raise DataError(
+            f"the whole numbers in ds, such as {first}, are {size:,} apart, as counts of time from "
+            "some origin are (Unix time, ticks, file times): write them as dates, or say that they "
+            f'are steps: freq="{size}step"'
+        )
+
+
+def calendar_form(values: Array) -> str:
+    """The form of dates in which whole numbers follow each other where plain steps leave holes.
+
+    Parameters
+    ----------
+    values : [K] distinct, in order.
+
+    Returns
+    -------
+    A strptime pattern, ``"%g%V"`` (year of two digits and week), ``"quarter"``, or "" for none.
+    """
+    if len(values) < FEW or int(values[0]) < 1 or int(values[-1]) > LAST_YEAR * 10_000:
+        return ""
+    plain = _growth(values)
+    for form, unit, most in _FORMS:
+        years, parts = values // unit, values % unit
+        four = int(years[0]) >= FIRST_YEAR
+        if not (four and years[-1] <= LAST_YEAR) and int(years[-1]) > 99:
+            continue
+        if years[0] == years[-1] or int(parts.min()) < 1 or int(parts.max()) > most:
+            continue
+        place = _place(years if four else years + np.where(years < 69, 2000, 1900), parts, form)
+        if place is not None and _growth(np.sort(place)) < min(plain / CLEARLY, COMPLETE):
+            return form.replace("%y", "%Y").replace("%g", "%G") if four else form
+    return ""
+
+
+def _place(years: Array, parts: Array, form: str) -> Array | None:
+    """Where dates lie, in steps of the calendar; None where one is no date."""
+    if form in ("%y%m", "quarter"):
+        return np.asarray(years * (12 if form == "%y%m" else 4) + parts)
+    first = (years - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    if form == "%y%j":
+        return np.asarray(first + parts)
+    if form == "%g%V":
+        fourth = first + 3
+        return np.asarray((fourth - (fourth + 3) % 7) // 7 + parts)
+    month, day = parts // 100, parts % 100
+    if int(month.min()) < 1 or int(day.min()) < 1 or int(day.max()) > 31:
+        return None
+    months = (years - 1970) * 12 + month - 1
+    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    return np.asarray(first + day)
+
+
+def _growth(values: Array) -> float:
+    """Steps from the first number to the last for each number, at their commonest distance."""
+    gaps = np.diff(values)
+    gaps = gaps[gaps > 0]
+    if not len(gaps):
+        return np.inf
+    size, often = np.unique(gaps, return_counts=True)
+    slots = int(values[-1] - values[0]) / int(size[often.argmax()]) + 1
+    return float(slots / len(values))
 
 
 def _look_like(values: Array, what: str, form: str) -> DataError:
     first = int(values[0])
-    cure = (
-        f'pd.to_datetime(df["ds"], unit="{form}")'
-        if what == "Unix time"
-        else 'pd.to_datetime(df["ds"].astype(str) + "1", format="%G%V%u")'
-        if form == "%G%V%u"
-        else f'pd.to_datetime(df["ds"].astype(str), format="{form}")'
-    )
+    text = 'df["ds"].astype(str)'
+    width = {"%g%V": 4, "%y%m": 4, "%y%j": 5, "%y%m%d": 6}.get(form, 0)
+    text += f".str.zfill({width})" if width else ""
+    if what == "Unix time":
+        cure = f'pd.to_datetime(df["ds"], unit="{form}")'
+    elif form == "quarter":
+        century = "" if first >= FIRST_YEAR * 10 else '"20" + '
+        text += "" if first >= FIRST_YEAR * 10 else ".str.zfill(3)"
+        cure = (
+            f'pd.PeriodIndex({century}{text}.str[:-1] + "Q" + {text}.str[-1], freq="Q")'
+            ".to_timestamp()"
+        )
+    elif form in ("%g%V", "%G%V", "%G%V%u"):
+        century = '"20" + ' if form == "%g%V" else ""
+        cure = f'pd.to_datetime({century}{text} + "1", format="%G%V%u")'
+    else:
+        cure = f'pd.to_datetime({text}, format="{form}")'
     return DataError(
         f"column ds holds integers such as {first} that look like {what}: parse them, "
         f'df["ds"] = {cure}, or say that they are steps: freq="step"'

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
@@ -25,6 +24,7 @@ from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
+from pipelines.ingestion.stamps.parts import read_parts
 from pipelines.ingestion.stamps.short import short_texts
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 from pipelines.ingestion.stamps.written import NAIVE
@@ -169,8 +169,7 @@ def _stamps(raw: Raw, config: DataConfig) -> Stamps:
     columns = [raw.column(n, "ds") for n in names]
     if len(columns) == 1:
         return read_stamps(columns[0], names[0], config.stamps)
-    parts = [pc.utf8_trim_whitespace(c.cast(pa.string())) for c in columns]
-    return read_stamps(pc.binary_join_element_wise(*parts, " "), " ".join(names), config.stamps)
+    return read_parts(columns, names, config.stamps)
 
 
 def _matrix(raw: Raw, positions: list[int]) -> pa.ChunkedArray:

@@ -55,7 +55,9 @@ class Report:
         """What a person should know of how the table was read, a line each."""
         facts = self.values["facts"]
         lines = [
-            str(facts[key]) for key in ("titles", "marks", "reading", "season") if key in facts
+            str(facts[key])
+            for key in ("titles", "marks", "reading", "marked", "lost end", "ahead", "season")
+            if key in facts
         ]
         aside = facts.get("columns left aside", [])
         if aside:

@@ -9,8 +9,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import MONTHS, WEEKDAYS, Frequency
-from forecasting.data.steps import days_of_months
-from forecasting.data.whole import refuse_size
+from forecasting.data.steps import business_ends, days_of_months
+from forecasting.data.whole import calendar_form, refuse_size
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
@@ -71,6 +71,9 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
     if freq is not None:
         chosen = Frequency.parse(freq)
         evidence["given"] = chosen.alias
+        if chosen.unit == "month" and not integer and business_ends(ds.astype("datetime64[us]")):
+            # Moved to the months' end or begin, which is what was asked for.
+            alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
     else:
         if not integer and (days := days_of_months(ds.astype("datetime64[us]"))):
             raise DataError(
@@ -78,9 +81,17 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
                 "last), which is no regular step; count them to months with freq: MS and "
                 "irregular: {policy: resample, aggregate: sum}"
             )
+        if not integer and (which := business_ends(ds.astype("datetime64[us]"))):
+            _refuse_business_ends(ds, which)
         chosen = _vote(keys, share, steps, gaps, alias, ids, evidence)
     if freq is None and integer:
-        refuse_size(chosen.size)
+        known = np.unique(ds)
+        if form := calendar_form(known):
+            raise DataError(
+                f"the whole numbers in ds, from {known[0]} to {known[-1]}, leave holes as steps "
+                f"and none as dates ({form}): {_cure(form, int(known[0]))}, or set freq: step"
+            )
+        refuse_size(chosen.size, int(known[np.abs(known).argmin()]))
     if chosen.integer != integer:
         kind = "integers" if integer else "time stamps"
         raise DataError(f"ds holds {kind}, which freq = {chosen.alias} does not fit")
@@ -91,6 +102,22 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
         round(float((share * steps).sum() / total), 4) if total else None
     )
     return Steps(chosen, alias, share, evidence)
+
+
+def _refuse_business_ends(ds: Array, which: str) -> None:
+    """Months are told what to set; longer steps are near enough to be snapped to their own grid."""
+    months = np.unique(ds).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    if int(np.median(np.diff(months))) == 1:
+        raise DataError(
+            f"the stamps are the {which} business day of each month, which is no regular step: set "
+            f"freq: {'ME' if which == 'last' else 'MS'}, which moves them to the {which} day"
+        )
+
+
+def _cure(form: str, first: int) -> str:
+    if form == "quarter" and first < 10_000:
+        return "write quarters with four digits of their year, 2024Q1"
+    return f'set stamps.formats: ["{form}"]'
 
 
 def _own(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,18 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
+from pipelines.ingestion.stamps.epochs import COUNTS, last_believed, refuse_count
+from pipelines.ingestion.stamps.periods import length_of, refuse_half_days, refuse_mixed
 from pipelines.ingestion.stamps.proposals import propose
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.short import with_tenths
 from pipelines.ingestion.stamps.written import NAIVE, UTC, read_as, written_offsets
 
+# Marks of a value that is not final, behind its stamp: 2022-12*, Dec-22 (p), 2022-12 r.
+_MARK = (
+    r"(?i)(?<=\d)(?:\s*[*\u2020\u2021#]+|\s*[\[(](?:[a-z*]|prov\w*|prel\w*|est\w*|rev\w*|fcst|"
+    r"forecast|flash|final|\d)\.?[\])]|\s+[pref])$"
+)
 # How it is said besides, and how it is read: Sept, 1st, Monday, 7 a.m.
 _SAID = (
     (r"(?i)\bsept\b\.?", "Sep"),
@@ -33,8 +39,6 @@ _SAID = (
 )
 # The hour alone stands behind a date only: 2024 24 is a week or a day of its year.
 _LATE = re.compile(r"(?:(?<=\d)[T ]24(?::00){1,2}|(?:[-/.]\d{1,2}[-/.]\d{1,4}|^\d{8})[T ]24)$")
-# Years from now from which on two digits of a year are not believed.
-FAR_AHEAD = 20
 
 
 @dataclass
@@ -59,10 +63,16 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
     # What was a number in a spreadsheet: 202201.0.
     text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)
+    plain = text.str.replace(_MARK, "", regex=True)
+    marked = (plain != text).to_numpy(dtype=bool)
+    text = plain
     if not config.formats:
         text = with_tenths(_as_usual(text), name)
     text, late = _end_of_day(text)
+    if not config.formats:
+        refuse_half_days(text, name)
     values = np.full(len(text), NAT)
+    lengths, forms = np.full(len(text), -1), np.full(len(text), "", object)
     zone = np.full(len(text), NAIVE, np.int8)
     zones: list[str] = []
     counts: dict[str, int] = {}
@@ -75,9 +85,17 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
         found, found_zone = read_as(text.iloc[left], form, config, zones)
         read = found != NAT
         _refuse_far_ahead(text.iloc[left], found, form.format, config, name)
+        if form.format in COUNTS and not config.formats and read.any():
+            counted = text.iloc[left[read]].astype(np.int64).to_numpy()
+            told = "latest" in config.given
+            notes.append(refuse_count(counted, form.format, name, late=told))
+        lengths[left[read]] = length_of(text.iloc[left[read]], form.format)
+        forms[left[read]] = form.format
         values[left[read]], zone[left[read]] = found[read], found_zone[read]
         label = form.format if not form.zone else f"{form.format} in {form.zone}"
         counts[label] = counts.get(label, 0) + int(read.sum())
+    if not config.formats:
+        refuse_mixed(text, values, lengths, forms, name)
     unread = int(((values == NAT) & (text != "").to_numpy()).sum())
     if unread and not config.formats:
         counts["unreadable"] = unread
@@ -86,6 +104,12 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
     if notes:
         facts["reading"] = "; ".join(notes)
+    if marked.any():
+        bare = text[marked].iloc[0]
+        facts["marked"] = (
+            f"{int(marked.sum()):,} distinct stamps bear a mark behind them, as values that are "
+            f"not final do ({shown(bare)}); they were read without it"
+        )
     if late.any():
         facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
     offsets = written_offsets(text) if (zone == UTC).any() else None
@@ -105,11 +129,12 @@ def _refuse_far_ahead(
     text: pd.Series, found: Array, form: str, config: StampConfig, name: str
 ) -> None:
     """Two digits of a year far ahead of now are of another century, unless told."""
-    if "latest" in config.given or not ("%y" in form or form == "month"):
+    two = "%y" in form or "%g" in form
+    if "latest" in config.given or not (two or form == "month"):
         return
     years = found.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64) + 1970
-    limit = datetime.datetime.now(datetime.UTC).year + FAR_AHEAD
-    short = ~text.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool) | ("%y" in form)
+    limit = last_believed()
+    short = ~text.str.contains(r"\d{4}", regex=True).to_numpy(dtype=bool) | two
     far = np.flatnonzero((found != NAT) & (years > limit) & short)
     if len(far):
         first = int(years[far[0]])

@@ -6,21 +6,36 @@ is read as one; what may be either is refused, and the message says what settles
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
+from pipelines.ingestion.stamps.epochs import last_believed
 from pipelines.ingestion.stamps.readings import Fit, fit_of
 
 FIRST_YEAR = 1700
 LAST_YEAR = 2200
+# Two digits of a year from which on they are of the last century.
+TURN = 69
 # Numbers that two digits of a year are looked for in, at least.
 FEW_NUMBERS = 6
 # Patterns of fixed width that begin with no year of four digits, by how many digits they have.
-_SHORT = {4: ("%y%m",), 6: ("%y%m%d", "%d%m%y", "%m%d%y", "%m%Y")}
+_SHORT = {
+    4: ("%y%m", "%g%V", "%y%j"), 5: ("%y%j",), 6: ("%y%m%d", "%d%m%y", "%m%d%y", "%m%Y")
+}  # fmt: skip
+# What a column's name says of its numbers.
+YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
+WEEKS = re.compile(r"(?i)week|woche|semaine|semana|settiman|(^|[^a-z])(kw|wk|yyww)([^a-z]|$)")
 _STEPS = "plain steps"
+_LENGTHS = (
+    ("%Y", 1700, 2201), ("%Y%m", 170_001, 220_013), ("%Y%m%d", 17_000_101, 22_001_232)
+)  # fmt: skip
 _WORDS = {
+    "%g%V": "years of two digits and their weeks",
+    "%y%j": "years of two digits and their days",
     "%y%m": "years of two digits and their months",
     "%y%m%d": "days as year, month, day",
     "%d%m%y": "days as day, month, year",
@@ -52,6 +67,7 @@ def date_kind(values: Array, name: str, width: int = 0) -> str:
         return short
     digits = {len(str(int(v))) for v in (values.min(), values.max())}
     if len(digits) > 1:
+        _refuse_lengths(np.unique(values), name)
         return ""
     length = digits.pop()
     if length not in (5, 6, 7):
@@ -67,6 +83,8 @@ def date_kind(values: Array, name: str, width: int = 0) -> str:
         raise _either(name, values, "years and their quarters", "quarter")
     if length == 5 and not several and len(values) > 1:
         raise _either(name, values, "a year and its weeks, days of a spreadsheet", "excel")
+    if length == 6 and last <= 53 and WEEKS.search(name):
+        return "%G%V"
     if length == 6 and last <= 12:
         return "month"
     if length == 6 and last <= 53:
@@ -85,12 +103,14 @@ def _with_short_years(values: Array, name: str, width: int) -> str:
     """
     last = int(values[-1])
     written = width
-    width = width or (4 if last < 10_000 else 6 if 100_000 <= last < 1_000_000 else 0)
+    width = width or min(max(len(str(last)), 4), 7)
     if width not in _SHORT or len(values) < FEW_NUMBERS:
         return ""
     text = pd.Series(values.astype(str)).str.zfill(width)
     short = {form: _fit(text, form) for form in _SHORT[width]}
     fits = {form: fit for form, fit in short.items() if fit is not None}
+    if "%g%V" in fits and WEEKS.search(name):
+        return "%g%V"
     if not fits:
         return ""
     best = min(fits, key=lambda form: fits[form].growth)
@@ -100,8 +120,9 @@ def _with_short_years(values: Array, name: str, width: int) -> str:
     left = [form for form, fit in others.items() if not fits[best].rules_out(fit)]
     if not left:
         return best
-    if "%Y" in left or (width == 4 and last < 1_000 and not written):
-        # Years, and steps of three digits, are more usual.
+    usual = (width == 4 and last < 1_000 and not written) or best == "%y%j"
+    if "%Y" in left or (usual and _STEPS in left):
+        # Years, steps of three digits, and of five without holes, are more usual.
         return ""
     possible = [best, *left]
     cures = [f'["{form}"]' for form in possible if form != _STEPS]
@@ -132,10 +153,75 @@ def _otherwise(values: Array, text: pd.Series) -> dict[str, Fit]:
 
 def _fit(text: pd.Series, form: str) -> Fit | None:
     """How well the calendar bears out one reading of all texts; None where one is no such date."""
+    if form == "%y%j":
+        text = text.str.zfill(5)
+    if form == "%g%V":
+        text, form = with_century(text) + "1", "%G%V%u"
     stamps = pd.to_datetime(text, format=form, errors="coerce")
     if stamps.isna().any():
         return None
     return fit_of(stamps.to_numpy().astype("datetime64[us]").astype(np.int64))
+
+
+def with_century(text: pd.Series) -> pd.Series:
+    """Texts that begin with two digits of a year, with four: 69 is 1969, 68 is 2068."""
+    late = pd.to_numeric(text.str[:2], errors="coerce") < TURN
+    return ("20" + text).where(late, "19" + text)
+
+
+def refuse_late_years(values: Array, name: str) -> None:
+    """Years far ahead are believed where the column says years, or where they can be nothing else.
+
+    Raises
+    ------
+    DataError : with what else they may be, and the cure.
+    """
+    if YEARS.search(name) or int(values[-1]) <= last_believed() or not _weeks(values):
+        return
+    raise DataError(
+        f"column {name}: numbers from {values[0]} to {values[-1]} may be years, {_WORDS['%g%V']} "
+        'or plain steps; set stamps.formats: ["year"] or ["%g%V"], or freq: step'
+    )
+
+
+def also(values: Array, kind: str) -> str:
+    """What else numbers may be that were read as one ``kind``, for the report; "" for nothing.
+
+    Parameters
+    ----------
+    values : [K] distinct, in order.
+    """
+    first = int(values[0]) if len(values) else 0
+    if kind == "month" and len(np.unique(values // 100)) == 1:
+        return f'numbers such as {first} are months; if they are weeks: stamps.formats: ["%G%V"]'
+    if kind == "year" and len(values) >= FEW_NUMBERS and _weeks(values):
+        return f'numbers such as {first} are years; if they are weeks: stamps.formats: ["%g%V"]'
+    return ""
+
+
+def _weeks(values: Array) -> bool:
+    parts = values % 100
+    return bool(parts.min() >= 1 and parts.max() <= 53)
+
+
+def _refuse_lengths(values: Array, name: str) -> None:
+    """2019 among 201901 … 201912: a year beside its months, and no step that numbers keep."""
+    found = {form: values[(values >= low) & (values < high)] for form, low, high in _LENGTHS}
+    held = {form: part for form, part in found.items() if len(part)}
+    if len(held) < 2 or sum(map(len, held.values())) < len(values):
+        return
+    texts = {f: pd.to_datetime(p.astype(str), format=f, errors="coerce") for f, p in held.items()}
+    if any(stamps.isna().any() for stamps in texts.values()):
+        return
+    usual = max(held, key=lambda form: len(held[form]))
+    other = next(form for form in held if form != usual)
+    rest = len(values) - len(held[usual])
+    share = min((20 * (rest + 1) // len(values) + 2) / 20, 1)
+    raise DataError(
+        f"column {name}: numbers such as {held[other][0]} name another length of time than the "
+        f"others, such as {held[usual][0]}: rows of totals among the rest would be taken for its "
+        f'own. To leave them out, set stamps: {{formats: ["{usual}"], max_unreadable: {share:g}}}'
+    )
 
 
 def _either(name: str, values: Array, what: str, form: str) -> DataError:

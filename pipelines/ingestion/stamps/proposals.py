@@ -11,7 +11,8 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
-from pipelines.ingestion.stamps.numbered import date_kind
+from pipelines.ingestion.stamps.numbered import also, date_kind, refuse_late_years
+from pipelines.ingestion.stamps.periods import small_parts
 from pipelines.ingestion.stamps.readings import Fit, fit_of
 from pipelines.ingestion.stamps.short import month_texts, refuse_days, short_texts
 from pipelines.ingestion.stamps.written import ISO, WEEK, before_latest, read_pattern
@@ -38,6 +39,7 @@ _OTHERS = (
     "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y-%b-%d", "%Y %b %d", "%b %Y", "%B %Y",
     "%b-%Y", "%Y %b", "%Y-%b", "%m/%Y", "%Y/%m", "%m.%Y", "%YM%m", "%Y %B",
 )  # fmt: skip
+_NAMED_HALF = r"(?i)^\d{4}[-\s/]?[HS][12]$|^[HS][12][-\s/]?\d{4}$"
 _NAMED_QUARTER = r"^\d{4}[-\s/]?[Qq][1-4]$|^[Qq][1-4][-\s/]?\d{4}$"
 # 2022/23, 2022-2023, FY2022, FY 2022/23.
 _FINANCIAL = r"(?i)^(FY)?\s?(\d{4})(?:\s?[-/]\s?(\d{2}|\d{4}))?$"
@@ -62,6 +64,10 @@ def propose(
             chosen.append(form)
             left = left[~fits]
 
+    if form := small_parts(left, config, name):
+        if form != "month":
+            notes.append(f"{shown(left.iloc[0])} and its like are {form.replace('_', '-')}s")
+        take(StampFormat(format=form), np.ones(len(left), bool))
     fractions = left.str.fullmatch(r"\d{4}\.\d+").to_numpy(dtype=bool)
     if fractions.any() and left[~fractions].str.fullmatch(r"\d{4}").all():
         take(StampFormat(format="month"), fractions & month_texts(left))
@@ -70,26 +76,18 @@ def propose(
                 f"column {name}: {shown(left.iloc[-1])} is a year with a fraction, which is not "
                 "read; write its months or quarters out, 2019-04 or 2019Q2"
             )
-    take(StampFormat(format="financial_year"), _financial(left))
-    if chosen:
+    financial = _financial(left)
+    take(StampFormat(format="financial_year"), financial)
+    if financial.any():
         notes.append("financial years, stamped with the January of the first of their two")
     take(StampFormat(format="iso"), left.str.fullmatch(ISO).to_numpy(dtype=bool))
-    for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
-        compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
-        if compact.any() and (read_pattern(left[compact], compact_form)[0] != NAT).all():
-            take(StampFormat(format=compact_form), compact)
-    digits = left.str.fullmatch(r"\d{9,19}").to_numpy(dtype=bool)
-    if digits.any():
-        lengths = left[digits].str.len()
-        for form, low, high in (
-            ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
-        ):  # fmt: skip
-            if lengths.between(low, high).any():
-                fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool)
-                take(StampFormat(format=form), fits)
+    for digits in _long_digits(left):
+        take(*digits)
     days = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
     take(StampFormat(format="%Y%m%d"), days.to_numpy(dtype=bool))
     take(StampFormat(format="quarter"), left.str.fullmatch(_NAMED_QUARTER).to_numpy(dtype=bool))
+    halves = left.str.fullmatch(_NAMED_HALF).to_numpy(dtype=bool)
+    take(StampFormat(format="half_year"), halves)
     take(StampFormat(format="week"), left.str.fullmatch(WEEK).to_numpy(dtype=bool))
     years = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}").to_numpy(dtype=bool)
     numbers = left.str.fullmatch(r"\d{1,8}").to_numpy(dtype=bool)
@@ -101,9 +99,13 @@ def propose(
     if kind:
         form = {"month": "%Y%m", "quarter": "quarter"}.get(kind, kind)
         said = f"years and their {kind}s" if kind != form or kind == "quarter" else kind
-        notes.append(f"numbers such as {left.iloc[0]} are {said}")
+        other = also(np.unique(left.astype(np.int64).to_numpy()), kind)
+        notes.append(other or f"numbers such as {left.iloc[0]} are {said}")
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
+        found = np.unique(left[years].astype(np.int64).to_numpy())
+        refuse_late_years(found, name)
+        notes += filter(None, [also(found, "year")])
         take(StampFormat(format="year"), years)
     elif len(left) and numbers.sum() > 0.9 * len(left):
         take(StampFormat(format="step"), numbers)
@@ -123,6 +125,25 @@ def propose(
             "column of the dates with it, ds: [date, hour]"
         )
     return tuple(chosen)
+
+
+def _long_digits(left: pd.Series) -> list[tuple[StampFormat, Array]]:
+    """Dates with hours as digits alone, and Unix time, with the texts that are each."""
+    found = []
+    taken = np.zeros(len(left), bool)
+    for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
+        compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
+        if compact.any() and (read_pattern(left[compact], compact_form)[0] != NAT).all():
+            found.append((StampFormat(format=compact_form), compact[~taken]))
+            taken = taken | compact
+    for form, low, high in (
+        ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
+    ):  # fmt: skip
+        fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool) & ~taken
+        if fits.any():
+            found.append((StampFormat(format=form), fits[~taken]))
+            taken = taken | fits
+    return found
 
 
 def _financial(text: pd.Series) -> Array:

@@ -53,7 +53,7 @@ def short_texts(text: pd.Series) -> Array:
     for form in _SHORT:
         parts = text.str.extract(_FORMS[form])
         known = parts["m"].notna()
-        named = known if form == "numbers" else known & parts["m"].map(_number).notna()
+        named = known if form == "numbers" else known & parts["m"].map(month_number).notna()
         fits |= named.to_numpy(dtype=bool)
     return fits
 
@@ -139,7 +139,7 @@ def _days(text: pd.Series) -> dict[str, Array]:
     front, back = (text.str.extract(_FORMS[form]) for form in _SHORT[:2])
     month, day = (front[part].fillna(back[part]) for part in ("m", "y"))
     if month.notna().all():
-        out["days"] = _around(_dates(month.map(_number), pd.to_numeric(day)))
+        out["days"] = _around(_dates(month.map(month_number), pd.to_numeric(day)))
     numbers = text.str.extract(_FORMS["numbers"])
     if numbers["m"].notna().all():
         one, two = pd.to_numeric(numbers["m"]), pd.to_numeric(numbers["y"])
@@ -177,7 +177,7 @@ def _months(text: pd.Series, forms: tuple[str, ...]) -> Array:
 
 
 def _stamps(month: pd.Series, year: pd.Series) -> Array:
-    number = month.map(_number, na_action="ignore").astype(float)
+    number = month.map(month_number, na_action="ignore").astype(float)
     years = pd.to_numeric(year)
     short = (year.str.len() == 2).fillna(False).to_numpy(dtype=bool)
     years = years.where(~short, years + np.where(years < _TURN, 2000, 1900))
@@ -187,7 +187,7 @@ def _stamps(month: pd.Series, year: pd.Series) -> Array:
     return np.where(known, out.astype(np.int64), NAT)
 
 
-def _number(month: object) -> float:
+def month_number(month: object) -> float:
     """The number of a month by its name, short or long, or as written; NaN for none."""
     word = str(month).lower()
     digits = re.fullmatch(r"m?(\d{1,2})", word)

@@ -15,16 +15,16 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text
+from pipelines.ingestion.stamps.epochs import COUNTS, count_to_stamps, refuse_count
 from pipelines.ingestion.stamps.formats import read_texts
-from pipelines.ingestion.stamps.numbered import date_kind
+from pipelines.ingestion.stamps.numbered import YEARS, also, date_kind, refuse_late_years
 from pipelines.ingestion.stamps.readings import DAY
-from pipelines.ingestion.stamps.written import EPOCHS, EXCEL_ORIGIN, NAIVE, UTC, own_zone
+from pipelines.ingestion.stamps.written import EPOCH_REACH, NAIVE, UTC, own_zone
 
-EPOCH_REACH = (1e14, 1e16)  # microseconds: 1973 to 2286
+EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
 OLD_SERIALS = 30_000  # those before 1983, which are more often something else
 _COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
-_YEARS = re.compile(r"(?i)year|jahr|ann[eé]e|a[nñ]o|anno")
 _DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
 
 
@@ -98,20 +98,23 @@ def read_stamps(column: pa.ChunkedArray | pa.Array, name: str, config: StampConf
     if pa.types.is_floating(kind):
         whole = pc.cast(column, pa.int64(), safe=False)
         same = pc.all(pc.equal(pc.cast(whole, pa.float64(), safe=False), column)).as_py()
-        if same is False:
+        if same is False and not config.formats:
             return _serials(column, config, name)
+        if same is False:
+            return _texts(column.cast(pa.string()), config, name)
         return _integers(whole, config, name)
     if pa.types.is_dictionary(kind):
         column = column if is_text(kind.value_type) else column.dictionary_decode()
     if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
+        column = column.cast(pa.string())
+    return _texts(column, config, name)
+
+
+def _texts(column: pa.Array, config: StampConfig, name: str) -> Stamps:
+    """Text, dictionary-encoded or not, by its distinct values."""
+    column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts = column.dictionary.cast(pa.string())
-    index = column.indices
-    index = np.asarray(pc.fill_null(index, -1).to_numpy(zero_copy_only=False), np.int64)
-    return _from_texts(texts, index, config, name)
-
-
-def _from_texts(texts: pa.Array, index: Array, config: StampConfig, name: str) -> Stamps:
+    index = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False), np.int64)
     found = read_texts(texts, config, name)
     return Stamps(
         found.values, found.zone, found.zones, index, found.integer, texts,
@@ -132,9 +135,12 @@ def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         )
     zones: list[str] = []
     zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
-    seconds = np.round(np.where(known, values, 0.0) * 86_400.0).astype(np.int64)
-    out = np.where(known, seconds * 1_000_000 + EXCEL_ORIGIN, NAT)
-    return Stamps(out, zone, zones, None, facts={"stamps": "days since 1900, as in spreadsheets"})
+    late = "latest" in config.given
+    facts = {"stamps": "days since 1900, as in spreadsheets"}
+    if known.any():
+        facts["reading"] = refuse_count(values[known], "excel", name, late=late)
+    out = np.where(known, count_to_stamps(np.where(known, values, 0.0), "excel"), NAT)
+    return Stamps(out, zone, zones, None, facts=facts)
 
 
 def _typed(column: pa.Array, config: StampConfig, name: str) -> Stamps:
@@ -170,15 +176,14 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     )
     known = values[values != NAT] if null else values
     if config.formats:
-        texts = pc.cast(column, pa.string()).dictionary_encode()
-        index = np.asarray(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), np.int64)
-        return _from_texts(texts.dictionary, index, config, name)
+        return _texts(pc.cast(column, pa.string()), config, name)
     kind = _kind(known, name)
-    if kind.startswith("%y") or kind.startswith("%m") or kind == "%d%m%y":
-        read = config.replace(formats=[kind])
-        return _integers(column, read, name)
+    if kind.startswith("%") and kind not in _COMPACT:
+        return _integers(column, config.replace(formats=[kind]), name)
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
+    if reading := _reading(kind, known, name, config):
+        facts["reading"] = reading
     zones: list[str] = []
     naive = own_zone(config.zone, zones)
     zone = np.broadcast_to(np.int8(UTC if kind.startswith("epoch") else naive), values.shape)
@@ -195,17 +200,21 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         missing = missing | wrong
     elif kind == "year":
         out = (filled - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype(np.int64)
-    elif kind == "excel":
-        out = filled * DAY + EXCEL_ORIGIN
     elif kind in _COMPACT:
         out, wrong = _calendar(filled, _COMPACT[kind])
         missing = missing | wrong
     elif kind == "epoch":
         out = _any_epoch(filled)
     else:
-        unit = EPOCHS[kind]
-        out = filled * int(unit) if unit >= 1 else filled // 1000
+        out = count_to_stamps(filled, kind)
     return Stamps(np.where(missing, NAT, out), zone, zones, None, facts=facts)
+
+
+def _reading(kind: str, known: Array, name: str, config: StampConfig) -> str:
+    """What is to be said of integers that may be several things, of which one was taken."""
+    if kind in COUNTS:
+        return refuse_count(known, kind, name, late="latest" in config.given)
+    return also(np.unique(known), kind)
 
 
 def _kind(known: Array, name: str) -> str:
@@ -215,7 +224,8 @@ def _kind(known: Array, name: str) -> str:
     low, high = int(known.min()), int(known.max())
     if date := date_kind(np.unique(known), name):
         return date
-    if (_YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
+    if (YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
+        refuse_late_years(np.unique(known), name)
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
         if high < OLD_SERIALS:
@@ -230,7 +240,8 @@ def _kind(known: Array, name: str) -> str:
         reach = 10 ** (digits - 4)
         if low >= 1700 * reach and high < 2201 * reach and not _calendar(known, digits)[1].any():
             return kind
-    for kind, unit in EPOCHS.items():
+    for kind in EPOCHS:
+        unit = COUNTS[kind][0]
         if low * unit >= EPOCH_REACH[0] and high * unit < EPOCH_REACH[1]:
             return kind
     return "epoch" if low > 0 and (_any_epoch(known) != NAT).all() else "step"
@@ -239,7 +250,8 @@ def _kind(known: Array, name: str) -> str:
 def _any_epoch(values: Array) -> Array:
     """Unix time whose unit is told by each value's size; `NAT` for what is none."""
     out = np.full(len(values), NAT)
-    for unit in EPOCHS.values():
+    for kind in EPOCHS:
+        unit = COUNTS[kind][0]
         fits = (values * float(unit) >= EPOCH_REACH[0]) & (values * float(unit) < EPOCH_REACH[1])
         out[fits] = values[fits] * int(unit) if unit >= 1 else values[fits] // 1000
     return out

@@ -12,24 +12,33 @@ from forecasting.errors import DataError
 from forecasting.hardware.switches import no_warnings
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.stamps.epochs import COUNTS, INSTANTS, count_to_stamps
+from pipelines.ingestion.stamps.numbered import with_century
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.short import read_months
 
 NAIVE, UTC = -1, 0
-EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
-EXCEL_ORIGIN = -25_569 * DAY
+# Microseconds of Unix time that tell its unit: 1973 to 2286.
+EPOCH_REACH = (1e14, 1e16)
 ISO = (
     r"^[+-]?\d{4}-\d{1,2}(?:-\d{1,2})?(?:[T ]\d{1,2}(?::\d{2}){0,2}(?:[.,]\d+)?)?"
     r"\s*(?:Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
 _OFFSET = r"(?:Z|z|UTC|GMT|[T ]\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
-_QUARTER = r"^(\d{4})[-\s/]?[Qq]?([1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"
+# A year and its quarter or half: 2024Q1, Q1 2024, 2024/1, 1/2024, 20241.
+_PART = (
+    r"(?i)^(?P<y>\d{{4}})[-\s/._]?{mark}?(?P<p>[1-{last}])$"
+    r"|^{mark}(?P<p2>[1-{last}])[-\s/._]?(?P<y2>\d{{4}})$|^(?P<p3>[1-{last}])[-\s/._](?P<y3>\d{{4}})$"
+)
+_PARTS = {"quarter": ("Q", 4), "half_year": ("[HS]", 2)}
 # Patterns of digits of a fixed number, whose zeros in front a number loses.
-_WIDTHS = {"%Y": 4, "%j": 3} | {f"%{d}": 2 for d in "ymdHMSVWUIG"} | {"%G": 4, "%u": 1}
+_WIDTHS = {"%Y": 4, "%j": 3} | {f"%{d}": 2 for d in "ymdgHMSVWUIG"} | {"%G": 4, "%u": 1}
 WEEK = (
     r"(?i)^(?P<y>\d{4})[-\s/]?[WK]{1,2}(?P<w>\d{1,2})(?:-?(?P<d>[1-7]))?$"
     r"|^[WK]{1,2}\s?(?P<w2>\d{1,2})[-\s/]+(?P<y2>\d{4})$"
 )
+
+_WEEK_NUMBERS = r"^(?P<y>\d{4})[-\s/._]+(?P<w>\d{1,2})$|^(?P<w2>\d{1,2})[-\s/._]+(?P<y2>\d{4})$"
 
 
 def own_zone(zone: str | None, zones: list[str]) -> int:
@@ -50,50 +59,23 @@ def read_as(
     own = own_zone(form.zone or config.zone, zones)
     name = form.format
     zone = np.full(len(text), own, np.int8)
-    if name in EPOCHS or name in ("excel", "step", "year"):
-        number = pd.to_numeric(
-            text.where(text.str.fullmatch(r"[+-]?\d{1,19}(\.\d*)?")), errors="coerce"
-        )
-        if name == "year":
-            number = number.where(text.str.fullmatch(r"\d{4}"))
-        known = number.notna().to_numpy()
-        filled = number.fillna(0).to_numpy()
-        if name == "excel":
-            out = (filled.astype(np.float64) * 86_400.0).round().astype(np.int64) * 1_000_000
-            out = out + EXCEL_ORIGIN
-        elif name == "year":
-            out = (filled.astype(np.int64) - 1970).astype("datetime64[Y]")
-            out = out.astype("datetime64[us]").astype(np.int64)
-        elif name == "step":
-            out, zone = filled.astype(np.int64), np.full(len(text), NAIVE, np.int8)
-        else:
-            unit = EPOCHS[name]
-            # An epoch of another unit would be a date far away: it is left to another format.
-            known = known & (np.abs(filled) * unit >= 1e14) & (np.abs(filled) * unit < 1e16)
-            filled = np.where(known, filled, 0)
-            out = (filled * unit).astype(np.int64) if unit < 1 or filled.dtype.kind == "f" else (
-                filled.astype(np.int64) * int(unit)
-            )  # fmt: skip
-            zone = np.full(len(text), UTC, np.int8)
-        return np.where(known, out, NAT), zone
+    if name in COUNTS or name in ("step", "year"):
+        return _numbers(text, name, config, zone)
     if name == "financial_year":
         return read_pattern(text.str.extract(r"(\d{4})")[0], "%Y")[0], zone
     if name == "iso":
         return _iso(text, own)
     if name == "week":
         parts = text.str.extract(WEEK)
-        text = parts["y"].fillna(parts["y2"]) + "-" + parts["w"].fillna(parts["w2"]).str.zfill(2)
-        text = (text + "-" + parts["d"].fillna(str(form.weekday))).fillna("")
-        return read_pattern(text, "%G-%V-%u")[0], zone
-    if name == "quarter":
-        parts = text.str.extract(_QUARTER)
-        year = pd.to_numeric(parts[0].fillna(parts[3]), errors="coerce")
-        quarter = pd.to_numeric(parts[1].fillna(parts[2]), errors="coerce")
-        known = (year.notna() & quarter.notna()).to_numpy()
-        months = (year.fillna(1970).to_numpy(np.int64) - 1970) * 12
-        months = months + (quarter.fillna(1).to_numpy(np.int64) - 1) * 3
-        out = months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
-        return np.where(known, out, NAT), zone
+        named = bool((parts["y"].notna() | parts["y2"].notna()).any())
+        # Beside weeks that are called so, 10/2019 is a month.
+        bare = (text.str[:0] if named else text).str.extract(_WEEK_NUMBERS)
+        year = parts["y"].fillna(parts["y2"]).fillna(bare["y"]).fillna(bare["y2"])
+        week = parts["w"].fillna(parts["w2"]).fillna(bare["w"]).fillna(bare["w2"])
+        text = year + "-" + week.str.zfill(2) + "-" + parts["d"].fillna(str(form.weekday))
+        return read_pattern(text.fillna(""), "%G-%V-%u")[0], zone
+    if name in _PARTS:
+        return _parts_of_years(text, name), zone
     if name == "month":
         return before_latest(read_months(text), "%y", config), zone
     pattern = name
@@ -103,6 +85,45 @@ def read_as(
     parsed, instants = read_pattern(text, pattern)
     parsed = before_latest(parsed, pattern, config)
     return parsed, np.where(instants, UTC, zone).astype(np.int8)
+
+
+def _parts_of_years(text: pd.Series, name: str) -> Array:
+    """Years with their quarter or half as the first moment of it."""
+    mark, count = _PARTS[name]
+    if text.str.contains(r"(?i)[QHS]", regex=True).any():
+        # Beside quarters that are called so, 1/2019 is a month.
+        text = text.where(text.str.contains(r"(?i)[QHS]", regex=True), "")
+    found = text.str.extract(_PART.format(mark=mark, last=count))
+    year, part = (
+        pd.to_numeric(found[k].fillna(found[f"{k}2"]).fillna(found[f"{k}3"])) for k in ("y", "p")
+    )
+    known = (year.notna() & part.notna()).to_numpy()
+    months = (year.fillna(1970).to_numpy(np.int64) - 1970) * 12
+    months = months + (part.fillna(1).to_numpy(np.int64) - 1) * (12 // count)
+    out = months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+    return np.where(known, out, NAT)
+
+
+def _numbers(text: pd.Series, name: str, config: StampConfig, zone: Array) -> tuple[Array, Array]:
+    """Texts that are numbers, as one of `COUNTS`, as years or as steps."""
+    whole = text.str.fullmatch(r"[+-]?\d{1,19}(\.0*)?").to_numpy(dtype=bool)
+    out = np.full(len(text), NAT)
+    known = whole & ((name != "year") | text.str.fullmatch(r"\d{4}").to_numpy(dtype=bool))
+    parts = text[known].str.replace(r"\.0*$", "", regex=True)
+    values = pd.to_numeric(parts).to_numpy().astype(np.int64)
+    if name == "step":
+        out[known] = values
+        return out, np.full(len(text), NAIVE, np.int8)
+    if name == "year":
+        out[known] = (values - 1970).astype("datetime64[Y]").astype("datetime64[us]").astype("i8")
+        return out, zone
+    out[known] = count_to_stamps(values, name)
+    fraction = ~whole & text.str.fullmatch(r"[+-]?\d{1,19}\.\d+").to_numpy(dtype=bool)
+    out[fraction] = count_to_stamps(pd.to_numeric(text[fraction]).to_numpy(np.float64), name)
+    if name.startswith("epoch") and len(config.formats) != 1:
+        # An epoch of another unit would be a date far away: it is left to another format.
+        out = np.where((out >= EPOCH_REACH[0]) & (out < EPOCH_REACH[1]), out, NAT)
+    return out, np.full(len(text), UTC, np.int8) if name in INSTANTS else zone
 
 
 def _widened(text: pd.Series, pattern: str) -> pd.Series:
@@ -116,7 +137,7 @@ def _widened(text: pd.Series, pattern: str) -> pd.Series:
 
 def before_latest(values: Array, pattern: str, config: StampConfig) -> Array:
     """[K] stamps; two digits of a year after `stamps.latest`, if given, are a century earlier."""
-    if "%y" not in pattern or "latest" not in config.given:
+    if not ("%y" in pattern or "%g" in pattern) or "latest" not in config.given:
         return values
     late = (values != NAT) & (values > np.datetime64(config.latest, "us").astype(np.int64) + DAY)
     if not late.any():
@@ -135,6 +156,8 @@ def read_pattern(text: pd.Series, pattern: str) -> tuple[Array, bool]:
     DataError : the pattern is none.
     """
     offset = "%z" in pattern
+    if pattern.startswith("%g"):
+        text, pattern = with_century(text), pattern.replace("%g", "%G", 1)
     try:
         with no_warnings():
             found = pd.to_datetime(text, format=pattern, errors="coerce", utc=offset)

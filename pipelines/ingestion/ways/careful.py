@@ -26,6 +26,7 @@ from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.segments import bounds
 from pipelines.ingestion.series.duplicates import drop_duplicates
+from pipelines.ingestion.series.ends import blank_ends, lost_ends
 from pipelines.ingestion.series.exchanged import refuse_exchanged
 from pipelines.ingestion.series.flags import raise_flags
 from pipelines.ingestion.series.grids import fill_gaps, to_grid
@@ -88,6 +89,7 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     static = static_columns(table, offsets, config, ledger, part=part)
     flags = raise_flags(table, offsets, config.flags, freq, ledger)
     facts = {**rows.facts, **ledger.facts}
+    facts |= blank_ends(table.ids, table.y, offsets, start, freq, config)
     return Clean(
         table.ids, names, offsets, start, table.y, freq, clock.tz, table.columns, static, ledger,
         steps, len(rows), raw.removed, facts, flags,
@@ -213,6 +215,7 @@ def _drop_stampless(
         series=codes[at], row=rows.row[at], column="ds", before=texts,
     )  # fmt: skip
     keep[at] = False
+    ledger.facts |= lost_ends(codes, ds, rows.row, at, rows.y.values, texts)
 
 
 def _scaled(rows: Rows, codes: Array, ds: Array, config: DataConfig, ledger: Ledger) -> Array:

@@ -30,6 +30,7 @@ from pipelines.ingestion.read.sources import (
     parquet_file,
 )
 from pipelines.ingestion.result.result import IngestResult
+from pipelines.ingestion.series.ends import blank_ends
 from pipelines.ingestion.series.steps import common_alias
 from pipelines.ingestion.ways.scan import (
     NotCleanError,
@@ -181,6 +182,7 @@ def _finish(
     aside = [n for n in facts.get("all columns", ()) if n and n.strip() not in names]
     if aside:
         facts["columns left aside"] = aside[:100]
+    facts |= blank_ends(ids, scan.y, offsets, start, freq, config)
     facts |= {
         "stamps": "integers, read as step" if integer else "typed",
         "zone": tz or "none: stamps are wall clock",

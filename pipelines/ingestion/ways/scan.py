@@ -217,4 +217,4 @@ def maybe_years_or_epochs(start: Array, config: DataConfig) -> bool:
     """Whether integers may be anything but plain steps."""
     if config.freq is not None:
         return False
-    return bool(start.min() >= 1000)
+    return bool(start.min() >= 1000 or start.min() <= -1000)

@@ -23,6 +23,19 @@ NAMES = {
     "november december",
     "Polish": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
     "Russian": "янв фев мар апр май июн июл авг сен окт ноя дек",
+    "Croatian": "sij velj ožu tra svi lip srp kol ruj lis stu pro",
+    "Czech": "led úno bře dub kvě čvn čvc srp zář říj lis pro",
+    "Hungarian": "jan. febr. márc. ápr. máj. jún. júl. aug. szept. okt. nov. dec.",
+    "Romanian": "ian feb mar apr mai iun iul aug sep oct noi dec",
+    "Danish": "januar februar marts april maj juni juli august september oktober november december",
+    "Norwegian": "jan feb mar apr mai jun jul aug sep okt nov des",
+    "Swedish": "januari februari mars april maj juni juli augusti september oktober november "
+    "december",
+    "Catalan": "gener febrer març abril maig juny juliol agost setembre octubre novembre desembre",
+    "Lithuanian": "sausis vasaris kovas balandis gegužė birželis liepa rugpjūtis rugsėjis spalis "
+    "lapkritis gruodis",
+    "Greek": "Ιαν Φεβ Μαρ Απρ Μαι Ιουν Ιουλ Αυγ Σεπ Οκτ Νοε Δεκ",
+    "Ukrainian": "січ лют бер кві тра чер лип сер вер жов лис гру",
     "Turkish": "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
 }  # fmt: skip
 FORMS = ("{m} {y}", "{m}-{y}", "1 {m} {y}", "01-{m}-{y}", "{y} {m}", "01{m}{y}")
@@ -87,3 +100,12 @@ def test_english_months_are_no_foreign_ones() -> None:
     texts = [f"{d:%d %b %Y}" for d in pd.date_range("2023-01-01", periods=400, freq="D")]
     frame = pd.DataFrame({"unique_id": "a", "ds": texts, "y": [i % 7 for i in range(400)]})
     assert ingest(DataConfig(), source=frame).freq == "D"
+
+
+@pytest.mark.parametrize("words", [("srp", "lis"), ("lip", "lis")])
+def test_a_name_that_two_languages_share_is_said_to_be_in_doubt(words: tuple[str, str]) -> None:
+    texts = [f"1 {word} {year}" for year in range(2001, 2013) for word in words]
+    frame = pd.DataFrame({"unique_id": "a", "ds": texts, "y": [1.5] * len(texts)})
+    with pytest.raises(DataError, match=r"Croatian.*lis mean one month in one of them") as refused:
+        ingest(DataConfig.parse({}), source=frame)
+    assert "lis as" not in str(refused.value)

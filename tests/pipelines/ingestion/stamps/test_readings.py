@@ -244,7 +244,7 @@ def test_a_forgotten_id_column_is_noticed_however_many_rows_share_a_stamp() -> N
 
 def test_half_of_a_small_table_is_never_dropped() -> None:
     days = [str(d.date()) for d in pd.date_range("2022-01-01", periods=10)]
-    marked = [d if i < 5 else f"{d} (p)" for i, d in enumerate(days)]
+    marked = [d if i < 5 else f"{d} draft" for i, d in enumerate(days)]
     with pytest.raises(DataError, match="cannot be read as a time stamp"):
         read(table(marked, 1))
     nameless = table(days, 10)

@@ -1,0 +1,195 @@
+"""Stamps whose parts stand in several columns: year and week, date and hour, date and half-hour."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.errors import DataError
+from pipelines.ingestion.config import StampConfig
+from pipelines.ingestion.raw import shown
+from pipelines.ingestion.stamps.short import month_number
+from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
+
+_SIGN = "\x1f"
+# What a column's name says it is; the first that fits.
+_ROLES = {
+    "day of year": r"day_?of_?(the_?)?year|doy|yday|julian.*|ordinal",
+    "weekday": r"day_?of_?(the_?)?week|dow|week_?day|wochentag",
+    "half": r"half(_?year)?|halbjahr|semester|semestre",
+    "quarter": r"quarter|quartal|trimestre|qtr|q",
+    "month": r"month|monat|mois|mese?|mon|mm?|m[eê]s",
+    "week": r"(iso_?)?week(_?no|_?nr|_?number)?|woche|kw|wk|ww|semaine|semana|settimana",
+    "day": r"day(_?of_?(the_?)?month)?|tag|jour|d[ií]a|giorno|dd?|dom",
+    "year": r"(iso_?)?(year|yr)|yyyy|jahr|ann[eé]e|a[nñ]o|anno|y",
+    "minute": r"min(ute)?s?",
+    "second": r"sec(ond)?s?",
+    "hour": r"(hour|hr|stunde|heure|hora|ora)(_?ending|s|_?of_?(the_?)?day)?|hh?|he",
+}
+# Parts of a day that count from 1 or from 0, by how many there are.
+_SLOTS = (48, 96, 144, 288, 1440)
+_DATE = r"^\d{8}$|^\d{4}-\d{1,2}-\d{1,2}$|^\d{1,4}[./]\d{1,2}[./]\d{1,4}$"
+
+
+def read_parts(
+    columns: Sequence[pa.ChunkedArray], names: Sequence[str], config: StampConfig
+) -> Stamps:
+    """Several columns as one stamp.
+
+    With ``stamps.formats`` they are joined by blanks and read so. Otherwise their names, and for
+    parts of a day their numbers, say what each of them is.
+
+    Raises
+    ------
+    DataError : a part is none of what its column says; with the cure.
+    """
+    parts = [pc.utf8_trim_whitespace(c.cast(pa.string())) for c in columns]
+    name = " ".join(names)
+    if config.formats:
+        return read_stamps(pc.binary_join_element_wise(*parts, " "), name, config)
+    joined = pc.binary_join_element_wise(*parts, _SIGN)
+    joined = pa.chunked_array(joined) if isinstance(joined, list) else joined
+    coded = joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+    coded = coded.dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    texts = coded.dictionary.to_pandas().astype("str").str.split(_SIGN, expand=True, regex=False)
+    written, form, note = _written([texts[k].str.strip() for k in range(len(names))], names)
+    found = pa.DictionaryArray.from_arrays(coded.indices, pa.array(written, pa.string()))
+    read = read_stamps(found, name, config.replace(formats=[form]) if form else config)
+    if note:
+        earlier = read.facts.get("reading")
+        read.facts["reading"] = f"{earlier}; {note}" if earlier else note
+    return read
+
+
+def _written(texts: list[pd.Series], names: Sequence[str]) -> tuple[pd.Series, str, str]:
+    """Parts as one text, the form it is to be read in ("" to find out), and what is to be said."""
+    role = {_role(n): k for k, n in enumerate(names)}
+    plain = [t.str.replace(r"\.0+$", "", regex=True) for t in texts]
+    joined = _joined(texts, " ")
+    if len(role) < len(names):
+        return joined, "", ""
+    if "year" in role:
+        return _of_years({r: plain[k] for r, k in role.items()}, joined, names)
+    if len(texts) == 2 and texts[0].str.fullmatch(_DATE).all():
+        return _of_days(_iso(texts[0]), plain[1], names, joined)
+    return joined, "", ""
+
+
+def _role(name: str) -> str:
+    plain = re.sub(r"[\s\-.]+", "_", name.strip().lower())
+    return next((r for r, named in _ROLES.items() if re.fullmatch(named, plain)), plain)
+
+
+def _of_years(
+    parts: dict[str, pd.Series], joined: pd.Series, names: Sequence[str]
+) -> tuple[pd.Series, str, str]:
+    year = parts["year"]
+    rest = set(parts) - {"year"}
+    full = year.str.fullmatch(r"\d{4}").all()
+    if not full:
+        return joined, "", ""
+    if rest == {"quarter"} or rest == {"half"}:
+        which, last = ("quarter", 4) if "quarter" in rest else ("half", 2)
+        part = _numbers(parts[which].str.replace(r"(?i)^[qhs]", "", regex=True), which, 1, last)
+        return year + "-" + part, "half_year" if which == "half" else "quarter", ""
+    if rest == {"week"} or rest == {"week", "weekday"}:
+        week = _numbers(parts["week"].str.replace(r"(?i)^(kw|wk|w)", "", regex=True), "week", 1, 53)
+        day = _numbers(parts["weekday"], "weekday", 1, 7) if "weekday" in rest else "1"
+        note = "weeks are those of ISO 8601: the first of a year holds its first Thursday"
+        return year + "-" + week.str.zfill(2) + "-" + day, "%G-%V-%u", note
+    of_year = parts.get("day of year")
+    if of_year is None and rest == {"day"} and pd.to_numeric(parts["day"], "coerce").max() > 31:
+        of_year = parts["day"]
+    if of_year is not None and len(rest) == 1:
+        return year + "-" + _numbers(of_year, "day", 1, 366).str.zfill(3), "%Y-%j", ""
+    if not rest >= {"month"} or not rest <= {"month", "day", "hour", "minute", "second"}:
+        return joined, "", ""
+    number = parts["month"].map(month_number)
+    if number.isna().any():
+        return joined, "", ""
+    date = year + "-" + _numbers(number.astype(int).astype("str"), "month", 1, 12).str.zfill(2)
+    if rest == {"month"}:
+        return date, "", ""
+    if "day" not in rest:
+        return joined, "", ""
+    date = date + "-" + _numbers(parts["day"], "day", 1, 31).str.zfill(2)
+    if rest == {"month", "day"}:
+        return date, "", ""
+    if rest == {"month", "day", "hour"}:
+        return _of_days(date, parts["hour"], [n for n in names if _role(n) == "hour"], joined)
+    if rest >= {"hour", "minute"}:
+        clock = [_numbers(parts[r], r, 0, 59).str.zfill(2) for r in ("hour", "minute", "second")
+                 if r in rest]  # fmt: skip
+        return _joined([date, _joined(clock, ":")], " "), "", ""
+    return joined, "", ""
+
+
+def _of_days(
+    date: pd.Series, part: pd.Series, names: Sequence[str], joined: pd.Series
+) -> tuple[pd.Series, str, str]:
+    """A date and a number: an hour, hours and minutes as 715, or the n-th part of the day."""
+    part = part.str.replace(r"(?i)^(he|hr|h)\s?(?=\d)", "", regex=True)
+    if not part.str.fullmatch(r"\d{1,4}").all():
+        return joined, "", ""
+    number = part.astype(int)
+    found = np.unique(number.to_numpy())
+    low, high = int(found[0]), int(found[-1])
+    named, example = names[-1], f"{shown(joined.iloc[0])} and its like"
+    if high <= 24 and not (high < 24 and part.str.fullmatch(r"\d{3,4}").any()):
+        ends = f"{example} are hours from 1 to 24: 24 is the midnight that follows; "
+        ends += "stamps.label: end moves each to the start of its hour"
+        return date + " " + part.str.zfill(2) + ":00", "", ends if low and high == 24 else ""
+    minutes = number % 100
+    if _role(named) != "hour":
+        for count in _SLOTS:
+            for first in (1, 0):
+                if np.array_equal(found, np.arange(first, first + count)):
+                    return _slots(date, number - first, count, f"{example} are")
+    if high >= 60 and high <= 2400 and int(minutes.max()) < 60:
+        clock = part.str.zfill(4)
+        return date + " " + clock.str[:2] + ":" + clock.str[2:], "", ""
+    raise DataError(
+        f"columns {', '.join(names)}: {shown(joined.iloc[0])} … {high} are no hours (0 to 24), no "
+        f"hours and minutes (715), and not all of {', '.join(map(str, _SLOTS))} parts of a day, "
+        f"counted from 0 or 1: write {named} as a time of day, 07:15"
+    )
+
+
+def _slots(date: pd.Series, number: pd.Series, count: int, said: str) -> tuple[pd.Series, str, str]:
+    """The n-th part of a day, from 0, as the moment at which it begins."""
+    minutes = number * (1440 // count)
+    clock = (minutes // 60).astype("str").str.zfill(2)
+    clock = clock + ":" + (minutes % 60).astype("str").str.zfill(2)
+    note = f"{said} the start of one of {count} parts of a day, of {1440 // count} minutes each"
+    return date + " " + clock, "", note
+
+
+def _numbers(text: pd.Series, what: str, low: int, high: int) -> pd.Series:
+    """Whole numbers in their range, without zeros in front."""
+    number = pd.to_numeric(text, errors="coerce")
+    wrong = np.flatnonzero(~(number.between(low, high) & (number % 1 == 0)).to_numpy(dtype=bool))
+    if len(wrong):
+        raise DataError(
+            f"{shown(text.iloc[wrong[0]])} is no {what} ({low} to {high}): mend it, or leave its "
+            "rows out"
+        )
+    return number.astype(int).astype("str")
+
+
+def _joined(texts: list[pd.Series], sign: str) -> pd.Series:
+    out = texts[0]
+    for text in texts[1:]:
+        out = out + sign + text
+    return out
+
+
+def _iso(date: pd.Series) -> pd.Series:
+    """20240131 as 2024-01-31, which a time of day may follow."""
+    return date.str.replace(r"^(\d{4})(\d{2})(\d{2})$", r"\g<1>-\g<2>-\g<3>", regex=True)

@@ -1,0 +1,89 @@
+"""Stamps in several columns: each part is what its column says, or the table is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.errors import DataError
+from pipelines.ingestion import DataConfig, IngestResult, ingest
+
+Part = Callable[[pd.Timestamp], object]
+# Names of columns, what stands in them, and the step.
+COLUMNS: list[tuple[str, dict[str, Part]]] = [
+    ("QS", {"year": lambda s: s.year, "quarter": lambda s: s.quarter}),
+    ("QS", {"Year": lambda s: s.year, "Qtr": lambda s: f"Q{s.quarter}"}),
+    ("2QS", {"year": lambda s: s.year, "half": lambda s: 1 + s.month // 7}),
+    ("MS", {"year": lambda s: s.year, "month": lambda s: s.month}),
+    ("MS", {"month": lambda s: s.strftime("%b"), "year": lambda s: s.year}),
+    ("W-MON", {"year": lambda s: s.isocalendar()[0], "week": lambda s: s.isocalendar()[1]}),
+    ("W-MON", {"Jahr": lambda s: s.isocalendar()[0], "KW": lambda s: s.isocalendar()[1]}),
+    ("D", {"year": lambda s: s.year, "month": lambda s: s.month, "day": lambda s: s.day}),
+    ("D", {"day": lambda s: s.day, "month": lambda s: s.month_name(), "year": lambda s: s.year}),
+    ("D", {"year": lambda s: s.year, "doy": lambda s: s.dayofyear}),
+    ("h", {"date": lambda s: s.strftime("%Y%m%d"), "hour": lambda s: s.hour}),
+    ("h", {"date": lambda s: s.date(), "hour": lambda s: f"{s.hour:02}"}),
+    ("15min", {"date": lambda s: s.date(), "time": lambda s: s.strftime("%H%M")}),
+    ("h", {"date": lambda s: s.date(), "time": lambda s: int(s.strftime("%H%M"))}),
+    ("30min", {"date": lambda s: s.date(), "period": lambda s: 1 + s.hour * 2 + s.minute // 30}),
+    ("15min", {"day": lambda s: s.date(), "slot": lambda s: s.hour * 4 + s.minute // 15}),
+    ("h", {
+        "y": lambda s: s.year, "m": lambda s: s.month, "d": lambda s: s.day, "h": lambda s: s.hour
+    }),
+]  # fmt: skip
+
+
+def joined(parts: dict[str, list[object]], **config: object) -> IngestResult:
+    count = len(next(iter(parts.values())))
+    frame = pd.DataFrame({**parts, "value": [1.5 + k % 5 for k in range(count)]})
+    settings = {"ds": list(parts), "y": "value", "series": "a", **config}
+    return ingest(DataConfig.parse(settings), source=frame)
+
+
+@pytest.mark.parametrize("which", range(len(COLUMNS)))
+@given(st.integers(100, 200), st.integers(2001, 2022))
+@settings(max_examples=2, deadline=None)
+def test_parts_are_what_their_columns_say(which: int, count: int, year: int) -> None:
+    freq, columns = COLUMNS[which]
+    true = pd.date_range(f"{year}-01-01", periods=count, freq=freq)
+    result = joined({name: [part(s) for s in true] for name, part in columns.items()})
+    assert list(result.frame["ds"]) == list(true)
+
+
+def test_twelve_weeks_are_no_months() -> None:
+    found = joined({"year": [2024] * 12, "week": list(range(1, 13))}).frame["ds"]
+    assert list(found) == list(pd.date_range("2024-01-01", periods=12, freq="W-MON"))
+
+
+def test_hours_to_24_end_theirs_and_are_moved_when_told() -> None:
+    true = pd.date_range("2024-01-10", periods=96, freq="h")
+    parts = {"date": [str(s.date()) for s in true], "hour": [s.hour + 1 for s in true]}
+    result = joined(parts)
+    assert "24 is the midnight that follows" in " ".join(result.report.notes)
+    assert list(result.frame["ds"]) == list(true + pd.Timedelta("1h"))
+    assert list(joined(parts, stamps={"label": "end"}).frame["ds"]) == list(true)
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ({"year": [2024] * 5, "quarter": [1, 2, 3, 4, 5]}, "'5' is no quarter"),
+        ({"year": [2024] * 3, "week": [1, 2, 60]}, "'60' is no week"),
+        ({"date": ["2024-01-10"] * 50, "period": list(range(1, 51))}, "07:15"),
+        ({"year": [2024] * 3, "month": [1, 2, 13], "day": [1, 1, 1]}, "'13' is no month"),
+    ],
+)
+def test_parts_that_are_none_are_named(parts: dict[str, list[object]], why: str) -> None:
+    with pytest.raises(DataError, match=why):
+        joined(parts)
+
+
+def test_formats_that_are_given_read_the_parts_joined() -> None:
+    true = pd.date_range("2024-01-01", periods=40)
+    parts = {"year": [s.year for s in true], "day": [s.strftime("%m-%d") for s in true]}
+    found = joined(parts, stamps={"formats": ["%Y %m-%d"]})
+    assert list(found.frame["ds"]) == list(true)
