@@ -406,7 +406,7 @@ class Engine:
 
     def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
-        batch, centre, unit = assemble(panel, self.config, steps)
+        batch, centre, unit = assemble(panel, self.config, steps, self.geometry)
         answer = runner(batch)
         beside = panel if with_classical else None
         return Reading.of(batch, (centre, unit), answer, self.config, beside=beside)

@@ -54,15 +54,19 @@ def takes_unit(config: Resolved) -> bool:
     return config.model.spread != "none" and not config.model.counts
 
 
-def assemble(panel: Panel, config: Resolved, steps: int) -> tuple[Batch[Array], Array, Array]:
+def assemble(
+    panel: Panel, config: Resolved, steps: int, geometry: Geometry | None = None
+) -> tuple[Batch[Array], Array, Array]:
     """The last ``steps`` recurrent steps of every series of a panel.
+
+    ``geometry`` : that of the settings, where it is known already.
 
     Returns
     -------
     batch : with R = geometry.length(steps), what of `Batch` a network reads and undoes.
     centre, unit : [N] float64, to undo the conditioning.
     """
-    geometry = Geometry.of(config)
+    geometry = geometry or Geometry.of(config)
     rows, horizon = geometry.length(steps), geometry.horizon
     first = panel.lengths - rows
     where = None if len(panel) and first.min() >= 0 and _same(first) else _Places.of(panel, rows)
