@@ -49,7 +49,7 @@ ARITHMETIC = 2
 # Said of a series whose values are beyond float's range.
 BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
 MEDIAN = 0.5
-# Series per run: large enough to fill the cores, small enough to stay in cache.
+# Series per run of torch: enough to fill the cores, or a GPU.
 CHUNK = 1024
 
 
@@ -66,6 +66,8 @@ class Engine:
 
     # Whether what was read of a history stays read, as a state's does.
     reads_all = False
+    # Series per run of the network, and of all that is made of it.
+    chunk = CHUNK
 
     def __init__(
         self,
@@ -385,12 +387,13 @@ class Engine:
         chunks: list[tuple[Rows, int]] = []
         if len(steps) and (steps == steps[0]).all():
             of_all = int(steps[0])
-            chunks = [(slice(k, k + CHUNK), of_all) for k in range(0, len(steps), CHUNK)]
+            chunks = [(slice(k, k + self.chunk), of_all) for k in range(0, len(steps), self.chunk)]
         else:
             for count in np.unique(steps):
                 chosen = np.flatnonzero(steps == count)
                 chunks += [
-                    (chosen[k : k + CHUNK], int(count)) for k in range(0, len(chosen), CHUNK)
+                    (chosen[k : k + self.chunk], int(count))
+                    for k in range(0, len(chosen), self.chunk)
                 ]
 
         def run(chunk: tuple[Rows, int], runner: Runner) -> tuple[Rows, Result]:

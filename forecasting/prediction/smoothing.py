@@ -19,7 +19,7 @@ from forecasting.arrays import Array
 # constants.
 BLOCK = 8
 # Windows up to which the number of calls decides the time, and those that stay in cache together.
-FEW, AT_ONCE = 16, 512
+FEW, AT_ONCE = 16, 128
 
 
 class _Forms(NamedTuple):
