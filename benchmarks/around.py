@@ -8,6 +8,9 @@ python benchmarks/around.py --brief            # small panels, a few rounds: doe
 the same threads. Each round asks both once, in turn, and its ratio is one draw: shown is the median
 of them with its bootstrap interval. The processor's own seconds are beside those of the clock,
 since neighbours on the machine take from both, but not evenly.
+
+A second table has the classical forecasts of a pool for one series: by weights over its history, as
+they are made, and by the recursions row by row, which many series take.
 """
 
 from __future__ import annotations
@@ -19,9 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -114,6 +119,32 @@ def table(bundle: Path, threads: int, sizes: dict[int, int]) -> str:
     return "\n".join([*lines, "", f"{machine()}, {threads} thread(s)."])
 
 
+def pool_table(rounds: int) -> str:
+    """The pool of one series by weights and by rows, in Markdown."""
+    from forecasting.classical import pool, smoothing, theta
+
+    lines = [
+        "| pool of one series: rows, season | by rows, ms | by weights, ms | ratio |",
+        "|---|---|---|---|",
+    ]
+    for rows, season in ((60, 1), (60, 4), (120, 12), (240, 12)):
+        y, offsets = np.resize(histories(1)[0], rows), np.array([0, rows])
+
+        def weights(y: Any = y, offsets: Any = offsets, season: int = season) -> Any:
+            return pool.classical(y, offsets, season, HORIZON, tuple(pool.MEMBERS))
+
+        def by_rows(weights: Callable[[], Any] = weights) -> Any:
+            with ExitStack() as stack:
+                for module in (smoothing, theta):
+                    stack.enter_context(patch.object(module, "is_few", lambda block: False))
+                return weights()
+
+        found = in_turn({"rows": by_rows, "weights": weights}, rounds)
+        slow, fast = (1e3 * statistics.median(found[n][:, 1]) for n in ("rows", "weights"))
+        lines.append(f"| {rows}, {season} | {slow:.1f} | {fast:.1f} | {slow / fast:.1f} |")
+    return "\n".join([*lines, "", "Seconds of the processor, medians."])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the engine beside its network.")
     parser.add_argument("--bundle", type=Path, help="a saved forecaster instead of the demo's")
@@ -123,6 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle = given.bundle or train(Path(scratch) / "bundle")
         print(table(bundle, given.threads, BRIEF if given.brief else SIZES))
+        print(f"\n{pool_table(2 if given.brief else 20)}")
 
 
 if __name__ == "__main__":

@@ -118,8 +118,10 @@ def test_explorer_runs(tmp_path: Path) -> None:
 
 def test_around_runs(tmp_path: Path) -> None:
     found = rows(run("around", "--brief", home=tmp_path))
-    assert [row[0] for row in found[1:]] == ["1 × 18", "30 × 18"]
-    for row in found[1:]:
+    assert [row[0] for row in found[1:3]] == ["1 × 18", "30 × 18"]
+    assert [row[0] for row in found[4:]] == ["60, 1", "60, 4", "120, 12", "240, 12"]
+    assert all(float(cell) > 0.0 for row in found[4:] for cell in row[1:])
+    for row in found[1:3]:
         assert 0.0 < float(row[1]) < float(row[2]), "the engine runs the network and more"
         assert 0.0 < float(row[4].split()[0]) < 1.0
 
