@@ -34,6 +34,7 @@ import uvloop
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.around import engine_on, network_on, panel_of  # noqa: E402
 from benchmarks.load import Plan, in_turn  # noqa: E402
 from benchmarks.servers import (  # noqa: E402
     ARROW,
@@ -41,7 +42,6 @@ from benchmarks.servers import (  # noqa: E402
     POINTS,
     Server,
     arrow,
-    histories,
     invocation,
     load,
     post,
@@ -58,7 +58,7 @@ MANY_JSON, MANY_ARROW = 1_000, 10_000  # series
 ROUNDS = 200  # lone requests of each rival in a turn
 RESAMPLES = 2_000
 MANY = ("in JSON", "in Arrow")
-OURS, EMPTY, ENGINE = "gatecast", "empty BentoML tuned", "engine alone"
+OURS, EMPTY, ENGINE, NETWORK = "gatecast", "empty BentoML tuned", "engine alone", "network alone"
 LOAD_SHARE = 0.7
 BEGIN, END = "<!-- benchmarks/serving.py: begin -->", "<!-- benchmarks/serving.py: end -->"
 HIGHER_IS_BETTER = ("requests/s", "series/s")
@@ -70,6 +70,7 @@ class Found:
 
     turns: dict[str, list[float]] = field(default_factory=dict)
     lone: list[float] = field(default_factory=list)  # ratio of each round of lone requests
+    beside_network: list[float] = field(default_factory=list)  # the same over the network alone
 
     def add(self, name: str, value: float) -> None:
         self.turns.setdefault(name, []).append(value)
@@ -111,26 +112,17 @@ def median_seconds(work: Callable[[], Any], seconds: float) -> float:
     return statistics.median(times)
 
 
-def engine_alone(bundle: Path, threads: int, size: Size) -> dict[int, Callable[[], Any]]:
-    """Calls of the engine on panels that are there already, by number of series."""
-    from forecasting.data.panel import Panel
+Calls = dict[int, Callable[[], Any]]
+
+
+def alone(bundle: Path, threads: int, size: Size) -> tuple[Calls, Calls]:
+    """Engine and network on panels that are there already, by number of series."""
     from forecasting.prediction.predictor import Predictor
 
     predictor = Predictor.load(bundle, threads=threads)
-
-    def call(count: int) -> Callable[[], Any]:
-        panel = Panel.from_arrays(
-            np.arange(count),
-            histories(count).ravel(),
-            np.full(count, POINTS),
-            np.ones(count, np.int64),
-            predictor.freq,
-            schema=predictor.schema,
-        )
-        predictor.predict_panel(panel, horizon=HORIZON)
-        return lambda: predictor.predict_panel(panel, horizon=HORIZON)
-
-    return {count: call(count) for count in (1, CLIENTS, size.json, size.arrow)}
+    panels = {n: panel_of(predictor, n) for n in (1, CLIENTS, size.json, size.arrow)}
+    engine = {n: engine_on(predictor, panel) for n, panel in panels.items()}
+    return engine, {n: network_on(predictor, panel) for n, panel in panels.items()}
 
 
 def measure(home: Path, bundle: Path, registered: Path, turns: int, size: Size) -> Found:
@@ -167,7 +159,7 @@ def measure(home: Path, bundle: Path, registered: Path, turns: int, size: Size) 
             server.start()
         for server in others:
             server.wait()
-        engine = engine_alone(bundle, ServingSettings().engine_threads, size)
+        engine, network = alone(bundle, ServingSettings().engine_threads, size)
         for _ in range(turns):
             for name, count, seconds in (
                 (str(CLIENTS), CLIENTS, 0.7),
@@ -175,6 +167,7 @@ def measure(home: Path, bundle: Path, registered: Path, turns: int, size: Size) 
                 (MANY[1], size.arrow, 3.0),
             ):
                 found.add(f"engine {name}", median_seconds(engine[count], seconds * size.pace))
+                found.add(f"network {name}", median_seconds(network[count], seconds * size.pace))
             plans = {}
             for name, server in tested.items():
                 mlflow = name == "mlflow models serve"
@@ -184,12 +177,14 @@ def measure(home: Path, bundle: Path, registered: Path, turns: int, size: Size) 
                 found.add(f"{name}: requests/s", crowd["per_second"])
             same = "gatecast, MLflow's /invocations"
             plans[same] = Plan(port=ours.port, path="/invocations", body=str(rows))
-            times = uvloop.run(in_turn(plans, {ENGINE: engine[1]}, size.rounds))
+            times = uvloop.run(
+                in_turn(plans, {ENGINE: engine[1], NETWORK: network[1]}, size.rounds)
+            )
             for name, values in times.items():
                 found.add(f"{name}: p50", statistics.median(values))
-            lone = (np.asarray(times[name]) for name in (OURS, EMPTY, ENGINE))
-            mine, empty, alone = lone
-            found.lone += (mine / (empty + alone)).tolist()
+            mine, empty, *own = (np.asarray(times[n]) for n in (OURS, EMPTY, ENGINE, NETWORK))
+            found.lone += (mine / (empty + own[0])).tolist()
+            found.beside_network += (mine / (empty + own[1])).tolist()
             crowd = asked(ours, rows, path="/invocations", clients=CLIENTS, seconds=1.5)
             found.add(f"{same}: requests/s", crowd["per_second"])
             rate = LOAD_SHARE * found.turns["gatecast: requests/s"][-1]
@@ -212,12 +207,16 @@ Row = tuple[str, str, float, float, float, str]
 
 def rows_of(found: Found, size: Size) -> Iterator[Row]:
     v = found.value
-    p50, empty, alone = (v(f"{name}: p50") for name in (OURS, EMPTY, ENGINE))
+    p50, empty, engine, network = (v(f"{name}: p50") for name in (OURS, EMPTY, ENGINE, NETWORK))
     ratio, low, high = interval(found.lone)
     lone = f"1 series × {POINTS} points, horizon {HORIZON}, one at a time"
-    source = f"{low:.2f} to {high:.2f}; {p50:.2f} ms / ({empty:.2f} + {alone:.2f})"
+    source = f"{low:.2f} to {high:.2f}; {p50:.2f} ms / ({empty:.2f} + {engine:.2f})"
     figure = "p50 over (tuned empty endpoint + engine alone)"
     yield lone, figure, ratio, 1.3, 1.1, source
+    ratio, low, high = interval(found.beside_network)
+    source = f"{low:.2f} to {high:.2f}; {p50:.2f} ms / ({empty:.2f} + {network:.2f})"
+    figure = "p50 over (tuned empty endpoint + network alone)"
+    yield "same lone request", figure, ratio, 2.5, 1.3, source
     ours, bare = v("gatecast: requests/s"), v("empty BentoML as it comes: requests/s")
     source = f"{ours:.0f} / {bare:.0f} requests/s"
     figure = "requests/s over the empty endpoint as it comes"
@@ -231,6 +230,11 @@ def rows_of(found: Found, size: Size) -> Iterator[Row]:
         source = f"{rate:.0f} / {bare:.0f} series/s"
         request = f"{count:,} series {name}"
         yield request, "series/s over engine alone", rate / bare, floor, goal, source
+    for count, name, floor, goal in zip(sizes, MANY, (0.4, 0.5), (0.75, 0.85), strict=True):
+        bare, rate = count / v(f"network {name}"), v(f"{name}: series/s")
+        source = f"{rate:.0f} / {bare:.0f} series/s"
+        request = f"same {count:,} {name}"
+        yield request, "series/s over network alone", rate / bare, floor, goal, source
     mlflow = v("mlflow models serve: requests/s")
     source = f"{ours:.0f} / {mlflow:.0f} requests/s"
     yield "against `mlflow models serve`", "requests/s", ours / mlflow, 5, 15, source
@@ -256,13 +260,19 @@ def report(found: Found, size: Size, spent: Mapping[str, Mapping[str, float]]) -
     lines += ["", f"| server | p50 of a lone request, ms | requests/s at {CLIENTS} clients |"]
     lines.append("|---|---|---|")
     for name in found.turns:
-        if name.endswith(": p50") and not name.startswith(("at 70", ENGINE)):
+        if name.endswith(": p50") and not name.startswith(("at 70", ENGINE, NETWORK)):
             server = name.removesuffix(": p50")
             rate = found.value(f"{server}: requests/s")
             lines.append(f"| {server} | {found.value(name):.2f} | {rate:.0f} |")
-    alone, batched = found.value(f"{ENGINE}: p50") / 1e3, CLIENTS / found.value(f"engine {CLIENTS}")
-    rates = f"{1 / alone:.0f} one by one, {batched:.0f} in batches of {CLIENTS}"
-    lines.append(f"| engine alone, no HTTP | {1e3 * alone:.2f} | {rates} |")
+    lone, batched = found.value(f"{ENGINE}: p50") / 1e3, CLIENTS / found.value(f"engine {CLIENTS}")
+    rates = f"{1 / lone:.0f} one by one, {batched:.0f} in batches of {CLIENTS}"
+    lines.append(f"| engine alone, no HTTP | {1e3 * lone:.2f} | {rates} |")
+    lone, batched = (
+        found.value(f"{NETWORK}: p50") / 1e3,
+        CLIENTS / found.value(f"network {CLIENTS}"),
+    )
+    rates = f"{1 / lone:.0f} one by one, {batched:.0f} in batches of {CLIENTS}"
+    lines.append(f"| network alone | {1e3 * lone:.2f} | {rates} |")
     lines += ["", f"| stage, ms | {' | '.join(spent)} |", "|---|" + "---|" * len(spent)]
     for stage in STAGES:
         lines.append(f"| {stage} | {' | '.join(f'{s[stage]:.3f}' for s in spent.values())} |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Protocol
 
@@ -92,7 +93,8 @@ def normal_scores(levels: Array) -> Array:
 class Interpolation:
     """Any level from the trained ones: linear in the normal score, monotone, tails continued.
 
-    Built once per set of levels; called with [..., Q] rising quantiles it gives [..., len(wanted)].
+    Built once per set of levels (`interpolation` keeps them); called with [..., Q] rising quantiles
+    it gives [..., len(wanted)].
     """
 
     def __init__(self, trained: tuple[float, ...], wanted: tuple[float, ...]) -> None:
@@ -110,12 +112,36 @@ class Interpolation:
         share = (at - knots[left]) / (knots[left + 1] - knots[left])
         exact = np.abs(share - np.round(share)) < 1e-12
         self.left, self.share = left, np.where(exact, np.round(share), share)
+        trained = exact & (self.share >= 0.0) & (self.share <= 1.0)
+        # Where every level is a trained one there is nothing to reckon.
+        self._picked = left + self.share.astype(np.int64) if trained.all() else None
+        matrix = np.zeros((len(knots), len(at)))
+        column = np.arange(len(at))
+        matrix[left, column], matrix[left + 1, column] = 1.0 - self.share, self.share
+        self.matrix = matrix
 
     def __call__(self, quantiles: Array) -> Array:
-        low, high = quantiles[..., self.left], quantiles[..., self.left + 1]
-        return np.asarray(low + (high - low) * self.share)
+        if self._picked is not None:
+            return np.asarray(np.take(quantiles, self._picked, axis=-1))
+        low = np.take(quantiles, self.left, axis=-1)
+        high = np.take(quantiles, self.left + 1, axis=-1)
+        high -= low
+        high *= self.share
+        high += low
+        return np.asarray(high)
+
+    def roughly(self, quantiles: Array) -> Array:
+        """The same but for rounding, [K, len(wanted)] of finite [K, Q], as one matrix product."""
+        return np.asarray(quantiles @ self.matrix)
 
 
+@lru_cache(maxsize=64)
+def interpolation(trained: tuple[float, ...], wanted: tuple[float, ...]) -> Interpolation:
+    """The `Interpolation` between two sets of levels, kept for the next forecast that asks."""
+    return Interpolation(trained, wanted)
+
+
+@lru_cache(maxsize=64)
 def mean_weights(levels: tuple[float, ...]) -> Array:
     """Weights [Q] that turn quantiles into the mean of the distribution they describe.
 
@@ -124,9 +150,10 @@ def mean_weights(levels: tuple[float, ...]) -> Array:
     """
     tau = np.asarray(levels)
     edges = np.concatenate([[0.0], (tau[1:] + tau[:-1]) / 2.0, [1.0]])
-    return np.asarray(np.diff(edges))
+    return _kept(np.diff(edges))
 
 
+@lru_cache(maxsize=64)
 def mean_nodes(levels: tuple[float, ...]) -> tuple[Interpolation, Array]:
     """Quantiles to take, and their weights [K], for the mean of what is transformed afterwards.
 
@@ -138,11 +165,19 @@ def mean_nodes(levels: tuple[float, ...]) -> tuple[Interpolation, Array]:
     scores, weights = np.polynomial.hermite_e.hermegauss(MEAN_NODES)
     near = np.abs(scores) <= FURTHEST_SCORE
     scores, weights = scores[near], weights[near]
-    return Interpolation.at(levels, scores), weights / weights.sum()
+    return Interpolation.at(levels, scores), _kept(weights / weights.sum())
+
+
+def _kept(values: Array) -> Array:
+    """An array that many share and none may change."""
+    values.flags.writeable = False
+    return values
 
 
 def rearrange(quantiles: Array) -> Array:
     """Quantiles [..., Q] made to rise from the median outwards: a correction may cross them."""
+    if (quantiles[..., 1:] >= quantiles[..., :-1]).all():
+        return quantiles
     middle = quantiles.shape[-1] // 2
     out = quantiles.copy()
     out[..., middle:] = np.maximum.accumulate(out[..., middle:], axis=-1)

@@ -44,7 +44,10 @@ class Transform:
 
     def inverse(self, t: Array) -> Array:
         """Original units from transformed ones, same shape; clipped before it overflows."""
-        return np.asarray(self.back(np.clip(t, -FURTHEST, FURTHEST) if self.grows else t, np))
+        if self.grows:
+            t = np.maximum(t, -FURTHEST)
+            t = np.minimum(t, FURTHEST, out=t if isinstance(t, np.ndarray) else None)
+        return np.asarray(self.back(t, np))
 
     @cached_property
     def reads_zero(self) -> bool:

@@ -31,6 +31,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
     },
     house.tests_mirror_the_tree: {
         "forecasting/hardware/test_speed_twins.py": "every fast path beside its slow twin",
+        "forecasting/prediction/test_one_pass.py": "the engine beside its slow twin",
         "forecasting/selection/test_validation.py": "what held-back origins decide, end to end",
         "forecasting/test_docs.py": "the pages' code on forecasting",
         "forecasting/test_properties.py": "what holds for every panel, transform and head",

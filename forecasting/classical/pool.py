@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.block import Block
+from forecasting.classical.few import FEW
 from forecasting.classical.seasonal import Adjusted, adjusted
 from forecasting.classical.smoothing import Season, Trend, damped, seasonal, trend_of
 from forecasting.classical.theta import theta
@@ -63,9 +65,10 @@ def _seasonal(fits: Fits, horizon: int) -> Array:
     plain = _damped(fits, horizon)
     if not 1 < fits.season <= LONGEST_SEASON:
         return plain
-    added, multiplied = fits.added, fits.multiplied
-    better = fits.by_ratio.ratios & (multiplied.trend.errors < added.trend.errors)
-    found = np.where(better, multiplied.forecast(horizon), added.forecast(horizon))
+    found, ratios = fits.added.forecast(horizon), fits.by_ratio.ratios
+    if ratios.any():
+        better = ratios & (fits.multiplied.trend.errors < fits.added.trend.errors)
+        found = np.where(better, fits.multiplied.forecast(horizon), found)
     return np.where(fits.block.lengths >= SEASONS_NEEDED * fits.season, found, plain)
 
 
@@ -112,9 +115,19 @@ def classical(
     count = len(block.lengths)
     out = np.full((len(names), count, horizon), np.nan)
     known = int((block.lengths > 0).sum())
-    for begin in range(0, known, AT_ONCE):
-        part = block.columns(slice(begin, min(begin + AT_ONCE, known)))
+    for chosen in _parts(block.lengths[:known]):
+        part = block.columns(chosen)
         fits = Fits(part, season)
         for k, name in enumerate(names):
             out[k, part.order] = (MEMBERS[name](fits, horizon) * part.unit).T
     return out
+
+
+def _parts(lengths: Array) -> list[slice]:
+    """Neighbours to be worked on together, of falling ``lengths``: few by their lengths."""
+    known = len(lengths)
+    bounds = [*range(0, known, AT_ONCE), known]
+    if known <= FEW:
+        bounds = [k for k in range(known) if k == 0 or lengths[k] != lengths[k - 1]]
+        bounds.append(known)
+    return [slice(a, b) for a, b in pairwise(bounds)]

@@ -63,17 +63,8 @@ def seasonal_pattern(y: Array, seen: Array, season: int, lengths: Array | None =
     none = np.zeros((count, season))
     if season == 1 or rows < 2 * season:
         return none
-    # The centred moving average over a season; for an even one half weights at both ends.
     half = season // 2
-    weights = np.full(2 * half + 1, 1.0)
-    if season % 2 == 0:
-        weights[[0, -1]] = 0.5
-    total = np.zeros((count, rows - 2 * half))
-    number = np.zeros((count, rows - 2 * half))
-    for shift, weight in enumerate(weights):
-        span = slice(shift, shift + rows - 2 * half)
-        total += weight * y[:, span]
-        number += weight * seen[:, span]
+    total, number = (_over_season(part.astype(np.float64), season) for part in (y, seen))
     inner = slice(half, rows - half)
     first = seen.argmax(axis=1)
     whole = np.arange(rows - 2 * half) >= first[:, None]
@@ -98,3 +89,14 @@ def seasonal_pattern(y: Array, seen: Array, season: int, lengths: Array | None =
     shrink = 1.0 - error / np.maximum(cycles, 1e-9) / np.maximum(power, 1e-300)
     usable = (times > 0).all(axis=1) & (known.sum(axis=(1, 2)) > season)
     return np.asarray(pattern * np.where(usable, np.clip(shrink, 0.0, 1.0), 0.0)[:, None])
+
+
+def _over_season(values: Array, season: int) -> Array:
+    """[N, R - 2h] sums of [N, R] over a season about each row; of an even one both ends by half."""
+    half = season // 2
+    along = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=along[:, 1:])
+    total = along[:, 2 * half + 1 :] - along[:, : along.shape[1] - 2 * half - 1]
+    if season % 2 == 0:
+        total -= 0.5 * (values[:, 2 * half :] + values[:, : values.shape[1] - 2 * half])
+    return total

@@ -15,6 +15,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.block import Block
+from forecasting.classical.few import by_season, errors_of, is_few, last_of, weights_of
 from forecasting.classical.search import RIDGE, Constant, search
 from forecasting.classical.seasonal import Adjusted
 
@@ -82,9 +83,45 @@ def _run(
     -------
     [C, N] sums of squared errors; first level and slope, and (where constants are [C, N]) last.
     """
+    sums, ways, state = (_few_sums if is_few(block) else _sums)(block, alpha, alpha * share, phi)
+    uu, ut, tt, ue, te, ee = sums
+    (up, tilt), (level, slope) = ways, state
+    uu, tt = uu * (1.0 + RIDGE) + RIDGE, tt * (1.0 + RIDGE) + RIDGE
+    few = block.lengths < ENOUGH_FOR_TREND
+    ut, te = np.where(few, 0.0, ut), np.where(few, 0.0, te)
+    whole = uu * tt - ut * ut
+    more, tilted = (tt * ue - ut * te) / whole, (uu * te - ut * ue) / whole
+    errors = np.maximum(ee - more * ue - tilted * te, 0.0)
+    errors = np.where(few & (share > 0.0), np.inf, errors)
+    last = level + more * up[0] + tilted * tilt[0]
+    last_slope = slope + more * up[1] + tilted * tilt[1]
+    return errors, (block.y[0] + more, tilted, last, last_slope)
+
+
+# Sums [C, N] over the rows, of products of what a unit of level (u) and of slope (t) at the
+# beginning does to the forecasts, and of the errors (e): uu, ut, tt, ue, te, ee. What is left of
+# those units at the end, level and slope of each; and the level and slope of the values.
+_Sums = tuple[tuple[Array, ...], tuple[tuple[Array, Array], ...], tuple[Array, Array]]
+
+
+def _few_sums(block: Block, alpha: Array, beta: Array, phi: Array) -> _Sums:
+    """Of few series, by weights over their rows."""
+    first = block.y[0]
+    values = (block.y - first).T
+    weights = weights_of(alpha, beta, phi, len(block.y))
+    error = errors_of(values, weights.echoes)
+    up, tilt = weights.ahead[..., 0], weights.ahead[..., 1]
+    pairs = ((up, up), (up, tilt), (tilt, tilt), (up, error), (tilt, error), (error, error))
+    sums = tuple((one * other).sum(axis=-1) for one, other in pairs)
+    ways = tuple((weights.ends[..., 0, k], weights.ends[..., 1, k]) for k in (0, 1))
+    level, slope = (last_of(values, weights.gains[..., k, :]) for k in (0, 1))
+    return sums, ways, (level + first, slope)
+
+
+def _sums(block: Block, alpha: Array, beta: Array, phi: Array) -> _Sums:
+    """Of any series, row by row."""
     y, count = block.y, block.y.shape[1]
     shape, wide = (len(alpha), count), alpha.shape[1] == count
-    beta = alpha * share
     level, slope = np.broadcast_to(y[:1], shape).copy(), np.zeros(shape)
     # What one unit more at the beginning, of level and of slope, does to level and slope later.
     up, tilt = (np.ones_like(alpha), np.zeros_like(alpha)), (0.0 * alpha, np.ones_like(alpha))
@@ -109,16 +146,7 @@ def _run(
         ue[:, :n] += ends[0] * error
         te[:, :n] += ends[1] * error
         ee[:, :n] += error * error
-    uu, tt = uu * (1.0 + RIDGE) + RIDGE, tt * (1.0 + RIDGE) + RIDGE
-    few = block.lengths < ENOUGH_FOR_TREND
-    ut, te = np.where(few, 0.0, ut), np.where(few, 0.0, te)
-    whole = uu * tt - ut * ut
-    more, tilted = (tt * ue - ut * te) / whole, (uu * te - ut * ue) / whole
-    errors = np.maximum(ee - more * ue - tilted * te, 0.0)
-    errors = np.where(few & (share > 0.0), np.inf, errors)
-    last = level + more * up[0] + tilted * tilt[0]
-    last_slope = slope + more * up[1] + tilted * tilt[1]
-    return errors, (y[0] + more, tilted, last, last_slope)
+    return (uu, ut, tt, ue, te, ee), (up, tilt), (level, slope)
 
 
 @dataclass(frozen=True)
@@ -182,6 +210,10 @@ def _run_seasonal(
     total = np.zeros(shape)
     alpha, gamma = (np.broadcast_to(part, shape) for part in (alpha, gamma * (1.0 - alpha)))
     beta = alpha * share
+    if is_few(block):
+        found = by_season(block, beginning, (alpha, beta, phi, gamma), ratios, LEAST)
+        if found is not None:
+            return found
     for row, (value, n) in enumerate(zip(y, block.active, strict=True)):
         own = season[row % len(index), :, :n]
         fall = phi[:n] * slope[:, :n]

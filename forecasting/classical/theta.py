@@ -15,6 +15,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.block import Block
+from forecasting.classical.few import errors_of, is_few, last_of
 from forecasting.classical.search import RIDGE, Constant, search
 
 ALPHA = Constant(tuple(np.round(np.linspace(0.02, 0.98, 13), 4)), 0.001, 0.999)
@@ -75,6 +76,40 @@ def _run(block: Block, line: tuple[Array, Array], alpha: Array) -> tuple[Array, 
     Level l and trend share w: y(t) ~ l(t - 1) + w (keep(t - 1) A + (1 - keep(t)) / alpha B), with
     keep(t) = (1 - alpha)^t.
     """
+    slope = line[1]
+    sums, level, keep = (_few_sums if is_few(block) else _sums)(block, line, alpha)
+    uu, uw, ww, ue, we, ee = sums
+    uu, ww = uu * (1.0 + RIDGE) + RIDGE, ww * (1.0 + RIDGE) + RIDGE
+    weight = np.clip((uu * we - uw * ue) / (uu * ww - uw * uw), 0.0, 1.0)
+    weight = np.where(slope == 0.0, 0.0, weight)
+    more = (ue - weight * uw) / uu
+    errors = ee - 2.0 * (more * ue + weight * we) + more * more * uu + 2.0 * more * weight * uw
+    errors = np.maximum(errors + weight * weight * ww, 0.0)
+    return errors, weight, level + more * keep
+
+
+# Sums [C, N] over the rows, of products of what a unit of level at the beginning does to the
+# forecasts (u), of the trend line (w) and of the errors (e): uu, uw, ww, ue, we, ee; the level
+# after the last row, and how much is left of that unit.
+_Sums = tuple[tuple[Array, ...], Array, Array]
+
+
+def _few_sums(block: Block, line: tuple[Array, Array], alpha: Array) -> _Sums:
+    """Of few series, by weights over their rows."""
+    (start, slope), rows = (part[:, None] for part in line), len(block.y)
+    first = block.y[0]
+    values = (block.y - first).T
+    keep = (1.0 - alpha)[..., None] ** np.arange(rows + 1)
+    gains = alpha[..., None] * keep[..., :-1]
+    error, up = errors_of(values, gains), keep[..., :-1]
+    trend = up * start + (1.0 - keep[..., 1:]) / alpha[..., None] * slope
+    pairs = ((up, up), (up, trend), (trend, trend), (up, error), (trend, error), (error, error))
+    sums = tuple((one * other).sum(axis=-1) for one, other in pairs)
+    return sums, last_of(values, gains) + first, keep[..., -1]
+
+
+def _sums(block: Block, line: tuple[Array, Array], alpha: Array) -> _Sums:
+    """Of any series, row by row."""
     y, (start, slope) = block.y, line
     shape, wide = (len(alpha), y.shape[1]), alpha.shape[1] == y.shape[1]
     level = np.broadcast_to(y[:1], shape).copy()
@@ -93,10 +128,4 @@ def _run(block: Block, line: tuple[Array, Array], alpha: Array) -> tuple[Array, 
         ue[:, :n] += up * error
         we[:, :n] += trend * error
         ee[:, :n] += error * error
-    uu, ww = uu * (1.0 + RIDGE) + RIDGE, ww * (1.0 + RIDGE) + RIDGE
-    weight = np.clip((uu * we - uw * ue) / (uu * ww - uw * uw), 0.0, 1.0)
-    weight = np.where(slope == 0.0, 0.0, weight)
-    more = (ue - weight * uw) / uu
-    errors = ee - 2.0 * (more * ue + weight * we) + more * more * uu + 2.0 * more * weight * uw
-    errors = np.maximum(errors + weight * weight * ww, 0.0)
-    return errors, weight, level + more * keep
+    return (uu, uw, ww, ue, we, ee), level, keep

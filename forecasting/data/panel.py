@@ -268,8 +268,13 @@ class Panel:
         source = np.minimum(self.offsets[:-1][kept, None] + steps, self.rows - 1)
         return np.where(inside, self.y[source], np.nan)
 
-    def select(self, index: Array) -> Panel:
-        """The panel of some series, by position [M], in that order; no copy of the others."""
+    def select(self, index: Array | slice) -> Panel:
+        """The panel of some series, by position [M], in that order; no copy of the others.
+
+        Of a slice of neighbours it is a view.
+        """
+        if isinstance(index, slice) and index.step in (None, 1):
+            return self._neighbours(*index.indices(len(self))[:2])
         index = np.arange(len(self))[index]
         lengths = self.lengths[index]
         rows = ranges(self.offsets[:-1][index], lengths)
@@ -283,6 +288,22 @@ class Panel:
             future=self.future[rows],
             horizon=None if self.horizon is None else self.horizon[index],
             static=self.static[index],
+        )
+
+    def _neighbours(self, begin: int, end: int) -> Panel:
+        """The series from ``begin`` up to ``end``, as views."""
+        end = max(begin, end)
+        rows = slice(int(self.offsets[begin]), int(self.offsets[end]))
+        return replace(
+            self,
+            ids=self.ids[begin:end],
+            offsets=self.offsets[begin : end + 1] - rows.start,
+            y=self.y[rows],
+            start=self.start[begin:end],
+            past=self.past[rows],
+            future=self.future[rows],
+            horizon=None if self.horizon is None else self.horizon[begin:end],
+            static=self.static[begin:end],
         )
 
     def truncate(self, back: int | Array, horizon: int = 0) -> Panel:
@@ -328,6 +349,8 @@ class Panel:
         A series without any value stays as it is; so does the panel where nothing is to be left
         out.
         """
+        if self.lengths.all() and not np.isnan(self.y[self.offsets[:-1]]).any():
+            return self
         seen = np.flatnonzero(~np.isnan(self.y))
         first = np.searchsorted(seen, self.offsets[:-1])
         some = first < len(seen)

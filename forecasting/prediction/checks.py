@@ -135,6 +135,8 @@ def _without_what_is_ahead(
 
 def unknown_categories(panel: Panel, schema: Schema) -> list[str]:
     """What is to be said of categories of a panel that another schema does not know."""
+    if panel.schema is schema:
+        return []
     blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
     if panel.horizon is not None:
         blocks["future"].append(panel.horizon)
@@ -156,6 +158,8 @@ def unfamiliar(panel: Panel, schema: Schema) -> list[str]:
 
     ``panel`` : under that schema.
     """
+    if not schema.covariates:
+        return []
     blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
     if panel.horizon is not None:
         blocks["future"].append(panel.horizon)

@@ -6,6 +6,7 @@ it torch. Both are stateless per call and safe under any number of threads.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
 from forecasting.prediction.reading import Reading
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
-from forecasting.quantiles import Interpolation, mean_nodes, mean_weights
+from forecasting.quantiles import interpolation, mean_nodes, mean_weights
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -37,7 +38,8 @@ from forecasting.windows.prediction import assemble
 # A runner maps a batch of arrays to params [B, M, H, D], level [B, M], scale [B, M].
 Runner = Callable[[Batch[Array]], tuple[Array, Array, Array]]
 
-# What is made of a chunk of series.
+# Positions of some series: [n], or neighbours. And what is made of them.
+Rows = Array | slice
 Result = TypeVar("Result")
 
 # Raised when means or quantiles are made of a network's numbers in another way: a bundle says
@@ -47,7 +49,7 @@ ARITHMETIC = 2
 # Said of a series whose values are beyond float's range.
 BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y or in its covariates"
 MEDIAN = 0.5
-# Series per run: large enough to fill the cores, small enough to stay in cache.
+# Series per run of torch: enough to fill the cores, or a GPU.
 CHUNK = 1024
 
 
@@ -64,6 +66,8 @@ class Engine:
 
     # Whether what was read of a history stays read, as a state's does.
     reads_all = False
+    # Series per run of the network, and of all that is made of it.
+    chunk = CHUNK
 
     def __init__(
         self,
@@ -156,32 +160,15 @@ class Engine:
         self, panel: Panel, steps: int, levels: tuple[float, ...]
     ) -> tuple[Forecast, Array]:
         """Forecast every series that can be, and their positions in the panel."""
-        panel, kept, problems = self._usable(panel, min(steps, self.config.horizon))
+        plain = _all_positive(panel)
+        panel, kept, problems = self._usable(panel, min(steps, self.config.horizon), plain)
         for note in unfamiliar(panel, self.schema):
             warnings.warn(note, UserWarning, stacklevel=3)
-        trained = self.config.model.quantile_levels
-        values, counted = self._trained(panel)
         if steps > self.config.horizon and len(panel):
-            values, counted = self._extended(panel, values, counted, steps)
-        values = values[:, :steps]
-        transform = self.config.model.y_transform
-        wanted = transform.inverse(Interpolation(trained, levels)(values))
-        if transform.grows:
-            tail, weights = mean_nodes(trained)
-            mean = transform.inverse(tail(values)) @ weights
+            values, counted = self._extended(panel, *self._trained(panel), steps)
+            wanted, mean = self._said(panel, values[:, :steps], counted, levels, plain)
         else:
-            mean = transform.inverse(values) @ mean_weights(trained)
-        if counted is not None:
-            # A distribution of counts knows its mean; quantiles of rare ones are all 0.
-            wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
-        window = panel.tail(self.geometry.rows)
-        if self.config.model.nonnegative:
-            _keep_from_below_zero(window, wanted, mean)
-        if (window.y == 0.0).any():
-            if takes_zeros(self.config):
-                self._mix_with_zeros(window, values, levels, wanted, mean)
-            still = stays_zero(window)
-            wanted[still], mean[still] = 0.0, 0.0
+            wanted, mean = self._at_once(panel, steps, levels, plain)
         found = Forecast(
             ids=panel.ids,
             start=panel.freq.shift(panel.start, panel.lengths),
@@ -192,6 +179,9 @@ class Engine:
             levels=levels,
             problems=problems,
         )
+        # Any number that is none makes the sum none; a sum beyond float's range is looked into.
+        if math.isfinite(float(wanted.sum()) + float(mean.sum())):
+            return found, kept
         finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
         if finite.all():
             return found, kept
@@ -301,12 +291,78 @@ class Engine:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _usable(self, panel: Panel, steps: int) -> tuple[Panel, Array, list[SeriesProblem]]:
-        """The series that can be forecast, their positions, and why the others cannot."""
+    def _usable(
+        self, panel: Panel, steps: int, plain: bool
+    ) -> tuple[Panel, Array, list[SeriesProblem]]:
+        """The series that can be forecast, their positions, and why the others cannot.
+
+        ``plain`` : whether every value is there and above 0, which any model reads.
+        """
+        if plain and not self.schema.future:
+            return panel, np.arange(len(panel)), []
         good, problems = usable(
             panel, panel.tail(self.geometry.rows), self.config, self.schema, steps
         )
         return (panel if len(good) == len(panel) else panel.select(good)), good, problems
+
+    def _at_once(
+        self, panel: Panel, steps: int, levels: tuple[float, ...], plain: bool
+    ) -> tuple[Array, Array]:
+        """[N, h, W] at the wanted levels and [N, h] means, chunk by chunk from end to end."""
+
+        def forecast(part: Panel, count: int, runner: Runner) -> tuple[Array, Array]:
+            values, counted = self._trained_of(part, count, runner)
+            return self._said(part, values[:, :steps], counted, levels, plain)
+
+        parts = self._by_chunk(panel, forecast)
+        if len(parts) == 1:
+            return parts[0][1]
+        wanted = np.empty((len(panel), steps, len(levels)))
+        mean = np.empty((len(panel), steps))
+        for index, (some, means) in parts:
+            wanted[index], mean[index] = some, means
+        return wanted, mean
+
+    def _said(
+        self,
+        panel: Panel,
+        values: Array,
+        counted: Array | None,
+        levels: tuple[float, ...],
+        plain: bool,
+    ) -> tuple[Array, Array]:
+        """[N, h, W] at the wanted levels and [N, h] means, in the panel's units.
+
+        Parameters
+        ----------
+        values : [N, h, Q] at the trained levels, in transformed units. counted : [N, H] means of
+            counts. plain : whether all of the panel's values are there and above 0.
+        """
+        steps, trained = values.shape[1], self.config.model.quantile_levels
+        transform = self.config.model.y_transform
+        wanted = transform.inverse(interpolation(trained, levels)(values))
+        if counted is not None:
+            # A distribution of counts knows its mean; quantiles of rare ones are all 0.
+            wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
+        elif transform.grows:
+            tail, weights = mean_nodes(trained)
+            nodes = tail.roughly(values.reshape(-1, len(trained)))
+            mean = (transform.inverse(nodes) @ weights).reshape(-1, steps)
+        else:
+            mean = transform.inverse(values) @ mean_weights(trained)
+        if plain:
+            if self.config.model.nonnegative:
+                wanted, mean = np.maximum(wanted, 0.0), np.maximum(mean, 0.0)
+            return wanted, mean
+        window = panel.tail(self.geometry.rows)
+        if self.config.model.nonnegative:
+            _keep_from_below_zero(window, wanted, mean)
+        if (window.y == 0.0).any():
+            if takes_zeros(self.config):
+                self._mix_with_zeros(window, values, levels, wanted, mean)
+            still = stays_zero(window)
+            wanted[still], mean[still] = 0.0, 0.0
+        return wanted, mean
 
     def _mix_with_zeros(
         self, window: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
@@ -319,23 +375,30 @@ class Engine:
         wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
         mean[some] *= 1.0 - chances[some]
 
-    def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Array, Reading]]:
+    def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Rows, Reading]]:
         """What the network makes of every series: positions [n] of each chunk, and its reading."""
         return self._by_chunk(panel, partial(self._read, with_classical=with_classical))
 
     def _by_chunk(
         self, panel: Panel, work: Callable[[Panel, int, Runner], Result]
-    ) -> list[tuple[Array, Result]]:
+    ) -> list[tuple[Rows, Result]]:
         """``work`` on the series of a panel, so many of one length at a time, with positions."""
         steps = self.geometry.steps_for(panel.lengths)
-        chunks: list[tuple[Array, int]] = []
-        for count in np.unique(steps):
-            chosen = np.flatnonzero(steps == count)
-            chunks += [(chosen[k : k + CHUNK], int(count)) for k in range(0, len(chosen), CHUNK)]
+        chunks: list[tuple[Rows, int]] = []
+        if len(steps) and (steps == steps[0]).all():
+            of_all = int(steps[0])
+            chunks = [(slice(k, k + self.chunk), of_all) for k in range(0, len(steps), self.chunk)]
+        else:
+            for count in np.unique(steps):
+                chosen = np.flatnonzero(steps == count)
+                chunks += [
+                    (chosen[k : k + self.chunk], int(count))
+                    for k in range(0, len(chosen), self.chunk)
+                ]
 
-        def run(chunk: tuple[Array, int], runner: Runner) -> tuple[Array, Result]:
+        def run(chunk: tuple[Rows, int], runner: Runner) -> tuple[Rows, Result]:
             index, count = chunk
-            part = panel if len(index) == len(panel) else panel.select(index)
+            part = panel if len(chunks) == 1 else panel.select(index)
             return index, work(part, count, runner)
 
         if self.single_threaded is not None and len(chunks) > 1:
@@ -346,24 +409,24 @@ class Engine:
 
     def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
-        batch, centre, unit = assemble(panel, self.config, steps)
+        batch, centre, unit = assemble(panel, self.config, steps, self.geometry)
         answer = runner(batch)
         beside = panel if with_classical else None
         return Reading.of(batch, (centre, unit), answer, self.config, beside=beside)
 
+    def _trained_of(self, part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
+        """[n, H, Q] of a chunk at the trained levels, in transformed units, and means of counts."""
+        blend = self.config.model.blend
+        reading = self._read(part, steps, runner, with_classical=blend > 0.0)
+        values = reading.quantiles(self.config, self.correction, blend=blend)
+        return values, reading.count_means(self.config)
+
     def _trained(self, panel: Panel) -> tuple[Array, Array | None]:
         """[N, H, Q] at the trained levels, in transformed units, and the means of counts [N, H]."""
         model = self.config.model
-        blend, counts = model.blend, model.counts
-
-        def forecast(part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
-            reading = self._read(part, steps, runner, with_classical=blend > 0.0)
-            values = reading.quantiles(self.config, self.correction, blend=blend)
-            return values, reading.count_means(self.config)
-
         values = np.empty((len(panel), self.config.horizon, len(model.quantile_levels)))
-        means = np.empty((len(panel), self.config.horizon)) if counts else None
-        for index, (part, mean) in self._by_chunk(panel, forecast):
+        means = np.empty((len(panel), self.config.horizon)) if model.counts else None
+        for index, (part, mean) in self._by_chunk(panel, self._trained_of):
             values[index] = part
             if means is not None:
                 means[index] = mean
@@ -395,6 +458,11 @@ def whole_steps(horizon: Any) -> int:
     if not float(horizon).is_integer():
         raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
     return int(horizon)
+
+
+def _all_positive(panel: Panel) -> bool:
+    """Whether every series has values, and all are there and above 0."""
+    return bool(panel.lengths.all()) and bool(panel.y.min(initial=np.inf) > 0.0)
 
 
 def _keep_from_below_zero(window: Panel, wanted: Array, mean: Array) -> None:

@@ -22,6 +22,8 @@ from forecasting.windows.batch import Batch
 
 # Observed values needed to bound what a transform that grows makes of forecasts.
 ENOUGH_TO_BOUND = 8
+# Members up to which a median by comparing neighbours is quicker than by sorting each value's.
+FEW_MEMBERS = 7
 
 
 @dataclass(frozen=True)
@@ -102,26 +104,33 @@ class Reading:
         members : which of the networks forecast, with the median of theirs; None: all.
         """
         params = self.params if members is None else self.params[:, list(members)]
-        wide = np.broadcast_to(self.scale[:, None, None], params.shape[:3])
-        values = quantiles_of(params, wide, config.model).astype(np.float64)
-        values = values[:, 0] if values.shape[1] == 1 else np.median(values, axis=1)
-        level, scale = self.level[:, None], self.scale[:, None]
+        values = quantiles_of(params, self.scale[:, None, None], config.model)
+        values = values[:, 0] if values.shape[1] == 1 else median_of(values.astype(np.float64))
+        spread, level = self.spread, self.level * self.unit
+        shift = (level + self.centre)[:, None]
         if blend:
             if self.classical is None:
                 raise AssertionError("a reading without classical forecasts cannot be blended")
             pool = config.model.pool
             weights = [pool.get(name, 0.0) for name in self.names] or [1.0]
-            told = np.tensordot(weights, self.classical, axes=1)
-            median = values[..., values.shape[2] // 2]
-            away = np.where(np.isfinite(told), (told - level) / scale - median, 0.0)
-            values = values + (blend * away)[..., None]
+            told = self.classical[0] * weights[0]
+            for weight, part in zip(weights[1:], self.classical[1:], strict=True):
+                told += weight * part
+            away = told * self.unit[:, None]
+            away -= level[:, None]
+            away -= values[..., values.shape[2] // 2] * spread[:, None]
+            away *= blend
+            away[~np.isfinite(told)] = 0.0
+            shift = shift + away
         if correction is not None:
             values = rearrange(values + correction)
-        values = values * scale[..., None] + level[..., None]
+        out = values * spread[:, None, None]
+        out += shift[..., None]
         if self.bounds is not None:
-            low, high = self.bounds
-            values = np.clip(values, low[:, None, None], high[:, None, None])
-        return np.asarray(values * self.unit[:, None, None] + self.centre[:, None, None])
+            low, high = (end * self.unit + self.centre for end in self.bounds)
+            np.maximum(out, low[:, None, None], out=out)
+            np.minimum(out, high[:, None, None], out=out)
+        return np.asarray(out)
 
     def count_means(self, config: Resolved) -> Array | None:
         """[N, H] means of counts, the members' own averaged; None where nothing is counted."""
@@ -129,6 +138,21 @@ class Reading:
         if mean_of is None:
             return None
         return np.asarray(mean_of(self.params, self.scale[:, None, None]).mean(axis=1))
+
+
+def median_of(values: Array) -> Array:
+    """[N, ...] the median over the members, [N, M, ...]: what `numpy.median` gives, for a few."""
+    count = values.shape[1]
+    if count > FEW_MEMBERS:
+        return np.asarray(np.median(values, axis=1))
+    order = [values[:, k] for k in range(count)]
+    # As many bubbles as it takes for the middle to be in place.
+    for end in range(count - 1, (count - 1) // 2 - 1, -1):
+        for k in range(end):
+            low, high = order[k], order[k + 1]
+            order[k], order[k + 1] = np.minimum(low, high), np.maximum(low, high)
+    middle = order[count // 2]
+    return np.asarray(middle if count % 2 else (order[count // 2 - 1] + middle) / 2.0)
 
 
 def pooled(
@@ -163,6 +187,11 @@ def bounds_of(y: Array, mask: Array) -> tuple[Array, Array]:
     In logs a restless series' far quantiles would otherwise be thousands of times its values.
     """
     seen = mask > 0
+    if y.shape[1] >= ENOUGH_TO_BOUND and seen.all():
+        low, high = y.min(axis=1), y.max(axis=1)
+        span = high - low
+        span[span == 0.0] = np.inf
+        return low - span, high + span
     # Of a window that shows nothing both are 0, and its span is no bound.
     low = np.min(y, axis=1, where=seen, initial=np.inf)
     high = np.max(y, axis=1, where=seen, initial=-np.inf)

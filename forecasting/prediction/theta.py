@@ -11,15 +11,22 @@ shows it to be simple exponential smoothing with half the linear trend as its dr
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.classical.seasonal import seasonal_pattern
+from forecasting.prediction.smoothing import smoothed
 
 # Smoothing constants tried; the one with the least squared one-step errors is taken per series.
 ALPHAS = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-# Series from which on memory and no longer the number of calls decides the time.
-MANY = 16
+_ALPHAS = tuple(ALPHAS.tolist())
+# Rows of a window up to which what is linear in it is kept as matrices.
+MOST_ROWS = 256
+# Lengths of windows that are forecast apart; of more the matrices would be made again and again.
+MOST_BEGINS = 24
 # Share of the linear trend that goes on; the theta line of 0 and that of 2 in equal parts.
 DRIFT = 0.5
 
@@ -36,7 +43,102 @@ def window_theta(y: Array, mask: Array, season: int, horizon: int) -> Array:
     -------
     [N, H] float64; 0 for a row without any observed value.
     """
-    seen = mask > 0
+    seen, rows = mask > 0, y.shape[1]
+    if rows <= MOST_ROWS and seen.all():
+        return _of_full(y.astype(np.float64), season, horizon)
+    first = seen.argmax(axis=1)
+    without_holes = (seen.sum(axis=1) == rows - first) & (rows - first <= MOST_ROWS)
+    begins = np.unique(first[without_holes])
+    if not 0 < len(begins) <= MOST_BEGINS:
+        return _forecast(y, seen, season, horizon)
+    out = np.empty((len(y), horizon))
+    for begin in begins.tolist():
+        alike = np.flatnonzero(without_holes & (first == begin))
+        out[alike] = _of_full(y[alike, begin:].astype(np.float64), season, horizon)
+    rest = np.flatnonzero(~without_holes)
+    if len(rest):
+        out[rest] = _forecast(y[rest], seen[rest], season, horizon)
+    return out
+
+
+class _Full(NamedTuple):
+    """What is linear in a window of R rows without holes, and its places in the season of m steps.
+
+    Attributes
+    ----------
+    season : [R, m + K] its pattern, and what of the window is neither level nor pattern. error :
+        what the sum of squares of the latter is divided by for the pattern's variance; inf where
+        no pattern is to be told. slope : [R] of the trend that goes on. steps : [R]. at : [R] place
+        in the season of each row. ahead : [H] steps from the last row. next : [H] place of those.
+    """
+
+    season: Array | None
+    error: float
+    slope: Array
+    steps: Array
+    at: Array
+    ahead: Array
+    next: Array
+
+
+@lru_cache(maxsize=64)
+def _full(rows: int, season: int, horizon: int) -> _Full:
+    steps = np.arange(rows, dtype=np.float64)
+    away = steps - steps.mean()
+    ahead = np.arange(horizon)
+    matrix, error = None, np.inf
+    half = season // 2
+    inner = rows - 2 * half
+    if season > 1 and rows >= 2 * season and inner > season:
+        weights = np.full(2 * half + 1, 1.0 / season)
+        if season % 2 == 0:
+            weights[[0, -1]] /= 2.0
+        rest = np.zeros((rows, inner))
+        for k in range(inner):
+            rest[k : k + len(weights), k] = -weights
+            rest[k + half, k] += 1.0
+        place = (np.arange(inner) + half) % season
+        own = (place[:, None] == np.arange(season)).astype(np.float64)
+        mean = rest @ (own / own.sum(axis=0))
+        matrix = np.hstack([mean - mean.mean(axis=1, keepdims=True), rest - mean[:, place]])
+        # The squared noise's divisor, times what a pattern of noise alone would show.
+        error = (inner - season) * (inner / season) / (season - 1)
+    return _Full(
+        matrix,
+        error,
+        DRIFT * away / max((away**2).sum(), 1e-12),
+        steps,
+        np.arange(rows) % season,
+        ahead + rows,
+        (rows + ahead) % season,
+    )
+
+
+def _of_full(y: Array, season: int, horizon: int) -> Array:
+    """[N, H] of windows without holes; `_forecast` says how."""
+    fixed = _full(y.shape[1], season, horizon)
+    pattern = None
+    if fixed.season is not None:
+        told = y @ fixed.season
+        pattern, noise = told[:, :season], told[:, season:]
+        power = np.maximum((pattern * pattern).sum(axis=1), 1e-300 * (season - 1))
+        shrink = 1.0 - (noise * noise).sum(axis=1) / (fixed.error * power)
+        pattern = pattern * np.maximum(shrink, 0.0)[:, None]
+        y = y - pattern.take(fixed.at, axis=1)
+    slope = y @ fixed.slope
+    y = y - slope[:, None] * fixed.steps
+    start = y[:, :1]
+    levels, errors = smoothed(y - start, _ALPHAS)
+    level = levels[errors.argmin(axis=0), np.arange(len(y))] + start[:, 0]
+    forecast = slope[:, None] * fixed.ahead
+    forecast += level[:, None]
+    if pattern is not None:
+        forecast += pattern.take(fixed.next, axis=1)
+    return forecast
+
+
+def _forecast(y: Array, seen: Array, season: int, horizon: int) -> Array:
+    """[N, H] of windows with any holes."""
     y = np.where(seen, y.astype(np.float64), 0.0)
     rows = y.shape[1]
     ahead = np.arange(horizon)
@@ -60,42 +162,30 @@ def _slope(y: Array, seen: Array) -> Array:
 def _smoothed(y: Array, seen: Array, slope: Array) -> Array:
     """[N] final level of simple exponential smoothing with drift, by the best constant."""
     count, rows = y.shape
+    steps = np.arange(rows)
     # About its drift the level of the smoothing stands still: what is missing repeats it.
-    still = y - slope[:, None] * np.arange(rows)
-    source = np.maximum.accumulate(np.where(seen, np.arange(rows), -1), axis=1)
+    still = y - slope[:, None] * steps
+    source = np.maximum.accumulate(np.where(seen, steps, -1), axis=1)
     first = seen.argmax(axis=1)
     still = np.take_along_axis(still, np.where(source < 0, first[:, None], source), axis=1)
     # The first value observed is where the level starts: it is no forecast's error.
-    counted = seen & (np.arange(rows) > first[:, None])
-    run = _by_step if count >= MANY else _by_doubling
-    level, errors = run(still, counted)
-    best = errors.argmin(axis=1)
-    return np.asarray(level[np.arange(count), best] + slope * (rows - 1))
+    start = still[:, :1]
+    level, errors = smoothed(still - start, _ALPHAS)
+    holes = ~seen & (steps > first[:, None])
+    some = np.flatnonzero(holes.any(axis=1))
+    if len(some):
+        errors[:, some] = _errors_by_step(still[some] - start[some], ~holes[some])
+    best = errors.argmin(axis=0)
+    return np.asarray(level[best, np.arange(count)] + start[:, 0] + slope * (rows - 1))
 
 
-def _by_step(still: Array, counted: Array) -> tuple[Array, Array]:
-    """Final levels and squared errors [N, A], one step after the other: least memory."""
-    weights, steps = np.ascontiguousarray(counted.T, np.float64), np.ascontiguousarray(still.T)
+def _errors_by_step(still: Array, counted: Array) -> Array:
+    """[A, N] squared errors of smoothing from level 0, of those rows that count."""
     alphas = ALPHAS[:, None]
-    level = np.repeat(steps[:1], len(ALPHAS), axis=0)
+    level = np.zeros((len(ALPHAS), len(still)))
     errors = np.zeros_like(level)
-    for value, weight in zip(steps[1:], weights[1:], strict=True):
+    for value, weight in zip(still.T, counted.T.astype(np.float64), strict=True):
         error = value - level
         level += alphas * error
-        error *= error
-        error *= weight
-        errors += error
-    return level.T, errors.T
-
-
-def _by_doubling(still: Array, counted: Array) -> tuple[Array, Array]:
-    """The same in a few calls: l(t) = a y(t) + (1 - a) l(t - 1) over spans that double."""
-    start, keep = still[:, :1, None], (1.0 - ALPHAS)[:, None]
-    level = ALPHAS[:, None] * (still[:, None] - start)
-    span = 1
-    while span < still.shape[1]:
-        level[..., span:] = level[..., span:] + keep**span * level[..., :-span]
-        span *= 2
-    level += start
-    errors = (still[:, None, 1:] - level[..., :-1]) ** 2 * counted[:, None, 1:]
-    return level[..., -1], errors.sum(axis=2)
+        errors += error * error * weight
+    return errors

@@ -19,6 +19,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
 from forecasting.networks import ForecastNetwork
+from forecasting.prediction.engine import Rows
 from forecasting.prediction.reading import Reading
 from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
@@ -78,7 +79,7 @@ class Evidence:
     config: Resolved
     networks: list[ForecastNetwork]
     origins: tuple[Origin, ...]
-    readings: tuple[tuple[tuple[Array, Reading], ...], ...]
+    readings: tuple[tuple[tuple[Rows, Reading], ...], ...]
 
     @classmethod
     def of(

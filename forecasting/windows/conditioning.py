@@ -74,10 +74,49 @@ def condition(
     unit = np.ones(count)
     if scaled:
         deviation = np.where(mask, np.abs(t - centre[series]), 0.0)
-        unit = np.bincount(series, weights=deviation, minlength=count) / safe
-        share, amount = usual
-        unspoken = share * np.abs(centre)
-        # Equal values leave their rounding behind, which is no deviation.
-        says = unit > ROUNDING * np.abs(centre)
-        unit = np.where(says, unit, np.where(unspoken > 0, unspoken, amount))
+        unit = _spoken(
+            np.bincount(series, weights=deviation, minlength=count) / safe, centre, usual
+        )
     return centre, unit
+
+
+def condition_rows(
+    t: Array,
+    known: Array | None,
+    *,
+    centred: bool,
+    scaled: bool,
+    usual: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Array, Array, Array]:
+    """What `condition` says of series side by side, and them by it.
+
+    Parameters
+    ----------
+    t : [N, R] values. known : [N, R] which of them are; None: all.
+
+    Returns
+    -------
+    z : [N, R] float64, 0 where nothing is known. centre, unit : [N] float64.
+    """
+    count, rows = t.shape
+    often = np.full(count, rows) if known is None else np.maximum(known.sum(axis=1), 1)
+    values = t if known is None else np.where(known, t, 0.0)
+    centre, unit = np.zeros(count), np.ones(count)
+    if centred:
+        centre = values.sum(axis=1) / often
+        values = values - centre[:, None]
+        if known is not None:
+            values[~known] = 0.0
+    if scaled:
+        unit = _spoken(np.abs(values).sum(axis=1) / often, centre, usual)
+        values = values / unit[:, None]
+    return values, centre, unit
+
+
+def _spoken(unit: Array, centre: Array, usual: tuple[float, float]) -> Array:
+    """[N] deviations as units: what is usual where a series' own is rounding."""
+    share, amount = usual
+    unspoken = share * np.abs(centre)
+    # Equal values leave their rounding behind, which is no deviation.
+    says = unit > ROUNDING * np.abs(centre)
+    return np.where(says, unit, np.where(unspoken > 0, unspoken, amount))

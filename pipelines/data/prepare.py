@@ -26,7 +26,8 @@ class Prepared:
     Attributes
     ----------
     report
-        The ingestion's report of every repair; None for a public data set.
+        The ingestion's report of every repair; None for a public data set, and where every
+        series is taken: looking through all values for it takes as long as reading them.
     source
         What was read, for the lineage, without its passwords and tokens.
     left_out
@@ -72,7 +73,7 @@ def prepare(
     ----------
     every_series
         Also those without the ``data.flags.min_rows`` values that training asks for: they can
-        be forecast, but nothing is learnt from them.
+        be forecast, but nothing is learnt from them. No report is made then.
     future
         A second table with known-future covariates, see `pipelines.data.plan`.
 
@@ -113,14 +114,17 @@ def _ingested(
     from pipelines.ingestion import ingest
 
     result = ingest(config.data, freq=config.freq)
-    panel, trainable = result.panel(), result.trainable
+    panel = result.panel()
     planned: tuple[str, ...] = ()
     if future is not None:
         from pipelines.data.plan import add_plan
 
         panel, notes = add_plan(future, panel, result.config, config.horizon)
         planned = tuple(notes)
-    if every_series or trainable.all():
+    if every_series:
+        return Prepared(panel, source, planned=planned)
+    trainable = result.trainable
+    if trainable.all():
         return Prepared(panel, source, result.report, planned=planned)
     if not trainable.any():
         raise DataError(

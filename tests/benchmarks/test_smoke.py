@@ -71,6 +71,9 @@ def test_serving_runs(tmp_path: Path) -> None:
         "same, 32 clients, 1 worker",
         "20 series in JSON",
         "50 series in Arrow",
+        "same lone request",
+        "same 20 in JSON",
+        "same 50 in Arrow",
         "against `mlflow models serve`",
         "start to ready, model in the local cache",
         "memory",
@@ -82,6 +85,7 @@ def test_serving_runs(tmp_path: Path) -> None:
         "empty BentoML tuned",
         "mlflow models serve",
         "engine alone, no HTTP",
+        "network alone",
         "server and sockets",
         "decode",
         "check",
@@ -110,6 +114,16 @@ def test_explorer_runs(tmp_path: Path) -> None:
     drawn = found["from a file of 200 rows to its forecast, drawn"][0]
     assert float(drawn.removesuffix(" ms")) > 0
     assert "uPlot" in found["all that is loaded, gzipped"][0]
+
+
+def test_around_runs(tmp_path: Path) -> None:
+    found = rows(run("around", "--brief", home=tmp_path))
+    assert [row[0] for row in found[1:3]] == ["1 × 18", "30 × 18"]
+    assert [row[0] for row in found[4:]] == ["60, 1", "60, 4", "120, 12", "240, 12"]
+    assert all(float(cell) > 0.0 for row in found[4:] for cell in row[1:])
+    for row in found[1:3]:
+        assert 0.0 < float(row[1]) < float(row[2]), "the engine runs the network and more"
+        assert 0.0 < float(row[4].split()[0]) < 1.0
 
 
 def test_engines_runs(tmp_path: Path) -> None:

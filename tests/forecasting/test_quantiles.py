@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecasting.config import DEFAULT_LEVELS
-from forecasting.quantiles import Interpolation, mean_nodes, mean_weights, normal_scores
+from forecasting.quantiles import (
+    Interpolation,
+    interpolation,
+    mean_nodes,
+    mean_weights,
+    normal_scores,
+    rearrange,
+)
 
 FEW = (0.025, 0.25, 0.5, 0.75, 0.975)
 
@@ -33,6 +40,38 @@ def test_both_ways_to_a_mean_agree_where_nothing_is_transformed(
     tail, weights = mean_nodes(DEFAULT_LEVELS)
     assert tail(values) @ weights == pytest.approx(start, abs=1e-6)
     assert values @ mean_weights(DEFAULT_LEVELS) == pytest.approx(start, abs=1e-6)
+
+
+@given(st.lists(st.floats(0.0, 3.0), min_size=12, max_size=12), st.floats(-5.0, 5.0))
+def test_interpolation_is_a_line_in_the_normal_score_between_neighbours(
+    steps: list[float], start: float
+) -> None:
+    """The slow twin, level by level; a matrix product says the same but for rounding."""
+    values = start + np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = (0.001, 0.025, 0.03, 0.5, 0.61, 0.975, 0.99)
+    knots = normal_scores(np.asarray(DEFAULT_LEVELS))
+    expected = []
+    for score in normal_scores(np.asarray(wanted)):
+        k = min(max(int((knots <= score).sum()) - 1, 0), len(knots) - 2)
+        share = (score - knots[k]) / (knots[k + 1] - knots[k])
+        expected.append(values[k] + (values[k + 1] - values[k]) * share)
+    found = interpolation(DEFAULT_LEVELS, wanted)
+    np.testing.assert_allclose(found(values), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.roughly(values[None])[0], expected, rtol=1e-9, atol=1e-9)
+    assert (np.diff(found(values)) >= 0.0).all()
+
+
+def test_trained_levels_are_taken_as_they_are() -> None:
+    values = np.random.default_rng(2).normal(size=(3, 2, 13)).cumsum(axis=-1)
+    found = interpolation(DEFAULT_LEVELS, DEFAULT_LEVELS[::-3])
+    np.testing.assert_array_equal(found(values), values[..., ::-3])
+
+
+def test_quantiles_that_cross_are_made_to_rise_from_the_median_and_others_stay() -> None:
+    crossed = np.array([[3.0, 1.0, 2.0, 1.5, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    np.testing.assert_array_equal(
+        rearrange(crossed), [[1.0, 1.0, 2.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0]]
+    )
 
 
 def test_levels_and_normal_scores_name_the_same_quantiles() -> None:

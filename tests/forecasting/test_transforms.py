@@ -106,3 +106,11 @@ def test_the_names_that_are_there_are_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(TRANSFORMS, "square_root", square_root())
     with pytest.raises(ConfigError, match="'identity', 'log', 'log1p', 'asinh' or 'square_root'"):
         ForecasterConfig.parse({"horizon": 3, "model": {"transform": "cubic"}})
+
+
+@pytest.mark.parametrize("name", [n for n, t in TRANSFORMS.items() if t.grows])
+def test_going_back_leaves_what_it_is_given_as_it_was(name: str) -> None:
+    given = np.array([[-1e9, -1.0, np.nan], [0.0, 2.0, 1e9]])
+    kept = given.copy()
+    TRANSFORMS[name].inverse(given)
+    np.testing.assert_array_equal(given, kept)

@@ -387,7 +387,7 @@ def test_a_resolved_configuration_survives_json(plain: Forecaster) -> None:
 def test_many_series_are_forecast_alike_in_chunks_at_once_and_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forecasting.prediction.engine.CHUNK", 3)
+    monkeypatch.setattr("forecasting.prediction.predictor.Predictor.chunk", 3)
     panel = make_panel([40, 12, 30, 25, 9, 40, 33, 21, 18, 40, 11])
     Forecaster.train(panel, settings(), device="cpu").save(tmp_path / "b")
     one, several = (Predictor.load(tmp_path / "b", threads=n) for n in (1, 3))

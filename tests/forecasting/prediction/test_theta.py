@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
 from forecasting.prediction.reading import bounds_of
-from forecasting.prediction.theta import ALPHAS, DRIFT, window_theta
+from forecasting.prediction.theta import ALPHAS, DRIFT, MOST_BEGINS, MOST_ROWS, window_theta
 from tests.forecasting.samples import asked, make_panel, settings
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -39,6 +42,93 @@ def test_it_equals_a_plain_loop_where_there_is_no_season(count: int, length: int
     y = rng.normal(size=(count, length)).cumsum(axis=1)
     found = window_theta(y, np.ones_like(y), 1, 4)
     np.testing.assert_allclose(found, [plain_theta(row, 4) for row in y], rtol=1e-8, atol=1e-8)
+
+
+def slow_pattern(y: np.ndarray, season: int) -> np.ndarray:
+    """Of one series, NaN where nothing is observed: place by place, shrunk by its own noise."""
+    rows, half = len(y), season // 2
+    first = int(np.flatnonzero(~np.isnan(y))[0])
+    if season == 1 or rows < 2 * season:
+        return np.zeros(season)
+    places: list[list[float]] = [[] for _ in range(season)]
+    for t in range(first + half, rows - half):
+        near = list(range(t - half, t + half + 1))
+        weights = [0.5 if season % 2 == 0 and k in (near[0], near[-1]) else 1.0 for k in near]
+        held = [(w, y[k]) for w, k in zip(weights, near, strict=True) if not np.isnan(y[k])]
+        often = sum(w for w, _ in held)
+        if not np.isnan(y[t]) and often > 0.75 * season:
+            places[t % season].append(y[t] - sum(w * v for w, v in held) / often)
+    count = sum(map(len, places))
+    if not all(places) or count <= season:
+        return np.zeros(season)
+    means = np.array([np.mean(p) for p in places])
+    noise = sum(((np.array(p) - np.mean(p)) ** 2).sum() for p in places) / max(count - season, 1)
+    pattern = means - means.mean()
+    power = max((pattern**2).sum() / (season - 1), 1e-300)
+    return pattern * np.clip(1.0 - noise / (count / season) / power, 0.0, 1.0)
+
+
+def slow_theta(y: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """One series, NaN where nothing is observed, as the module's docstring says it."""
+    seen = np.flatnonzero(~np.isnan(y))
+    pattern = slow_pattern(y, season)
+    y = y - pattern[np.arange(len(y)) % season]
+    slope = DRIFT * np.polyfit(seen, y[seen], 1)[0] if len(seen) > 1 else 0.0
+    best = (np.inf, 0.0)
+    for alpha in ALPHAS:
+        level, total, shown = y[seen[0]], 0.0, y[seen[0]]
+        for t in range(seen[0] + 1, len(y)):
+            # What is missing repeats what was seen last, about the drift.
+            shown = shown + slope if np.isnan(y[t]) else y[t]
+            error = shown - (level + slope)
+            total += 0.0 if np.isnan(y[t]) else error**2
+            level = level + slope + alpha * error
+        # Of constants that err alike the first, whatever rounding makes of them.
+        if total < best[0] * (1.0 - 1e-12):
+            best = (total, level)
+    ahead = np.arange(1, horizon + 1)
+    return best[1] + slope * ahead + pattern[(len(y) - 1 + ahead) % season]
+
+
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10**6),
+    st.integers(2, 60),
+    st.integers(1, 5),
+    st.sampled_from([1, 2, 4, 7, 12]),
+    st.sampled_from(["whole", "short", "holes", "mixed"]),
+)
+def test_it_equals_a_plain_loop_whatever_is_missing(
+    seed: int, rows: int, count: int, season: int, kind: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=(count, rows)).cumsum(axis=1) + 3.0 * np.sin(np.arange(rows))
+    mask = np.ones_like(y)
+    for k in range(count):
+        if kind == "short" or (kind == "mixed" and k % 2):
+            mask[k, : rng.integers(0, rows)] = 0.0
+        if kind == "holes" or (kind == "mixed" and k % 3 == 1):
+            mask[k, rng.random(rows) < 0.2] = 0.0
+        mask[k, -1] = 1.0
+    found = window_theta(y * mask, mask, season, 4)
+    expected = [
+        slow_theta(np.where(m > 0, v, np.nan), season, 4) for v, m in zip(y, mask, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7)
+
+
+def test_windows_longer_than_matrices_are_kept_for_are_forecast_alike() -> None:
+    y = np.random.default_rng(3).normal(size=(2, MOST_ROWS + 5)).cumsum(axis=1)
+    found = window_theta(y, np.ones_like(y), 7, 9)
+    np.testing.assert_allclose(found, [slow_theta(row, 7, 9) for row in y], rtol=1e-7, atol=1e-7)
+
+
+def test_windows_of_many_lengths_are_forecast_alike() -> None:
+    count = MOST_BEGINS + 5
+    y = np.random.default_rng(4).normal(size=(count, 60)).cumsum(axis=1)
+    mask = (np.arange(60) >= np.arange(count)[:, None]).astype(float)
+    expected = [slow_theta(np.where(m > 0, v, np.nan), 4, 3) for v, m in zip(y, mask, strict=True)]
+    np.testing.assert_allclose(window_theta(y * mask, mask, 4, 3), expected, rtol=1e-7, atol=1e-7)
 
 
 def test_padding_on_the_left_changes_nothing() -> None:

@@ -9,7 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forecasting.transforms import TRANSFORMS
-from forecasting.windows.conditioning import UNKNOWN_SHARE, condition, usual_spread
+from forecasting.windows.conditioning import (
+    UNKNOWN_SHARE,
+    condition,
+    condition_rows,
+    usual_spread,
+)
 
 
 def units(y: np.ndarray, usual: tuple[float, float]) -> np.ndarray:
@@ -21,7 +26,7 @@ def units(y: np.ndarray, usual: tuple[float, float]) -> np.ndarray:
     ]
 
 
-@given(st.floats(-1e12, 1e12), st.integers(1, 60), st.floats(0.01, 1.0))
+@given(st.floats(-1e12, 1e12, allow_subnormal=False), st.integers(1, 60), st.floats(0.01, 1.0))
 def test_equal_values_take_the_usual_share_of_their_level(
     value: float, rows: int, share: float
 ) -> None:
@@ -65,3 +70,27 @@ def test_nothing_observed_is_finite() -> None:
     for transform in ("log", "identity"):
         assert np.isfinite(usual_spread(y, np.repeat([0, 1], 3), 2, transform)).all()
     assert np.isfinite(units(TRANSFORMS["log"].forward(y).reshape(2, 3), (0.1, 1.0))).all()
+
+
+@hypothesis_settings(deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 30),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_series_side_by_side_are_conditioned_as_one_after_the_other(
+    seed: int, rows: int, missing: float, centred: bool, scaled: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    t = rng.normal(100.0, 3.0, (4, rows))
+    t[0] = 7.1
+    known = rng.random(t.shape) >= missing
+    t[~known] = np.nan
+    options = {"centred": centred, "scaled": scaled, "usual": (0.1, 2.0)}
+    centre, unit = condition(t.ravel(), known.ravel(), np.repeat(np.arange(4), rows), 4, **options)
+    found = condition_rows(t, None if known.all() else known, **options)
+    expected = np.where(known, (t - centre[:, None]) / unit[:, None], 0.0)
+    for name, a, b in zip(("z", "centre", "unit"), found, (expected, centre, unit), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=name)
