@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError
@@ -136,7 +137,7 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     rows = Rows(
         ids,
         codes,
-        _stamps(raw, config),
+        stamps_of(raw, config),
         numbers_of(raw.column(y_name, "data.y"), y_name, config.values, csv),
         np.arange(1, count + 1) if raw.row is None else raw.row,
         facts={**marks},
@@ -164,9 +165,19 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     return rows
 
 
-def _stamps(raw: Raw, config: DataConfig) -> Stamps:
+def _day(column: pa.ChunkedArray, alone: bool) -> pa.ChunkedArray:
+    """Typed midnights beside other parts of a stamp are days: their time is in another column."""
+    if alone or not pa.types.is_timestamp(column.type) or column.type.tz is not None:
+        return column
+    days = column.cast(pa.date32(), safe=False)
+    whole = pc.all(pc.equal(days.cast(column.type), column)).as_py()
+    return days if whole is not False else column
+
+
+def stamps_of(raw: Raw, config: DataConfig) -> Stamps:
+    """The stamps of the rows, from one column or several."""
     names = config.ds or ("ds",)
-    columns = [raw.column(n, "ds") for n in names]
+    columns = [_day(raw.column(n, "ds"), alone=len(names) == 1) for n in names]
     if len(columns) == 1:
         return read_stamps(columns[0], names[0], config.stamps)
     return read_parts(columns, names, config.stamps)
@@ -228,7 +239,7 @@ def _wide(raw: Raw, config: DataConfig) -> Rows:
     levels.append([raw.names[i] for i in at])
     parts = [pa.array(level, pa.string()) for level in levels]
     ids = compose(parts, names, config.ids)
-    stamps = _stamps(raw, config)
+    stamps = stamps_of(raw, config)
     stamps.index = np.tile(stamps.index if stamps.index is not None else np.arange(count), width)
     matrix = _matrix(raw, at)
     csv, marks = _csv(raw, config, _by_name(raw, [*at, *shared], matrix))
@@ -336,7 +347,7 @@ def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
     csv, marks = _csv(raw, config, _by_name(raw, at, matrix))
     y = _turned(numbers_of(matrix, "of values", config.values, csv), count)
     # The step that is given is that of the cells, not that of the rows.
-    found = _stamps(raw, config.replace(ds=names, stamps={"freq": None}))
+    found = stamps_of(raw, config.replace(ds=names, stamps={"freq": None}))
     if found.integer:
         raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
     base = found.rows()

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.calendar import LAST, kind_below, units_of
+from pipelines.ingestion.columns.layout import stamps_of
 from pipelines.ingestion.columns.periods import (
     FOREIGN,
     KINDS,
@@ -28,7 +29,7 @@ from pipelines.ingestion.columns.periods import (
 )
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT
-from pipelines.ingestion.raw import is_text, shown
+from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.read.proposal import MappingError, in_braces, short
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.stamps import read_stamps
@@ -112,7 +113,11 @@ def _with_its_parts(
     if not found or not all(p.kind in ("quarter", "month", "week", "day") for p in found.values()):
         return [name], others, base
     table = pa.table({n: sample.column(names.index(n)) for n in [name, *found]})
-    read = read_stamps(_joined(table, [name, *found]), name, config.stamps).rows()
+    try:
+        raw = Raw(table, [[name, *found]])
+        read = stamps_of(raw, config.replace(ds=(name, *found))).rows()
+    except DataError:
+        return [name], others, base
     if (read == NAT).any() or not units_of(read):
         return [name], others, base
     return [name, *found], [n for n in others if n not in found], read
@@ -327,11 +332,6 @@ def _told(table: pa.Table, names: list[str]) -> int:
     return len(table.select(names).group_by(names).aggregate([]))
 
 
-def _joined(table: pa.Table, names: list[str]) -> pa.Array:
-    columns = [pc.utf8_trim_whitespace(table.column(n).cast(pa.string())) for n in names]
-    return pc.binary_join_element_wise(*columns, " ").combine_chunks()
-
-
 def _readable(
     config: DataConfig, table: pa.Table, ds: list[str], parts: list[Part]
 ) -> tuple[tuple[str, ...] | None, list[str]]:
@@ -345,7 +345,7 @@ def _readable(
     number = dict(zip(_texts(table.column(ds[1])), parts[0].numbers, strict=False))
     whole = sorted({t for t in texts if t is not None and number.get(t, 0) > last})
     lines = lines.filter(pa.array([t not in whole for t in texts]))
-    joined = _joined(lines, ds)
+    raw = Raw(lines.select(ds), [list(ds)])
     if any(_RANGE.search(t) for t in texts if t is not None):
         return None, []
     formats = _FORMATS.get(tuple(p.kind for p in parts), ())
@@ -353,7 +353,7 @@ def _readable(
         formats = ("half_year",) if parts[0].kind == "half" else ()
     for forms in [*((f,) for f in formats), ()]:
         try:
-            found = read_stamps(joined, " ".join(ds), config.stamps.replace(formats=forms))
+            found = stamps_of(raw, config.replace(ds=tuple(ds), stamps={"formats": forms}))
         except (DataError, ValueError):
             continue
         if not found.integer and not (found.rows() == NAT).any():

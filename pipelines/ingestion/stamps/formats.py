@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +36,6 @@ _SAID = (
     (r"(?i)(\d)\s*([ap])\.?\s?m\.?$", r"\g<1> \g<2>m"),
     (r"(?<=\S)\s{2,}(?=\S)", " "),
 )
-# The hour alone stands behind a date only: 2024 24 is a week or a day of its year.
-_LATE = re.compile(r"(?:(?<=\d)[T ]24(?::00){1,2}|(?:[-/.]\d{1,2}[-/.]\d{1,4}|^\d{8})[T ]24)$")
 
 
 @dataclass
@@ -147,9 +144,12 @@ def _refuse_far_ahead(
 
 
 def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
-    late = text.str.contains(_LATE, regex=True).to_numpy(dtype=bool)
-    if late.any():
-        text = text.str.replace(
-            _LATE, lambda m: re.sub(r"24((?::00)*)$", r"00\1", m[0]), regex=True
-        )
+    late = np.zeros(len(text), bool)
+    # The hour alone stands behind a date only: 2024 24 is a week or a day of its year.
+    dated = r"^(.*[-/.]\d{1,2}[-/.]\d{1,4}[T ]|\d{8}[T ])24()$"
+    for form in (r"^(.*\d[T ])24((?::00){1,2})$", dated):
+        found = text.str.contains(form, regex=True).to_numpy(dtype=bool)
+        late |= found
+        if found.any():
+            text = text.str.replace(form, r"\g<1>00\g<2>", regex=True)
     return text, late

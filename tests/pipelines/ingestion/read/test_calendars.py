@@ -205,6 +205,16 @@ def test_a_part_of_the_stamp_is_no_series_and_the_proposal_joins_it(
         np.testing.assert_array_equal(own["y"], np.arange(len(stamps)) % 23 + 0.5 + 100 * k)
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_typed_days_and_their_hours_are_one_stamp(typed: bool, mend: Mend) -> None:
+    days = HOURS.normalize() if typed else HOURS.date
+    frame = pd.DataFrame({"date": days, "hour": HOURS.hour, "load": np.arange(len(HOURS))})
+    with pytest.raises(MappingError, match="in a column of its own") as raised:
+        mend(frame)
+    result = mend(frame, **yaml.safe_load(raised.value.proposal)["data"])
+    np.testing.assert_array_equal(result.frame["ds"], HOURS.to_numpy())
+
+
 def test_annual_averages_among_months_are_left_out_by_the_proposal(mend: Mend) -> None:
     rows = [f"{y},M{m:02},{y % 7 + m}" for y in range(2010, 2016) for m in range(1, 14)]
     text = "\n".join(["year,period,y", *rows])
