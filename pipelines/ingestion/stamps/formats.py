@@ -148,7 +148,7 @@ def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
     # The hour alone stands behind a date only: 2024 24 is a week or a day of its year.
     dated = r"^(.*[-/.]\d{1,2}[-/.]\d{1,4}[T ]|\d{8}[T ])24()$"
     for form in (r"^(.*\d[T ])24((?::00){1,2})$", dated):
-        found = text.str.contains(form, regex=True).to_numpy(dtype=bool)
+        found = text.str.fullmatch(form).to_numpy(dtype=bool)
         late |= found
         if found.any():
             text = text.str.replace(form, r"\g<1>00\g<2>", regex=True)
