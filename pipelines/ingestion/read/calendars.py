@@ -165,6 +165,8 @@ def time_in(column: pa.ChunkedArray, name: str, config: DataConfig) -> Array | N
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     if pa.types.is_null(kind) or not (numeric or is_text(kind) or pa.types.is_temporal(kind)):
         return None
+    if part_of(_texts(column), name) is not None:
+        return None
     named = bool(TIME_NAME.fullmatch(name.strip()))
     values = pc.unique(column.drop_null())
     if is_text(kind):
