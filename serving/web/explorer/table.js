@@ -199,7 +199,7 @@ export function decimalMark(columns, names, separator) {
   return { mark: ".", note: grouped ? `commas part the thousands, as in ${grouped.text}` : "" };
 }
 
-const bare = (cell) => cell.trim().replace(/^([+-]?)[$€£¥]\s*/, "$1").replace(/\s*[$€£¥%]$/, "").replace(BLANKS, "").replace("−", "-");
+const bare = (cell) => cell.trim().replace(/^([+-]?)[$€£¥]\s*/, "$1").replace(/\s*[$€£¥]$/, "").replace(BLANKS, "").replace("−", "-");
 
 /** {values: NaN where missing, bad: places that hold neither a number nor a sign for none}. */
 export function readNumbers(cells, mark = ".") {

@@ -25,7 +25,7 @@ from forecasting.prediction.predictor import Predictor
 from pipelines.config.file import read_yaml
 from pipelines.ingestion import DataConfig, ingest
 from serving.errors import RequestError
-from serving.security import check_host
+from serving.security import check_names
 from tests.faults.rows import Measure
 from tests.faults.serving.champions import KINDS, hostile
 from tests.serving.conftest import Caller
@@ -106,7 +106,7 @@ def rebinding(call: Caller, plain: Path, folder: Path) -> None:
     """A web page's own name, pointed at loopback, reads answers in a browser (MLflow, Jupyter)."""
     # A transport without a socket has no address of arrival: the check is asked itself.
     with pytest.raises(RequestError, match="unknown_host"):
-        check_host({"host": "attacker.example"}, "127.0.0.1", call.app.service.settings)
+        check_names({"host": "attacker.example"}, "127.0.0.1", call.app.service.settings)
 
 
 def weights_elsewhere(call: Caller, plain: Path, folder: Path) -> None:

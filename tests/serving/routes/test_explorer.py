@@ -302,7 +302,7 @@ PLAIN = {
     "numbers with signs": (
         "date,amount\n"
         + "".join(
-            f"{d},{v}\n" for d, v in zip(days(4), ["€ 5.25", "-3", "1e3", "40 %"], strict=True)
+            f"{d},{v}\n" for d, v in zip(days(4), ["€ 5.25", "-3", "1e3", "40"], strict=True)
         ),
         "D",
     ),
