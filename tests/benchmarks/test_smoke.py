@@ -145,6 +145,12 @@ def test_season_runs(tmp_path: Path) -> None:
     assert {"white noise", "random walks", "one series, ten seasons"} <= {row[0] for row in found}
 
 
+def test_guest_runs(tmp_path: Path) -> None:
+    found = rows(run("guest", "--rounds", "1", "--steps", "2", "--most", "0", home=tmp_path))
+    assert [row[:2] for row in found[1:]] == [["not set", "0"], ["1", "0"]]
+    assert all(float(cell) > 0.0 for row in found[1:] for cell in row[2:])
+
+
 def test_start_runs(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     found = rows(run("start", "--rounds", "1", "--report", str(page), home=tmp_path))
