@@ -32,7 +32,8 @@ from benchmarks.zero_corpus import READ, Corpus, Plan
 from forecasting.bundle import sha256
 from forecasting.errors import DataError, GatecastError
 from forecasting.hardware.torch_state import own_randomness
-from forecasting.zero.network import LEAST_SPREAD, LEVELS, Shape, ZeroNetwork
+from forecasting.zero.constants import LEAST_SPREAD, LEVELS
+from forecasting.zero.network import Shape, ZeroNetwork
 from forecasting.zero.predictor import CARD, FORMAT, WEIGHTS
 from pipelines.data.datasets import registry
 
@@ -75,9 +76,6 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     seed: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
     @classmethod
     def parse(cls, content: dict[str, Any]) -> Recipe:
@@ -139,7 +137,7 @@ class Training:
         save_file(moments, part / MOMENTS)
         content = {
             "step": self.step, "points": self.points, "seconds": round(self.seconds, 1),
-            "recipe": self.recipe.to_dict(), "torch": torch.__version__,
+            "recipe": asdict(self.recipe), "torch": torch.__version__,
         }  # fmt: skip
         (part / STATE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         for file in part.iterdir():
@@ -291,7 +289,7 @@ def ship(checkpoint: Path, folder: Path) -> Path:
         },
         "steps": training.step,
         "points": training.points,
-        "recipe": training.recipe.to_dict(),
+        "recipe": asdict(training.recipe),
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     return path

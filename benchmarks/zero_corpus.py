@@ -7,8 +7,7 @@ the very batches that it would have seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -60,9 +59,6 @@ class Plan:
     patches: int = 2048
     held: int = 0
     seed: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Corpus:

@@ -24,7 +24,7 @@ from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
-from forecasting.prediction.engine import whole_steps
+from forecasting.prediction.checks import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
@@ -121,12 +121,8 @@ class Forecaster(Ensemble):
         from forecasting.training import fit as training
 
         began = time.perf_counter()
-        trained = cls._of(
-            training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
-        )
-        trained.asked = config
-        trained._fitted_on(panel, time.perf_counter() - began)
-        return trained
+        trained = training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
+        return cls._trained_on(panel, trained, config, time.perf_counter() - began)
 
     def refit(
         self,
@@ -145,20 +141,16 @@ class Forecaster(Ensemble):
         from forecasting.training import fit as training
 
         began = time.perf_counter()
-        trained = self._of(
-            training.refit(
-                self,
-                panel,
-                backs=backs,
-                steps=steps,
-                callbacks=callbacks,
-                on_epoch=on_epoch,
-                device=device,
-            )
+        trained = training.refit(
+            self,
+            panel,
+            backs=backs,
+            steps=steps,
+            callbacks=callbacks,
+            on_epoch=on_epoch,
+            device=device,
         )
-        trained.asked = self.asked
-        trained._fitted_on(panel, time.perf_counter() - began)
-        return trained
+        return self._trained_on(panel, trained, self.asked, time.perf_counter() - began)
 
     @overload
     def predict(
@@ -215,13 +207,7 @@ class Forecaster(Ensemble):
         forecast = reading.forecast(
             self, state, future=as_pandas(future), horizon=horizon, quantiles=quantiles
         )
-        if forecast.problems:
-            first = forecast.problems[0]
-            raise DataError(
-                f"{len(forecast.problems)} of {len(state.ids)} series cannot be forecast; "
-                f"first: series {first.id!r}: {first.detail}"
-            )
-        return forecast.to_frame()
+        return forecast.whole().to_frame()
 
     def plot(
         self,
@@ -254,11 +240,8 @@ class Forecaster(Ensemble):
             raise DataError("there is nothing to draw: a loaded forecaster has no table; give one")
         levels = tuple(sorted({0.5, *quantiles}))
         panel = fans.chosen(panel, series)
-        forecast = self.predict_panel(panel, horizon=horizon, quantiles=levels)
-        if forecast.problems:
-            first = forecast.problems[0]
-            raise DataError(f"series {first.id!r} cannot be forecast: {first.detail}")
-        return plotting.fan_chart(fans.fans(panel, forecast, self.config.season or 1), title=title)
+        forecast = self.predict_panel(panel, horizon=horizon, quantiles=levels).whole()
+        return plotting.fan_chart(fans.fans(panel, forecast, self.config.season), title=title)
 
     def backtest(
         self,
@@ -306,7 +289,7 @@ class Forecaster(Ensemble):
             past = panel.truncate(first)
             with Bar(verbose, config.training.members) as bar:
                 engine = self.train(past, config, on_epoch=bar, device=device)
-        levels, season = self.config.model.quantile_levels, self.config.season or 1
+        levels, season = self.config.model.quantile_levels, self.config.season
         models = {
             "forecaster": partial(engine.predict_panel, horizon=horizon, quantiles=levels),
             "seasonal_naive": partial(
@@ -376,13 +359,19 @@ class Forecaster(Ensemble):
             df, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
 
-    def _fitted_on(self, panel: Panel, seconds: float) -> None:
-        """Note how long training took, and keep enough of the panel for a picture."""
-        seasons = fans.SEASONS * (self.config.season or 1)
-        rows = max(self.context, fans.HORIZONS * self.config.horizon, seasons)
-        self.fitted = {"seconds": round(seconds, 3), "series": len(panel), "rows": panel.rows}
+    @classmethod
+    def _trained_on(
+        cls, panel: Panel, ensemble: Ensemble, asked: ForecasterConfig | None, seconds: float
+    ) -> Self:
+        """What training made, with how long it took, and enough of the panel for a picture."""
+        made = cls._of(ensemble)
+        seasons = fans.SEASONS * made.config.season
+        rows = max(made.context, fans.HORIZONS * made.config.horizon, seasons)
+        made.asked = asked
+        made.fitted = {"seconds": round(seconds, 3), "series": len(panel), "rows": panel.rows}
         first = panel.select(np.arange(min(KEPT_TO_DRAW, len(panel))))
-        self._kept = first.tail(rows).under(self.schema)
+        made._kept = first.tail(rows).under(made.schema)
+        return made
 
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:

@@ -34,6 +34,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "forecasting/prediction/test_one_pass.py": "the engine beside its slow twin",
         "forecasting/selection/test_validation.py": "what held-back origins decide, end to end",
         "forecasting/test_docs.py": "the pages' code on forecasting",
+        "forecasting/test_manners.py": "the host of the library is left as it was found",
         "forecasting/test_properties.py": "what holds for every panel, transform and head",
         "forecasting/test_unspoken.py": "what the panel says of series that cannot say it",
         "forecasting/training/test_gpu.py": "what training does on a GPU",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import category
 from forecasting.data.panel import public_stamps
-from forecasting.errors import SeriesProblem
+from forecasting.errors import DataError, SeriesProblem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,21 @@ class Forecast:
     def stamps(self) -> Array:
         """[N, h] stamps of the forecast steps."""
         return self.freq.stamps(self.start, 0, self.mean.shape[1])
+
+    def whole(self) -> Self:
+        """The same, where every series could be forecast.
+
+        Raises
+        ------
+        DataError : naming the first series that could not.
+        """
+        if self.problems:
+            first = self.problems[0]
+            raise DataError(
+                f"{len(self.problems)} of {len(self.problems) + len(self.ids)} series cannot be "
+                f"forecast; first: series {first.id!r}: {first.detail}"
+            )
+        return self
 
     def to_frame(self) -> pd.DataFrame:
         """Long table ``unique_id, ds, mean, q<level>…``, one row per series and step."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from forecasting.arrays import Array
@@ -9,11 +12,20 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import unseen
 from forecasting.data.panel import Panel
 from forecasting.data.strides import said, strides
-from forecasting.errors import SeriesProblem
+from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.zeros import stays_zero, takes_zeros
 from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import STILL
+
+
+def whole_steps(horizon: Any) -> int:
+    """A horizon as a number of steps; `DataError` where it is none, such as 2.7 or "3"."""
+    if isinstance(horizon, bool) or not isinstance(horizon, int | float | np.number):
+        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
+    if not float(horizon).is_integer():
+        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
+    return int(horizon)
 
 
 def usable(
@@ -137,55 +149,53 @@ def unknown_categories(panel: Panel, schema: Schema) -> list[str]:
     """What is to be said of categories of a panel that another schema does not know."""
     if panel.schema is schema:
         return []
-    blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
-    if panel.horizon is not None:
-        blocks["future"].append(panel.horizon)
-    notes = []
-    for role, parts in blocks.items():
-        own = {c.name: (j, c.categories) for j, c in enumerate(panel.schema.role(role))}
-        for covariate in schema.role(role):
-            j, names = own.get(covariate.name, (0, covariate.categories))
-            if names == covariate.categories:
-                continue
-            codes = np.unique(np.concatenate([part[..., j].ravel() for part in parts]))
-            held = [names[int(code) - 1] for code in codes[codes >= 1]]
-            notes += [note] if (note := unseen(covariate, held)) else []
+    known, notes = {c.name: c for c in schema.covariates}, []
+    for own, values in _columns(panel):
+        covariate = known.get(own.name, own)
+        if own.categories == covariate.categories:
+            continue
+        codes = np.unique(values)
+        held = [own.categories[int(code) - 1] for code in codes[codes >= 1]]
+        notes += [note] if (note := unseen(covariate, held)) else []
     return notes
 
 
-def unfamiliar(panel: Panel, schema: Schema) -> list[str]:
+def unfamiliar(panel: Panel) -> list[str]:
     """What is to be said of real covariates that leave what training saw of them.
 
-    ``panel`` : under that schema.
+    ``panel`` : under the schema of the training.
     """
-    if not schema.covariates:
-        return []
+    notes = []
+    for covariate, values in _columns(panel):
+        if covariate.type != "real":
+            continue
+        off = beyond_training(values, covariate)
+        if not off.any():
+            continue
+        given = f"{values[off][0]:g}"
+        if _never_moved(covariate):
+            notes.append(
+                f"covariate {covariate.name!r} was {covariate.mean:g} in all of the training "
+                f"data and is now {given}: nothing was learned of its moves, so the "
+                "forecast does not heed them; train again on rows where it moves"
+            )
+        else:
+            notes.append(
+                f"covariate {covariate.name!r} lay within {covariate.low:g} to "
+                f"{covariate.high:g} in training and is now {given}: so far outside nothing "
+                "was learned of it; check its unit, or train again on rows like these"
+            )
+    return notes
+
+
+def _columns(panel: Panel) -> Iterator[tuple[Covariate, Array]]:
+    """Each covariate of a panel with all its values, those ahead too."""
     blocks = {"past": [panel.past], "future": [panel.future], "static": [panel.static]}
     if panel.horizon is not None:
         blocks["future"].append(panel.horizon)
-    notes = []
     for role, parts in blocks.items():
-        for column, covariate in enumerate(schema.role(role)):
-            if covariate.type != "real":
-                continue
-            values = np.concatenate([part[..., column].ravel() for part in parts])
-            off = beyond_training(values, covariate)
-            if not off.any():
-                continue
-            given = f"{values[off][0]:g}"
-            if _never_moved(covariate):
-                notes.append(
-                    f"covariate {covariate.name!r} was {covariate.mean:g} in all of the training "
-                    f"data and is now {given}: nothing was learned of its moves, so the "
-                    "forecast does not heed them; train again on rows where it moves"
-                )
-            else:
-                notes.append(
-                    f"covariate {covariate.name!r} lay within {covariate.low:g} to "
-                    f"{covariate.high:g} in training and is now {given}: so far outside nothing "
-                    "was learned of it; check its unit, or train again on rows like these"
-                )
-    return notes
+        for j, covariate in enumerate(panel.schema.role(role)):
+            yield covariate, np.concatenate([part[..., j].ravel() for part in parts])
 
 
 def beyond_training(values: Array, covariate: Covariate) -> Array:

@@ -26,9 +26,15 @@ from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
-from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
+from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
 from forecasting.prediction.reading import Reading
-from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
+from forecasting.prediction.zeros import (
+    keep_from_below_zero,
+    stays_zero,
+    takes_zeros,
+    with_zeros,
+    zero_chances,
+)
 from forecasting.quantiles import interpolation, mean_nodes, mean_weights
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
@@ -162,7 +168,7 @@ class Engine:
         """Forecast every series that can be, and their positions in the panel."""
         plain = _all_positive(panel)
         panel, kept, problems = self._usable(panel, min(steps, self.config.horizon), plain)
-        for note in unfamiliar(panel, self.schema):
+        for note in unfamiliar(panel):
             warnings.warn(note, UserWarning, stacklevel=3)
         if steps > self.config.horizon and len(panel):
             values, counted = self._extended(panel, *self._trained(panel), steps)
@@ -246,13 +252,7 @@ class Engine:
             table, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
         forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
-        if forecast.problems:
-            first = forecast.problems[0]
-            raise DataError(
-                f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
-                f"first: series {first.id!r}: {first.detail}"
-            )
-        return like(with_ids_as_given(forecast.to_frame(), table["unique_id"]), df)
+        return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 
     def stop(self) -> None:
         """End forecasts under way in other threads, where the engine can."""
@@ -356,7 +356,7 @@ class Engine:
             return wanted, mean
         window = panel.tail(self.geometry.rows)
         if self.config.model.nonnegative:
-            _keep_from_below_zero(window, wanted, mean)
+            keep_from_below_zero(window, wanted, mean)
         if (window.y == 0.0).any():
             if takes_zeros(self.config):
                 self._mix_with_zeros(window, values, levels, wanted, mean)
@@ -451,22 +451,6 @@ class Engine:
         return np.concatenate(parts, axis=1), np.concatenate(known, axis=1) if known else None
 
 
-def whole_steps(horizon: Any) -> int:
-    """A horizon as a number of steps; `DataError` where it is none, such as 2.7 or "3"."""
-    if isinstance(horizon, bool) or not isinstance(horizon, int | float | np.number):
-        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
-    if not float(horizon).is_integer():
-        raise DataError(f"horizon = {horizon!r} must be a whole number of steps")
-    return int(horizon)
-
-
 def _all_positive(panel: Panel) -> bool:
     """Whether every series has values, and all are there and above 0."""
     return bool(panel.lengths.all()) and bool(panel.y.min(initial=np.inf) > 0.0)
-
-
-def _keep_from_below_zero(window: Panel, wanted: Array, mean: Array) -> None:
-    """In place, for series that show nothing below 0, as no series did in training."""
-    below = np.bincount(window.series, weights=window.y < 0.0, minlength=len(window)) > 0
-    for values in (wanted, mean):
-        values[~below] = np.maximum(values[~below], 0.0)

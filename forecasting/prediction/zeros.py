@@ -121,3 +121,10 @@ def _scores(levels: Float) -> Float:
     """The standard normal quantiles of any array of levels, each distinct one computed once."""
     distinct, index = np.unique(levels, return_inverse=True)
     return np.asarray(normal_scores(distinct)[index.reshape(levels.shape)])
+
+
+def keep_from_below_zero(window: Panel, wanted: Array, mean: Array) -> None:
+    """In place, for series that show nothing below 0, as no series did in training."""
+    below = np.bincount(window.series, weights=window.y < 0.0, minlength=len(window)) > 0
+    for values in (wanted, mean):
+        values[~below] = np.maximum(values[~below], 0.0)

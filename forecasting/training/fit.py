@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,9 +34,10 @@ from forecasting.selection.judging import (
     idle_members,
     with_shares,
 )
+from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Trained, train_members
-from forecasting.windows.prediction import STILL
+from forecasting.training.schemas import encoded, fitted
 
 # Share of the typical history that may be held back from networks that forecast all the same.
 KEPT_SHARE = 0.125
@@ -150,13 +150,13 @@ def fit(
     )
     panel = _as_networks_read(panel)
     resolved = resolve(config, panel)
-    _check_counts(panel, resolved)
-    _say_unread(panel, resolved)
-    panel = replace(panel, schema=_encoded(panel.schema, resolved))
+    refuse_no_counts(panel, resolved)
+    say_unread(panel, resolved)
+    panel = replace(panel, schema=encoded(panel.schema, resolved))
     start = started(config, resolved, panel)
     with threads_of(resolved):
         if start is None:
-            _say_unreached(panel, resolved)
+            say_unreached(panel, resolved)
             return _fit_from_nothing(fitting, panel, resolved)
         return _fit_started(fitting, panel, resolved, start)
 
@@ -193,14 +193,14 @@ def refit(
     _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
     panel = _as_networks_read(panel)
-    panel = replace(panel, schema=_encoded(panel.schema, config))
+    panel = replace(panel, schema=encoded(panel.schema, config))
     with threads_of(config):
         as_judged = panel.under(trained.schema)
         evidence = Evidence.of(trained.networks, as_judged, config, list(backs))
         correction, swing = correction_and_swing(evidence)
         # Too few errors at these origins say nothing against what earlier ones have shown.
         correction = trained.correction if correction is None else correction
-        panel = _fitted(panel)
+        panel = fitted(panel)
         networks = trained.networks
         if config.training.start != "shipped":
             networks = fitting.members(
@@ -235,14 +235,6 @@ def _check_refit(trained: Ensemble, panel: Panel, backs: Sequence[int]) -> None:
         )
 
 
-def _encoded(schema: Schema, config: Resolved) -> Schema:
-    if not config.model.encoding:
-        return schema
-    return Schema(
-        covariates=tuple(c.replace(encoding=config.model.encoding) for c in schema.covariates)
-    )
-
-
 def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolved) -> Ensemble:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
@@ -253,7 +245,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
         return _started_unseen(fitting, panel, start)
-    whole, panel = panel, _fitted(panel, panel.truncate(rows))
+    whole, panel = panel, fitted(panel, panel.truncate(rows))
     past = panel.truncate(rows)
     backs = origins_within(rows, config.horizon)
     shipped = _beginning(start, panel.schema)
@@ -284,14 +276,14 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     correction, swing = correction_and_swing(chosen.evidence)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
-        panel = _fitted(whole)
+        panel = fitted(whole)
         networks = fitting.members(panel, _shorter(chosen.config), "final", begin=shipped).networks
     return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
 
 
 def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble:
     """From a start where nothing can be held back to judge it."""
-    panel = _fitted(panel)
+    panel = fitted(panel)
     networks = shipped = _beginning(start, panel.schema)
     if start.training.start == "tuned":
         networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
@@ -332,7 +324,7 @@ def _fit_from_nothing(
     whole = panel
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel = _fitted(panel, panel.truncate(rows))
+        panel = fitted(panel, panel.truncate(rows))
         if trained is None:
             past = panel.truncate(rows)
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
@@ -343,7 +335,7 @@ def _fit_from_nothing(
         config, judged = evidence.config, evidence.networks
         correction, swing = correction_and_swing(evidence)
     if not rows or config.training.validation == "refit":
-        as_judged, panel = panel.schema, _fitted(whole)
+        as_judged, panel = panel.schema, fitted(whole)
         # A single network's forecasts swing with its start. Where little was held back from the
         # judged one, it forecasts along: an ensemble of two at no more training.
         share = rows / max(float(np.median(panel.lengths)), 1.0)
@@ -365,103 +357,3 @@ def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
             settings = {"linear_mix": (), "members": len(members)}
             evidence = evidence.only(members, config.replace(training=settings))
     return with_shares(evidence, blend=fitting.open_blend, pool=fitting.open_pool)
-
-
-def _check_counts(panel: Panel, config: Resolved) -> None:
-    below = np.flatnonzero(panel.y < 0)
-    if config.model.counts and len(below):
-        at = int(below[0])
-        series = panel.ids[panel.series[at]]
-        raise DataError(
-            f"series {series!r} has y = {panel.y[at]:g}, but model.head = negative_binomial "
-            "forecasts counts, from 0 up; choose quantiles or student_t"
-        )
-
-
-def _say_unread(panel: Panel, config: Resolved) -> None:
-    """Warn of values that the transform cannot read: to the networks they are gaps."""
-    transform = config.model.y_transform
-    unread = np.flatnonzero(~np.isnan(panel.y) & np.isnan(transform.forward(panel.y)))
-    if not len(unread):
-        return
-    at = int(unread[0])
-    zeros = int((panel.y[unread] == 0.0).sum())
-    below = len(unread) - zeros
-    parts = [f"{n:,} values {what}" for n, what in ((zeros, "of 0"), (below, "below 0")) if n]
-    later = (
-        "series with values below 0 are refused when they are to be forecast"
-        if below
-        else "zeros are forecast by how often they come, not by the network"
-    )
-    warnings.warn(
-        f"model.transform = {config.model.transform} cannot read {' and '.join(parts)} of "
-        f"{int((~np.isnan(panel.y)).sum()):,}, the first in series "
-        f"{str(panel.ids[panel.series[at]])!r}: the network is trained without them, and {later}; "
-        "leave model.transform out, or set it to asinh or identity",
-        UserWarning,
-        stacklevel=3,
-    )
-
-
-def _say_unreached(panel: Panel, config: Resolved) -> None:
-    """Warn of steps ahead that no series of the panel is long enough to show."""
-    reached = int(panel.lengths.max(initial=0)) - 1
-    if 0 < reached < config.horizon:
-        warnings.warn(
-            f"the longest series has {reached + 1} rows, so none shows what comes after step "
-            f"{reached} of horizon = {config.horizon}: what is forecast there was learned from "
-            f"nothing; give longer histories, or ask for horizon = {max(reached // 2, 1)}",
-            UserWarning,
-            stacklevel=3,
-        )
-
-
-def fitted_schema(panel: Panel) -> Schema:
-    """The schema with what this panel alone says of its columns.
-
-    Of real ones mean and deviation, of categorical ones the categories that networks are shown:
-    weights of others would stay as they were drawn.
-    """
-    fitted = []
-    blocks = {"past": panel.past, "future": panel.future, "static": panel.static}
-    shown = _shown(panel)
-    column = {"past": 0, "future": 0, "static": 0}
-    for covariate in panel.schema.covariates:
-        values = blocks[covariate.role][:, column[covariate.role]]
-        column[covariate.role] += 1
-        known = values[~np.isnan(values)]
-        if covariate.type == "real" and len(known):
-            spread, still = float(known.std()), STILL * float(np.abs(known).max())
-            covariate = covariate.replace(
-                mean=float(known.mean()),
-                std=spread if spread > still else 0.0,
-                low=float(known.min()),
-                high=float(known.max()),
-            )
-        elif covariate.type == "categorical":
-            codes = np.unique(values[shown[covariate.role]])
-            kept = [covariate.categories[int(c) - 1] for c in codes[codes >= 1]]
-            covariate = covariate.replace(categories=tuple(kept) or covariate.categories)
-        fitted.append(covariate)
-    return Schema(covariates=tuple(fitted))
-
-
-def _shown(panel: Panel) -> dict[str, Array]:
-    """By role, which rows (or series) of covariates are ever read in training: bool."""
-    seen = ~np.isnan(panel.y)
-    position = np.arange(panel.rows) - panel.offsets[panel.series]
-    last = np.full(len(panel), -1, np.int64)
-    np.maximum.at(last, panel.series[seen], position[seen])
-    ends = last[panel.series]
-    several = np.bincount(panel.series, weights=seen, minlength=len(panel)) >= 2
-    inside = several[panel.series]
-    return {
-        "past": inside & (position < ends),
-        "future": inside & (position <= ends),
-        "static": several,
-    }
-
-
-def _fitted(panel: Panel, to: Panel | None = None) -> Panel:
-    """A panel under the schema that fits another, or itself."""
-    return panel.under(fitted_schema(panel if to is None else to))

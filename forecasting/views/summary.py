@@ -28,7 +28,7 @@ def facts(ensemble: Ensemble, fitted: Mapping[str, Any]) -> Facts:
         ("forecasts", f"{_steps(config.horizon)} of {config.freq or 'a step'}, quantiles "
          f"{levels[0]:g} to {levels[-1]:g}"),
         ("looks back", f"{ensemble.context} rows"),
-        ("season", f"{config.season} rows" if (config.season or 1) > 1 else "none"),
+        ("season", f"{config.season} rows" if config.season > 1 else "none"),
     ]  # fmt: skip
     columns = [
         f"{role}: {_listed([c.name for c in ensemble.schema.role(role)])}"
@@ -38,7 +38,7 @@ def facts(ensemble: Ensemble, fitted: Mapping[str, Any]) -> Facts:
     if columns:
         told.append(("covariates", "; ".join(columns)))
     if model.blend:
-        pool = _listed([f"{name} {share:.0%}" for name, share in (model.pool or {}).items()])
+        pool = _listed([f"{name} {share:.0%}" for name, share in model.pool.items()])
         told.append(("classical", f"{model.blend:.0%} of the median: {pool or 'Theta'}"))
     if "ensemble" in swing:
         spread = ""

@@ -7,16 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.zero.constants import (
+    FORGET_LEVEL,
+    FORGET_SPREAD,
+    FURTHEST,
+    LEAST_SPREAD,
+    LEAST_UNIT,
+    LEVELS,
+    MIDDLE,
+    MOST_UNIT,
+    REPEATED,
+    STEPS,
+)
 from forecasting.zero.patches import AHEAD, SEASONS, WIDTH, Patches
 
-# As in `forecasting.zero.network`, which imports torch; a test holds them together.
-LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
-MIDDLE = LEVELS.index(0.5)
-STEPS = AHEAD * WIDTH
-FORGET_LEVEL, FORGET_SPREAD = 0.5, 0.9
-LEAST_SPREAD, FURTHEST = 1e-4, 20.0
-LEAST_UNIT, MOST_UNIT = 0.03, 2.0
-REPEATED = SEASONS + 1
 # Of PyTorch's LayerNorm.
 EPSILON = 1e-5
 

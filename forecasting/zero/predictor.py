@@ -17,9 +17,11 @@ from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame
 from forecasting.errors import BundleError, DataError, SeriesProblem
 from forecasting.interop.kinds import as_pandas, like
-from forecasting.prediction.engine import BEYOND_FLOAT, whole_steps
+from forecasting.prediction.checks import whole_steps
+from forecasting.prediction.engine import BEYOND_FLOAT
 from forecasting.quantiles import Interpolation, mean_weights
-from forecasting.zero.arithmetic import LEVELS, Network
+from forecasting.zero.arithmetic import Network
+from forecasting.zero.constants import LEVELS
 from forecasting.zero.decoding import Way, decode
 from forecasting.zero.patches import LONGEST_SEASON
 from forecasting.zero.ways import candidates, choose, ends
@@ -95,13 +97,7 @@ class Zero:
         need_frame(table, "df")
         panel = Panel.from_frame(table, freq=freq)
         forecast = self.predict_panel(panel, horizon, season=season, quantiles=quantiles)
-        if forecast.problems:
-            first = forecast.problems[0]
-            raise DataError(
-                f"{len(forecast.problems)} of {len(panel)} series cannot be forecast; "
-                f"first: series {first.id!r}: {first.detail}"
-            )
-        return like(with_ids_as_given(forecast.to_frame(), table["unique_id"]), df)
+        return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 
     def predict_panel(
         self,

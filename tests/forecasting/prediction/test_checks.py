@@ -17,7 +17,7 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.prediction.checks import beyond_training, unfamiliar
-from forecasting.training.fit import fitted_schema
+from forecasting.training.schemas import fitted_schema
 from forecasting.windows.prediction import standardise
 
 
@@ -72,7 +72,7 @@ def test_the_first_move_of_a_covariate_is_said_and_changes_nothing(role: str) ->
 def test_a_schema_of_moving_columns_says_nothing() -> None:
     schema = Schema(covariates=(Covariate(name="price", role="past", mean=0.3, std=0.1),))
     panel = Panel.from_frame(table(5.0), schema=schema)
-    assert unfamiliar(panel, schema) == []
+    assert unfamiliar(panel) == []
 
 
 QUICK: dict[str, Any] = {

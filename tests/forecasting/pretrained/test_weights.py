@@ -24,6 +24,7 @@ from forecasting.selection.held_back import Evidence
 from forecasting.training import fit
 from forecasting.training.defaults import START_SERIES, STARTS, resolve, started
 from forecasting.training.members import Trained
+from forecasting.training.schemas import fitted_schema
 
 MONTHS = 60
 
@@ -203,8 +204,8 @@ def test_no_way_to_begin_is_trained_on_the_rows_it_is_judged_by(
     past = data.truncate(held)
     for _, known in before:
         np.testing.assert_array_equal(known.y, past.y)
-        assert known.schema == fit.fitted_schema(past)
-    assert all(whole.schema == fit.fitted_schema(past) for whole, _ in asked)
+        assert known.schema == fitted_schema(past)
+    assert all(whole.schema == fitted_schema(past) for whole, _ in asked)
 
 
 def test_started_networks_are_calibrated_by_what_was_held_back() -> None:

@@ -14,9 +14,10 @@ import torch
 from forecasting.config import Covariate, Schema
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
-from forecasting.training.fit import fitted_schema, pick_device
+from forecasting.hardware.devices import pick_device
 from forecasting.training.members import member_seed
 from forecasting.training.module import ForecastModule
+from forecasting.training.schemas import fitted_schema
 from forecasting.windows.training import Windows
 from tests.forecasting.samples import (
     MIXES,

@@ -14,8 +14,8 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import tensors_of
-from forecasting.training.fit import fitted_schema
 from forecasting.training.module import read_as_predicted
+from forecasting.training.schemas import fitted_schema
 from forecasting.windows.prediction import assemble
 from forecasting.windows.training import Windows
 from tests.forecasting.samples import settings

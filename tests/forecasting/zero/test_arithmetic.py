@@ -30,10 +30,3 @@ def test_numpy_and_torch_agree(season: int, layers: int) -> None:
         slow = made(*(torch.from_numpy(a) for a in patches.inputs))
     for one, other in zip(slow[:3], twin(patches, 4), strict=True):
         np.testing.assert_allclose(one[:, -4:].numpy(), other, rtol=1e-5, atol=1e-5)
-
-
-def test_constants_are_those_of_torch() -> None:
-    names = [name for name in vars(arithmetic) if name.isupper() and hasattr(network, name)]
-    assert {"LEVELS", "FORGET_LEVEL", "FORGET_SPREAD", "LEAST_SPREAD", "LEAST_UNIT"} <= set(names)
-    for name in names:
-        assert getattr(arithmetic, name) == getattr(network, name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecasting.arrays import Array
-from forecasting.zero.arithmetic import LEVELS, STEPS
+from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way, decode
 from forecasting.zero.patches import WIDTH, Patches, patch_length
 

@@ -8,7 +8,7 @@ import pytest
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
-from forecasting.zero.arithmetic import LEVELS, STEPS
+from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way
 from forecasting.zero.patches import Patches
 from forecasting.zero.ways import candidates, choose, ends

@@ -16,25 +16,7 @@ from forecasting.signing import KEY_VARIABLE, RING_VARIABLE, SIGNATURE, Ring, Si
 from pipelines.cli import build
 from pipelines.registry.registered import load
 from pipelines.registry.registry import Registry
-from pipelines.tracking.tracker import Tracker
-
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "format-1"
-
-
-@pytest.fixture(scope="module")
-def tracker(state: Path) -> Tracker:
-    return Tracker.open("signed", system_metrics=False)
-
-
-@pytest.fixture(scope="module")
-def registry(tracker: Tracker) -> Registry:
-    return Registry(tracker.client)
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A model of the test's own."""
-    return request.node.name.replace("test_", "", 1)[:90]
+from tests.pipelines.registry.conftest import BUNDLE
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +31,6 @@ def ring(tmp_path: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch) -> Ri
     ring.add("trainer", key)
     monkeypatch.setenv(RING_VARIABLE, str(ring.folder))
     return ring
-
-
-@pytest.fixture
-def add(tracker: Tracker, registry: Registry, name: str) -> Callable[..., int]:
-    """Register one more version of the test's model."""
-
-    def register(signer: SigningKey | None, **more: Any) -> int:
-        with tracker.run("a run") as run:
-            return registry.register(
-                name, run, BUNDLE, tags={"gate": "passed"}, description="", signer=signer, **more
-            )
-
-    return register
 
 
 def test_a_signed_version_is_promoted_and_forecasts(

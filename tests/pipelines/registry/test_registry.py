@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -20,37 +19,7 @@ from pipelines.cli import build
 from pipelines.registry.files import HASH_TAG, bundle_digest
 from pipelines.registry.registry import CHALLENGER, CHAMPION, PREVIOUS, Event, Registry, _story
 from pipelines.tracking.tracker import Tracker
-
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "format-1"
-
-
-@pytest.fixture(scope="module")
-def tracker(state: Path) -> Tracker:
-    return Tracker.open("registry", system_metrics=False)
-
-
-@pytest.fixture(scope="module")
-def registry(tracker: Tracker) -> Registry:
-    return Registry(tracker.client)
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """A model of the test's own."""
-    return request.node.name.replace("test_", "", 1)[:90]
-
-
-@pytest.fixture
-def add(tracker: Tracker, registry: Registry, name: str) -> Callable[..., int]:
-    """Register one more version of the test's model."""
-
-    def register(**tags: Any) -> int:
-        with tracker.run("a run") as run:
-            return registry.register(
-                name, run, BUNDLE, tags={"gate": "passed", **tags}, description="A model."
-            )
-
-    return register
+from tests.pipelines.registry.conftest import BUNDLE
 
 
 def test_a_version_carries_its_hash_its_tags_and_a_loadable_model(

@@ -14,7 +14,7 @@ import pytest
 from forecasting.data.calendar import Frequency
 from forecasting.evaluation.baselines import naive_arrays
 from pipelines.ingestion import DataConfig, ingest
-from pipelines.ingestion.read.mapping import MappingError
+from pipelines.ingestion.read.proposal import MappingError
 from serving.app import Application
 from serving.routes.explorer import without_remarks
 from serving.settings import ServingSettings
