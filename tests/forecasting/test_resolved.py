@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -71,6 +72,20 @@ def test_every_panel_resolves_to_settings_that_stay(
     assert Resolved.model_validate_json(found.model_dump_json()) == found
     for name, value in chosen.items():
         assert getattr(found.model, name) == value
+
+
+def test_what_was_not_there_yet_does_nothing() -> None:
+    model = Resolved.plainest(ForecasterConfig(horizon=3)).model
+    # A spread of one unit, whatever the level, where a series cannot say its own; no bound at 0;
+    # nothing beside the network; y as it is.
+    assert model.usual_spread == (0.0, 1.0)
+    assert not model.nonnegative
+    assert (model.blend, model.pool, model.cycle, model.lags) == (0.0, {}, 0, ())
+    assert (model.calendar, model.dropout, model.strides) == (False, 0.0, ())
+    assert model.y_transform.forward(np.array([-3.5]))[0] == -3.5
+    training = Resolved.plainest(ForecasterConfig(horizon=3)).training
+    assert (training.start, training.noise, training.weight_decay) == ("none", 0.0, 0.0)
+    assert training.linear_mix == ()
 
 
 @pytest.mark.parametrize(("group", "name"), CASES)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
@@ -370,6 +371,18 @@ def test_future_rows_may_come_in_their_own_table(with_covariates: Forecaster) ->
     pd.testing.assert_frame_equal(own, expected)
     trailing = pd.concat([frame, future], ignore_index=True)
     pd.testing.assert_frame_equal(with_covariates.predict(trailing, static=static), expected)
+
+
+def test_a_series_without_rows_is_named_though_all_others_are_positive(
+    plain: Forecaster,
+) -> None:
+    start = np.array(["2024-01-01", "2024-01-01"], "datetime64[us]")
+    panel = Panel.from_arrays(
+        ["full", "empty"], np.full(9, 5.0), np.array([9, 0]), start, plain.freq, schema=plain.schema
+    )
+    found = plain.predict_panel(panel)
+    assert list(found.ids) == ["full"]
+    assert [(p.id, p.code) for p in found.problems] == [("empty", "no_observations")]
 
 
 def test_a_frame_that_cannot_be_forecast_names_the_series(plain: Forecaster) -> None:
