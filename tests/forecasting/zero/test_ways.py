@@ -11,7 +11,7 @@ from forecasting.data.panel import Panel
 from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way
 from forecasting.zero.patches import Patches
-from forecasting.zero.ways import candidates, choose, ends
+from forecasting.zero.ways import candidates, choose, ends, held_back
 
 
 class Repeats:
@@ -89,3 +89,9 @@ def test_ends_are_the_newest_rows() -> None:
     )
     found = ends(Panel.from_frame(frame, freq="step"), 4)
     np.testing.assert_array_equal(found, [[np.nan, 0, 1, 2], [4, 5, 6, 7]])
+
+
+@pytest.mark.parametrize(("rows", "tried"), [(2, False), (8, True), (15, True), (60, True)])
+def test_short_histories_hold_back_what_they_can_spare(rows: int, tried: bool) -> None:
+    y = np.arange(float(rows))[None] % 4
+    assert (held_back(Repeats(), y, [Way(4), Way()], 2) is not None) is tried
