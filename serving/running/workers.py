@@ -9,10 +9,13 @@ import os
 import shutil
 import tempfile
 import time
+from functools import partial
+from multiprocessing.connection import wait
 from typing import Any, Final
 
 from prometheus_client import multiprocess
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 EXIT_SECONDS: Final = 10.0  # beyond the grace that requests under way have
 METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -37,6 +40,8 @@ class Workers(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, and what their gauges said with them."""
+        for process in self.processes:
+            process.ping = partial(answers, process)  # type: ignore[method-assign]
         before = {process.pid for process in self.processes}
         super().keep_subprocess_alive()
         for pid in before - {process.pid for process in self.processes}:
@@ -56,3 +61,18 @@ class Workers(Multiprocess):
     def failed(self) -> bool:
         """Whether a worker could not start."""
         return any(process.exitcode not in (0, -15, -9) for process in self.processes)
+
+
+def answers(process: Process, timeout: float = 5) -> bool:
+    """Whether a worker shows a sign of life within ``timeout`` seconds.
+
+    uvicorn's own `ping` waits to the end for one that dies while it is asked.
+    """
+    try:
+        process.parent_conn.send(b"ping")
+        ready = wait([process.parent_conn, process.process.sentinel], timeout)
+        if process.parent_conn in ready:
+            process.parent_conn.recv()
+        return process.parent_conn in ready
+    except (OSError, EOFError):
+        return False
