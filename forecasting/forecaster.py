@@ -69,6 +69,7 @@ class Forecaster(Ensemble):
         seed: int | None = None,
         device: str = "auto",
         verbose: bool | None = None,
+        checkpoints: str | Path | None = None,
     ) -> Self:
         """Train on a long table ``unique_id, ds, y`` and covariates.
 
@@ -81,6 +82,8 @@ class Forecaster(Ensemble):
             these are categories although they are numbers; text always is.
         config : settings, or a dict of them; whatever is left open is chosen from the data.
         verbose : a progress bar; None: in a terminal or a notebook.
+        checkpoints : a folder for what is under way. Killed, the same call goes on from there and
+            ends with the same weights; delete it when the forecaster is saved.
 
         Raises
         ------
@@ -104,7 +107,7 @@ class Forecaster(Ensemble):
         if not future:
             say_open_ends(panel.y, panel.offsets, panel.ids)
         with Bar(verbose, config.training.members) as bar:
-            return cls.train(panel, config, on_epoch=bar, device=device)
+            return cls.train(panel, config, on_epoch=bar, device=device, checkpoints=checkpoints)
 
     @classmethod
     def train(
@@ -115,13 +118,21 @@ class Forecaster(Ensemble):
         callbacks: Sequence[pl.Callback] = (),
         on_epoch: OnEpoch | None = None,
         device: str = "auto",
+        checkpoints: str | Path | None = None,
     ) -> Self:
         """Train on a panel; see `forecasting.training.fit.fit`."""
         # Lightning takes seconds to import, and who only forecasts needs none.
         from forecasting.training import fit as training
 
         began = time.perf_counter()
-        trained = training.fit(panel, config, callbacks=callbacks, on_epoch=on_epoch, device=device)
+        trained = training.fit(
+            panel,
+            config,
+            callbacks=callbacks,
+            on_epoch=on_epoch,
+            device=device,
+            checkpoints=checkpoints,
+        )
         return cls._trained_on(panel, trained, config, time.perf_counter() - began)
 
     def refit(
@@ -133,6 +144,7 @@ class Forecaster(Ensemble):
         callbacks: Sequence[pl.Callback] = (),
         on_epoch: OnEpoch | None = None,
         device: str = "auto",
+        checkpoints: str | Path | None = None,
     ) -> Self:
         """Another forecaster with these settings, trained on every row of a panel.
 
@@ -149,6 +161,7 @@ class Forecaster(Ensemble):
             callbacks=callbacks,
             on_epoch=on_epoch,
             device=device,
+            checkpoints=checkpoints,
         )
         return self._trained_on(panel, trained, self.asked, time.perf_counter() - began)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from forecasting.selection.judging import (
     idle_members,
     with_shares,
 )
+from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Trained, train_members
@@ -52,12 +54,14 @@ class Fitting:
     open_blend, open_pool, open_mix, open_start : whether a user left the share of classical
         forecasts, their weights, how linear paths come about, and what becomes of a pretrained
         start to held-back origins.
+    checkpoints : where unfinished members are kept, if anywhere.
     history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
     """
 
     callbacks: Sequence[pl.Callback]
     on_epoch: OnEpoch | None
     device: torch.device
+    checkpoints: Checkpoints | None = None
     open_blend: bool = False
     open_pool: bool = False
     open_mix: bool = False
@@ -119,6 +123,7 @@ def fit(
     callbacks: Sequence[pl.Callback] = (),
     on_epoch: OnEpoch | None = None,
     device: str = "auto",
+    checkpoints: str | Path | None = None,
 ) -> Ensemble:
     """Train every member on the panel's history.
 
@@ -128,6 +133,9 @@ def fit(
     callbacks : further Lightning callbacks, handed to every member's Trainer.
     on_epoch : called with each row of ``Forecaster.history`` as it is made.
     device : ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    checkpoints : a folder for members under way; the same call goes on from what lies there, and
+        ends with the weights of one that was never stopped. Delete it when the outcome is saved.
+        What callbacks of your own hold is not kept.
 
     Returns
     -------
@@ -143,6 +151,7 @@ def fit(
         callbacks,
         on_epoch,
         pick_device(device),
+        Checkpoints.within(checkpoints),
         open_blend=config.model.blend is None and not config.model.counts,
         open_pool=config.model.pool is None and not config.model.counts,
         open_mix=config.training.linear_mix is None,
@@ -170,6 +179,7 @@ def refit(
     callbacks: Sequence[pl.Callback] = (),
     on_epoch: OnEpoch | None = None,
     device: str = "auto",
+    checkpoints: str | Path | None = None,
 ) -> Ensemble:
     """Train again, on the whole panel, what was trained without the panel's last rows.
 
@@ -179,6 +189,7 @@ def refit(
     backs : origins it has not seen beyond, as rows before each series' end. Its errors there
         give the swing of the members and the correction of the quantiles.
     steps : training steps of each member; default: what the settings say.
+    checkpoints : as in `fit`.
 
     Returns
     -------
@@ -189,7 +200,7 @@ def refit(
     DataError : a panel of another frequency, or origins that it does not hold.
         ConfigError, TrainingError : as `fit`.
     """
-    fitting = Fitting(callbacks, on_epoch, pick_device(device))
+    fitting = Fitting(callbacks, on_epoch, pick_device(device), Checkpoints.within(checkpoints))
     _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
     panel = _as_networks_read(panel)

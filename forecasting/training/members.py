@@ -24,6 +24,7 @@ from forecasting.hardware.threads import worthwhile_threads
 from forecasting.hardware.torch_state import own_randomness, products_in, random_state_held
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
+from forecasting.training.checkpoints import Checkpoints, Keeping, Kept
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
 from forecasting.training.linear import solve_linear_path
@@ -45,6 +46,10 @@ class Carried(Protocol):
     @property
     def device(self) -> torch.device:
         """Where networks are trained."""
+
+    @property
+    def checkpoints(self) -> Checkpoints | None:
+        """Where unfinished members are kept, if anywhere."""
 
     def record(self, row: dict[str, Any]) -> None:
         """Takes each row of history as it is made."""
@@ -83,8 +88,12 @@ def train_members(
     watch = None
     if watched is not None and config.training.patience is not None:
         watch = watched_windows(watched[0], config, device, watched[1])
+    kept = None
+    if carried.checkpoints is not None:
+        # What is watched says when training ends early.
+        kept = carried.checkpoints.of(panel, phase, steps, *(watched or ()), begin)
     training = _Training(
-        windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin
+        windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept
     )
     trained: dict[int, tuple[ForecastNetwork, int]] = {}
     waiting = list(numbers)
@@ -135,6 +144,7 @@ class _Training:
     steps: int | None
     watch: list[Batch[torch.Tensor]] | None
     begin: Sequence[ForecastNetwork]
+    kept: Kept | None
 
     def members(
         self,
@@ -191,17 +201,24 @@ class _Training:
         module, draws, begin = built.pop(number)
         config, settings = module.config, module.config.training
         total, batch = settings.max_steps, settings.batch_size
+        state = None if self.kept is None else self.kept.member(number, config)
+        if state is not None and (best_step := state.finished(module.averaged)) is not None:
+            for row in state.rows:
+                record(row)
+            return module.averaged.eval().requires_grad_(False), best_step
         stream = WindowStream(self.windows, batch, settings.epoch_steps, settings.seed)
+        told = record if state is None else state.recorded(record)
         epochs = Epochs(
-            self.windows, number, self.phase, total, batch, record, self.watch is not None, stop
+            self.windows, number, self.phase, total, batch, told, self.watch is not None, stop
         )
+        keeping = [] if state is None else [Keeping(state, stream, epochs, record)]
         # A loader draws a seed at every epoch, whether it has workers or not.
         seeds = draws if self.device.type == "cpu" else torch.Generator()
         load = partial(DataLoader, batch_size=None, num_workers=0, generator=seeds)
         # Before the first epoch Lightning saves the process's random state and sets it back.
         beginning = ExitStack()
         begun = pl.callbacks.LambdaCallback(on_train_start=lambda *_: beginning.close())
-        trainer = _trainer(config, self.device, [begun, *self.callbacks, epochs])
+        trainer = _trainer(config, self.device, [begun, *self.callbacks, epochs, *keeping])
         watch = load(_Batches(self.watch)) if self.watch else None
         with worthwhile_threads(batch, config.model.hidden_size), beginning:
             beginning.enter_context(random_state_held())
@@ -212,7 +229,10 @@ class _Training:
             _return(network, begin, TUNED_SHARE)
         network.to("cpu").eval().requires_grad_(False)
         _forget_unseen(network, self.windows, self.schema)
-        return network, epochs.best_step or total
+        best_step = epochs.best_step or total
+        if state is not None:
+            state.finish(network, best_step)
+        return network, best_step
 
     def _module(self, config: Resolved, begin: ForecastNetwork | None) -> ForecastModule:
         module = ForecastModule(config, self.schema, self.windows.calendar)

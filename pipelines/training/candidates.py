@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.tracking.tracker import Tracker
 
 Progress = Callable[[str, float], None]  # what is being done, and the share that is done
+OnEpoch = Callable[[dict[str, Any]], None]  # takes rows of a training's history as they come
 
 HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
 
@@ -71,10 +72,10 @@ def fit_candidate(
 ) -> Trained:
     """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
 
-    def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
+    def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
-        return Forecaster.train(known.panel, settings, on_epoch=on_epoch)
+        return Forecaster.train(known.panel, settings, on_epoch=on_epoch, checkpoints=unfinished)
 
     inputs = {"data": known.digest, "settings": settings.model_dump(mode="json")}
     log = EpochLog(run, tracker, refits=settings.training.validation == "refit")
@@ -97,12 +98,14 @@ def fit_final(
     challenger and this one can be compared on rows that neither has seen.
     """
 
-    def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
+    def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
         forecaster = Forecaster.load(candidate.bundle, trusted=True)
         backs, steps = origins(config), candidate.steps
-        return forecaster.refit(data.panel, backs=backs, steps=steps, on_epoch=on_epoch)
+        return forecaster.refit(
+            data.panel, backs=backs, steps=steps, on_epoch=on_epoch, checkpoints=unfinished
+        )
 
     inputs = {
         "data": data.digest,
@@ -125,7 +128,7 @@ def _fitted(
     name: str,
     stage_name: str,
     inputs: dict[str, Any],
-    fit: Callable[[Callable[[dict[str, Any]], None]], Forecaster],
+    fit: Callable[[OnEpoch, Path], Forecaster],
     log: EpochLog,
     force: bool,
     progress: Progress,
@@ -133,14 +136,14 @@ def _fitted(
     from forecasting.bundle import verify
     from forecasting.config import ForecasterConfig
 
-    def build(folder: Path) -> None:
+    def build(folder: Path, unfinished: Path) -> None:
         began = time.monotonic()
 
         def on_epoch(row: dict[str, Any]) -> None:
             log(row)
             progress(f"{name}, member {row['member'] + 1}, {row['phase']}", row["step"] / row["of"])
 
-        forecaster = fit(on_epoch)
+        forecaster = fit(on_epoch, unfinished)
         forecaster.save(folder / BUNDLE)
         facts = {
             "swing": forecaster.swing,

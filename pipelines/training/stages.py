@@ -1,7 +1,8 @@
 """Stages that need not run twice: a folder per stage and per hash of its inputs.
 
 A stage builds into a scratch folder that is renamed when it is whole, so that a stage that died
-leaves nothing behind and the next run starts it again.
+leaves nothing half-built behind. What it wants to go on from when it is run again lies in another
+folder beside it, which goes once the stage is whole.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def stage(
     experiment: str,
     name: str,
     inputs: Mapping[str, Any],
-    build: Callable[[Path], None],
+    build: Callable[[Path, Path], None],
     *,
     force: bool = False,
 ) -> StageResult:
@@ -54,9 +55,10 @@ def stage(
     inputs
         Everything the result depends on, as plain values.
     build
-        Writes the result into the folder it is given.
+        Writes the result into the first folder it is given. In the second, which need not exist,
+        it finds what it kept there when the same inputs were last being built and it was killed.
     force
-        Build again and replace.
+        Build again, from the beginning, and replace.
     """
     root = home() / "stages" / experiment
     root.mkdir(parents=True, exist_ok=True)
@@ -64,14 +66,18 @@ def stage(
     if target.is_dir() and not force:
         target.touch()
         return StageResult(target, True)
+    unfinished = root / f".{target.name}.unfinished"
+    if force:
+        shutil.rmtree(unfinished, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
     try:
-        build(scratch)
+        build(scratch, unfinished)
         if target.exists():
             shutil.rmtree(target)
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
     _prune(root, name)
     return StageResult(target, False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "stages" / "x"
 
 
-def built(folder: Path) -> None:
+def built(folder: Path, _unfinished: Path) -> None:
     (folder / "result").write_text("done")
 
 
@@ -32,13 +33,40 @@ def test_the_same_inputs_are_built_once(root: Path) -> None:
 
 
 def test_what_fails_leaves_nothing(root: Path) -> None:
-    def fails(folder: Path) -> None:
-        built(folder)
+    def fails(folder: Path, unfinished: Path) -> None:
+        built(folder, unfinished)
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
         stage("x", "fit", {}, fails)
     assert list(root.iterdir()) == []
+
+
+def test_what_it_wants_to_go_on_from_stays_until_it_is_whole(root: Path) -> None:
+    seen: list[list[str]] = []
+
+    def builder(outcome: Exception | None) -> Callable[[Path, Path], None]:
+        def build(folder: Path, unfinished: Path) -> None:
+            seen.append(sorted(path.name for path in unfinished.glob("*")))
+            unfinished.mkdir(exist_ok=True)
+            (unfinished / f"epoch {len(seen)}").write_text("")
+            if outcome is not None:
+                raise outcome
+            built(folder, unfinished)
+
+        return build
+
+    with pytest.raises(RuntimeError):
+        stage("x", "fit", {"a": 1}, builder(RuntimeError()))
+    with pytest.raises(RuntimeError):
+        stage("x", "fit", {"a": 2}, builder(RuntimeError()))
+    stage("x", "fit", {"a": 1}, builder(None))
+    assert seen == [[], [], ["epoch 1"]]
+    # That of other inputs is still there; forced, it is begun anew all the same.
+    assert len(list(root.glob(".*.unfinished"))) == 1
+    stage("x", "fit", {"a": 2}, builder(None), force=True)
+    assert seen[-1] == []
+    assert list(root.glob(".*")) == []
 
 
 def test_what_a_killed_process_left_goes_away_in_time_and_a_living_ones_work_stays(
@@ -48,7 +76,7 @@ def test_what_a_killed_process_left_goes_away_in_time_and_a_living_ones_work_sta
     old, young = root / ".fit-old", root / ".fit-young"
     for scratch in (old, young):
         scratch.mkdir()
-        built(scratch)
+        built(scratch, scratch)
     before = time.time() - ABANDONED_SECONDS - 60
     os.utime(old, (before, before))
     stage("x", "fit", {}, built)
