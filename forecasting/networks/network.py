@@ -180,13 +180,19 @@ class ForecastNetwork(nn.Module):
 
     # -- the whole -------------------------------------------------------------------------
 
-    def forward(self, batch: Batch[Tensor], *, every_origin: bool = False) -> Output:
-        """Forecasts at the last origin, or at every origin of each window."""
+    def forward(
+        self, batch: Batch[Tensor], *, every_origin: bool = False, drawn: Tensor | None = None
+    ) -> Output:
+        """Forecasts at the last origin of each window, at every one, or at those ``drawn`` [O]."""
         x, shown, scale = self.features(batch)
         steps = x.shape[1]
         if every_origin and self.decoder.takes_states:
             return self._in_pieces(batch, x, shown, scale)
         hidden, states = self.read(x)
+        if drawn is not None:
+            at = scale.at(drawn)
+            params = self.decode(batch, hidden[:, drawn], states, shown[:, drawn], drawn)
+            return Output(params, at.level, at.spread, drawn)
         origins = torch.arange(steps, device=x.device)
         if every_origin:
             params = self.decode(batch, hidden, states, shown, origins)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from forecasting.errors import ConfigError
 from forecasting.networks.heads import HEADS, Head
@@ -73,24 +74,30 @@ class Residuals:
         return self.batch[name][:, None, None]
 
 
-def training_loss(output: Output, batch: Batch[Tensor], config: Resolved) -> Tensor:
+def training_loss(
+    output: Output, batch: Batch[Tensor], config: Resolved, total: Tensor | None = None
+) -> Tensor:
     """The weighted sum of the configured terms, a scalar.
 
     Each origin counts by the observed values among its H targets; origins outside ``valid``
     count nothing.
+
+    Parameters
+    ----------
+    total : what the sum over targets is divided by; None: the number of them that count.
     """
     target, weight = targets(output, batch, Geometry.of(config))
-    weight = weight / weight.sum().clamp(min=1.0)
+    weight = weight / (weight.sum() if total is None else total).clamp(min=1.0)
     scaled = (target - output.level) / output.scale
     if config.model.spread == "none" or config.model.counts:
         share = torch.ones_like(output.scale)
     else:
         share = spread_share(output.scale, batch)
     residuals = Residuals(output, batch, config, target, scaled, share)
-    total = target.new_zeros(())
+    loss = target.new_zeros(())
     for name, factor in weights_of(config).items():
-        total = total + factor * (TERMS[name](residuals) * weight).sum()
-    return total
+        loss = loss + factor * (TERMS[name](residuals) * weight).sum()
+    return loss
 
 
 def weights_of(config: Resolved) -> dict[str, float]:
@@ -142,6 +149,13 @@ def following(
     index = ends[:, None] + torch.arange(steps, device=ends.device)
     valid = batch["valid"][:, origins, None]
     return batch["y"][:, index], batch["mask"][:, index] * valid
+
+
+def counted(origins: int, steps: int, batch: Batch[Tensor], geometry: Geometry) -> Tensor:
+    """How many targets count, of the first so many origins of all windows: a scalar."""
+    ends = torch.arange(origins, device=batch["mask"].device) * geometry.segment + geometry.reach
+    up_to = functional.pad(batch["mask"].cumsum(1), (1, 0))
+    return ((up_to[:, ends + steps] - up_to[:, ends]) * batch["valid"]).sum()
 
 
 def spread_share(spread: Tensor, batch: Batch[Tensor]) -> Tensor:

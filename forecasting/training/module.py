@@ -17,10 +17,14 @@ from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import Output
 from forecasting.resolved import Resolved
-from forecasting.training.losses import training_loss, weights_of
+from forecasting.training.losses import counted, training_loss, weights_of
 from forecasting.windows.batch import Batch, cut, each, named
 
 LOG = logging.getLogger(__name__)
+
+# Steps ahead up to which a step of training forecasts from every origin of its windows. Beyond, it
+# does from so many that it makes no more numbers than for these: four times those of 24 hours.
+EVERY_ORIGIN_UP_TO = 96
 
 
 class ForecastModule(pl.LightningModule):
@@ -43,6 +47,7 @@ class ForecastModule(pl.LightningModule):
         # A loss that nothing can be learned from is refused here.
         weights_of(config)
         self.network = ForecastNetwork(config, schema, calendar)
+        self.drawn = drawn_origins(config, self.network)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.categorical = [
             (role, column)
@@ -93,8 +98,10 @@ class ForecastModule(pl.LightningModule):
         return loss
 
     def loss_of(self, batch: Batch[Tensor]) -> Tensor:
-        """The loss [] of a batch as it stands: nothing hidden, no noise, nothing recorded."""
-        return self._loss(self.network.history(batch), batch)
+        """The loss [] of a batch as it stands: all its origins, nothing hidden, no noise, nothing
+        recorded.
+        """
+        return self._loss(self.network.history(batch), batch, whole=True)
 
     def validation_step(self, batch: Batch[Tensor], batch_idx: int) -> Tensor:
         """The loss of the averaged weights."""
@@ -161,14 +168,29 @@ class ForecastModule(pl.LightningModule):
         self.recent_loss, self.recent_norm, self.recent_windows = [], [], []
         return loss, norm
 
-    def _loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
-        """Of what the network makes of ``seen``, as the whole batch tells."""
+    def _loss(self, seen: Batch[Tensor], batch: Batch[Tensor], whole: bool = False) -> Tensor:
+        """Of what the network makes of ``seen``, as the whole batch tells; of all its origins where
+        asked for the ``whole``, or where they are few.
+        """
         if self.config.model.bidirectional:
-            output = read_as_predicted(self.network, seen)
-        else:
-            every = self.config.training.origins == "all"
-            output = self.network(seen, every_origin=every)
-        return training_loss(output, batch, self.config)
+            return training_loss(read_as_predicted(self.network, seen), batch, self.config)
+        every = self.config.training.origins == "all"
+        if every and not whole and self.drawn < self.network.geometry.steps:
+            return self._drawn_loss(seen, batch)
+        return training_loss(self.network(seen, every_origin=every), batch, self.config)
+
+    def _drawn_loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
+        """An estimate of the loss at every origin from a few evenly spaced ones: unbiased, since
+        each is as likely to be among them.
+        """
+        geometry, device = self.network.geometry, batch["y"].device
+        place = torch.rand((), generator=self.draws, device=device)
+        apart = geometry.steps / self.drawn
+        origins = ((torch.arange(self.drawn, device=device) + place) * apart).long()
+        origins = origins.clamp(max=geometry.steps - 1)
+        output = self.network(seen, drawn=origins)
+        total = counted(geometry.steps, geometry.horizon, batch, geometry) / apart
+        return training_loss(output, batch, self.config, total)
 
     def _replayed_loss(self, seen: Batch[Tensor], batch: Batch[Tensor]) -> Tensor:
         """The loss by way of a CUDA graph; where none can be had, plainly."""
@@ -210,6 +232,14 @@ class ForecastModule(pl.LightningModule):
             return 1.0
         progress = min((step - warm) / max(total - warm, 1), 1.0)
         return 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-4
+
+
+def drawn_origins(config: Resolved, network: ForecastNetwork) -> int:
+    """Origins of each window that a step of training forecasts from."""
+    steps, horizon = config.model.steps, config.horizon
+    if network.decoder.takes_states or network.decoder.feeds_back or horizon <= EVERY_ORIGIN_UP_TO:
+        return steps
+    return max(round(steps * EVERY_ORIGIN_UP_TO / horizon), 1)
 
 
 def read_as_predicted(network: ForecastNetwork, batch: Batch[Tensor]) -> Output:

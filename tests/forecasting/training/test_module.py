@@ -14,11 +14,13 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import tensors_of
-from forecasting.training.module import read_as_predicted
+from forecasting.training import module as training
+from forecasting.training.losses import counted, targets
+from forecasting.training.module import ForecastModule, drawn_origins, read_as_predicted
 from forecasting.training.schemas import fitted_schema
 from forecasting.windows.prediction import assemble
 from forecasting.windows.training import Windows
-from tests.forecasting.samples import settings
+from tests.forecasting.samples import MIXES, make_panel, settings
 
 QUICK = {
     "model": {"hidden_size": 4, "layers": 1, "calendar": False},
@@ -155,3 +157,52 @@ def test_months_keep_their_day_through_february(day: int, first: str) -> None:
         assert list(tail.to_frame()["ds"]) == stamps[36 - kept : 36]
         ahead = tail.freq.stamps(tail.start, tail.lengths, 4)[0]
         assert list(pd.DatetimeIndex(ahead)) == stamps[36:]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_loss_of_drawn_origins_is_on_average_that_of_all(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evenly spaced origins from every place they can begin at: their mean is the whole."""
+    monkeypatch.setattr(training, "EVERY_ORIGIN_UP_TO", most)
+    panel = make_panel([60, 9, 30], schema=MIXES["all"])
+    config = settings()
+    steps = config.model.steps
+    windows = Windows(panel, config, torch.device("cpu"))
+    module = ForecastModule(config, panel.schema, windows.calendar).eval()
+    assert module.drawn == max(round(steps * most / config.horizon), 1) < steps
+    batch = windows.draw(16, torch.Generator().manual_seed(0))
+    parameters = [p for p in module.network.parameters() if p.requires_grad]
+
+    def with_gradients(loss: torch.Tensor) -> list[torch.Tensor]:
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return [loss.detach(), *(g for g in found if g is not None)]
+
+    whole = with_gradients(module.loss_of(batch))
+    found = []
+    for place in range(steps):
+        at = torch.tensor((place + 0.5) / steps)
+        monkeypatch.setattr(torch, "rand", lambda *_, at=at, **__: at)
+        seen = module.network.history(batch)
+        found.append(with_gradients(module._loss(seen, batch)))
+    for expected, *drawn in zip(whole, *found, strict=True):
+        mean = torch.stack(drawn).mean(0)
+        torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_short_horizons_and_decoders_that_take_states_draw_no_origins() -> None:
+    for decoder in ("direct", "encoder_decoder", "recursive"):
+        config = settings(model={"decoder": decoder})
+        network = ForecastNetwork(config, Schema(), 0)
+        assert drawn_origins(config, network) == config.model.steps
+
+
+def test_targets_are_counted_without_making_them() -> None:
+    config = settings()
+    windows = Windows(make_panel([60, 9, 30]), config, torch.device("cpu"))
+    batch = windows.draw(16, torch.Generator().manual_seed(0))
+    network = ForecastNetwork(config, Schema(), windows.calendar)
+    output = network(network.history(batch), every_origin=True)
+    _, weight = targets(output, batch, network.geometry)
+    steps = config.model.steps
+    assert counted(steps, config.horizon, batch, network.geometry) == weight.sum()
