@@ -348,6 +348,12 @@ class TrainingConfig(Settings):
         "package, or these trained on; None: by rule, and by validation inside the history",
     )
     max_steps: Positive | None = Field(None, description="optimiser steps per member")
+    minutes: float | None = Field(
+        None,
+        gt=0.0,
+        description="by the clock, what all of a training may take: fewer steps than the rules "
+        "choose where this machine would need longer for them; None: no bound",
+    )
     batch_size: Positive | None = Field(None, description="windows per step")
     learning_rate: float = Field(3e-3, gt=0.0, le=1.0)
     schedule: Literal["cosine", "one_cycle", "constant"] = "one_cycle"

@@ -105,6 +105,7 @@ BESIDE_TRAINING = frozenset(
         "start",
         "seed",
         "members",
+        "minutes",
         "threads",
         "at_once",
         "graphs",

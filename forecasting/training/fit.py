@@ -17,7 +17,7 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
 from forecasting.ensemble import Ensemble
-from forecasting.errors import DataError
+from forecasting.errors import ConfigError, DataError
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
@@ -39,6 +39,7 @@ from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Trained, train_members
+from forecasting.training.pace import within_minutes
 from forecasting.training.schemas import encoded, fitted
 
 # Share of the typical history that may be held back from networks that forecast all the same.
@@ -157,6 +158,10 @@ def fit(
         open_mix=config.training.linear_mix is None,
         open_start=config.training.start is None,
     )
+    if config.training.minutes is not None and config.training.max_steps is not None:
+        raise ConfigError(
+            "training.minutes: training.max_steps says already how long to train; give one of them"
+        )
     panel = _as_networks_read(panel)
     resolved = resolve(config, panel)
     refuse_no_counts(panel, resolved)
@@ -164,6 +169,7 @@ def fit(
     panel = replace(panel, schema=encoded(panel.schema, resolved))
     start = started(config, resolved, panel)
     with threads_of(resolved):
+        resolved = within_minutes(panel, resolved, fitting.device)
         if start is None:
             say_unreached(panel, resolved)
             return _fit_from_nothing(fitting, panel, resolved)
