@@ -18,6 +18,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.classical.pool import classical
 from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.forecast import Forecast, with_ids_as_given
@@ -27,7 +28,7 @@ from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
-from forecasting.prediction.reading import Reading
+from forecasting.prediction.reading import Pool, Reading
 from forecasting.prediction.zeros import (
     keep_from_below_zero,
     stays_zero,
@@ -89,6 +90,7 @@ class Engine:
         self.geometry = Geometry.of(config)
         self.freq = Frequency.parse(config.freq)
         self.runner = runner
+        self.pool: Pool = classical
 
     @property
     def context(self) -> int:
@@ -412,7 +414,7 @@ class Engine:
         batch, centre, unit = assemble(panel, self.config, steps, self.geometry)
         answer = runner(batch)
         beside = panel if with_classical else None
-        return Reading.of(batch, (centre, unit), answer, self.config, beside=beside)
+        return Reading.of(batch, (centre, unit), answer, self.config, beside=beside, pool=self.pool)
 
     def _trained_of(self, part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
         """[n, H, Q] of a chunk at the trained levels, in transformed units, and means of counts."""

@@ -6,19 +6,21 @@ of which members, with which correction, can then be tried as often as one likes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.classical.pool import classical
 from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.prediction.theta import window_theta
 from forecasting.quantiles import quantiles_of, rearrange
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
+
+# Maps y [R], offsets [N + 1], season, horizon, names and rows read to forecasts [K, N, H].
+Pool = Callable[[Array, Array, int, int, Sequence[Classical], int], Array]
 
 # Observed values needed to bound what a transform that grows makes of forecasts.
 ENOUGH_TO_BOUND = 8
@@ -57,17 +59,19 @@ class Reading:
         config: Resolved,
         *,
         beside: Panel | None,
+        pool: Pool,
     ) -> Reading:
         """From an assembled batch and a runner's ``answer`` to it: params, level and scale.
 
-        ``beside`` : the panel of the batch, where classical forecasts are wanted.
+        ``beside`` : the panel of the batch, where classical forecasts are wanted. ``pool`` : who
+        makes those of whole histories.
         """
         params, level, scale = answer
         grows = config.model.y_transform.grows
         bounds = bounds_of(batch["y"], batch["mask"]) if grows else None
         told = None
         if beside is not None and config.model.pool:
-            told = pooled(beside, config, conditioning, batch, bounds)
+            told = pooled(beside, config, conditioning, batch, bounds, pool)
         elif beside is not None:
             told = window_theta(batch["y"], batch["mask"], config.season, config.horizon)[None]
         return cls(
@@ -161,6 +165,7 @@ def pooled(
     conditioning: tuple[Array, Array],
     batch: Batch[Array],
     bounds: tuple[Array, Array] | None,
+    pool: Pool,
 ) -> Array:
     """[K, N, H] the pool's forecasts of whole histories, in conditioned units.
 
@@ -170,7 +175,7 @@ def pooled(
     transform, model = config.model.y_transform, config.model
     y = np.where(np.isnan(transform.forward(panel.y)), np.nan, panel.y)
     names = tuple(model.pool)
-    told = classical(y, panel.offsets, config.season, config.horizon, names, model.pool_rows)
+    told = pool(y, panel.offsets, config.season, config.horizon, names, model.pool_rows)
     centre, unit = (part[:, None] for part in conditioning)
     read = (transform.forward(told) - centre) / unit
     low = np.min(batch["y"], axis=1, where=batch["mask"] > 0, initial=np.inf)[:, None]

@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.classical.pool import classical
 from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.engine import Rows
-from forecasting.prediction.reading import Reading
+from forecasting.prediction.reading import Pool, Reading
 from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
 
@@ -34,31 +36,55 @@ class Origin:
     known : the series up to there. actual : [n, H] what came, NaN where unknown.
     scale : [n] mean seasonal difference, the unit of MASE; NaN where a history holds no season
         twice. step : [n] the same, or where most histories are so short, the mean plain difference.
-    has_spread : [n] whether a series has a spread of its own to measure errors in. Where nothing
-        was observed, or nothing deviated, the spread is a stand-in: such errors say nothing of
-        other series and must not widen their intervals.
+    season : steps, of both. pool : the pool's forecasts from there, each asked for once.
     """
 
     known: Panel
     actual: Array
     scale: Array
     step: Array
-    has_spread: Array
+    season: int
+    pool: Pool
 
     @classmethod
-    def of(cls, panel: Panel, config: Resolved, back: int) -> Origin:
-        """The origin ``back`` rows before each series' end."""
-        known, season = panel.truncate(back, config.horizon), config.season
-        scale = step = mase_scale(known.y, known.offsets, season)
-        if np.isfinite(scale).mean() < 0.5:
-            step = typical_step(known.y, known.offsets, season)
-        return cls(
-            known=known,
-            actual=panel.after(back, config.horizon),
-            scale=scale,
-            step=step,
-            has_spread=_has_spread(known, config),
-        )
+    def each(cls, panel: Panel, config: Resolved, backs: Sequence[int]) -> tuple[Self, ...]:
+        """The origins so many rows before each series' end."""
+        origins = []
+        for back in backs:
+            known = panel.truncate(back, config.horizon)
+            scale, step = _units(known, config.season)
+            actual = panel.after(back, config.horizon)
+            origins.append(cls(known, actual, scale, step, config.season, asked_once(classical)))
+        return tuple(origins)
+
+    def by_season(self, season: int) -> Self:
+        """The same in the units of another season."""
+        if season == self.season:
+            return self
+        scale, step = _units(self.known, season)
+        return replace(self, scale=scale, step=step, season=season)
+
+
+def _units(known: Panel, season: int) -> tuple[Array, Array]:
+    """[n] each: scale and step of `Origin`."""
+    scale = step = mase_scale(known.y, known.offsets, season)
+    if np.isfinite(scale).mean() < 0.5:
+        step = typical_step(known.y, known.offsets, season)
+    return scale, step
+
+
+def asked_once(pool: Pool) -> Pool:
+    """A pool that answers what it was asked before, to the bit, from memory."""
+    answers: dict[tuple[object, ...], Array] = {}
+
+    def ask(y: Array, offsets: Array, season: int, horizon: int,
+            names: Sequence[Classical], rows: int) -> Array:  # fmt: skip
+        asked = (y.tobytes(), offsets.tobytes(), season, horizon, tuple(names), rows)
+        if asked not in answers:
+            answers[asked] = pool(y, offsets, season, horizon, names, rows)
+        return answers[asked]
+
+    return ask
 
 
 def origins_within(rows: int, horizon: int) -> list[int]:
@@ -85,19 +111,18 @@ class Evidence:
     def of(
         cls,
         networks: list[ForecastNetwork],
-        panel: Panel,
+        origins: Sequence[Origin],
         config: Resolved,
-        backs: Sequence[int],
     ) -> Evidence:
-        """Ask networks that were trained on rows up to the earliest of ``backs``."""
-        engine = Ensemble(config=config, schema=panel.schema, networks=networks)
-        counts = config.model.counts
-        origins, readings = [], []
-        for back in backs:
-            origin = Origin.of(panel, config, back)
-            origins.append(origin)
-            readings.append(tuple(engine.readings(origin.known, with_classical=not counts)))
-        return cls(config, networks, tuple(origins), tuple(readings))
+        """Ask networks that were trained on rows up to the earliest of the origins."""
+        engine = Ensemble(config=config, schema=origins[0].known.schema, networks=networks)
+        with_classical = not config.model.counts
+        readings = []
+        for origin in origins:
+            engine.pool = origin.pool
+            readings.append(tuple(engine.readings(origin.known, with_classical=with_classical)))
+        in_season = tuple(origin.by_season(config.season) for origin in origins)
+        return cls(config, networks, in_season, tuple(readings))
 
     def only(self, members: Sequence[int], config: Resolved) -> Evidence:
         """That of some of the networks, under their own settings."""
@@ -150,13 +175,18 @@ class Evidence:
         return float(np.concatenate(errors).mean()) if sum(map(len, errors)) else math.nan
 
     def errors_in_spreads(self) -> list[Array]:
-        """Per origin [n, H, Q]: what came less each quantile, in units of the spread."""
+        """Per origin [n, H, Q]: what came less each quantile, in units of the spread.
+
+        NaN for a series without a spread of its own. Where nothing was observed, or nothing
+        deviated, the spread is a stand-in: such errors say nothing of other series and must not
+        widen their intervals.
+        """
         blend, transform = self.config.model.blend, self.config.model.y_transform
         errors = []
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)
             off = transform.forward(origin.actual)[..., None] - values
-            own = origin.has_spread[:, None, None]
+            own = _has_spread(origin.known, self.config)[:, None, None]
             errors.append(np.where(own, off / spread[:, None, None], np.nan))
         return errors
 
@@ -214,6 +244,7 @@ def rows_to_judge_a_start(panel: Panel, config: Resolved) -> int:
 
 
 def _has_spread(known: Panel, config: Resolved) -> Array:
+    """[n] whether a series shows a spread of its own."""
     window = known.tail(Geometry.of(config).rows)
     t = config.model.y_transform.forward(window.y)
     seen, series = ~np.isnan(t), window.series

@@ -19,7 +19,6 @@ from forecasting.config import (
     MOST_MEMBERS,
     Classical,
     ForecasterConfig,
-    ModelConfig,
 )
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
@@ -236,7 +235,8 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
 
     Raises
     ------
-    ConfigError : ``training.start`` asks for a start that there is none of.
+    ConfigError : ``training.start`` asks for a start that there is none of, or beside settings
+        that the start would overrule.
     """
     wanted = asked.training.start
     if wanted == "none":
@@ -255,7 +255,7 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
         raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
     cells, start = pretrained.cells(name), Resolved.plainest(known)
     members = max(config.training.members, len(cells))
-    return config.replace(
+    chosen = config.replace(
         season=start.season,
         model={
             **start.model.model_dump(),
@@ -275,6 +275,13 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
             if "learning_rate" in asked.training.given else TUNED_RATE,
         },
     )  # fmt: skip
+    lost = _overruled(asked, chosen) if wanted is not None else []
+    if lost:
+        raise ConfigError(
+            f"training.start = {wanted}: {', '.join(lost)} are not the start's; leave them out, "
+            "or set training.start to none"
+        )
+    return chosen
 
 
 def _open(asked: ForecasterConfig) -> bool:
@@ -282,9 +289,23 @@ def _open(asked: ForecasterConfig) -> bool:
     return not (asked.model.given - BESIDE_THE_NETWORK or asked.training.given - BESIDE_TRAINING)
 
 
-def _network(config: ForecasterConfig) -> ModelConfig:
-    """What decides a network's shape and training, of the settings of a model."""
-    return config.model.replace(**dict.fromkeys(BESIDE_THE_NETWORK))
+def _overruled(asked: ForecasterConfig, chosen: Resolved) -> list[str]:
+    """What a user gave and a start would not keep, each as key = value."""
+    lost = []
+    for section, settings, kept in (
+        ("model", asked.model, chosen.model),
+        ("training", asked.training, chosen.training),
+    ):
+        for name in sorted(settings.given):
+            value = getattr(settings, name)
+            if value != getattr(kept, name):
+                shown = value.model_dump(exclude_unset=True) if name == "loss" else value
+                lost.append(f"{section}.{name} = {shown}")
+    cell, cells = asked.model.cell, set(chosen.training.cell_mix)
+    given = "cell" in asked.model.given and "cell_mix" not in asked.training.given
+    if given and cell == chosen.model.cell and cells != {cell}:
+        lost.insert(0, f"model.cell = {cell}")
+    return lost
 
 
 def _unfit(
@@ -299,8 +320,6 @@ def _unfit(
         return f"horizon = {asked.horizon} is beyond the start's {known.horizon}"
     if asked.training.start is None and not _open(asked):
         return "the network or its training is set"
-    if _network(asked) not in (ModelConfig(), _network(known)):
-        return "the network's settings are not the start's"
     return None
 
 

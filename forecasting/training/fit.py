@@ -26,6 +26,7 @@ from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import (
     Evidence,
+    Origin,
     origins_within,
     rows_to_judge_a_start,
     rows_to_validate,
@@ -213,7 +214,7 @@ def refit(
     panel = replace(panel, schema=encoded(panel.schema, config))
     with threads_of(config):
         as_judged = panel.under(trained.schema)
-        evidence = Evidence.of(trained.networks, as_judged, config, list(backs))
+        evidence = Evidence.of(trained.networks, Origin.each(as_judged, config, backs), config)
         correction, swing = correction_and_swing(evidence)
         # Too few errors at these origins say nothing against what earlier ones have shown.
         correction = trained.correction if correction is None else correction
@@ -264,11 +265,12 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
         return _started_unseen(fitting, panel, start)
     whole, panel = panel, fitted(panel, panel.truncate(rows))
     past = panel.truncate(rows)
-    backs = origins_within(rows, config.horizon)
+    # Read once for all starts, and so are the classical forecasts from there.
+    origins = Origin.each(panel, start, origins_within(rows, config.horizon))
     shipped = _beginning(start, panel.schema)
 
     def candidate(name: str, networks: list[ForecastNetwork], settings: Resolved) -> Start:
-        evidence = Evidence.of(networks, panel, settings, backs)
+        evidence = Evidence.of(networks, origins, settings)
         return Start.of(name, evidence, open_blend=fitting.open_blend, open_pool=fitting.open_pool)
 
     starts = []
@@ -345,7 +347,8 @@ def _fit_from_nothing(
         if trained is None:
             past = panel.truncate(rows)
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
-            evidence = Evidence.of(judged, panel, config, origins_within(rows, config.horizon))
+            origins = Origin.each(panel, config, origins_within(rows, config.horizon))
+            evidence = Evidence.of(judged, origins, config)
         else:
             evidence = trained.evidence
         evidence = _settled(fitting, evidence)

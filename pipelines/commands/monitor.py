@@ -58,7 +58,7 @@ def monitor_command(
     Examples: `gatecast monitor configs/m3_monthly.yaml`,
     `gatecast monitor demand --data today.parquet --forecasts sqlite:///forecasts.db --retrain`
     """
-    from pipelines.jobs.run import watched
+    from pipelines.jobs.run import Ended, watched
     from pipelines.monitoring.monitor import monitor
     from pipelines.training.gate import EXIT_REFUSED
 
@@ -71,7 +71,7 @@ def monitor_command(
         watch = monitor(config, forecasts=forecasts, page=page, say=tell)
         _show(watch, as_json)
         results = follow("monitor", config, watched(watch), teller)
-    if any(result.state == "Refused" for result in results):
+    if any(result.state is Ended.REFUSED for result in results):
         raise typer.Exit(EXIT_REFUSED)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from pipelines.config import ExperimentConfig
@@ -20,27 +21,43 @@ if TYPE_CHECKING:
     from pipelines.training.train import Outcome
 
 
+class Ended(StrEnum):
+    """How a job ended, each as the word that a list of runs shows."""
+
+    PROMOTED = "Promoted"
+    REGISTERED = "Registered"
+    REFUSED = "Refused"
+    UNCHANGED = "Unchanged"
+    FORECAST = "Forecast"
+    INCOMPLETE = "Incomplete"
+    FINE = "Fine"
+    LOOK = "Look"
+    RETRAIN = "Retrain"
+    UNTESTED = "Untested"
+
+
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended.
+    """What a job came to.
 
     Attributes
     ----------
-    state
-        One word for a list: ``Promoted``, ``Refused``, ``Unchanged``.
     line
         A sentence for a person.
     events
         What there is to notify of.
     champion
         Whether there is a model that can forecast now.
+    doubts_the_data
+        Whether the gate stopped at the data: no forecast is made from them.
     """
 
-    state: str
+    state: Ended
     line: str
     events: tuple[Event, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     champion: bool = False
+    doubts_the_data: bool = False
 
     def notice(self, model: str) -> Notice:
         """What there is to tell of it, under the model's name."""
@@ -67,21 +84,23 @@ def trained(outcome: Outcome) -> JobResult:
     )
     if outcome.decision is None:
         line = f"nothing has changed since version {outcome.version}; nothing was registered"
-        return JobResult("Unchanged", line, (), facts, champion)
+        return JobResult(Ended.UNCHANGED, line, (), facts, champion)
     events: list[Event] = []
+    doubts = False
     if outcome.promoted:
-        state = "Promoted"
+        state = Ended.PROMOTED
         events.append("promoted")
     elif outcome.decision.promote:
-        state = "Registered"
+        state = Ended.REGISTERED
     else:
-        state = "Refused"
+        state = Ended.REFUSED
         events.append("refused")
-        if outcome.decision.doubts_the_data:
+        doubts = outcome.decision.doubts_the_data
+        if doubts:
             events.append("drift")
     said = f"promoted: {outcome.decision.because}" if outcome.promoted else outcome.decision.reason
     line = f"version {outcome.version} {said}"
-    return JobResult(state, line, tuple(events), facts, champion)
+    return JobResult(state, line, tuple(events), facts, champion, doubts)
 
 
 def forecast_job(config: ExperimentConfig, *, trigger: str, say: Say) -> JobResult:
@@ -96,15 +115,15 @@ def forecasted(written: BatchForecast, config: ExperimentConfig) -> JobResult:
     facts = {"version": written.version, "target": written.target, "rows": written.rows}
     if written.refused > config.gate.max_refused:
         line = f"{written.line}; gate.max_refused allows {100 * config.gate.max_refused:g} %"
-        return JobResult("Incomplete", line, ("failed",), facts)
-    return JobResult("Forecast", written.line, (), facts)
+        return JobResult(Ended.INCOMPLETE, line, ("failed",), facts)
+    return JobResult(Ended.FORECAST, written.line, (), facts)
 
 
 VERDICTS = {
-    Verdict.FINE: "Fine",
-    Verdict.LOOK: "Look",
-    Verdict.RETRAIN: "Retrain",
-    Verdict.UNTESTED: "Untested",
+    Verdict.FINE: Ended.FINE,
+    Verdict.LOOK: Ended.LOOK,
+    Verdict.RETRAIN: Ended.RETRAIN,
+    Verdict.UNTESTED: Ended.UNTESTED,
 }
 
 
@@ -134,9 +153,9 @@ def following(job: str, config: ExperimentConfig, result: JobResult) -> str | No
     there before: they may be an accident, and its forecasts would be one too.
     """
     if job == "monitor":
-        return "train" if config.monitor.retrain and result.state == "Retrain" else None
+        return "train" if config.monitor.retrain and result.state is Ended.RETRAIN else None
     wanted = job == "train" and config.forecast.output is not None and result.champion
-    return "forecast" if wanted and "drift" not in result.events else None
+    return "forecast" if wanted and not result.doubts_the_data else None
 
 
 JOBS: dict[str, Callable[..., JobResult]] = {

@@ -47,7 +47,7 @@ def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
     except Exception as error:
         # Returned, not raised: a raised error would be pickled into Prefect's storage.
         return Failed(message=_lines(done, teller.failed(error).line))
-    return Completed(name=done[0].state, message=_lines(done))
+    return Completed(name=done[0].state.value, message=_lines(done))
 
 
 def _lines(done: list[JobResult], *more: str) -> str:

@@ -18,7 +18,7 @@ from serving.models.keeper import Keeper, Keepers, Loaded
 from serving.reading import body
 from serving.reading.body import JSON, Bodies, GoneError
 from serving.running.lanes import Lanes
-from serving.running.masking import keep_secret
+from serving.running.masking import keep_secret, keep_secrets_of
 from serving.running.memory import MUCH, Memory
 from serving.running.metrics import Metrics
 from serving.security import Caller, Guard
@@ -34,8 +34,8 @@ class Service:
     """What all routes share: settings, models, counters, and where work is done."""
 
     def __init__(self, settings: ServingSettings) -> None:
+        keep_secrets_of(settings.store)
         keep_secret(
-            settings.store,
             settings.api_key.get_secret_value() if settings.api_key else None,
             os.environ.get("MLFLOW_TRACKING_PASSWORD"),
             os.environ.get("MLFLOW_TRACKING_TOKEN"),

@@ -80,6 +80,8 @@ def test_the_document_shows_nothing_of_the_data_where_a_key_is_needed(protected:
         f"http://me:{PASSWORD}@127.0.0.1:9",
         f"http://me:{PASSWORD}@127.0.0.1:notaport",
         f"postgresql://me:{PASSWORD}@127.0.0.1:9/mlflow",
+        f"postgresql://127.0.0.1:9/mlflow?user=me&password={PASSWORD}",
+        f"http://127.0.0.1:9?token={PASSWORD}",
     ],
 )
 def test_the_password_of_the_store_is_never_shown(
@@ -103,7 +105,7 @@ def test_the_password_of_the_store_is_never_shown(
     ["postgresql://u:p@ss@h/db refused", "at 'https://token@h/x'", f"pass {PASSWORD} seen"],
 )
 def test_masking_leaves_no_secret(text: str) -> None:
-    masking.keep_secret(f"http://u:{PASSWORD}@h")
+    masking.keep_secrets_of(f"http://u:{PASSWORD}@h")
     shown = masking.hide(text)
     for secret in ("p@ss", "token@", PASSWORD):
         assert secret not in shown

@@ -20,7 +20,7 @@ from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
 from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
-from forecasting.selection.held_back import Evidence
+from forecasting.selection.held_back import Evidence, Origin
 from forecasting.training import fit
 from forecasting.training.defaults import START_SERIES, STARTS, resolve, started
 from forecasting.training.members import Trained
@@ -180,7 +180,7 @@ def test_no_way_to_begin_is_trained_on_the_rows_it_is_judged_by(
 ) -> None:
     """Tuned or from nothing, beside a start or alone: each sees the rows up to the cutoff."""
     seen: list[tuple[str, bool, PanelType]] = []
-    honest, evidence = fit.train_members, Evidence.of
+    honest, read = fit.train_members, Origin.each
 
     def quick(data: PanelType, config: ForecasterConfig, *args: Any, **more: Any) -> Trained:
         seen.append((args[1], bool(more["begin"]), data))
@@ -188,13 +188,13 @@ def test_no_way_to_begin_is_trained_on_the_rows_it_is_judged_by(
 
     asked: list[tuple[PanelType, int]] = []
 
-    def judged(networks: Any, data: PanelType, config: Any, backs: Any) -> Evidence:
+    def judged(data: PanelType, config: Any, backs: Any) -> tuple[Origin, ...]:
         asked.append((data, max(backs)))
-        return evidence(networks, data, config, backs)
+        return read(data, config, backs)
 
     monkeypatch.setattr(fit, "TUNED_ROWS", 0)
     monkeypatch.setattr(fit, "train_members", quick)
-    monkeypatch.setattr(fit.Evidence, "of", judged)
+    monkeypatch.setattr(fit.Origin, "each", judged)
     wanted = config() if begun else config(start="none")
     Forecaster.train(data, wanted, device="cpu")
     before = [(tuned, known) for phase, tuned, known in seen if phase == "validation"]

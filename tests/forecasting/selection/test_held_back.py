@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from forecasting.classical import pool
 from forecasting.config import Classical
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale
 from forecasting.ensemble import Ensemble
 from forecasting.forecaster import Forecaster
 from forecasting.prediction import engine, theta
-from forecasting.selection import judging
-from forecasting.selection.held_back import Evidence, origins_within
+from forecasting.selection import held_back, judging
+from forecasting.selection.held_back import Evidence, Origin, origins_within
 from forecasting.selection.judging import (
     BLENDS,
     MOST_TRUST,
@@ -43,11 +44,15 @@ MODELS: list[dict[str, Any]] = [
 ]
 
 
+def asked(networks: list[Any], panel: Panel, config: Any) -> Evidence:
+    return Evidence.of(networks, Origin.each(panel, config, BACKS), config)
+
+
 def evidence_of(model: dict[str, Any], members: int = 3) -> tuple[Evidence, Panel]:
     forecaster = untrained(settings(model=model), members=members)
     panel = make_panel([30, 25, 5, 2], positive=True, missing=0.1)
     networks = forecaster.networks
-    return Evidence.of(networks, panel, forecaster.config, BACKS), panel
+    return asked(networks, panel, forecaster.config), panel
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
@@ -88,10 +93,41 @@ def test_each_network_and_theta_are_asked_once_for_each_origin(
     monkeypatch.setattr(reading, counted("theta", theta.window_theta))
     panel = make_panel([30, 30, 30])
     forecaster = untrained(settings(), members=3)
-    evidence = Evidence.of(forecaster.networks, panel, forecaster.config, BACKS)
+    evidence = asked(forecaster.networks, panel, forecaster.config)
     share_of_classical(evidence)
     correction_and_swing(evidence)
     assert calls == {"assemble": len(BACKS), "theta": len(BACKS)}
+
+
+def test_a_pool_is_asked_once_for_each_origin_however_many_networks_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one season or another, of another transform: what is told is what each alone is told."""
+    calls = []
+
+    def counted(*asked: Any) -> Any:
+        calls.append(asked)
+        return pool.classical(*asked)
+
+    panel = make_panel([30, 30, 30], positive=True)
+    models = [POOL, {**POOL, "transform": "log", "window": 6, "scale_window": 6}]
+    forecasters = [untrained(settings(model=model), members=1) for model in models]
+    alone = [asked(f.networks, panel, f.config) for f in forecasters]
+    monkeypatch.setattr(held_back, "classical", counted)
+    origins = Origin.each(panel, forecasters[0].config, BACKS)
+    beside = [Evidence.of(f.networks, origins, f.config) for f in (*forecasters, forecasters[0])]
+    assert len(calls) == len(BACKS)
+    for one, other in zip([*alone, alone[0]], beside, strict=True):
+        for number in range(len(BACKS)):
+            np.testing.assert_array_equal(one.medians(number, 1.0), other.medians(number, 1.0))
+    # Another season: the errors have other units, and the pool is asked again.
+    config = forecasters[0].config.replace(season=1)
+    plain = Evidence.of(forecasters[0].networks, origins, config)
+    assert len(calls) == 2 * len(BACKS)
+    np.testing.assert_array_equal(
+        plain.errors_by_forecast(0.5),
+        asked(forecasters[0].networks, panel, config).errors_by_forecast(0.5),
+    )
 
 
 def slow_mase(evidence: Evidence, panel: Panel) -> float:
@@ -219,10 +255,10 @@ def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
 def test_shares_count_only_where_every_value_is_above_zero() -> None:
     forecaster = untrained(settings())
     panel = make_panel([30, 20], positive=True)
-    assert judging.all_positive(Evidence.of(forecaster.networks, panel, forecaster.config, BACKS))
+    assert judging.all_positive(asked(forecaster.networks, panel, forecaster.config))
     y = panel.y.copy()
     y[3] = 0.0
-    low = Evidence.of(forecaster.networks, with_y(panel, y), forecaster.config, BACKS)
+    low = asked(forecaster.networks, with_y(panel, y), forecaster.config)
     assert not judging.all_positive(low)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from forecasting.config import ForecasterConfig, LossConfig, ModelConfig, TrainingConfig
 from forecasting.data.panel import Panel
+from forecasting.errors import ConfigError
 from forecasting.training.defaults import resolve, season_of, started
 from forecasting.training.members import member_seed
 
@@ -71,6 +72,49 @@ def test_a_learning_rate_that_is_given_is_trained_with_whatever_it_is(rate: floa
     rule = started(left, resolve(left, panel), panel)
     assert rule is not None
     assert rule.training.learning_rate == 5e-4
+
+
+@pytest.mark.parametrize("start", ["shipped", "tuned"])
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("model", "cell", "gru"),
+        ("model", "hidden_size", 8),
+        ("model", "quantile_levels", (0.1, 0.5, 0.9)),
+        ("training", "loss", {"pinball": 0.0, "mae": 1.0}),
+        ("training", "loss", {}),
+        ("training", "cell_mix", ("lstm",)),
+        ("training", "members", 1),
+    ],
+)
+def test_what_a_start_would_overrule_is_refused_by_name(
+    start: str, section: str, name: str, value: Any
+) -> None:
+    values: dict[str, Any] = {"horizon": 3, "training": {"start": start}}
+    values.setdefault(section, {})[name] = value
+    config = ForecasterConfig.parse(values)
+    panel = monthly()
+    with pytest.raises(ConfigError, match=rf"start = {start}: {section}\.{name} = .*start's"):
+        started(config, resolve(config, panel), panel)
+
+
+@pytest.mark.parametrize("start", ["shipped", "tuned"])
+def test_what_a_start_keeps_may_be_given_and_a_started_config_starts_again(start: str) -> None:
+    beside = {"batch_size": 7, "members": 3, "patience": 2, "ema": 0.5, "validation": "holdout"}
+    config = ForecasterConfig.parse(
+        {
+            "horizon": 3,
+            "model": {"blend": 0.25, "segment": 3, "transform": "log"},
+            "training": {"start": start, **beside},
+        }
+    )
+    panel = monthly()
+    settings = started(config, resolve(config, panel), panel)
+    assert settings is not None
+    kept = settings.training.model_dump()
+    assert {name: kept[name] for name in beside} == beside
+    assert settings.model.blend == 0.25
+    assert started(settings, resolve(settings, panel), panel) == settings
 
 
 def test_a_loss_that_is_given_gets_no_further_terms() -> None:

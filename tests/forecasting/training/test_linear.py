@@ -12,7 +12,7 @@ from forecasting.config import ForecasterConfig, Schema
 from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
-from forecasting.selection.held_back import Evidence
+from forecasting.selection.held_back import Evidence, Origin
 from forecasting.selection.judging import idle_members
 from forecasting.training import linear
 from forecasting.training.defaults import LONG_HISTORY, resolve
@@ -170,5 +170,5 @@ def test_held_back_origins_decide_whether_the_solved_member_stays(follows_a_line
         assert solved.skip is not None
         with torch.no_grad():
             solved.skip.bias.add_(5.0)
-    evidence = Evidence.of([trained, solved], panel, config, [24, 18, 12, 6])
+    evidence = Evidence.of([trained, solved], Origin.each(panel, config, [24, 18, 12, 6]), config)
     assert idle_members(evidence) == ([] if follows_a_line else [1])

@@ -23,7 +23,7 @@ from pipelines.cli import build
 from pipelines.config import ExperimentConfig
 from pipelines.forecasts.forecast import BatchForecast
 from pipelines.jobs.notify import WEBHOOK_VARIABLE
-from pipelines.jobs.run import JOBS, JobResult, forecasted
+from pipelines.jobs.run import JOBS, Ended, JobResult, forecasted
 from pipelines.training.gate import EXIT_REFUSED, Check, Decision
 from tests.pipelines.sinks import TOKEN, Hook, Mailbox, smtp
 
@@ -169,7 +169,7 @@ def test_a_flow_tells_once_though_it_runs_the_same_functions(
     import pipelines.scheduling.flows as flows
 
     def refuse(*_: Any, **__: Any) -> JobResult:
-        return JobResult("Refused", "version 7 refused", ("refused",))
+        return JobResult(Ended.REFUSED, "version 7 refused", ("refused",))
 
     monkeypatch.setitem(JOBS, "train", refuse)
     monkeypatch.setattr(flows, "_task", lambda job, _: JOBS[job])

@@ -19,7 +19,7 @@ from forecasting.errors import DataError
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.profile import panel_digest
-from pipelines.jobs.run import JOBS, JobResult, watched
+from pipelines.jobs.run import JOBS, Ended, JobResult, watched
 from pipelines.machine.files import write_table
 from pipelines.monitoring.finding import Verdict
 from pipelines.monitoring.monitor import check, monitor
@@ -329,7 +329,7 @@ def test_the_command_logs_its_verdict_and_retrains_when_told(
 
     def train(config: ExperimentConfig, *, trigger: str, say: Any) -> JobResult:
         trained.append(f"{config.name} {trigger}")
-        return JobResult("Refused", "version 2 was refused", ("refused",))
+        return JobResult(Ended.REFUSED, "version 2 was refused", ("refused",))
 
     monkeypatch.setitem(JOBS, "train", train)
     arguments = ["monitor", str(path), "--forecasts", str(tmp_path / "past"), "--json"]

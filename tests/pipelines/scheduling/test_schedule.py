@@ -23,7 +23,7 @@ import yaml
 
 from forecasting.errors import ConfigError, GatecastError
 from pipelines.config import ExperimentConfig, ForecastConfig, MonitorConfig, build_config
-from pipelines.jobs.run import JobResult, following, trained
+from pipelines.jobs.run import Ended, JobResult, following, trained
 from pipelines.machine.state import HOME_VARIABLE
 from pipelines.scheduling.schedule import add
 from pipelines.scheduling.server import alive
@@ -150,21 +150,21 @@ def test_forecasts_follow_training_where_there_is_a_champion_and_a_place_for_the
         {"name": "x", "horizon": 3, "data": {"source": "x.csv"}, "forecast": {"output": "o.csv"}}
     )
     without = with_place.model_copy(update={"forecast": ForecastConfig()})
-    refused = JobResult("Refused", "", ("refused",), champion=True)
+    refused = JobResult(Ended.REFUSED, "", ("refused",), champion=True)
     assert following("train", with_place, refused) == "forecast"
-    assert following("train", with_place, JobResult("Refused", "", champion=False)) is None
+    assert following("train", with_place, JobResult(Ended.REFUSED, "", champion=False)) is None
     assert following("train", without, refused) is None
-    moved = JobResult("Refused", "", ("refused", "drift"), champion=True)
+    moved = JobResult(Ended.REFUSED, "", ("refused",), champion=True, doubts_the_data=True)
     assert following("train", with_place, moved) is None
-    assert following("forecast", with_place, JobResult("Forecast", "")) is None
+    assert following("forecast", with_place, JobResult(Ended.FORECAST, "")) is None
 
 
 def test_training_follows_watching_only_where_it_is_asked_for() -> None:
     quiet = build_config({"name": "x", "horizon": 3, "data": {"source": "x.csv"}})
     eager = quiet.model_copy(update={"monitor": MonitorConfig(retrain=True)})
-    assert following("monitor", eager, JobResult("Retrain", "")) == "train"
-    assert following("monitor", quiet, JobResult("Retrain", "")) is None
-    assert following("monitor", eager, JobResult("Look", "")) is None
+    assert following("monitor", eager, JobResult(Ended.RETRAIN, "")) == "train"
+    assert following("monitor", quiet, JobResult(Ended.RETRAIN, "")) is None
+    assert following("monitor", eager, JobResult(Ended.LOOK, "")) is None
 
 
 # ------------------------------------------------------------------ with a server of its own
