@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import re
 import sys
 import traceback
 
@@ -18,10 +19,12 @@ from pipelines import commands
 from pipelines.machine.exhausted import exhausted
 from pipelines.machine.masking import masked
 from pipelines.machine.state import home, keep_apart, quiet
+from pipelines.terminal import outcome
 
 # Modules of pipelines.commands in the help's order; others come after them, by name.
 FIRST = (
     "demo",
+    "first.init",
     "ingest",
     "train",
     "forecast",
@@ -35,9 +38,12 @@ FIRST = (
     "schedule",
     "benchmark",
     "doctor",
+    "first.docs",
+    "first.completion",
 )
 SHARED = "common"  # what several commands need; no command
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+COMPLETES = "_GATECAST_COMPLETE"  # set by a shell that asks how a line may go on
+FAILED, BAD_INPUT, EXIT_REFUSED, INTERRUPTED = 1, 2, 3, 130
 RESUMED = ("train", "backtest", "forecast", "tune")  # what is finished is not done again
 
 
@@ -65,12 +71,14 @@ def build() -> typer.Typer:
 
     for name in command_modules():
         importlib.import_module(f"{commands.__name__}.{name}").register(app)
-    return app
+    return outcome.mannerly(app)
 
 
 def command_modules() -> list[str]:
     """Modules of pipelines.commands, in the help's order; each has ``register(app)``."""
-    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    prefix = f"{commands.__name__}."
+    found = pkgutil.walk_packages(commands.__path__, prefix)
+    names = [module.name.removeprefix(prefix) for module in found if not module.ispkg]
     ranks = {name: rank for rank, name in enumerate(FIRST)}
     return sorted(set(names) - {SHARED}, key=lambda name: (ranks.get(name, len(FIRST)), name))
 
@@ -79,20 +87,25 @@ def main() -> None:
     """Run the command line; every error a user can mend is one line on stderr."""
     quiet()
     keep_apart()
+    outcome.forget()
+    if COMPLETES in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         code = build()(prog_name="gatecast", standalone_mode=False) or 0
         # Typer answers Ctrl-C by this code, and says nothing.
-        sys.exit(_fail(_interrupted(), code) if code == INTERRUPTED else code)
+        sys.exit(_fail(_interrupted(), code, "interrupted") if code == INTERRUPTED else code)
     except TrainingError as error:
-        sys.exit(_fail(str(error), FAILED))
+        sys.exit(_fail(str(error), FAILED, "training_error"))
     except GatecastError as error:
-        sys.exit(_fail(str(error), getattr(error, "exit_code", BAD_INPUT)))
+        sys.exit(_fail(str(error), getattr(error, "exit_code", BAD_INPUT), _kind(error)))
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_fail(_interrupted(), INTERRUPTED))
+        sys.exit(_fail(_interrupted(), INTERRUPTED, "interrupted"))
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit with code 1 and says nothing.
         if isinstance(error.__context__, KeyboardInterrupt):
-            sys.exit(_fail(_interrupted(), INTERRUPTED))
+            sys.exit(_fail(_interrupted(), INTERRUPTED, "interrupted"))
         raise
     except BrokenPipeError:
         # Whoever read our output has left: `gatecast history NAME | head`.
@@ -101,8 +114,8 @@ def main() -> None:
     except Exception as error:
         misuse = _misuse(error)
         if misuse is not None:
-            sys.exit(_fail(misuse, BAD_INPUT) if misuse else BAD_INPUT)
-        sys.exit(_fail(_unexpected(error), FAILED))
+            sys.exit(_fail(misuse, BAD_INPUT, "usage_error") if misuse else BAD_INPUT)
+        sys.exit(_fail(_unexpected(error), FAILED, "internal_error"))
 
 
 def _misuse(error: Exception) -> str | None:
@@ -127,8 +140,18 @@ def _interrupted() -> str:
     return "interrupted"
 
 
-def _fail(text: str, code: int) -> int:
-    print(f"gatecast: {masked(' '.join(text.split()))}", file=sys.stderr)
+def _kind(error: GatecastError) -> str:
+    """The code of an error by the class that says most of it."""
+    if getattr(error, "exit_code", BAD_INPUT) == EXIT_REFUSED:
+        return "refused"
+    for kind in type(error).__mro__:
+        if kind.__module__ == GatecastError.__module__:
+            return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return "gatecast_error"
+
+
+def _fail(text: str, code: int, kind: str) -> int:
+    outcome.failed(text, code, kind, sys.argv[1:])
     return code
 
 

@@ -26,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 from forecasting.errors import GatecastError
 from pipelines.machine.masking import concealed, masked
 from pipelines.machine.state import HOME_VARIABLE, home, quiet
+from pipelines.terminal.outcome import done
 
 DISTRIBUTION = "gatecast"
 PACKAGES = ("forecasting", "pipelines", "serving")
@@ -125,6 +126,8 @@ def main(port: int = SERVICE_PORT, *, thorough: bool = False) -> int:
     console = Console()
     console.print(table)
     missing = [check.name for check in checks if check.essential and not check.ok]
+    start = ["gatecast demo", "gatecast init TABLE"]
+    done({"ready": not missing, "checks": checks}, following=[] if missing else start)
     if missing:
         console.print(Text(f"Not ready: {', '.join(missing)}.", "red"))
         return 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from pipelines.commands.common import SetOption
+from pipelines.terminal.outcome import done, is_quiet
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +55,9 @@ def benchmark(
     names = expand(sets or [])
     at_once = min(jobs or cores(), len(names))
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
+    written: list[Path] = []
+    quiet = is_quiet()
+    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("reading the data", total=None)
         if at_once > 1:
             left = dict.fromkeys(names)
@@ -85,10 +88,11 @@ def benchmark(
             for table in terminal_tables(result):
                 console.print(table)
             console.print(f"{result.machine}; {result.versions}", style="dim")
-            console.print(f"written to {result.save(RESULTS)}")
+            written.append(result.save(RESULTS))
     if report is not None:
         reports = [Report.read(path) for path in sorted(RESULTS.glob("*.json"))]
         if not reports:
             raise GatecastError(f"no results under {RESULTS}: name sets to score first")
         write_markdown(report, markdown(reports))
-        console.print(f"written to {report}")
+        written.append(report)
+    done({"sets": names}, made=written)

@@ -1,18 +1,16 @@
-"""What several commands need: a config from a file or a table, lines and progress for a person."""
+"""What several commands need: a config from a file or a table, and tables for a person."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.machine.masking import masked
+from pipelines.terminal.outcome import complain, tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,12 +19,27 @@ if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
     from pipelines.jobs.run import JobResult
     from pipelines.jobs.tell import Teller
-    from pipelines.training.candidates import Progress
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
 
 WhatArgument = typer.Argument(..., metavar="CONFIG|TABLE", help="A YAML config, or a table.")
-SetOption = typer.Option(None, "--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+
+
+def _keys(incomplete: str) -> list[str]:
+    """Keys of a config that begin so, for a shell that completes a line."""
+    from pipelines.config import ExperimentConfig
+    from pipelines.config.keys import paths
+
+    return [f"{path}=" for path in paths(ExperimentConfig) if path.startswith(incomplete)]
+
+
+SetOption = typer.Option(
+    None,
+    "--set",
+    metavar="KEY=VALUE",
+    help="Override a setting; repeatable.",
+    autocompletion=_keys,
+)
 HorizonOption = typer.Option(None, "--horizon", help="Steps to forecast; needed with a table.")
 NameOption = typer.Option(None, "--name", help="Name of the model; default: the table's.")
 
@@ -47,7 +60,7 @@ def teller_of(what: str, notify: bool) -> Teller:
     """Tells how this command ended; what cannot be sent is a line on stderr."""
     from pipelines.jobs.tell import Teller
 
-    return Teller(what, lambda problem: tell(f"gatecast: {problem}"), send=notify)
+    return Teller(what, lambda problem: complain(f"gatecast: {problem}"), send=notify)
 
 
 def follow(
@@ -87,65 +100,16 @@ def experiment(
             f"{what} is taken as a table: say how far to forecast, as in --horizon 12; "
             "or give a config file that ends in .yaml"
         )
-    values = override({"name": _table_name(what), "data": {"source": what}}, [*sets, *extra])
+    values = override({"name": table_name(what), "data": {"source": what}}, [*sets, *extra])
     return build_config(values, origin=what)
 
 
-def _table_name(source: str) -> str:
+def table_name(source: str) -> str:
     from pipelines.data.prepare import source_name
 
     stem = source_name(source)
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
     return safe.strip("-._")[:100] or "forecast"
-
-
-def tell(text: str) -> None:
-    """A line for a person; on stderr, so that stdout holds results only."""
-    print(masked(text), file=sys.stderr, flush=True)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal; elsewhere a line at every quarter, for logs."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _Quarters()
-        return
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    with Bars(
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(what: str, share: float) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=1.0)
-            bars.update(tasks[what], completed=share)
-
-        yield show
-
-
-class _Quarters:
-    def __init__(self) -> None:
-        self.told: dict[str, int] = {}
-        self.began = time.monotonic()
-
-    def __call__(self, what: str, share: float) -> None:
-        quarter = int(4 * share + 1e-9)
-        if quarter < self.told.get(what, 0):  # it has begun anew
-            self.told[what] = 0
-        if quarter > self.told.get(what, 0):
-            self.told[what] = quarter
-            tell(f"  {what}: {25 * quarter} %, {time.monotonic() - self.began:.0f} s")
 
 
 def frame_table(frame: pd.DataFrame, *, title: str = "", digits: int = 3) -> Table:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import typer
 
-from pipelines.commands.common import SetOption, progress_bar, tell
+from pipelines.commands.common import SetOption
+from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import progress_bar
 
 DEFAULT_PORT, UI_PORT = 3000, 5000
 
@@ -43,10 +45,13 @@ def demo_command(
         bar=progress_bar,
     ) as (result, url):
         arguments, ui, runs = mlflow_pages(UI_PORT)
+        model = result.summary["model"]["name"]
+        serve, look = f"gatecast serve --model {model}", f"gatecast ui {model}"
+        made = [result.summary["picture"], result.summary_path]
+        done(result.summary, made=made, following=[serve, look])
         if not stays:
-            model = result.summary["model"]["name"]
-            stopped = f"stopped again (start it with: gatecast serve --model {model})"
-            print_result(result, stopped, f"stopped (start it with: gatecast ui {model})")
+            stopped = f"stopped again (start it with: {serve})"
+            print_result(result, stopped, f"stopped (start it with: {look})")
             return
         print_result(result, f"{url} (docs: {url}/docs)", f"{runs} (starting)")
         with running(arguments, f"{ui}/health", name="mlflow"):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from forecasting.errors import ConfigError, DataError
-from pipelines.commands.common import existing, tell
+from pipelines.commands.common import existing
+from pipelines.terminal.outcome import done, tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,11 +55,12 @@ def diagnose_command(
         bundle = find_bundle(what, Path(scratch))
         table = None if data is None else _table(data)
         diagnosis = diagnose_bundle(bundle, table, out, member=member)
-    for line in lines(diagnosis):
+    told = lines(diagnosis)
+    for line in told:
         print(line)
     if data is None:
         tell("read made-up seasonal series; give --data to see the network on yours")
-    tell(f"drawn to {out}")
+    done({"said": told, **diagnosis.summary()}, made=[out])
 
 
 def find_bundle(what: str, scratch: Path) -> Path:

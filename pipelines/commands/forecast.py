@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,10 @@ from pipelines.commands.common import (
     FutureOption,
     NotifyOption,
     SetOption,
-    tell,
     teller_of,
 )
+from pipelines.terminal.outcome import complain, done, tell
+from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -71,20 +74,27 @@ def forecast_command(
         else:
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
-        written = forecast(
-            teller.by(config),
-            model=model,
-            data=data,
-            future=future,
-            out=out,
-            table=table,
-            say=tell,
-        )
+        with waiting(f"forecasting with {model or config.name}"):
+            written = forecast(
+                teller.by(config),
+                model=model,
+                data=data,
+                future=future,
+                out=out,
+                table=table,
+                say=tell,
+            )
         _report(written, problems)
         teller.ended(forecasted(written, config))
     print(written.line)
+    made: list[object] = [written.target]
+    done(
+        {**asdict(written), "refused": written.refused},
+        made=made if problems is None else [*made, problems],
+        following=f"gatecast monitor {shlex.quote(what.partition('@')[0])}",
+    )
     if written.refused > config.gate.max_refused:
-        tell(
+        complain(
             f"gatecast: {100 * written.refused:.1f} % of the series have no forecast; "
             f"gate.max_refused allows {100 * config.gate.max_refused:g} %"
         )

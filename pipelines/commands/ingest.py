@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pipelines.commands.common import SetOption, tell
+from pipelines.commands.common import SetOption
+from pipelines.terminal.outcome import complain, done, tell, wants_json
+from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     from pipelines.ingestion import DataConfig
@@ -44,9 +48,10 @@ def ingest(
 
     settings, horizon = _settings(source, config, sets)
     try:
-        report = ingest_to(settings, out, strict=strict, freq=freq, horizon=horizon)
+        with waiting(f"reading {source or settings.source}"):
+            report = ingest_to(settings, out, strict=strict, freq=freq, horizon=horizon)
     except MappingError as error:
-        tell(f"Paste this into the config, if it is right:\n\n{error.proposal}\n")
+        complain(f"Paste this into the config, if it is right:\n\n{error.proposal}\n")
         raise
     tell(report.summary)
     for line in report.notes:
@@ -56,11 +61,18 @@ def ingest(
             f"  {finding['count']:>10,}  {finding['code']:<22} {finding['action']:<9}"
             f" {finding['detail']}"
         )
+    values = report.to_dict()
     if out is not None:
-        for path in written(out):
+        paths = written(out)
+        for path in paths:
             print(path)
-    else:
-        tell("Nothing was written; --out FOLDER keeps the clean table and the report.")
+        panel = next((str(path) for path in paths if Path(path).name == "panel.parquet"), out)
+        done({"report": values}, following=f"gatecast init {shlex.quote(panel)}")
+        if wants_json():
+            done(made=paths)
+        return
+    done({"report": values})
+    tell("Nothing was written; --out FOLDER keeps the clean table and the report.")
 
 
 def _settings(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from forecasting.errors import ConfigError
+from pipelines.terminal.outcome import done, wants_json
 
 if TYPE_CHECKING:
     from forecasting.signing import Ring
@@ -84,6 +85,7 @@ def new_command(
     print(f"trusted by {found.folder}: services need that folder and nothing more")
     print(f"  trainer: GATECAST_SIGNING_KEY={path}")
     print(f"  service: GATECAST_KEY_RING={found.folder}")
+    done({"name": name, "id": made.id, "ring": found.folder}, made=[path])
 
 
 def list_command(ring: str | None = RingOption) -> None:
@@ -93,6 +95,7 @@ def list_command(ring: str | None = RingOption) -> None:
     """
     found = _ring(ring)
     keys = found.held()
+    done({"ring": found.folder, "keys": keys})
     if not keys:
         print(f"{found.folder} holds no key; make one with `gatecast keys new NAME`")
     for key in keys:
@@ -116,6 +119,7 @@ def revoke_command(
         raise ConfigError("say why: --reason 'the laptop was lost'")
     revoked = _ring(ring).revoke(key, reason.strip())
     print(f"{revoked.name} ({revoked.id}) is revoked: what it signed is loaded no more")
+    done({"revoked": revoked}, following="gatecast keys list")
 
 
 def sign_command(
@@ -146,6 +150,7 @@ def sign_command(
         verify(what, trusted=True)
         signer.sign(Path(what))
         print(f"{what} is signed by {signer.id}")
+        done({"signed": what, "by": signer.id})
         return
     from pipelines.registry.registry import Registry
     from pipelines.tracking.store import connect
@@ -155,6 +160,7 @@ def sign_command(
     version = registry.version(name, wanted or None)
     registry.sign(version, signer)
     print(f"version {version.version} of {name} is signed by {signer.id}")
+    done({"signed": name, "version": int(version.version), "by": signer.id})
 
 
 def new_api_command(
@@ -201,7 +207,12 @@ def _callers(file: str | None, *words: str) -> None:
     path = Path(named).expanduser().absolute() if named else home() / "api-keys.json"
     command = [sys.executable, "-m", "serving.keys", f"--file={path}", *words]
     sys.stdout.flush()
-    code = subprocess.run(command, check=False).returncode
+    if not wants_json():
+        code = subprocess.run(command, check=False).returncode
+    else:
+        said = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        code = said.returncode
+        done({"file": path, "said": said.stdout.splitlines()})
     if code:
         raise typer.Exit(code)
 

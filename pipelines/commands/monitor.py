@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from pipelines.commands.common import (
     SetOption,
     follow,
     print_table,
-    tell,
     teller_of,
 )
+from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -47,7 +48,6 @@ def monitor_command(
         "--retrain/--no-retrain",
         help="Train when the verdict says so; default: monitor.retrain.",
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the verdict as JSON."),
     notify: bool = NotifyOption,
 ) -> None:
     """Hold past forecasts against what happened: "fine", "look at these series" or "retrain";
@@ -68,8 +68,16 @@ def monitor_command(
         if retrain is not None:
             wanted = config.monitor.replace(retrain=retrain)
             config = config.model_copy(update={"monitor": wanted})
-        watch = monitor(config, forecasts=forecasts, page=page, say=tell)
-        _show(watch, as_json)
+        with waiting(f"holding the forecasts of {config.name} against what happened"):
+            watch = monitor(config, forecasts=forecasts, page=page, say=tell)
+        _show(watch)
+        again = f"gatecast train {shlex.quote(what)}"
+        is_config = what.endswith(CONFIG_SUFFIXES)
+        done(
+            watch.facts(),
+            made=[watch.page] if watch.page else [],
+            following=again if is_config and watch.verdict == "retrain" else (),
+        )
         results = follow("monitor", config, watched(watch), teller)
     if any(result.state is Ended.REFUSED for result in results):
         raise typer.Exit(EXIT_REFUSED)
@@ -89,16 +97,12 @@ def _experiment(what: str, sets: list[str] | None, data: str | None) -> Experime
     return config.model_copy(update={"data": config.data.replace(source=data)})
 
 
-def _show(watch: Watch, as_json: bool) -> None:
+def _show(watch: Watch) -> None:
     from pipelines.monitoring.log import findings_table
 
-    if as_json:
-        print(json.dumps(watch.facts(), ensure_ascii=False))
-        return
     table = findings_table(watch)
     if len(table):
         print_table(table.set_index("test"))
     for note in watch.notes:
         print(note)
     print(watch.line)
-    print(f"page: {watch.page}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
 
 from forecasting.errors import ConfigError
-from pipelines.commands.common import CONFIG_SUFFIXES, tell
+from pipelines.commands.common import CONFIG_SUFFIXES
+from pipelines.terminal.outcome import complain, done, listed
 
 if TYPE_CHECKING:
     from pipelines.registry.registry import Registry
@@ -60,15 +61,17 @@ def promote_command(
     reason = (reason or "").strip()
     if force and not reason:
         raise ConfigError("--force needs a reason, which is kept: --reason 'why'")
+    target = shlex.quote(name)
     registry, name = _open(name)
     wanted = registry.version(name, version if version is not None else CHALLENGER)
     gate = wanted.tags.get("gate", "never asked")
     if gate != "passed" and not force:
         said = wanted.tags.get("decision_reason", "")
-        tell(
+        complain(
             f"gatecast: the gate has not passed version {wanted.version} of {name!r} "
             f"({said or gate}); to promote it all the same: --force --reason 'why'"
         )
+        done({"model": name, "version": int(wanted.version), "gate": gate, "reason": said})
         raise typer.Exit(EXIT_REFUSED)
     event = registry.promote(
         name,
@@ -78,6 +81,7 @@ def promote_command(
     )
     replaced = f"; version {event.replaced} is now previous" if event.replaced else ""
     print(f"{name} version {event.version} is champion{replaced}")
+    done({"model": name, **asdict(event)}, following=f"gatecast history {target}")
 
 
 def rollback_command(
@@ -88,25 +92,25 @@ def rollback_command(
 
     Example: `gatecast rollback m3-monthly --reason "too low since Monday"`
     """
+    target = shlex.quote(name)
     registry, name = _open(name)
     event = registry.rollback(name, reason=reason)
     print(f"{name} version {event.version} is champion again; {event.replaced} is now previous")
+    done({"model": name, **asdict(event)}, following=f"gatecast history {target}")
 
 
 def history_command(
     name: str = ModelArgument,
-    as_json: bool = typer.Option(False, "--json", help="One JSON object a line."),
 ) -> None:
     """List every registration, promotion, refusal and rollback with its reason, oldest first.
+
+    With --json, one JSON object a line.
 
     Example: `gatecast history m3-monthly`
     """
     registry, name = _open(name)
     events = registry.history(name)
-    if as_json:
-        for event in events:
-            print(json.dumps(asdict(event), ensure_ascii=False))
-        return
+    listed([asdict(event) for event in events])
     aliases = ", ".join(f"{a} {v}" for a, v in sorted(registry.aliases(name).items()))
     print(f"{name}: {aliases or 'no champion, no challenger'}")
     for event in events:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from pipelines.commands.common import print_table, progress_bar, tell
+from pipelines.commands.common import print_table
+from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import progress_bar
 
 DIFFERS = 1
 
@@ -32,5 +34,6 @@ def reproduce_command(
         result = reproduce(run_id, config=given, say=tell, progress=progress)
     print_table(result.table().set_index("what"))
     print(result.verdict)
+    done({"same": result.same, "verdict": result.verdict, "findings": result.table()})
     if not result.same:
         raise typer.Exit(DIFFERS)

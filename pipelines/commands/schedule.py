@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import shlex
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from forecasting.errors import ConfigError
-from pipelines.commands.common import SetOption, tell
+from pipelines.commands.common import SetOption
+from pipelines.terminal.outcome import done, tell
 
 if TYPE_CHECKING:
     from pipelines.scheduling.schedule import Scheduled
@@ -78,6 +83,7 @@ def add_command(
     )
     _show(scheduled)
     _tell_ui()
+    done(_facts(scheduled), following=_following(scheduled))
 
 
 def list_command() -> None:
@@ -89,6 +95,7 @@ def list_command() -> None:
         _show(scheduled)
     if not deployments:
         print("nothing is scheduled; gatecast schedule add CONFIG --cron '0 3 * * *' does it")
+    done({"scheduled": [_facts(one) for one in deployments]})
     _tell_ui()
 
 
@@ -96,14 +103,18 @@ def pause_command(target: str = TargetArgument, job: str = JobOption) -> None:
     """Let no further run begin; a run under way goes on."""
     from pipelines.scheduling import schedule as plan
 
-    _show(plan.pause(target, job))
+    scheduled = plan.pause(target, job)
+    _show(scheduled)
+    done(_facts(scheduled), following=_following(scheduled))
 
 
 def resume_command(target: str = TargetArgument, job: str = JobOption) -> None:
     """Undo pause."""
     from pipelines.scheduling import schedule as plan
 
-    _show(plan.resume(target, job))
+    scheduled = plan.resume(target, job)
+    _show(scheduled)
+    done(_facts(scheduled), following=_following(scheduled))
 
 
 def run_command(target: str = TargetArgument, job: str = JobOption) -> None:
@@ -111,7 +122,8 @@ def run_command(target: str = TargetArgument, job: str = JobOption) -> None:
     from pipelines.scheduling import schedule as plan
 
     run = plan.run_now(target, job)
-    print(f"run {run} is queued; its log: gatecast schedule logs {target}")
+    print(f"run {run} is queued")
+    done({"run": str(run)}, following=f"gatecast schedule logs {shlex.quote(target)}")
 
 
 def remove_command(target: str = TargetArgument, job: str = JobOption) -> None:
@@ -120,6 +132,7 @@ def remove_command(target: str = TargetArgument, job: str = JobOption) -> None:
 
     plan.remove(target, job)
     print(f"{target} is no longer scheduled")
+    done({"removed": target, "job": job}, following="gatecast schedule list")
 
 
 def logs_command(target: str = TargetArgument, job: str = JobOption) -> None:
@@ -128,13 +141,16 @@ def logs_command(target: str = TargetArgument, job: str = JobOption) -> None:
 
     title, lines = plan.logs(target, job)
     print("\n".join([title, *lines]))
+    done({"title": title, "log": lines})
 
 
 def stop_command() -> None:
     """End the background server and worker."""
     from pipelines.scheduling import server
 
-    print("the scheduler is stopped" if server.stop() else "no scheduler was running")
+    was_running = server.stop()
+    print("the scheduler is stopped" if was_running else "no scheduler was running")
+    done({"was_running": was_running})
 
 
 def serve_command(limit: int = LimitOption) -> None:
@@ -193,6 +209,9 @@ def by_flags_command(
     if len(asked) > 1:
         raise ConfigError(f"{' and '.join(asked)} exclude each other")
     if not asked:
+        close = difflib.get_close_matches(target or "", COMMANDS, n=1)
+        if close and not Path(target or "").exists():
+            raise ConfigError(f"no command {target!r}; did you mean: gatecast schedule {close[0]}")
         raise ConfigError("say when: --cron '0 3 * * *' or --every 6h; or --list, --pause, ...")
     alone = {
         "--list": list_command,
@@ -237,6 +256,16 @@ def _show(scheduled: Scheduled) -> None:
     if scheduled.last_at is not None:
         line = f": {scheduled.last_line}" if scheduled.last_line else ""
         print(f"    last run {scheduled.last_at:%Y-%m-%d %H:%M %Z}  {scheduled.last_state}{line}")
+
+
+def _facts(scheduled: Scheduled) -> dict[str, Any]:
+    return asdict(scheduled)
+
+
+def _following(scheduled: Scheduled) -> list[str]:
+    if scheduled.paused:
+        return [f"gatecast schedule resume {scheduled.model} --job {scheduled.job}"]
+    return [f"gatecast schedule run {scheduled.model} --job {scheduled.job}"]
 
 
 def _tell_ui() -> None:

@@ -10,6 +10,8 @@ import webbrowser
 import typer
 
 from forecasting.errors import ConfigError, GatecastError
+from pipelines.terminal.outcome import answered, done, wants_json
+from pipelines.terminal.screen import has_screen
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +43,12 @@ def serve_command(
     from pipelines.tracking.moved import follow_home
 
     follow_home()
-    sys.stdout.flush()
     arguments = command(model, host=host, port=port, workers=workers, alias=alias)
+    # From here on this process is the service.
+    done({"models": model, "service": arguments[1:]})
+    if wants_json():
+        answered()
+    sys.stdout.flush()
     os.execv(arguments[0], arguments)
 
 
@@ -77,23 +83,16 @@ def ui_command(
     if remote:
         raise GatecastError(f"MLflow already runs as a server: open {page} in a browser")
     arguments = ui_command_line(host, port)
+    done({"address": address, "page": page})
+    answered()
     print(f"MLflow on {address} (Ctrl-C stops it)")
     title = f"the runs of {found.name}, side by side" if found is not None else "no run yet"
     print(f"{title}: {page}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with running(arguments, f"{address}/health", name="mlflow") as process:
-            if _screen() if show is None else show:
+            if has_screen() if show is None else show:
                 webbrowser.open(page)
             process.wait()
     except KeyboardInterrupt:
         return
-
-
-def _screen() -> bool:
-    """Whether a browser would open a window: on a bare terminal it would take the terminal."""
-    if not sys.stdout.isatty():
-        return False
-    return sys.platform in ("darwin", "win32") or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-    )

@@ -19,10 +19,10 @@ from pipelines.commands.common import (
     experiment,
     follow,
     print_table,
-    progress_bar,
-    tell,
     teller_of,
 )
+from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import progress_bar
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
@@ -80,18 +80,30 @@ def train_command(
         _print_scores(outcome.evaluation, config)
         follow("train", config, trained(outcome), teller)
     state = "champion" if outcome.promoted else "challenger"
+    look, serve = f"gatecast ui {_experiment(config)}", f"gatecast serve --model {outcome.name}"
+    done(
+        {
+            "model": outcome.name,
+            "version": outcome.version,
+            "winner": outcome.winner,
+            "state": state,
+            "run": outcome.run_id,
+            "scores": outcome.evaluation.scores,
+            "gate": None if outcome.decision is None else outcome.decision.table(),
+            "seconds": outcome.seconds,
+        },
+        following=[serve, look] if outcome.promoted else [look],
+    )
     if outcome.decision is None:
         print(f"{outcome.name}: nothing has changed since version {outcome.version} ({state})")
         return
     print(f"{outcome.name} version {outcome.version} ({outcome.winner}) is {state}")
-    print(f"MLflow run {outcome.run_id}; look at it with: gatecast ui {_experiment(config)}")
+    print(f"MLflow run {outcome.run_id}")
     if not outcome.decision.promote:
         print_table(outcome.decision.table().set_index("check"), title="The gate refused it")
         if outcome.decision.doubts_the_data:
             print("if the data are right as they are: --accept-revision 'why they changed'")
         raise typer.Exit(EXIT_REFUSED)
-    if outcome.promoted:
-        print(f"serve it with: gatecast serve --model {outcome.name}")
 
 
 def backtest_command(
@@ -119,8 +131,13 @@ def backtest_command(
         from pipelines.machine.files import write_table
 
         write_table(evaluation.backtest.table, out)
-        tell(f"wrote {out}")
     _print_scores(evaluation, config)
+    given = f" --horizon {horizon}" if horizon is not None else ""
+    done(
+        {"model": config.name, "horizon": config.horizon, "scores": evaluation.scores},
+        made=[out] if out is not None else [],
+        following=f"gatecast train {shlex.quote(what)}{given}" if model is None else (),
+    )
 
 
 def _experiment(config: ExperimentConfig) -> str:

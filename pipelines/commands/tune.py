@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
 import typer
 
-from pipelines.commands.common import SetOption, existing, print_table, tell
+from pipelines.commands.common import SetOption, existing, print_table
+from pipelines.terminal.outcome import done, tell
 
 SHOWN = 10
 
@@ -51,4 +53,16 @@ def tune_command(
     shown = tuned.trials.sort_values("value").head(SHOWN)
     print_table(shown.set_index("trial"), title=f"{tuned.name}, {tuned.metric}", digits=4)
     print(tuned.line)
-    print(f"train it with: gatecast train {target}")
+    done(
+        {
+            "model": tuned.name,
+            "metric": tuned.metric,
+            "value": tuned.value,
+            "default": tuned.default,
+            "settings": tuned.params,
+            "run": tuned.run_id,
+            "trials": tuned.trials,
+        },
+        made=[target],
+        following=f"gatecast train {shlex.quote(str(target))}",
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import types
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from pipelines.config.keys import meant, models_in
 
 # A few kinds of mistake, in plainer words than pydantic's.
 PLAINER = {
@@ -37,8 +37,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         )
         if problem["type"] == "extra_forbidden":
             allowed = _keys_at(model, location[:-1])
-            close = difflib.get_close_matches(str(location[-1]), allowed, n=1, cutoff=0.6)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            near = meant(str(location[-1]), model, allowed)
+            hint = f"did you mean {near!r}? " if near else ""
             known = ", ".join(allowed)
             lines[f"{path}: unknown key; {hint}allowed: {known}"] = None
         elif problem["type"] == "missing":
@@ -61,20 +61,12 @@ def _keys_at(model: type[BaseModel], location: list[Any]) -> list[str]:
     """Names of the keys allowed at a place of the settings tree."""
     kind: Any = model
     for part in location:
-        inner = _models_in(kind)
+        inner = models_in(kind)
         fields = next((m.model_fields for m in inner if part in m.model_fields), None)
         kind = fields[part].annotation if fields is not None else kind
     return [
         name
-        for inner in _models_in(kind)
+        for inner in models_in(kind)
         for name, field in inner.model_fields.items()
         if not field.exclude
     ]
-
-
-def _models_in(kind: Any) -> list[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return [kind]
-    if get_origin(kind) in (Union, types.UnionType, Annotated, dict, tuple, list):
-        return [m for part in get_args(kind) for m in _models_in(part)]
-    return []

@@ -1,9 +1,11 @@
-"""Tables written whole or not at all."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,20 +26,46 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     target = Path(path)
     if target.suffix not in (".parquet", ".csv"):
         raise DataError(f"{target}: a table is written as .parquet or .csv; name it so")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    except OSError as error:
-        raise DataError(f"cannot write {target}: {error.strerror}") from error
-    os.close(handle)
-    try:
+    with _aside(target) as scratch:
         if target.suffix == ".parquet":
             frame.to_parquet(scratch, index=False)
         else:
             frame.to_csv(scratch, index=False)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
     return target
+
+
+def write_text(text: str, path: str | Path, *, private: bool = False) -> Path:
+    """Write a text as UTF-8; a file that was there is replaced at the end.
+
+    Parameters
+    ----------
+    private : readable by its owner only, as it holds a secret.
+
+    Raises
+    ------
+    DataError
+        A folder that cannot be written to.
+    """
+    target = Path(path)
+    with _aside(target, 0o600 if private else 0o644) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+    return target
+
+
+@contextmanager
+def _aside(target: Path, mode: int = 0o644) -> Iterator[Path]:
+    """A file beside the target, which takes its place when the block ends well."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {target}: {error.strerror}") from error
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        scratch.chmod(mode)
+        scratch.replace(target)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -76,4 +77,19 @@ def test_a_sub_command_and_its_flag_do_and_say_the_same(command: str, calls: lis
 def test_flags_that_exclude_each_other_ask_nothing(calls: list[Any]) -> None:
     for arguments in (("x", "--pause", "--resume"), ("x",), ("--pause",), ("add", "x.yaml")):
         assert run(*arguments)[0] != 0
+    assert calls == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_program_is_answered_by_one_object(command: str, calls: list[Any]) -> None:
+    code, out = run(*SPELLINGS[command][0], "--json", "--quiet")
+    answer = json.loads(out)
+    assert code == answer["exit_code"] == 0
+    assert answer["command"].endswith(f"schedule {command}")
+    assert json.loads(run(*SPELLINGS[command][1], "--json", "--quiet")[1])["exit_code"] == 0
+
+
+def test_a_misspelt_sub_command_is_answered_by_the_one_that_is_meant(calls: list[Any]) -> None:
+    result = CliRunner().invoke(build(), ["schedule", "lst"])
+    assert "did you mean: gatecast schedule list" in str(result.exception)
     assert calls == []

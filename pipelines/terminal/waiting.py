@@ -1,0 +1,128 @@
+"""How far the work is, for who waits: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipelines.terminal.outcome import is_quiet, tell
+
+Progress = Callable[[str, float], None]  # what is being done, and the share that is done
+
+PATIENCE = 2.0  # seconds that nobody minds
+BETWEEN_LINES = 30.0  # seconds between two lines in a log
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Shows shares of pieces of work: a bar on a terminal; elsewhere a line at every quarter."""
+    if is_quiet():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Quarters()
+        return
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Pace(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            if task.finished or not task.speed:
+                return Text("")
+            return Text(pace(task.speed, (task.total or 1.0) - task.completed), "dim")
+
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        Pace(),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, share: float) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=1.0)
+            bars.update(tasks[what], completed=share)
+
+        yield show
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Work of which no share is known: after two seconds, what is done and for how long."""
+    if is_quiet():
+        yield
+        return
+    ended, began = threading.Event(), time.monotonic()
+    watched = sys.stderr is not None and sys.stderr.isatty()
+
+    def watch() -> None:
+        drawn = False
+        while not ended.wait(0.2 if drawn else PATIENCE if watched else BETWEEN_LINES):
+            passed = f"  {what}, {time.monotonic() - began:.0f} s"
+            if watched:
+                sys.stderr.write(f"\r{passed}\x1b[K")
+                sys.stderr.flush()
+                drawn = True
+            else:
+                tell(passed)
+        if drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+class Quarters:
+    """A line at every quarter of a piece of work, with its pace."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, int] = {}
+        self.began: dict[str, float] = {}
+
+    def __call__(self, what: str, share: float) -> None:
+        quarter = int(4 * share + 1e-9)
+        began = self.began.setdefault(what, time.monotonic())
+        if quarter < self.told.get(what, 0):  # it has begun anew
+            self.told[what] = 0
+            began = self.began[what] = time.monotonic()
+        if quarter > self.told.get(what, 0):
+            self.told[what] = quarter
+            passed = time.monotonic() - began
+            line = f"  {what}: {25 * quarter} %, {passed:.0f} s"
+            if 0 < share < 1 and passed > 0:
+                line += f", {pace(share / passed, 1 - share)}"
+            tell(line)
+
+
+def pace(speed: float, left: float) -> str:
+    """Rate and time left, of work in shares of a whole and shares per second."""
+    rate = 100 * speed
+    shown = f"{rate:.1f} %/s" if rate >= 1 else f"{60 * rate:.1f} %/min"
+    return f"{shown}, {span(left / speed)} left"
+
+
+def span(seconds: float) -> str:
+    """A time as a person reads it: 40 s, 3:20 min, 1:05 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02} h"

@@ -1,0 +1,70 @@
+"""Who waits is told how far the work is, how fast it goes, and how long it will take."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+
+import pytest
+
+from pipelines.terminal import outcome, waiting
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked() -> None:
+    outcome.forget()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (59.4, "59 s"), (59.6, "1:00 min"), (200, "3:20 min"), (3900, "1:05 h")],
+)
+def test_a_span_is_written_as_people_read_it(seconds: float, shown: str) -> None:
+    assert waiting.span(seconds) == shown
+
+
+def test_a_pace_has_a_rate_and_the_time_left() -> None:
+    assert waiting.pace(0.05, 0.5) == "5.0 %/s, 10 s left"
+    assert waiting.pace(0.0005, 0.5) == "3.0 %/min, 16:40 min left"
+
+
+def test_a_log_gets_a_line_at_every_quarter(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting.progress_bar() as show:
+        for share in range(11):
+            show("training", share / 10)
+        show("training", 0.3)  # begun anew
+    lines = capsys.readouterr().err.splitlines()
+    assert [re.search(r"training: (\d+) %", line)[1] for line in lines] == [  # type: ignore[index]
+        "25", "50", "75", "100", "25",
+    ]  # fmt: skip
+    assert all("left" in line for line in (*lines[:3], lines[4]))
+    assert "left" not in lines[3]
+
+
+def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with outcome.answering("x", quiet=True, as_json=False):
+        with waiting.progress_bar() as show:
+            show("training", 0.5)
+        with waiting.waiting("reading"):
+            pass
+    outcome.forget()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_screen_what_takes_long_is_shown_and_wiped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0.01)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with waiting.waiting("reading sales.csv"):
+        time.sleep(0.1)
+    err = capsys.readouterr().err
+    assert "reading sales.csv, 0 s" in err
+    assert err.endswith("\r\x1b[K")
+
+
+def test_what_is_quick_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting.waiting("reading"):
+        pass
+    assert capsys.readouterr() == ("", "")
