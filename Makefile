@@ -82,6 +82,14 @@ faults: $(FAULTS) ## Do harm at full size, and print what came of it; ROWS="fuzz
 		$(BIN)/python -m pytest tests/faults --timeout 20000 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.faults.report $(RESULTS) $(REPORT)
 
+.PHONY: docs
+docs: $(DEV) ## Build the pages of docs/ into build/docs, every link checked; `gatecast docs` opens them
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+.PHONY: notebooks
+notebooks: $(DEV) ## Execute docs/notebooks into build/notebooks; `make docs` then shows what came out
+	$(ONE_THREAD) $(BIN)/python -m docs.building.execute
+
 .PHONY: lock
 # Pins of groups that are not installed here stay as they are.
 lock: $(DEV) ## Write constraints.txt from what is installed in .venv, requirements.lock with hashes

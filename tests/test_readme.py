@@ -24,7 +24,7 @@ from pipelines.machine.state import HOME_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*.md")])
 SERIES = 12
 # What makes training short, and lets the gate pass what so short a training gives.
 QUICK = {
