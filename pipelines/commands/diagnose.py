@@ -12,6 +12,7 @@ import typer
 from forecasting.errors import ConfigError, DataError
 from pipelines.commands.common import existing
 from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,8 @@ def diagnose_command(
     with tempfile.TemporaryDirectory() as scratch:
         bundle = find_bundle(what, Path(scratch))
         table = None if data is None else _table(data)
-        diagnosis = diagnose_bundle(bundle, table, out, member=member)
+        with waiting(f"reading with {what}"):
+            diagnosis = diagnose_bundle(bundle, table, out, member=member)
     told = lines(diagnosis)
     for line in told:
         print(line)

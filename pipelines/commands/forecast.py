@@ -121,6 +121,8 @@ def model_config(
 def _report(written: BatchForecast, path: Path | None) -> None:
     for problem in written.problems[:SHOWN]:
         tell(f"  {problem.id}: {problem.detail}")
+    if written.problems:
+        tell(f"  what that means: gatecast docs {written.problems[0].code}")
     more = len(written.problems) - SHOWN
     if more > 0:
         tell(f"  and {more:,} more" + ("" if path else "; --problems FILE lists them all"))

@@ -62,6 +62,8 @@ def ingest(
             f" {finding['detail']}"
         )
     values = report.to_dict()
+    if report.to_dict()["findings"]:
+        tell("what such a code means: gatecast docs CODE")
     if out is not None:
         paths = written(out)
         for path in paths:

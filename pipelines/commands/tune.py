@@ -10,6 +10,7 @@ import typer
 
 from pipelines.commands.common import SetOption, existing, print_table
 from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import waiting
 
 SHOWN = 10
 
@@ -47,7 +48,8 @@ def tune_command(
     from pipelines.tuning.tune import tune
 
     target = out or path.with_name(f"{path.stem}.tuned.yaml")
-    tuned = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)
+    with waiting(f"searching tune.space for {config.name}"):
+        tuned = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)
     # The file may hold a password, as the one it was made from.
     shutil.copymode(path, target)
     shown = tuned.trials.sort_values("value").head(SHOWN)

@@ -25,6 +25,7 @@ from pipelines.machine.state import cores, locked
 from pipelines.registry.files import HASH_TAG
 from pipelines.registry.registered import load
 from pipelines.registry.registry import Registry
+from pipelines.terminal.waiting import counted
 from pipelines.tracking.store import brief, connect
 from pipelines.tracking.tracker import open_tracker
 
@@ -171,7 +172,8 @@ def write(
     remaining = np.flatnonzero(~done)
     problems: list[SeriesProblem] = []
     series = rows = 0
-    for piece, (found, faults) in enumerate(_chunks(predictor, panel, remaining, job, workers)):
+    chunks = _chunks(predictor, panel, remaining, job, workers)
+    for piece, (found, faults) in enumerate(counted(chunks, -(-len(remaining) // CHUNK))):
         problems += faults
         if found.num_rows:
             target.write(piece, found)

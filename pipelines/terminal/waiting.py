@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pipelines.terminal.outcome import is_quiet, tell
 
+T = TypeVar("T")
 Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 
 PATIENCE = 2.0  # seconds that nobody minds
@@ -57,25 +59,66 @@ def progress_bar() -> Iterator[Progress]:
         yield show
 
 
+@dataclass
+class _Work:
+    """What is waited for: since when, and how much of it is done, where that is known."""
+
+    what: str
+    began: float
+    counted_from: float = 0.0
+    share: float = 0.0
+
+    def line(self) -> str:
+        now = time.monotonic()
+        line = f"  {self.what}, {span(now - self.began)}"
+        if 0 < self.share < 1:
+            speed = self.share / max(now - self.counted_from, 1e-9)
+            line += f", {100 * self.share:.0f} %, {pace(speed, 1 - self.share)}"
+        return line
+
+
+_work: _Work | None = None
+
+
+def advance(share: float) -> None:
+    """Say which share of what somebody waits for is done; where nobody waits, nothing happens."""
+    if _work is not None:
+        if not _work.counted_from:
+            _work.counted_from = time.monotonic()
+        _work.share = share
+
+
+def counted(parts: Iterable[T], total: int) -> Iterator[T]:
+    """The parts of a piece of work as they are; who waits for it sees how many are done."""
+    advance(0.0)
+    for number, part in enumerate(parts, start=1):
+        yield part
+        advance(number / max(total, 1))
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Work of which no share is known: after two seconds, what is done and for how long."""
+    """Work that may take long: after two seconds what is done and for how long, and its pace.
+
+    Below it `advance` and `counted` say how much is done.
+    """
+    global _work
     if is_quiet():
         yield
         return
-    ended, began = threading.Event(), time.monotonic()
+    ended = threading.Event()
+    work = _work = _Work(what, time.monotonic())
     watched = sys.stderr is not None and sys.stderr.isatty()
 
     def watch() -> None:
         drawn = False
         while not ended.wait(0.2 if drawn else PATIENCE if watched else BETWEEN_LINES):
-            passed = f"  {what}, {time.monotonic() - began:.0f} s"
             if watched:
-                sys.stderr.write(f"\r{passed}\x1b[K")
+                sys.stderr.write(f"\r{work.line()}\x1b[K")
                 sys.stderr.flush()
                 drawn = True
             else:
-                tell(passed)
+                tell(work.line())
         if drawn:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
@@ -85,6 +128,7 @@ def waiting(what: str) -> Iterator[None]:
     try:
         yield
     finally:
+        _work = None
         ended.set()
         watcher.join()
 

@@ -25,6 +25,7 @@ from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
+from pipelines.terminal.waiting import advance
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import brief
 from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
@@ -212,6 +213,7 @@ class _Search:
                 self.say(f"tune.timeout, {timeout:g} s, is over")
                 return
             self._trial()
+            advance(self._ended() / wanted)
 
     def _ended(self) -> int:
         states = self.optuna.trial.TrialState

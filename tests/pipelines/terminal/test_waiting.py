@@ -64,6 +64,28 @@ def test_on_a_screen_what_takes_long_is_shown_and_wiped(
     assert err.endswith("\r\x1b[K")
 
 
+def test_who_waits_sees_how_much_is_done_and_how_fast(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "BETWEEN_LINES", 0.05)
+    with waiting.waiting("forecasting"):
+        parts = []
+        for part in waiting.counted(iter("abcd"), 4):
+            parts.append(part)
+            time.sleep(0.06)
+    assert parts == ["a", "b", "c", "d"]
+    lines = capsys.readouterr().err.splitlines()
+    assert any(
+        re.match(r"  forecasting, 0 s, (25|50|75) %, [\d.]+ %/s, \d+ s left$", x) for x in lines
+    )
+
+
+def test_where_nobody_waits_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting.advance(0.5)
+    assert list(waiting.counted([1, 2], 2)) == [1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
 def test_what_is_quick_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
     with waiting.waiting("reading"):
         pass
