@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from docs.building.notebooks import EXECUTED, FOLDER
@@ -32,7 +32,9 @@ def execute(file: Path, target: Path) -> float:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         # Through files, so that nobody else on the machine can talk to the kernel.
-        kernel = KernelManager(kernel_name="python3", transport="ipc")
+        kernel = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", ip=str(Path(folder) / "kernel")
+        )
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(notebook, km=kernel, timeout=SECONDS, resources=resources)
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
