@@ -98,7 +98,7 @@ def experiment(
     if horizon is None and not any(text.startswith("horizon=") for text in sets):
         raise ConfigError(
             f"{what} is taken as a table: say how far to forecast, as in --horizon 12; "
-            "or give a config file that ends in .yaml"
+            "or give a config file that ends in .yaml, which gatecast init writes"
         )
     values = override({"name": table_name(what), "data": {"source": what}}, [*sets, *extra])
     return build_config(values, origin=what)

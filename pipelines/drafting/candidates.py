@@ -105,7 +105,8 @@ def _judged(name: str, frame: pd.DataFrame) -> Candidate:
     if ahead:
         why = f"stands in at least {ahead} rows after the last value of y: known ahead"
         return Candidate(name, "future", kind, why, ahead)
-    share = 100 * float(known.mean())
+    # Rows that were absent have neither.
+    share = 100 * float(known[frame["y"].notna()].mean())
     full = "in every row" if share == 100 else f"in {share:.3g} % of the rows"
     return Candidate(name, "past", kind, f"{full}, none of them after the last value of y")
 

@@ -24,6 +24,7 @@ from pipelines.config import ExperimentConfig
 from pipelines.config.keys import paths
 from pipelines.terminal.codes import codes
 from serving.routes.table import ROUTES
+from tests.browser import chromium, executable
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -45,6 +46,19 @@ def leaves(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(command, f"{prefix}{name} ")
         elif not command.hidden:
             yield f"{prefix}{name}", command
+
+
+def build(folder: Path) -> None:
+    """Build the site as `make docs` does, into a folder."""
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_every_key_of_a_config_is_told() -> None:
@@ -227,15 +241,7 @@ def test_links_out_of_docs_lead_to_pages_of_the_site() -> None:
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="needs the group docs")
-    run = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    build(tmp_path)
     for page in tmp_path.rglob("*.html"):
         found = re.findall(
             r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text()
@@ -244,6 +250,30 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
     index = (tmp_path / "search" / "search_index.js").read_text()
     assert "first forecast" in index.lower()
     assert '"location":"source/' not in index
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_reader_searches_the_pages_from_the_disk_and_on_a_phone(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="needs the group docs")
+    if executable() is None:
+        pytest.skip("needs Chromium")
+    build(tmp_path)
+    with chromium(1200, 900) as page:
+        page.watch()
+        page.open((tmp_path / "index.html").as_uri())
+        page.wait("A first forecast")
+        page.run("document.querySelector('.md-search__input').focus()")
+        page.press(*"holidays")
+        page.wait("matching document")
+        page.wait("Holidays, prices, promotions")
+        assert page.complaints == []
+    with chromium(390, 800) as page:
+        for name in ("index", "tasks/holidays", "reference/config", "faq", "accuracy"):
+            page.open((tmp_path / f"{name}.html").as_uri())
+            page.wait("\n")
+            width = page.run("document.documentElement.scrollWidth")
+            assert width <= 390, name
 
 
 @pytest.mark.slow
