@@ -40,6 +40,7 @@ from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
 from forecasting.networks.output import answer, tensors_of
 from forecasting.networks.recurrent import States
+from forecasting.parts import CELLS
 from forecasting.prediction.engine import Engine, Runner
 from forecasting.prediction.reading import Reading
 from forecasting.streaming.state import State, fingerprint, with_ahead
@@ -78,7 +79,7 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
     hidden, states = [], []
     for network in forecaster.networks:
         width = network.config.model.hidden_size
-        parts = 2 if network.config.model.cell in ("lstm", "layer_norm_lstm") else 1
+        parts = CELLS[network.config.model.cell].states
         hidden.append(np.zeros((count, width), np.float32))
         states.append(
             tuple(
