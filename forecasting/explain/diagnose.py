@@ -30,6 +30,7 @@ from forecasting.explain import reference
 from forecasting.explain.diagnosis import (
     OPEN,
     SHUT,
+    UNTRAINED,
     Diagnosis,
     GateUse,
     LayerDiagnosis,
@@ -100,7 +101,7 @@ def diagnose(
     with own_randomness():
         torch.manual_seed(0)
         fresh = ForecastNetwork(vanilla, network.schema, network.calendar).eval()
-    gradients["vanilla rnn, untrained"] = _gradient(fresh, batch)
+    gradients[UNTRAINED] = _gradient(fresh, batch)
     return Diagnosis(
         cell=cell,
         segment=forecaster.geometry.segment,
