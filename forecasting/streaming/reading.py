@@ -161,14 +161,14 @@ class _StateEngine(Engine):
         )
         self.forecaster, self.state = forecaster, state
 
-    def _reader(self) -> Engine:
+    def anew(self) -> Engine:
         """Rows that a state has not read are read with those that it keeps."""
         return self.forecaster
 
-    def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
+    def read_chunk(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """Of series whose history is read: what is left to do takes the place of ``runner``."""
         where = self.state.positions(panel.ids, "the panel")
-        return super()._read(panel, steps, partial(self._decode, where), with_classical)
+        return super().read_chunk(panel, steps, partial(self._decode, where), with_classical)
 
     def _decode(self, where: Array, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""
