@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -24,13 +24,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from forecasting.errors import ConfigError
+from forecasting.parts import CELLS, CLASSICAL, DECODERS
 from forecasting.quantiles import DISTRIBUTIONS, Distribution
 from forecasting.transforms import TRANSFORMS
 
-Cell = Literal["lstm", "gru", "layer_norm_lstm", "rnn"]
-Decoder = Literal["direct", "encoder_decoder", "recursive"]
-Classical = Literal["theta", "damped", "seasonal", "drift"]
-CLASSICAL: tuple[Classical, ...] = get_args(Classical)
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -50,6 +47,12 @@ def _among(table: Mapping[str, Any]) -> Callable[[str], str]:
         return name
 
     return known
+
+
+# By name, of the tables of `forecasting.parts`.
+Cell = Annotated[str, AfterValidator(_among(CELLS))]
+Decoder = Annotated[str, AfterValidator(_among(DECODERS))]
+Classical = Annotated[str, AfterValidator(_among(CLASSICAL))]
 
 
 class Settings(BaseModel):
@@ -250,9 +253,14 @@ class ModelConfig(Settings):
         return DISTRIBUTIONS[self.head].count_mean is not None
 
     @cached_property
+    def feeds_back(self) -> bool:
+        """Whether steps are drawn one by one, each fed back before the next."""
+        return DECODERS[self.decoder].feeds_back
+
+    @cached_property
     def told_by(self) -> Distribution:
         """What a forecast's parameters say: sampled paths come back as quantiles."""
-        return DISTRIBUTIONS["quantiles" if self.decoder == "recursive" else self.head]
+        return DISTRIBUTIONS["quantiles" if self.feeds_back else self.head]
 
     @field_validator("quantile_levels")
     @classmethod
@@ -278,25 +286,25 @@ class ModelConfig(Settings):
             raise ValueError(
                 f"model.window = {self.window} must be at least model.segment = {self.segment}"
             )
-        if self.decoder == "recursive" and (self.segment or 1) != 1:
+        if self.feeds_back and (self.segment or 1) != 1:
             raise ValueError(
-                f"model.decoder = recursive feeds back one step at a time and needs "
+                f"model.decoder = {self.decoder} feeds back one step at a time and needs "
                 f"model.segment = 1, not {self.segment}"
             )
-        if self.decoder == "recursive" and not DISTRIBUTIONS[self.head].drawn:
+        if self.feeds_back and not DISTRIBUTIONS[self.head].drawn:
             drawn = " or ".join(name for name, head in DISTRIBUTIONS.items() if head.drawn)
             raise ValueError(
-                "model.decoder = recursive draws sample paths by a quantile function: it needs "
-                f"model.head = {drawn}, not {self.head}"
+                f"model.decoder = {self.decoder} draws sample paths by a quantile function: it "
+                f"needs model.head = {drawn}, not {self.head}"
             )
         if self.counts and self.blend:
             raise ValueError(
                 f"model.blend = {self.blend} moves quantiles of real values: it does not go with "
                 f"model.head = {self.head}"
             )
-        if self.bidirectional and self.cell == "layer_norm_lstm":
+        if self.bidirectional and not CELLS[self.cell].both_ways:
             raise ValueError(
-                "model.cell = layer_norm_lstm reads in one direction only: "
+                f"model.cell = {self.cell} reads in one direction only: "
                 "set model.bidirectional = false, or another cell"
             )
         if self.bidirectional and self.hidden_size % 2:
@@ -455,11 +463,11 @@ class ForecasterConfig(Settings):
                 "model.bidirectional = true reads windows by their length, which no CUDA graph "
                 "can: leave training.graphs out"
             )
-        if self.model.decoder == "recursive" and self.training.origins == "last":
+        if self.model.feeds_back and self.training.origins == "last":
             raise ValueError(
-                "model.decoder = recursive learns one step ahead at every origin: "
+                f"model.decoder = {self.model.decoder} learns one step ahead at every origin: "
                 "set training.origins = all"
             )
-        if self.model.bidirectional and self.model.decoder == "recursive":
+        if self.model.bidirectional and self.model.feeds_back:
             raise ValueError("model.bidirectional = true cannot feed back: use decoder = direct")
         return self

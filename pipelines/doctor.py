@@ -267,7 +267,7 @@ def check_state() -> list[Check]:
 
 def check_tracking() -> list[Check]:
     """The MLflow store: reachable, and its tables as this MLflow expects them."""
-    from pipelines.tracking.store import connect, default_uri
+    from pipelines.tracking.store import StoreVersionError, connect, default_uri
 
     uri = default_uri()
     shown = masked(uri)
@@ -280,10 +280,11 @@ def check_tracking() -> list[Check]:
             return [Check("tracking store", False, f"{file} is no SQLite database", fix)]
     try:
         connect(uri)
+    except StoreVersionError as error:
+        fix = f"back the database up, then run `mlflow db upgrade {shown}`"
+        return [Check("tracking store", False, masked(str(error)), fix)]
     except GatecastError as error:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
-        if "mlflow db upgrade" in str(error):
-            fix = f"back the database up, then run `mlflow db upgrade {shown}`"
         return [Check("tracking store", False, masked(str(error)), fix)]
     return [Check("tracking store", True, f"{shown} answers")]
 

@@ -83,7 +83,8 @@ def _drift(fits: Fits, horizon: int) -> Array:
     return np.asarray(last + change / np.maximum(n - m, 1) * (1 + ahead // m))
 
 
-# By what ``model.pool`` calls them.
+# By what ``model.pool`` calls them; what settings must know of each stands in
+# `forecasting.parts.CLASSICAL`.
 MEMBERS: dict[str, Callable[[Fits, int], Array]] = {
     "theta": _theta,
     "damped": _damped,

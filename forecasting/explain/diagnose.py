@@ -30,6 +30,7 @@ from forecasting.explain import reference
 from forecasting.explain.diagnosis import (
     OPEN,
     SHUT,
+    UNTRAINED,
     Diagnosis,
     GateUse,
     LayerDiagnosis,
@@ -40,6 +41,7 @@ from forecasting.networks.cells import LayerNormLSTM
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import tensors_of
 from forecasting.networks.recurrent import memory_steps
+from forecasting.parts import CELLS
 from forecasting.prediction.example import example_panel
 from forecasting.saving.save import load
 from forecasting.windows.batch import Batch
@@ -53,7 +55,7 @@ __all__ = ["Diagnosis", "diagnose", "diagnose_bundle", "gate_values", "plot_diag
 # Series looked at: enough for steady means.
 SERIES = 64
 # The gate that decides how much of the state is kept.
-MEMORY_GATE = {"lstm": "forget", "layer_norm_lstm": "forget", "gru": "update"}
+MEMORY_GATE = {name: cell.memory for name, cell in CELLS.items() if cell.memory is not None}
 GATES = {
     "lstm": ("forget", "input", "output"),
     "layer_norm_lstm": ("forget", "input", "output"),
@@ -99,7 +101,7 @@ def diagnose(
     with own_randomness():
         torch.manual_seed(0)
         fresh = ForecastNetwork(vanilla, network.schema, network.calendar).eval()
-    gradients["vanilla rnn, untrained"] = _gradient(fresh, batch)
+    gradients[UNTRAINED] = _gradient(fresh, batch)
     return Diagnosis(
         cell=cell,
         segment=forecaster.geometry.segment,

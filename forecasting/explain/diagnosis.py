@@ -43,6 +43,10 @@ class LayerDiagnosis:
     memory: Array
 
 
+# What a network of vanilla cells that has learned nothing is called among the gradients.
+UNTRAINED = "vanilla rnn, untrained"
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What `diagnose` found.
@@ -145,7 +149,7 @@ def _draw_gradients(axes: Any, diagnosis: Diagnosis) -> None:
         back = np.arange(len(gradient))
         relative = np.maximum(gradient / max(gradient.max(initial=0.0), 1e-30), 1e-30)
         style: dict[str, Any] = {"color": CYCLE[k % len(CYCLE)], "lw": 2.0 if k == 0 else 1.4}
-        if name.endswith("untrained"):
+        if name == UNTRAINED:
             style |= {"color": QUIET, "ls": (0, (4, 2))}
         axes.plot(back, relative, label=name, marker="o" if len(back) < 30 else None, ms=3, **style)
     axes.axhline(FADED, color=QUIET, lw=0.8, ls=":")

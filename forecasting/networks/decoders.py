@@ -20,14 +20,10 @@ class Decoder(nn.Module):
     Attributes
     ----------
     horizon : steps covered by one call.
-    takes_states : it goes on from the final states, so it is asked for one origin at a time.
     reads_calendar : the calendar ahead is of use to it without covariates known ahead.
-    feeds_back : it covers one step, and paths drawn from its forecasts make the others.
     """
 
-    takes_states: ClassVar[bool] = False
     reads_calendar: ClassVar[bool] = False
-    feeds_back: ClassVar[bool] = False
     horizon: int
     out: nn.Linear
 
@@ -84,8 +80,6 @@ class DirectDecoder(Decoder):
 class StepDecoder(DirectDecoder):
     """The next step alone: the others are drawn, each fed back before the next."""
 
-    feeds_back = True
-
     def __init__(
         self, hidden: int, ahead: int, context: int, horizon: int, raw: int, config: ResolvedModel
     ) -> None:
@@ -99,7 +93,6 @@ class StateDecoder(Decoder):
     context, never a former forecast, and nothing of later steps, whichever way the encoder reads.
     """
 
-    takes_states = True
     reads_calendar = True
 
     def __init__(
@@ -140,7 +133,8 @@ def _one_way(state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(s if s.shape[0] == 1 else torch.cat([s[:1], s[1:]], dim=-1) for s in state)
 
 
-# By what ``model.decoder`` calls them.
+# By what ``model.decoder`` calls them; what settings must know of each stands in
+# `forecasting.parts.DECODERS`.
 DECODERS: dict[str, type[Decoder]] = {
     "direct": DirectDecoder,
     "encoder_decoder": StateDecoder,

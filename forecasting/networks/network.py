@@ -15,6 +15,7 @@ from forecasting.networks.output import Output
 from forecasting.networks.paths import sample_paths, stratified_draws
 from forecasting.networks.recurrent import Dropout, RecurrentStack, States
 from forecasting.networks.scaling import Scale, causal_scale
+from forecasting.parts import DECODERS as ABOUT_DECODERS
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, cut, history, named
 from forecasting.windows.geometry import Geometry
@@ -64,12 +65,13 @@ class ForecastNetwork(nn.Module):
         self.decoder: Decoder = decoder(
             width, self.looks_ahead, context, geometry.horizon, self.head.size, model
         )
+        self.takes_states = ABOUT_DECODERS[model.decoder].takes_states
         self.skip = self._seasonal_skip(shown, self.decoder.horizon) if model.skip else None
         self.skip_ahead = nn.Linear(self.ahead, 1, bias=False) if self.ahead else None
         if self.skip_ahead is not None:
             nn.init.zeros_(self.skip_ahead.weight)
         self.draws: Tensor
-        if self.decoder.feeds_back:
+        if self.config.model.feeds_back:
             self.register_buffer("draws", stratified_draws(model.samples, geometry.horizon))
 
     # -- pieces ----------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class ForecastNetwork(nn.Module):
         """Forecasts at the last origin of each window, at every one, or at those ``drawn`` [O]."""
         x, shown, scale = self.features(batch)
         steps = x.shape[1]
-        if every_origin and self.decoder.takes_states:
+        if every_origin and self.takes_states:
             return self._in_pieces(batch, x, shown, scale)
         hidden, states = self.read(x)
         if drawn is not None:
@@ -197,11 +199,11 @@ class ForecastNetwork(nn.Module):
         if every_origin:
             params = self.decode(batch, hidden, states, shown, origins)
             return Output(params, scale.level, scale.spread, origins)
-        if self.decoder.feeds_back:
+        if self.config.model.feeds_back:
             return sample_paths(self, batch, hidden[:, -1:], states, self.draws)
         last = origins[steps - 1 :]
         # A view and a copy are summed up in another order: each as its models always were.
-        shown = shown[:, last] if self.decoder.takes_states else shown[:, -1:]
+        shown = shown[:, last] if self.takes_states else shown[:, -1:]
         params = self.decode(batch, hidden[:, -1:], states, shown, last)
         return Output(params, scale.level[:, -1:], scale.spread[:, -1:], last)
 
@@ -215,7 +217,7 @@ class ForecastNetwork(nn.Module):
         """
         rows = batch["y"].shape[1]
         batch = cut(batch, rows - self.geometry.reach, rows)
-        if self.decoder.feeds_back:
+        if self.config.model.feeds_back:
             return sample_paths(self, batch, hidden, states, self.draws)
         _, shown, scale = self.features(batch)
         last = torch.zeros(1, dtype=torch.int64, device=shown.device)

@@ -10,13 +10,20 @@ from torch import Tensor, nn
 from forecasting.networks.cells import LayerNormLSTM
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.fast_lstm import FastLSTM
+from forecasting.parts import CELLS
 from forecasting.resolved import ResolvedModel
 
 State = tuple[Tensor, ...]
 States = tuple[State, ...]
 
-# Rows of each gate that decides how long a cell remembers: LSTM forget, GRU update.
-_MEMORY_GATE = {"lstm": 1, "layer_norm_lstm": 1, "gru": 1}
+# By what ``model.cell`` calls them; what settings must know of each stands in
+# `forecasting.parts.CELLS`.
+LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "lstm": FastLSTM,
+    "gru": FastGRU,
+    "layer_norm_lstm": LayerNormLSTM,
+    "rnn": nn.RNN,
+}
 
 
 class RecurrentStack(nn.Module):
@@ -81,10 +88,9 @@ class Dropout(nn.Dropout):
 
 def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = False) -> nn.Module:
     """One layer of the named cell, batch first."""
-    if cell == "layer_norm_lstm":
-        return LayerNormLSTM(inputs, hidden)
-    kinds: dict[str, Callable[..., nn.Module]] = {"lstm": FastLSTM, "gru": FastGRU, "rnn": nn.RNN}
-    return kinds[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
+    if not CELLS[cell].both_ways:
+        return LAYERS[cell](inputs, hidden)
+    return LAYERS[cell](inputs, hidden, batch_first=True, bidirectional=bidirectional)
 
 
 @torch.no_grad()
@@ -99,30 +105,26 @@ def initialise(layer: nn.Module, config: ResolvedModel) -> None:
     """
     if config.initialisation == "default":
         return
-    gate = _MEMORY_GATE.get(config.cell)
+    cell = CELLS[config.cell]
     for name, weight in layer.named_parameters():
         if name.startswith("weight_hh"):
             for block in torch.split(weight, weight.shape[1]):
                 nn.init.orthogonal_(block)
         elif name.startswith("weight_ih"):
-            for block in torch.split(weight, weight.shape[0] // _gates(config.cell)):
+            for block in torch.split(weight, weight.shape[0] // len(cell.gates)):
                 nn.init.xavier_uniform_(block)
         elif name.startswith("bias"):
             weight.zero_()
-            if gate is not None and name.startswith("bias_ih"):
-                size = weight.shape[0] // _gates(config.cell)
-                memory = weight[gate * size : (gate + 1) * size]
+            if cell.memory is not None and name.startswith("bias_ih"):
+                of_gate = dict(zip(cell.gates, weight.chunk(len(cell.gates)), strict=True))
+                memory = of_gate[cell.memory]
                 if config.initialisation == "chrono":
                     longest = max(float(config.steps), 3.0)
                     memory.uniform_(1.0, longest - 1.0).log_()
-                    if config.cell != "gru":
-                        weight[:size] = -memory
+                    if "input" in of_gate:
+                        of_gate["input"].copy_(-memory)
                 else:
                     memory.fill_(config.gate_bias)
-
-
-def _gates(cell: str) -> int:
-    return {"gru": 3, "rnn": 1}.get(cell, 4)
 
 
 def memory_steps(gate: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class Engine:
             extra = wanted - trained
             median = quantiles[late, :extra, asked.index(MEDIAN)]
             further = continued(wall.panel.select(kept[late]), median)
-            more, there = self._reader()._forecast(further, trained, asked)
+            more, there = self.anew()._forecast(further, trained, asked)
             mean = np.pad(mean, [(0, 0), (0, extra)], mode="edge")
             quantiles = np.pad(quantiles, [(0, 0), (0, extra), (0, 0)], mode="edge")
             mean[late[there], trained:] = more.mean[:, -extra:]
@@ -160,7 +160,7 @@ class Engine:
             levels=levels,
         )
 
-    def _reader(self) -> Engine:
+    def anew(self) -> Engine:
         """The engine that reads a history anew."""
         return self
 
@@ -379,7 +379,7 @@ class Engine:
 
     def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Rows, Reading]]:
         """What the network makes of every series: positions [n] of each chunk, and its reading."""
-        return self._by_chunk(panel, partial(self._read, with_classical=with_classical))
+        return self._by_chunk(panel, partial(self.read_chunk, with_classical=with_classical))
 
     def _by_chunk(
         self, panel: Panel, work: Callable[[Panel, int, Runner], Result]
@@ -409,7 +409,7 @@ class Engine:
                 return list(pool.map(run, chunks, repeat(self.single_threaded)))
         return [run(chunk, self.runner) for chunk in chunks]
 
-    def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
+    def read_chunk(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
         batch, centre, unit = assemble(panel, self.config, steps, self.geometry)
         answer = runner(batch)
@@ -419,7 +419,7 @@ class Engine:
     def _trained_of(self, part: Panel, steps: int, runner: Runner) -> tuple[Array, Array | None]:
         """[n, H, Q] of a chunk at the trained levels, in transformed units, and means of counts."""
         blend = self.config.model.blend
-        reading = self._read(part, steps, runner, with_classical=blend > 0.0)
+        reading = self.read_chunk(part, steps, runner, with_classical=blend > 0.0)
         values = reading.quantiles(self.config, self.correction, blend=blend)
         return values, reading.count_means(self.config)
 

@@ -40,6 +40,7 @@ from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
 from forecasting.networks.output import answer, tensors_of
 from forecasting.networks.recurrent import States
+from forecasting.parts import CELLS
 from forecasting.prediction.engine import Engine, Runner
 from forecasting.prediction.reading import Reading
 from forecasting.streaming.state import State, fingerprint, with_ahead
@@ -78,7 +79,7 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
     hidden, states = [], []
     for network in forecaster.networks:
         width = network.config.model.hidden_size
-        parts = 2 if network.config.model.cell in ("lstm", "layer_norm_lstm") else 1
+        parts = CELLS[network.config.model.cell].states
         hidden.append(np.zeros((count, width), np.float32))
         states.append(
             tuple(
@@ -160,14 +161,14 @@ class _StateEngine(Engine):
         )
         self.forecaster, self.state = forecaster, state
 
-    def _reader(self) -> Engine:
+    def anew(self) -> Engine:
         """Rows that a state has not read are read with those that it keeps."""
         return self.forecaster
 
-    def _read(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
+    def read_chunk(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """Of series whose history is read: what is left to do takes the place of ``runner``."""
         where = self.state.positions(panel.ids, "the panel")
-        return super()._read(panel, steps, partial(self._decode, where), with_classical)
+        return super().read_chunk(panel, steps, partial(self._decode, where), with_classical)
 
     def _decode(self, where: Array, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members from the states of the series at positions ``where``."""

@@ -15,7 +15,6 @@ from forecasting import pretrained
 from forecasting.arrays import Array
 from forecasting.classical.pool import LONGEST_SEASON
 from forecasting.config import (
-    CLASSICAL,
     MOST_MEMBERS,
     Classical,
     ForecasterConfig,
@@ -25,6 +24,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons, told
 from forecasting.data.strides import strides
 from forecasting.errors import ConfigError, DataError
+from forecasting.parts import CLASSICAL
 from forecasting.resolved import Resolved
 from forecasting.transforms import TRANSFORMS
 from forecasting.windows.conditioning import condition, usual_spread
@@ -162,8 +162,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> Resolved:
     long = typical >= LONG_HISTORY and not panel.schema.future
     transform = model.transform or _transform(panel, config)
     logs = TRANSFORMS[transform].grows
-    recursive = model.decoder == "recursive"
-    segment = model.segment or (1 if recursive else _segment(season, typical))
+    segment = model.segment or (1 if model.feeds_back else _segment(season, typical))
     window = model.window or _window(season, longest, segment, horizon, typical)
     if long and model.window is None:
         window = LONG_WINDOW * longest
@@ -366,7 +365,7 @@ def _pool(
     if config.model.counts or panel.schema.future or not short or len(panel) > POOL_SERIES:
         return {}
     smoothed = 1 < season <= LONGEST_SEASON
-    names = [name for name in CLASSICAL if smoothed or name != "seasonal"]
+    names = [name for name, about in CLASSICAL.items() if smoothed or not about.seasonal]
     return {name: 1.0 / len(names) for name in names}
 
 

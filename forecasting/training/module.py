@@ -13,7 +13,6 @@ from torch import Tensor
 
 from forecasting.config import Schema
 from forecasting.hardware.graphs import ReplayedLoss
-from forecasting.networks.decoders import DECODERS
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import Output
 from forecasting.resolved import Resolved
@@ -42,7 +41,7 @@ class ForecastModule(pl.LightningModule):
         super().__init__()
         self.config = config
         # Sampled paths come back as quantiles, whatever head they were drawn from.
-        paths = DECODERS[config.model.decoder].feeds_back
+        paths = config.model.feeds_back
         self.scored_as = config.replace(model={"head": "quantiles"}) if paths else config
         # A loss that nothing can be learned from is refused here.
         weights_of(config)
@@ -237,7 +236,7 @@ class ForecastModule(pl.LightningModule):
 def drawn_origins(config: Resolved, network: ForecastNetwork) -> int:
     """Origins of each window that a step of training forecasts from."""
     steps, horizon = config.model.steps, config.horizon
-    if network.decoder.takes_states or network.decoder.feeds_back or horizon <= EVERY_ORIGIN_UP_TO:
+    if network.takes_states or config.model.feeds_back or horizon <= EVERY_ORIGIN_UP_TO:
         return steps
     return max(round(steps * EVERY_ORIGIN_UP_TO / horizon), 1)
 

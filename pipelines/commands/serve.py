@@ -70,10 +70,10 @@ def ui_command(
     """
     from pipelines.demo.processes import free_port, running, ui_command_line
     from pipelines.tracking.links import experiment_of, runs_page
-    from pipelines.tracking.store import connect, default_uri
+    from pipelines.tracking.store import connect, default_uri, on_a_server
 
     uri = default_uri()
-    remote = uri.startswith("http")
+    remote = on_a_server(uri)
     if not remote and not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
     found = experiment_of(connect(uri), name)

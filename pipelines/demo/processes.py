@@ -18,7 +18,7 @@ from pathlib import Path
 from forecasting.errors import GatecastError
 from pipelines.machine.processes import stop
 from pipelines.machine.state import home
-from pipelines.tracking.store import connect, default_uri
+from pipelines.tracking.store import connect, default_uri, on_a_server
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0  # the service takes up to 30 to finish the requests under way
@@ -43,7 +43,7 @@ def command(
 def ui_command_line(host: str, port: int) -> list[str]:
     """Command line of MLflow's server on the local store, which is made when there is none."""
     uri = default_uri()
-    if uri.startswith("http"):
+    if on_a_server(uri):
         raise GatecastError(f"MLflow already runs as a server: open {uri} in a browser")
     connect(uri)
     return [

@@ -10,6 +10,9 @@ import pyarrow as pa
 
 from forecasting.errors import DataError
 
+# Key of `Raw.removed`, and of a report's lines left out: lines with another number of cells.
+MALFORMED = "malformed line"
+
 
 @dataclass
 class Raw:

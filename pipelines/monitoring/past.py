@@ -25,6 +25,9 @@ NEEDED = ("model", "version", "unique_id", "cutoff", "step", "ds", "q0.5")
 ONCE = ["unique_id", "cutoff", "step"]
 OFF_GRID_SHARE = 0.5  # more stamps than this off the data's grid: it is another frequency
 
+# Keys of the counts of forecast rows, as `gatecast monitor --json` gives them.
+STRANGERS, OFF_GRID = "series not in the data", "off the grid"
+
 
 def read_forecasts(source: str, table: str, model: str, *, since: Any = None) -> pd.DataFrame:
     """Forecasts of a model from a file, a folder of files or a database table.
@@ -178,8 +181,8 @@ def join(forecasts: pd.DataFrame, panel: Panel, season: int) -> Joined:
         "not yet known": int((known & on_grid & (position >= length)).sum()),
         "value missing": int((within & ~matched).sum()),
         "older than the data": int((known & on_grid & (position < 0)).sum()),
-        "series not in the data": int((~known).sum()),
-        "off the grid": int(off.sum()),
+        STRANGERS: int((~known).sum()),
+        OFF_GRID: int(off.sum()),
     }
     rows = forecasts.loc[matched, ["unique_id", "version", "step", "cutoff"]].assign(
         series=place[matched],

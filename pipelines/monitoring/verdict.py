@@ -8,7 +8,7 @@ import pandas as pd
 from forecasting.arrays import Array
 from pipelines.monitoring.drift import FEWEST_BLOCKS
 from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
-from pipelines.monitoring.past import Joined
+from pipelines.monitoring.past import OFF_GRID, STRANGERS, Joined
 
 WIDESPREAD = 0.2  # more of the series than this changed one by one: no longer single series
 # Where no test of the errors has history enough: how many must have come true to speak of them,
@@ -100,7 +100,7 @@ def noticed(
     reasons = []
     if silent:
         reasons.append(f"{len(silent)} series get no more values: {_listed(silent)}")
-    strangers = joined.counts["series not in the data"]
+    strangers = joined.counts[STRANGERS]
     if strangers:
         reasons.append(
             f"{strangers:,} forecast rows are of series that the data do not hold: have the ids "
@@ -161,6 +161,6 @@ def notes_of(
     idle = [f.name for f in findings if not f.possible]
     if idle:
         notes.append(f"too little history to test: {', '.join(idle)}")
-    if joined.counts["off the grid"]:
-        notes.append(f"{joined.counts['off the grid']:,} forecast rows left out: off the grid")
+    if joined.counts[OFF_GRID]:
+        notes.append(f"{joined.counts[OFF_GRID]:,} forecast rows left out: off the grid")
     return notes

@@ -22,9 +22,18 @@ SQLITE = "sqlite:///"
 POSTGRES = ("postgres", "postgresql")
 
 
+class StoreVersionError(GatecastError):
+    """A store whose tables another version of MLflow made."""
+
+
 def default_uri() -> str:
     """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
     return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / DATABASE}")
+
+
+def on_a_server(uri: str) -> bool:
+    """Whether a store is a server's, which makes and migrates its own tables."""
+    return uri.startswith("http")
 
 
 def store_uri(uri: str) -> str:
@@ -67,20 +76,22 @@ def connect(uri: str | None = None) -> MlflowClient:
     except GatecastError:
         raise
     except Exception as error:  # MLflow opens a store under its driver's and its migration's errors
-        raise GatecastError(
+        # MLflow tells of it in words alone.
+        kind = StoreVersionError if "mlflow db upgrade" in str(error) else GatecastError
+        raise kind(
             concealed(f"the MLflow store {uri} cannot be used: {brief(error)}", uri)
         ) from None
     return client
 
 
 def _database_lock(uri: str) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if uri.startswith("http") else locked("mlflow-migration")
+    return contextlib.nullcontext() if on_a_server(uri) else locked("mlflow-migration")
 
 
 def _open(client: MlflowClient, uri: str) -> None:
     """Ask for one of what a store holds: MLflow makes and migrates its tables when first asked."""
     client.search_experiments(max_results=1)
-    if not uri.startswith("http"):
+    if not on_a_server(uri):
         client.search_registered_models(max_results=1)
 
 
@@ -112,7 +123,7 @@ def _make_database(uri: str) -> None:
 
 def _knock(uri: str) -> None:
     """Fail at once where no database answers: MLflow would ask ten times, over 100 seconds."""
-    if uri.startswith(("http", "sqlite")):
+    if on_a_server(uri) or uri.startswith("sqlite"):
         return
     from sqlalchemy import create_engine
 

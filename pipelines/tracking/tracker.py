@@ -22,7 +22,14 @@ from pipelines.config import ExperimentConfig
 from pipelines.machine.masking import hide, masked
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import Run
-from pipelines.tracking.store import brief, connect, default_uri, store_errors, store_uri
+from pipelines.tracking.store import (
+    brief,
+    connect,
+    default_uri,
+    on_a_server,
+    store_errors,
+    store_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -169,7 +176,7 @@ def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:
     if root is None:
         root = os.environ.get("GATECAST_ARTIFACTS")
     if root is None:
-        if uri.startswith("http"):
+        if on_a_server(uri):
             return None
         root = str(home() / "artifacts")
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in experiment)

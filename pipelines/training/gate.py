@@ -13,13 +13,14 @@ champion was trained on is what the checks of the data ask.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from forecasting.arrays import Array
 from forecasting.errors import GatecastError
 from pipelines.config import GateConfig
-from pipelines.training.case import NOTHING_BEFORE, Before, Case, Judged
+from pipelines.training.case import NOTHING_BEFORE, Answer, Before, Case, Judged
 from pipelines.training.data_checks import OF_THE_DATA
 from pipelines.training.model_checks import OF_THE_MODEL
 
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
 
 EXIT_REFUSED = 3
-# All checks by key, in the order of the table that people read.
-CHECKS = {**OF_THE_MODEL, **OF_THE_DATA}
+
+
+def all_checks() -> dict[str, Callable[[Case], Answer | None]]:
+    """The checks by key, in the order of the table that people read."""
+    return {**OF_THE_MODEL, **OF_THE_DATA}
 
 
 class RefusedError(GatecastError):
@@ -44,7 +48,7 @@ class Check:
 
     Attributes
     ----------
-    key : its entry in `CHECKS`, for programs; ``name`` is for people.
+    key : its entry in its table, for programs; ``name`` is for people.
     """
 
     key: str
@@ -151,7 +155,7 @@ def decide(
         The data beside what the champion was trained on, and whether a person accepts the change.
     """
     case = Case(challenger, champion, naive, config, segments, drift, champion_problem, before)
-    answers = {key: check(case) for key, check in CHECKS.items()}
+    answers = {key: check(case) for key, check in all_checks().items()}
     checks = [
         _accepted(Check(key, *answer), before.accepted)
         for key, answer in answers.items()

@@ -38,12 +38,16 @@ DECISIVE = ("config", "data")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing compared: what it was in the run, and what it is now."""
+class Comparison:
+    """One thing compared: what it was in the run, and what it is now.
+
+    ``of_weights`` : whether it says that the same was learned.
+    """
 
     what: str
     then: str
     now: str
+    of_weights: bool = False
 
     @property
     def same(self) -> bool:
@@ -65,13 +69,13 @@ class Reproduction:
 
     run_id: str
     candidate: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Comparison, ...]
     trained: bool
 
     @property
     def same(self) -> bool:
         """Whether the weights are the same, bit for bit."""
-        weights = [f for f in self.findings if f.what.startswith("weights")]
+        weights = [f for f in self.findings if f.of_weights]
         return self.trained and bool(weights) and all(f.same for f in weights)
 
     @property
@@ -133,11 +137,11 @@ def reproduce(
     say("reading the data")
     data = prepare(config)
     findings = [
-        Finding("config", then.get("config_hash", UNKNOWN), config.digest()),
-        Finding("data", then.get("data_hash", UNKNOWN), data.digest),
-        Finding("code", then.get("git_commit", UNKNOWN), git_commit() or UNKNOWN),
-        Finding("versions", then.get("versions", UNKNOWN), versions()),
-        Finding("hardware", then.get("hardware", UNKNOWN), hardware()),
+        Comparison("config", then.get("config_hash", UNKNOWN), config.digest()),
+        Comparison("data", then.get("data_hash", UNKNOWN), data.digest),
+        Comparison("code", then.get("git_commit", UNKNOWN), git_commit() or UNKNOWN),
+        Comparison("versions", then.get("versions", UNKNOWN), versions()),
+        Comparison("hardware", then.get("hardware", UNKNOWN), hardware()),
     ]
     if not findings[1].same:
         findings[1:2] = [findings[1], *_what_moved(client, pipeline, data.panel)]
@@ -158,7 +162,7 @@ def _weights(
     finals: list[Run],
     say: Say,
     progress: Progress,
-) -> list[Finding]:
+) -> list[Comparison]:
     """Train again in stages of its own, which are removed at the end."""
     scratch = config.model_copy(update={"name": f"{config.name}.reproduce"})
     with locked(f"train-{scratch.name}", wait=1.0):
@@ -178,8 +182,9 @@ def _weights(
             shutil.rmtree(home() / "stages" / scratch.name, ignore_errors=True)
 
 
-def _compare(what: str, run: Run, bundle: Path) -> Finding:
-    return Finding(what, run.data.tags.get("weights", UNKNOWN), bundle_weights(bundle))
+def _compare(what: str, run: Run, bundle: Path) -> Comparison:
+    then = run.data.tags.get("weights", UNKNOWN)
+    return Comparison(what, then, bundle_weights(bundle), of_weights=True)
 
 
 def _run(client: MlflowClient, run_id: str) -> Run:
@@ -252,7 +257,7 @@ def _text(client: MlflowClient, run: Run, path: str) -> str | None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _what_was_set(pipeline: Run, config: ExperimentConfig) -> list[Finding]:
+def _what_was_set(pipeline: Run, config: ExperimentConfig) -> list[Comparison]:
     """Settings that differ; a newer Gatecast may have some that the run did not know."""
     then = pipeline.data.params
     if not then:
@@ -264,17 +269,17 @@ def _what_was_set(pipeline: Run, config: ExperimentConfig) -> list[Finding]:
     }
     groups = {key.partition(".")[0] for key in config.deciding()}
     keys = sorted(now.keys() | {key for key in then if key.partition(".")[0] in groups})
-    pairs = [Finding(f"config: {k}", then.get(k, UNSET), now.get(k, UNSET)) for k in keys]
+    pairs = [Comparison(f"config: {k}", then.get(k, UNSET), now.get(k, UNSET)) for k in keys]
     return [pair for pair in pairs if not pair.same]
 
 
-def _what_moved(client: MlflowClient, pipeline: Run, panel: Panel) -> list[Finding]:
+def _what_moved(client: MlflowClient, pipeline: Run, panel: Panel) -> list[Comparison]:
     """Sizes and typical level of the data, then and now: where to look for the difference."""
     text = _text(client, pipeline, "data/profile.json")
     if text is None:
         return []
     then: dict[str, Any] = json.loads(text)
     now = panel_profile(panel, recent=panel.freq.season * 2)
-    pairs = [Finding(f"data: {k}", f"{then[k]:.6g}", f"{now[k]:.6g}") for k in now if k in then]
+    pairs = [Comparison(f"data: {k}", f"{then[k]:.6g}", f"{now[k]:.6g}") for k in now if k in then]
     moved = [pair for pair in pairs if not pair.same]
     return moved or [replace(pairs[0], what="data: values", then="others", now="of the same size")]

@@ -89,14 +89,26 @@ class _Reader:
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         good = np.ones(len(series), bool)
         self._check_stamps(ids, start, sizes, good)
-        if not schema.covariates:
-            self.faults.stop()
-            return self._query(ids, y, sizes, start, zone, good, {}, {}, {})
         past = {c.name: self._past(c, ids, sizes, good) for c in schema.past}
         future = {c.name: self._future(c, ids, sizes, good) for c in schema.future}
         static = {c.name: self._static(c) for c in schema.static}
         self.faults.stop()
-        return self._query(ids, y, sizes, start, zone, good, past, future, static)
+        query = Query(
+            options=self.options,
+            ids=ids,
+            position=np.arange(len(ids)),
+            y=y,
+            sizes=sizes,
+            start=start,
+            tz=zone,
+            past=past,
+            future=future,
+            static=static,
+            problems=self.problems,
+            notes=self.notes,
+        )
+        note_unfamiliar(query, schema)
+        return query if good.all() else query.keep(good)
 
     def _shapes(self) -> list[str]:
         """The ids, once every series is an object of lists; duplicates are faults."""
@@ -240,35 +252,6 @@ class _Reader:
     def _note(self, i: int, code: str, column: str, value: Any) -> None:
         where = {"column": column} if value is None else {"column": column, "value": value}
         self.notes.setdefault(i, []).append({"code": code, "where": where})
-
-    def _query(
-        self,
-        ids: list[str],
-        y: Array,
-        sizes: Array,
-        start: Array,
-        zone: str | None,
-        good: Array,
-        past: dict[str, Any],
-        future: dict[str, Any],
-        static: dict[str, Any],
-    ) -> Query:
-        query = Query(
-            options=self.options,
-            ids=ids,
-            position=np.arange(len(ids)),
-            y=y,
-            sizes=sizes,
-            start=start,
-            tz=zone,
-            past=past,
-            future=future,
-            static=static,
-            problems=self.problems,
-            notes=self.notes,
-        )
-        note_unfamiliar(query, self.spec.schema)
-        return query if good.all() else query.keep(good)
 
 
 def _array(covariate: Covariate, lists: Sequence[list[Any]]) -> Array:

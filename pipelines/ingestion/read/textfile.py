@@ -19,7 +19,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.columns.marks import has_comma_numbers, sure_example
 from pipelines.ingestion.columns.numbers import THOUSANDS, WHOLE
 from pipelines.ingestion.config import CsvConfig, DataConfig
-from pipelines.ingestion.raw import Raw, is_text, shown
+from pipelines.ingestion.raw import MALFORMED, Raw, is_text, shown
 from pipelines.ingestion.read.cells import parse, stream
 from pipelines.ingestion.read.dialect import Dialect, find_dialect, split_line
 from pipelines.ingestion.read.encodings import SAMPLE, detect_encoding, looks_binary, to_utf8
@@ -119,7 +119,7 @@ def _read(
                 f"first has {first.actual_columns}: {shown(first.text)}; is the separator "
                 f"{dialect.separator!r} right?"
             )
-        removed["malformed line"] = len(malformed)
+        removed[MALFORMED] = len(malformed)
         facts["malformed lines"] = [shown(m.text, 120) for m in malformed[:20]]
     if not table.num_rows:
         raise DataError(f"{name} has a header but no rows")

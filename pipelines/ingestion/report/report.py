@@ -17,7 +17,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Entry
-from pipelines.ingestion.raw import shown
+from pipelines.ingestion.raw import MALFORMED, shown
 from pipelines.ingestion.report.drawing import draw_worst
 from pipelines.ingestion.report.words import DONE, WORDS
 from pipelines.machine.masking import hide, masked
@@ -144,7 +144,7 @@ def summarise(values: dict[str, Any]) -> str:
             what = (DONE[finding["action"]], WORDS.get(finding["code"], finding["code"]))
             done[what] = done.get(what, 0) + finding["count"]
     parts = [f"{count:,} {what} {verb}" for (verb, what), count in done.items()]
-    malformed = rows.get("lines_left_out", {}).get("malformed line", 0)
+    malformed = rows.get("lines_left_out", {}).get(MALFORMED, 0)
     if malformed:
         parts.append(f"{malformed:,} lines with another number of cells left out")
     short = values["series"]["too_short"]["count"] + values["series"]["no_values"]["count"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forecasting.errors import DataError
+from pipelines.ingestion.raw import MALFORMED
 from pipelines.ingestion.report.report import Report
 
 
@@ -10,10 +11,10 @@ def refuse_repairs(report: Report) -> None:
     """An error that names all repairs, if there are any."""
     repaired = report.repaired
     left_out = report.values["rows"]["lines_left_out"]
-    if not repaired and not left_out.get("malformed line"):
+    if not repaired and not left_out.get(MALFORMED):
         return
     parts = [f"{f['count']:,} {f['code']}" for f in repaired]
-    parts += [f"{n:,} {reason}" for reason, n in left_out.items() if reason == "malformed line"]
+    parts += [f"{n:,} {reason}" for reason, n in left_out.items() if reason == MALFORMED]
     where = ""
     if repaired and repaired[0]["positions"]:
         first = repaired[0]["positions"][0]

@@ -18,7 +18,6 @@ from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.revision import Revision, compare
 from pipelines.training.case import Before, Case, Judged
 from pipelines.training.data_checks import OF_THE_DATA
-from pipelines.training.gate import CHECKS
 from tests.datasets import DATA, needs_data
 from tests.pipelines.small import monthly_panel
 
@@ -62,7 +61,7 @@ def revision(before: Panel, now: Panel, season: int, horizon: int) -> Revision:
 def refused(found: Revision, config: GateConfig | None = None) -> set[str]:
     """Keys of the checks of the data that fail."""
     case = Case(ONE, ONE, ONE, config or GateConfig(), before=Before(found))
-    answers = {key: CHECKS[key](case) for key in OF_THE_DATA}
+    answers = {key: check(case) for key, check in OF_THE_DATA.items()}
     return {key for key, answer in answers.items() if answer is not None and not answer.passed}
 
 

@@ -14,7 +14,9 @@ from pipelines.config import GateConfig
 from pipelines.data.newest import Change
 from pipelines.data.revision import Found, Revision
 from pipelines.training.case import Answer, Before, Case, Judged
-from pipelines.training.gate import CHECKS, Decision, decide
+from pipelines.training.data_checks import OF_THE_DATA
+from pipelines.training.gate import Decision, all_checks, decide
+from pipelines.training.model_checks import OF_THE_MODEL
 
 UNITS = 40
 QUICK = GateConfig(samples=300)
@@ -211,8 +213,9 @@ def replace_config(**changes: Any) -> GateConfig:
     return QUICK.model_copy(update=changes)
 
 
-def test_a_new_check_is_one_function_in_the_table_with_its_limit_in_the_config(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("checks", [OF_THE_MODEL, OF_THE_DATA], ids=["model", "data"])
+def test_a_new_check_is_one_function_in_its_table_with_its_limit_in_the_config(
+    monkeypatch: pytest.MonkeyPatch, checks: dict[str, Any]
 ) -> None:
     class Wider(GateConfig):
         max_worst: float = 2.0
@@ -221,19 +224,25 @@ def test_a_new_check_is_one_function_in_the_table_with_its_limit_in_the_config(
         worst, limit = float(np.nanmax(case.challenger.errors)), case.config.max_worst  # type: ignore[attr-defined]
         return Answer("worst unit", f"{worst:.1f}", f"{limit:g}", worst <= limit)
 
-    monkeypatch.setitem(CHECKS, "worst", worst_unit)
+    monkeypatch.setitem(checks, "worst", worst_unit)
     assert decide(GOOD, CHAMPION, NAIVE, Wider(samples=300)).promote
     refusal = decide(GOOD, CHAMPION, NAIVE, Wider(samples=300, max_worst=0.1))
     assert refusal.failed == {"worst"}
     assert "worst unit" in refusal.reason
-    assert list(refusal.table()["check"])[-1] == "worst unit"
+    assert "worst unit" in set(refusal.table()["check"])
+    assert refusal.doubts_the_data is (checks is OF_THE_DATA)
+    # A person may take data as they are; not a model.
+    accepted = decide(
+        GOOD, CHAMPION, NAIVE, Wider(samples=300, max_worst=0.1), before=Before(accepted="known")
+    )
+    assert accepted.promote is (checks is OF_THE_DATA)
 
 
 def test_the_keys_of_a_decision_are_those_of_the_table() -> None:
     segments = np.array(["north"] * 30 + ["south"] * 10, dtype=object)
     before = Before(SAME, problem="both, to have every line")
     decision = decide(GOOD, CHAMPION, NAIVE, QUICK, segments=segments, drift=0.1, before=before)
-    assert [check.key for check in decision.checks] == list(CHECKS)
+    assert [check.key for check in decision.checks] == list(all_checks())
 
 
 def test_a_delivery_that_goes_on_passes() -> None:
