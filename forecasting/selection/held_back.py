@@ -174,14 +174,17 @@ class Evidence:
             errors.append(scaled[np.isfinite(scaled)])
         return float(np.concatenate(errors).mean()) if sum(map(len, errors)) else math.nan
 
-    def errors_in_spreads(self) -> list[Array]:
+    def errors_in_spreads(self, blend: float | None = None) -> list[Array]:
         """Per origin [n, H, Q]: what came less each quantile, in units of the spread.
 
         NaN for a series without a spread of its own. Where nothing was observed, or nothing
         deviated, the spread is a stand-in: such errors say nothing of other series and must not
         widen their intervals.
+
+        ``blend`` : share of the classical forecasts; None: the settings' own.
         """
-        blend, transform = self.config.model.blend, self.config.model.y_transform
+        blend = self.config.model.blend if blend is None else blend
+        transform = self.config.model.y_transform
         errors = []
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)

@@ -6,8 +6,17 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.config import Classical
-from forecasting.selection.calibration import conformal_correction
-from forecasting.selection.held_back import Evidence
+from forecasting.data.panel import Panel
+from forecasting.networks import ForecastNetwork
+from forecasting.resolved import Resolved
+from forecasting.selection.calibration import (
+    ENOUGH_FORECASTS,
+    beside,
+    conformal_correction,
+    forecasts_in,
+    widening,
+)
+from forecasting.selection.held_back import Evidence, Origin
 
 # Shares of the classical forecasts to choose from.
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -20,10 +29,25 @@ LIKE_A_RULE = 100
 MOST_TRUST = 0.5
 
 
-def correction_and_swing(evidence: Evidence) -> tuple[Array | None, dict[str, float]]:
-    """The conformal correction [H, Q], and how the members' scores (MASE of the median) differ.
+# Origins all along a history at which the classical forecasts' errors are looked at.
+ROLLED = 24
+# Rows that stand before the first of them, at least, beside a season and two.
+LEAST_ROWS = 6
+# Rows of a panel up to which they are: more have enough origins that were held back.
+MOST_ROWS = 200_000
+
+
+def correction_and_swing(
+    evidence: Evidence, panel: Panel, otherwise: Array | None = None
+) -> tuple[Array | None, dict[str, float]]:
+    """The correction [H, Q], and how the members' scores (MASE of the median) differ.
 
     The swing is empty where a score is not known.
+
+    Parameters
+    ----------
+    panel : all rows that are known, to look at errors all along them where held-back origins are
+        few. otherwise : the correction where the origins say nothing of one.
     """
     config, count = evidence.config, len(evidence.networks)
     score, swing = evidence.mase(), {}
@@ -37,8 +61,35 @@ def correction_and_swing(evidence: Evidence) -> tuple[Array | None, dict[str, fl
         }
     if not config.calibrate:
         return None, swing
-    levels = config.model.quantile_levels
-    return conformal_correction(evidence.errors_in_spreads(), levels), swing
+    levels, errors = config.model.quantile_levels, evidence.errors_in_spreads()
+    held, forecasts = conformal_correction(errors, levels), forecasts_in(errors)
+    if held is None and otherwise is not None:
+        return otherwise, swing
+    if forecasts >= ENOUGH_FORECASTS:
+        return held, swing
+    return beside(held, forecasts, rolled_widening(evidence.networks, panel, config)), swing
+
+
+def rolled_widening(
+    networks: list[ForecastNetwork], panel: Panel, config: Resolved
+) -> Array | None:
+    """What intervals are to be widened by, [H, Q], for the classical forecasts' errors all along.
+
+    The networks have seen these rows, the classical forecasts have not: medians are theirs, and
+    how far the quantiles lie from them the networks'. None where histories are too short.
+    """
+    if not config.calibrate or config.training.validation == "none":
+        return None
+    if config.model.counts or panel.rows > MOST_ROWS:
+        return None
+    most = int(np.median(panel.lengths)) - max(config.season + 2, LEAST_ROWS)
+    if most < 1:
+        return None
+    backs = sorted({int(back) for back in np.linspace(1, most, ROLLED)}, reverse=True)
+    evidence = Evidence.of(networks, Origin.each(panel, config, backs), config)
+    # Where none has a share, what the networks erred by is all there is.
+    blend = 1.0 if config.model.pool or config.model.blend else 0.0
+    return widening(evidence.errors_in_spreads(blend), config.model.quantile_levels)
 
 
 def idle_members(evidence: Evidence) -> list[int]:

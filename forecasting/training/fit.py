@@ -34,6 +34,7 @@ from forecasting.selection.held_back import (
 from forecasting.selection.judging import (
     correction_and_swing,
     idle_members,
+    rolled_widening,
     with_shares,
 )
 from forecasting.training.checkpoints import Checkpoints
@@ -215,9 +216,8 @@ def refit(
     with threads_of(config):
         as_judged = panel.under(trained.schema)
         evidence = Evidence.of(trained.networks, Origin.each(as_judged, config, backs), config)
-        correction, swing = correction_and_swing(evidence)
         # Too few errors at these origins say nothing against what earlier ones have shown.
-        correction = trained.correction if correction is None else correction
+        correction, swing = correction_and_swing(evidence, as_judged, trained.correction)
         panel = fitted(panel)
         networks = trained.networks
         if config.training.start != "shipped":
@@ -292,7 +292,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
             trained=chosen,
             scores=scores,
         )
-    correction, swing = correction_and_swing(chosen.evidence)
+    correction, swing = correction_and_swing(chosen.evidence, panel)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
         panel = fitted(whole)
@@ -306,7 +306,8 @@ def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble
     networks = shipped = _beginning(start, panel.schema)
     if start.training.start == "tuned":
         networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
-    return fitting.ensemble(start, panel.schema, networks)
+    correction = rolled_widening(networks, panel, start)
+    return fitting.ensemble(start, panel.schema, networks, correction)
 
 
 def _shorter(config: Resolved) -> Resolved:
@@ -353,7 +354,7 @@ def _fit_from_nothing(
             evidence = trained.evidence
         evidence = _settled(fitting, evidence)
         config, judged = evidence.config, evidence.networks
-        correction, swing = correction_and_swing(evidence)
+        correction, swing = correction_and_swing(evidence, panel)
     if not rows or config.training.validation == "refit":
         as_judged, panel = panel.schema, fitted(whole)
         # A single network's forecasts swing with its start. Where little was held back from the
@@ -364,6 +365,8 @@ def _fit_from_nothing(
         numbers = range(len(kept), len(kept) + config.training.members)
         final = fitting.members(panel, config, "final", numbers=numbers, steps=steps)
         judged = [*kept, *final.networks]
+    if not rows:
+        correction = rolled_widening(judged, panel, config)
     return fitting.ensemble(config, panel.schema, judged, correction, {**swing, **(scores or {})})
 
 

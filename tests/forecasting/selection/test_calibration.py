@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forecasting.selection.calibration import (
+    AS_GOOD,
     ENOUGH,
     Array,
+    beside,
     conformal_correction,
     correction_of,
+    forecasts_in,
     helpful_share,
+    widening,
 )
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -95,3 +101,45 @@ def test_a_single_origin_is_taken_at_its_word() -> None:
     np.testing.assert_array_equal(
         conformal_correction([block], LEVELS), correction_of(block, LEVELS)
     )
+
+
+def test_widening_is_the_quantile_of_how_far_outside_what_came_was() -> None:
+    """Against a plain loop, over enough errors for each step to be alone."""
+    errors = _errors(np.random.default_rng(5), 400, 2.0)
+    found = widening([errors[:100], errors[100:]], LEVELS)
+    assert found is not None
+    for h in range(errors.shape[1]):
+        outside = [max(-one[h, 0], one[h, -1]) for one in errors]
+        wide = max(float(np.quantile(outside, LEVELS[-1] - LEVELS[0])), 0.0)
+        assert found[h, -1] == pytest.approx(wide)
+        assert found[h, 0] == pytest.approx(-wide)
+        assert found[h, len(LEVELS) // 2] == 0.0
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 5.0), st.floats(-4.0, 4.0))
+@settings(max_examples=30, deadline=None)
+def test_widening_never_narrows_and_leans_to_no_side(seed: int, scale: float, shift: float) -> None:
+    errors = _errors(np.random.default_rng(seed), 30, scale, shift=shift)
+    found = widening([errors], LEVELS)
+    assert found is not None
+    assert (found[:, -1] >= 0.0).all()
+    np.testing.assert_array_equal(found, -found[:, ::-1])
+    # Which of two series errs up and which down makes no difference.
+    mirrored = widening([-errors[..., ::-1]], LEVELS)
+    np.testing.assert_allclose(mirrored, found)
+
+
+def test_the_fewer_forecasts_were_held_back_the_more_counts_the_rest_of_the_history() -> None:
+    held, rolled = np.array([[-1.0, 0.0, 1.0]]), np.array([[-3.0, 0.0, 3.0]])
+    widths = [beside(held, count, rolled)[0, 2] for count in (0, 1, AS_GOOD, 100, 10_000)]
+    assert widths[0] == 3.0
+    assert widths[2] == pytest.approx(2.0)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] == pytest.approx(1.0, abs=1e-3)
+    assert beside(held, 3, None) is held
+    assert beside(None, 3, rolled) is rolled
+    assert beside(None, 3, None) is None
+    unknown = np.full((4, 2, 3), np.nan)
+    assert widening([unknown], LEVELS) is None
+    unknown[1, 0] = 0.0
+    assert forecasts_in([unknown, unknown]) == 2

@@ -95,7 +95,8 @@ def test_each_network_and_theta_are_asked_once_for_each_origin(
     forecaster = untrained(settings(), members=3)
     evidence = asked(forecaster.networks, panel, forecaster.config)
     share_of_classical(evidence)
-    correction_and_swing(evidence)
+    # Too short to look at errors all along them, which asks from origins of its own.
+    correction_and_swing(evidence, panel.tail(5))
     assert calls == {"assemble": len(BACKS), "theta": len(BACKS)}
 
 
@@ -238,12 +239,15 @@ def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPat
 
 def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     evidence, _ = evidence_of({"blend": 0.2})
+    whole = make_panel([60, 50, 40, 20], positive=True)
     blank = tuple(replace(o, actual=np.full_like(o.actual, np.nan)) for o in evidence.origins)
     silent = replace(evidence, origins=blank)
     assert share_of_classical(silent) == 0.2
-    correction, swing = correction_and_swing(silent)
-    assert correction is None
-    assert swing == {}
+    calibrated = replace(silent, config=silent.config.replace(calibrate=True))
+    for panel, known in ((whole, True), (whole.tail(5), False)):
+        correction, swing = correction_and_swing(calibrated, panel)
+        assert (correction is not None) == known
+        assert swing == {}
     # One silent origin beside one that speaks leaves the word to that one.
     half = replace(evidence, origins=(blank[0], evidence.origins[1]))
     alone = Evidence(

@@ -118,9 +118,19 @@ def test_one_odd_series_does_not_widen_the_others_intervals() -> None:
     assert np.abs(forecaster.correction).max() < 100
 
 
-def test_a_calibration_without_enough_origins_is_none() -> None:
-    forecaster = Forecaster.train(make_panel([60]), _validated(), device="cpu")
-    assert forecaster.correction is None
+def test_one_series_is_calibrated_by_errors_all_along_its_history() -> None:
+    """One horizon held back of one series says next to nothing of how far it errs."""
+    rng = np.random.default_rng(0)
+    walk = with_y(make_panel([80]), rng.normal(size=80).cumsum())
+    forecaster = Forecaster.train(walk, _validated(), device="cpu")
+    correction = forecaster.correction
+    assert correction is not None
+    # As far down as up, so that no interval leans to the side the last horizon fell on.
+    np.testing.assert_allclose(correction, -correction[:, ::-1])
+    assert (correction[:, -1] >= 0).all()
+    assert Forecaster.train(walk.tail(5), _validated(), device="cpu").correction is None
+    asked_not_to = Forecaster.train(walk, _validated(validation="none"), device="cpu")
+    assert asked_not_to.correction is None
 
 
 def test_constant_series_are_trained_and_saved_without_a_score(tmp_path: Path) -> None:
