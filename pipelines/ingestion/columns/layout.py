@@ -20,6 +20,7 @@ from pipelines.ingestion.columns.ids import compose, series_of
 from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.periods import FOREIGN, Part, run_of_parts
+from pipelines.ingestion.columns.units import units_aside
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
@@ -162,6 +163,8 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     ignored = [n for n in raw.facts.get("all columns", raw.names) if n and n.strip() not in used]
     if ignored:
         rows.facts["columns left aside"] = ignored[:100]
+    if config.values.unit is None:
+        rows.facts |= units_aside(raw, ignored, ids, codes)
     return rows
 
 
@@ -406,6 +409,31 @@ def _dated(names: list[str]) -> bool:
     return all(len(n) == 8 for n in names) or bool(date_kind(numbers, "of the header"))
 
 
+def _refuse_unnumbered(names: list[str]) -> None:
+    """Numbers in the header that run backwards, leave one out or stand in the order of text.
+
+    Raises
+    ------
+    DataError : taken as they stand they would be other steps than they say.
+    """
+    numbers = np.array([int(re.sub(r"^\D*", "", name)) for name in names])
+    between = np.diff(numbers)
+    wrong = np.flatnonzero((between != between[0]) | (between <= 0)) if len(between) else between
+    if not len(wrong):
+        return
+    at = int(wrong[0])
+    cure = (
+        "turn the columns over, so that the latest is the last"
+        if (between < 0).all()
+        else ("sort them by their number, add those that are missing, or leave out what is no step")
+    )
+    raise DataError(
+        f"layout = rows: the columns are numbered, but {names[at + 1]!r} follows {names[at]!r}: "
+        f"{cure}; or set freq: step to take them as steps 1 to {len(names)} in the order in which "
+        "they stand"
+    )
+
+
 def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     """Stamps in the header; plain steps 1, 2, … where it only numbers its columns."""
     numbered = all(re.fullmatch(r"[A-Za-z_. ]{0,12}\d{1,6}", n) for n in names)
@@ -417,6 +445,8 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     short = bool(short_texts(pd.Series(names, dtype="str")).all())
     dated = years or quarters or short or _dated(names)
     if config.freq == "step" or (numbered and not dated and not config.stamps.formats):
+        if config.freq != "step":
+            _refuse_unnumbered(names)
         steps = np.arange(1, len(names) + 1)
         facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}
         zone = np.full(len(names), NAIVE, np.int8)
