@@ -26,7 +26,7 @@ from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
-from pipelines.ingestion.stamps.parts import read_parts
+from pipelines.ingestion.stamps.parts import read_parts, refuse_fiscal
 from pipelines.ingestion.stamps.short import short_texts
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 from pipelines.ingestion.stamps.written import NAIVE
@@ -164,7 +164,7 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     if ignored:
         rows.facts["columns left aside"] = ignored[:100]
     if config.values.unit is None:
-        rows.facts |= units_aside(raw, ignored, ids, codes)
+        rows.facts |= units_aside(raw, ignored, ids, codes, rows.y.values)
     return rows
 
 
@@ -340,6 +340,7 @@ def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
             "layout = calendar: covariates stand beside values in tables with one row per value "
             "only; write it so"
         )
+    refuse_fiscal(names, config.stamps, "%Y")
     at, part = _parts(raw, {*ds_at, *id_at})
     count, width = raw.table.num_rows, len(at)
     ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
@@ -397,8 +398,29 @@ def _parts(raw: Raw, apart: set[int]) -> tuple[list[int], Part]:
     if part.kind == FOREIGN:
         months = foreign_months([f"{raw.names[i]} 2020" for i in at], "of the header")
         raise DataError(f"layout = calendar: {months}")
+    _refuse_fiscal_header([raw.names[i] for i in at], part)
     used = [i for i, n in enumerate(part.numbers) if n <= LAST.get(part.kind, n)]
     return [at[i] for i in used], replace(part, numbers=tuple(part.numbers[i] for i in used))
+
+
+def _refuse_fiscal_header(names: list[str], part: Part) -> None:
+    """Columns from April to March: the rows are years that do not begin in January.
+
+    Raises
+    ------
+    DataError : which of its two years of the calendar a row is called by is not written.
+    """
+    numbers = np.array(part.numbers)
+    count = LAST.get(part.kind, 0)
+    if part.kind == "half" or len(numbers) != count or numbers[0] == 1:
+        return
+    if (np.diff(numbers) % count == 1).all():
+        raise DataError(
+            f"layout = calendar: the columns run from {names[0]} to {names[-1]}, so that a row is "
+            f"no year of the calendar but one that begins with {names[0]}: write one row per value "
+            "with its whole stamp, or bring the columns into the order of the calendar, each row "
+            "under its own year"
+        )
 
 
 def _dated(names: list[str]) -> bool:

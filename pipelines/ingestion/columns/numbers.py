@@ -353,7 +353,7 @@ def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, 
     )
     # Where blanks part the thousands, a comma parts none: 1 012,505.
     comma_decimal += count(rf"^[+-]?\d{{1,3}}({BLANK}\d{{2,3}})+,\d{{3}}$")
-    comma_decimal += count(r"^[+-]?0,\d{3}$")
+    comma_decimal += count(r"^[+-]?(0,\d{3}|\d+,\d{3}[eE][+-]?\d+)$")
     point_decimal = count(r",\d{3}\.\d*$") + count(r"^[+-]?\d+\.(\d{1,2}|\d{4,})$")
     grouped = count(r"^[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})$")
     if comma_decimal and comma_decimal >= point_decimal:

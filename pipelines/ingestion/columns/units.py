@@ -33,12 +33,15 @@ def names_units(name: str) -> bool:
     return any(form.fullmatch(name.strip()) for form in (_UNITS, _FACTORS))
 
 
-def units_aside(raw: Raw, aside: Sequence[str], ids: Array, codes: Array) -> dict[str, Any]:
+def units_aside(
+    raw: Raw, aside: Sequence[str], ids: Array, codes: Array, y: Array
+) -> dict[str, Any]:
     """What a column of units that is not used says of the values, for the report.
 
     Parameters
     ----------
-    aside : columns that are not used. ids : [N]; codes : [T] the series of each row, -1 for none.
+    aside : columns that are not used. ids : [N]; codes : [T] the series of each row, -1 for none;
+        y : [T] values, NaN where there is none, which has no unit.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def units_aside(raw: Raw, aside: Sequence[str], ids: Array, codes: Array) -> dic
         column = column.combine_chunks()
         column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         unit = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False))
-        known = np.flatnonzero((unit >= 0) & (codes >= 0))
+        known = np.flatnonzero((unit >= 0) & (codes >= 0) & ~np.isnan(y))
         if not len(known):
             continue
         words = [shown(str(v)) for v in column.dictionary.to_pylist()]

@@ -129,3 +129,10 @@ def test_true_and_false_are_said_to_be_one_and_zero(mend: Mend) -> None:
     result = mend("\n".join(["id,ds,y", *lines]) + "\n", **ROLES)
     assert result.frame["y"].tolist() == [1.0, 0.0] * 10
     assert "1 and 0" in result.report.to_dict()["facts"]["values"]
+
+
+def test_a_comma_before_an_exponent_is_a_decimal_one(mend: Mend) -> None:
+    lines = [f'a,2024-01-{k + 1:02d},"{5 + k % 3},{130 + k}e+0{k % 4}"' for k in range(25)]
+    true = [float(line.split('"')[1].replace(",", ".")) for line in lines]
+    result = mend("\n".join(["id,ds,y", *lines]) + "\n", **ROLES)
+    assert np.allclose(result.frame["y"], true)

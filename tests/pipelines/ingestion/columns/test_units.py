@@ -80,3 +80,9 @@ def test_numbers_of_units_sold_and_names_are_no_units(tidy: pd.DataFrame, mend: 
             facts = mend(table.to_csv(index=False)).report.to_dict()["facts"]
             assert "units" not in facts
     assert mend(tidy.assign(scale=np.arange(120)).to_csv(index=False)).report.summary
+
+
+def test_rows_without_a_value_have_no_unit(tidy: pd.DataFrame, mend: Mend) -> None:
+    units = np.where(tidy["y"] > 50, "kg", "t")
+    blank = tidy.assign(unit=units, y=tidy["y"].where(tidy["y"] > 50))
+    assert "units" not in mend(blank).report.to_dict()["facts"]
