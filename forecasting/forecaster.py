@@ -16,7 +16,14 @@ import numpy as np
 from forecasting import plotting
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
-from forecasting.data.tables import need_frame, say_left_aside, say_open_ends
+from forecasting.data.strides import say_mixed
+from forecasting.data.tables import (
+    need_frame,
+    say_left_aside,
+    say_names,
+    say_open_ends,
+    say_truths,
+)
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
 from forecasting.evaluation.backtest import backtest
@@ -104,6 +111,9 @@ class Forecaster(Ensemble):
             df, freq=config.freq, static=static, past=past, future=future, categorical=categorical
         )
         say_left_aside(df, [*past, *future, *(static.columns if static is not None else ())])
+        say_names(panel.ids)
+        say_truths(df["y"])
+        say_mixed(panel)
         if not future:
             say_open_ends(panel.y, panel.offsets, panel.ids)
         with Bar(verbose, config.training.members) as bar:

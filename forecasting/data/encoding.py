@@ -32,19 +32,39 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
         )
     try:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (ValueError, TypeError):
-        bad = pd.to_numeric(column, errors="coerce").isna() & column.notna()
-        at = int(np.flatnonzero(bad.to_numpy())[0])
+        wrong = _underlined(column)
+    except (ValueError, TypeError, OverflowError):
+        known = np.flatnonzero(column.notna().to_numpy())
+        wrong = next(int(k) for k in known if not _is_number(column.iloc[k]))
+    if wrong is not None:
+        at = wrong
         where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
         raise DataError(
             f"column {name}: {column.iloc[at]!r} is not a number ({where}); mend it, or let "
             "`gatecast ingest` read it as missing"
-        ) from None
+        )
     if np.isinf(values).any():
         at = int(np.flatnonzero(np.isinf(values))[0])
         where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
         raise DataError(f"column {name} is infinite ({where}); leave it empty if it is missing")
     return values
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return not (isinstance(value, str) and "_" in value)
+
+
+def _underlined(column: pd.Series) -> int | None:
+    """The first row with a text such as 1_5, which Python takes for 15; None for none."""
+    if column.dtype.kind in "iufb" or not hasattr(column, "str"):
+        return None
+    found = column.map(lambda value: isinstance(value, str) and "_" in value)
+    at = np.flatnonzero(found.to_numpy(dtype=bool, na_value=False))
+    return int(at[0]) if len(at) else None
 
 
 def encode(

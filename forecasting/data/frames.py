@@ -22,6 +22,7 @@ from forecasting.data.tables import (
     refuse_foreign_rows,
     refuse_two_roles,
     refuse_unknown,
+    say_blank,
     schema_of,
     series_codes,
     static_beside,
@@ -105,6 +106,7 @@ def read(
         refuse_steps_of_the_clock(step, stamps, codes, tz)
     _refuse_irregular(step, start, codes, position, stamps, ids)
 
+    say_blank(frame, static, schema)
     schema = schema or schema_of(frame, static, past, future, categorical)
     y = numbers(frame["y"], "y", frame)
     refuse_unknown(categorical, schema)
@@ -118,7 +120,6 @@ def read(
     if freq is None:
         _refuse_growth(step, codes, position, start, lengths)
     rows = _Grid(codes, position, lengths)
-    y_grid = rows.fill(y)
     past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
     future_grid = rows.fill_columns([columns[c.name] for c in schema.future])
     statics = static if static is not None else beside
@@ -130,7 +131,7 @@ def read(
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        y=y_grid,
+        y=rows.fill(y),
         start=start,
         freq=step,
         tz=tz,

@@ -6,6 +6,8 @@ leave values one step apart now and then; values that never are, are of another 
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from forecasting.arrays import Array
@@ -85,6 +87,21 @@ def _in_months(
     # One value a month at most: hours of one day are of no month.
     months &= spans - np.where(some, least, spans) + 1 >= inside
     found[months] = MONTHS
+
+
+def say_mixed(panel: Panel) -> None:
+    """Warn of series that keep to a longer step than others of their panel."""
+    found = strides(panel)
+    at = np.flatnonzero(found != 1)
+    if len(at) and len(at) < len(panel):
+        warnings.warn(
+            f"{len(at):,} of {len(panel):,} series, such as {panel.ids[at[0]]!r}, have values "
+            f"{said(int(found[at[0]]), panel)} apart, others at every step: one panel has one "
+            f"step, {panel.freq.alias}, and all are forecast at each of them; train series of "
+            "another step apart",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def said(stride: int, panel: Panel) -> str:

@@ -14,6 +14,8 @@ from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.errors import DataError
 
+# Series whose names are compared with each other.
+MOST_NAMES = 100_000
 # What turns other things into a table, by the name of their class.
 _CURES = {
     "str": "read it first, with pd.read_csv or `gatecast ingest`",
@@ -116,6 +118,66 @@ def say_open_ends(y: Array, offsets: Array, ids: Array) -> None:
             "starts after these rows, not after the last value; leave them out to start there",
             UserWarning,
             stacklevel=3,
+        )
+
+
+def say_names(ids: Array) -> None:
+    """Warn of series whose names differ in blanks or capitals only: one series, perhaps, in two.
+
+    Parameters
+    ----------
+    ids : [N].
+    """
+    if len(ids) > MOST_NAMES:
+        return
+    first: dict[str, str] = {}
+    for name in map(str, ids):
+        alike = first.setdefault("".join(name.split()).casefold(), name)
+        if alike != name:
+            warnings.warn(
+                f"series {alike!r} and {name!r} differ in blanks or capitals only: they are two "
+                "series; if they are one, write its name alike in every row",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def say_truths(y: pd.Series) -> None:
+    """Warn of a target of true and false, which is forecast as a number between 0 and 1."""
+    if pd.api.types.is_bool_dtype(y.dtype):
+        warnings.warn(
+            "y holds true and false, which are read as 1 and 0: what is forecast is a number, the "
+            "mean about the share of true",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def say_blank(frame: pd.DataFrame, static: pd.DataFrame | None, schema: Schema | None) -> None:
+    """Warn of covariates that a trained forecaster reads and that have no value in any row.
+
+    Parameters
+    ----------
+    schema : the forecaster's; None in training.
+    """
+    if schema is None:
+        return
+    tables = [(frame, (*schema.past, *schema.future)), (static, schema.static)]
+    blanks = [
+        c.name
+        for table, covariates in tables
+        if table is not None
+        for c in covariates
+        if c.name in table and len(table) and table[c.name].isna().all()
+    ]
+    if blanks:
+        named = ", ".join(blanks[:8]) + (f" and {len(blanks) - 8} more" if len(blanks) > 8 else "")
+        warnings.warn(
+            f"covariates without a value in any row: {named}; they count as missing, and what was "
+            "learned of them is of no use",
+            UserWarning,
+            stacklevel=5,
         )
 
 

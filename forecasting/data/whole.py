@@ -20,6 +20,8 @@ CLOCK = 100_000_000
 # Numbers at least that are looked at for a calendar, how many times fewer steps it must make, and
 # how many for each number: days without weekends make 1.4.
 FEW, CLEARLY, COMPLETE = 6, 1.05, 1.5
+# Fewer numbers, but so many at least and none below that, must follow each other without a hole.
+FEWEST, SMALLEST = 3, 90
 # Dates that begin with a year of two digits or four: how they go on, and the largest rest.
 _FORMS = (
     ("%y%m", 100, 12), ("%g%V", 100, 53), ("%y%j", 1_000, 366), ("quarter", 10, 4),
@@ -103,7 +105,10 @@ def calendar_form(values: Array) -> str:
     -------
     A strptime pattern, ``"%g%V"`` (year of two digits and week), ``"quarter"``, or "" for none.
     """
-    if len(values) < FEW or int(values[0]) < 1 or int(values[-1]) > LAST_YEAR * 10_000:
+    few = len(values) < FEW
+    if len(values) < FEWEST or int(values[0]) < (SMALLEST if few else 1):
+        return ""
+    if int(values[-1]) > LAST_YEAR * 10_000:
         return ""
     plain = _growth(values)
     for form, unit, most in _FORMS:
@@ -114,7 +119,8 @@ def calendar_form(values: Array) -> str:
         if years[0] == years[-1] or int(parts.min()) < 1 or int(parts.max()) > most:
             continue
         place = _place(years if four else years + np.where(years < 69, 2000, 1900), parts, form)
-        if place is not None and _growth(np.sort(place)) < min(plain / CLEARLY, COMPLETE):
+        complete = 1.0 + 1e-9 if few else COMPLETE
+        if place is not None and _growth(np.sort(place)) < min(plain / CLEARLY, complete):
             return form.replace("%y", "%Y").replace("%g", "%G") if four else form
     return ""
 

@@ -144,7 +144,7 @@ def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
 
 def _part(data: pads.Dataset, config: DataConfig, scratch: Path, pieces: int) -> list[Path]:
     """Rows into files, all rows of a series into the same one, each with its number."""
-    wanted = wanted_columns(config) or set()
+    wanted = wanted_columns(config, data.schema.names) or set()
     stripped = {w.strip() for w in wanted}
     names = [n for n in data.schema.names if n.strip() in stripped]
     schema = pa.schema([*(data.schema.field(n) for n in names), pa.field(ROW, pa.int64())])

@@ -30,6 +30,7 @@ from serving.reading.query import (
     read_options,
     refuse_unknown,
 )
+from serving.reading.twice import refuse_twice
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +73,8 @@ def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
         options = orjson.loads(given)
     except orjson.JSONDecodeError:
         options = None
+    if options is not None:
+        refuse_twice(given, options)
     if type(options) is not dict:
         raise RequestError(
             422, "invalid_request", "the metadata key gatecast must hold a JSON object"

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from serving.errors import RETRY_SECONDS, RequestError, show
+from serving.reading.twice import refuse_twice
 from serving.settings import ServingSettings
 
 JSON = "application/json"
@@ -240,11 +241,13 @@ def decode_json(body: bytes, most: int) -> Any:
                 extra={"limit": GROWTH * most},
             )
     try:
-        return orjson.loads(body)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         reason = "the body is empty" if not body.strip() else f"{error.msg} ({where})"
         raise RequestError(400, "malformed_json", f"the body is not JSON: {reason}") from None
+    refuse_twice(body, found)
+    return found
 
 
 def _too_large(most: int, *, unpacked: bool = False) -> RequestError:

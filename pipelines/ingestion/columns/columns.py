@@ -16,15 +16,26 @@ from forecasting.errors import ConfigError, DataError
 from pipelines.ingestion.columns.naming import fold
 from pipelines.ingestion.columns.numbers import Numbers, read_numbers
 from pipelines.ingestion.config import CovariateConfig
-from pipelines.ingestion.raw import is_text
+from pipelines.ingestion.raw import is_text, shown
 
 SEVERAL, FEW_UNITS = 1000, 4
+# Different numbers that may be the codes of a category.
+MOST_CODES, MOST_FRACTIONS = 20, 4
+NO_CURE = "name another column as y"
 _AROUND = re.compile(r"([^\d+-]*)([+-]?\s?\d[\d.,\s:'’/_+-]*)([^\d]*)")
 _POWERS = {
     "K": "e3", "k": "e3", "T€": "e3", "Tsd": "e3", "M": "e6", "m": "e6", "mn": "e6", "Mio": "e6",
     "Mio.": "e6", "million": "e6", "B": "e9", "bn": "e9", "Mrd": "e9", "Mrd.": "e9",
     "billion": "e9", "lakh": "e5", "crore": "e7",
 }  # fmt: skip
+
+
+# Numbers with a measure behind them.
+_MEASURED = re.compile(
+    r"(?i)[+-]?\d[\d.,\s'’]*(?:[kmµ]?g|t|tons?|tonnes?|lbs?|oz|[kcm]?m[²³23]?|mi|ft|[mch]?l|gal"
+    r"|h|hrs?|hours?|min|mins?|minutes?|sec|s|days?|°\s?[cf]?|[kmgt]?wh?|[kmgt]?b|mio\.?|mrd\.?|mn"
+    r"|bn|k|pcs|st|units?|x|hpa|mbar|mm|bpm|mph|km/h|m/s|kn|usd|eur)"
+)
 
 
 @dataclass
@@ -65,7 +76,7 @@ def _cure(found: Numbers, categorical: str) -> str:
     texts = found.unreadable_text[:SEVERAL]
     parts = [m for t in texts if (m := _AROUND.fullmatch(t.strip()))]
     if len(parts) < 0.5 * len(texts):
-        return categorical or "name another column as y"
+        return categorical or NO_CURE
     ends = sorted({m[k].strip() for m in parts for k in (1, 3)} - {""})
     powers = {rf"\s*{re.escape(e)}$": _POWERS[e] for e in ends if e in _POWERS}
     if powers:
@@ -141,6 +152,7 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
             readable = len(numbers.values) - len(numbers.unreadable) - len(numbers.codes)
             if len(numbers.unreadable) >= max(0.05 * readable, 1):
                 wanted = "categorical"
+                _refuse_doubtful(numbers, readable, config)
     if wanted == "real" and isinstance(config.fill, str):
         raise ConfigError(f"covariates.{config.name}.fill = {config.fill!r} is not a number")
     if wanted == "real":
@@ -160,6 +172,37 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     rows = np.flatnonzero(other[codes]) if other.any() else np.empty(0, np.int64)
     respelled = (rows, said[codes[rows]]) if len(rows) else None
     return Column(config, lookup[codes], np.asarray(names, dtype=object), respelled=respelled)
+
+
+def _refuse_doubtful(found: Numbers, readable: int, config: CovariateConfig) -> None:
+    """Many different numbers beside some words, or with units around them, are hardly categories.
+
+    Parameters
+    ----------
+    readable : cells that are numbers.
+
+    Raises
+    ------
+    DataError : with both readings, and the word for each.
+    """
+    seen = np.unique(found.values[~np.isnan(found.values)])
+    many = len(seen) > MOST_CODES or (seen % 1 != 0).sum() > MOST_FRACTIONS
+    numeric = readable >= len(found.unreadable) and many
+    texts = {t.strip() for t in found.unreadable_text}
+    measured = len(texts) > MOST_CODES and all(map(_MEASURED.fullmatch, texts))
+    if not numeric and not measured:
+        return
+    numbers = f"{readable:,} numbers and " if numeric else ""
+    raise DataError(
+        f"column {config.name} holds {numbers}{len(found.unreadable):,} texts such as "
+        f"{shown(found.unreadable_text[0])}, and may be numbers or a category: set "
+        + (
+            "type: real on the covariate, where the texts count as missing"
+            if numeric
+            else f"numbers, {_cure(found, '')}"
+        )
+        + ", or type: categorical"
+    )
 
 
 def _spelled_once(texts: Array, counts: Array) -> Array:

@@ -20,12 +20,13 @@ from pipelines.ingestion.columns.ids import compose, series_of
 from pipelines.ingestion.columns.marks import table_marks, votes_of
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.periods import FOREIGN, Part, run_of_parts
+from pipelines.ingestion.columns.units import units_aside
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
-from pipelines.ingestion.stamps.parts import read_parts
+from pipelines.ingestion.stamps.parts import read_parts, refuse_fiscal
 from pipelines.ingestion.stamps.short import short_texts
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 from pipelines.ingestion.stamps.written import NAIVE
@@ -162,6 +163,8 @@ def _long(raw: Raw, config: DataConfig, name: str) -> Rows:
     ignored = [n for n in raw.facts.get("all columns", raw.names) if n and n.strip() not in used]
     if ignored:
         rows.facts["columns left aside"] = ignored[:100]
+    if config.values.unit is None:
+        rows.facts |= units_aside(raw, ignored, ids, codes, rows.y.values)
     return rows
 
 
@@ -337,6 +340,7 @@ def _as_calendar(raw: Raw, config: DataConfig, name: str) -> Rows:
             "layout = calendar: covariates stand beside values in tables with one row per value "
             "only; write it so"
         )
+    refuse_fiscal(names, config.stamps, "%Y")
     at, part = _parts(raw, {*ds_at, *id_at})
     count, width = raw.table.num_rows, len(at)
     ids, codes = np.array([config.series or name], dtype=object), np.zeros(count, np.int32)
@@ -394,8 +398,29 @@ def _parts(raw: Raw, apart: set[int]) -> tuple[list[int], Part]:
     if part.kind == FOREIGN:
         months = foreign_months([f"{raw.names[i]} 2020" for i in at], "of the header")
         raise DataError(f"layout = calendar: {months}")
+    _refuse_fiscal_header([raw.names[i] for i in at], part)
     used = [i for i, n in enumerate(part.numbers) if n <= LAST.get(part.kind, n)]
     return [at[i] for i in used], replace(part, numbers=tuple(part.numbers[i] for i in used))
+
+
+def _refuse_fiscal_header(names: list[str], part: Part) -> None:
+    """Columns from April to March: the rows are years that do not begin in January.
+
+    Raises
+    ------
+    DataError : which of its two years of the calendar a row is called by is not written.
+    """
+    numbers = np.array(part.numbers)
+    count = LAST.get(part.kind, 0)
+    if part.kind == "half" or len(numbers) != count or numbers[0] == 1:
+        return
+    if (np.diff(numbers) % count == 1).all():
+        raise DataError(
+            f"layout = calendar: the columns run from {names[0]} to {names[-1]}, so that a row is "
+            f"no year of the calendar but one that begins with {names[0]}: write one row per value "
+            "with its whole stamp, or bring the columns into the order of the calendar, each row "
+            "under its own year"
+        )
 
 
 def _dated(names: list[str]) -> bool:
@@ -404,6 +429,31 @@ def _dated(names: list[str]) -> bool:
         return False
     numbers = np.array(names, dtype=np.int64)
     return all(len(n) == 8 for n in names) or bool(date_kind(numbers, "of the header"))
+
+
+def _refuse_unnumbered(names: list[str]) -> None:
+    """Numbers in the header that run backwards, leave one out or stand in the order of text.
+
+    Raises
+    ------
+    DataError : taken as they stand they would be other steps than they say.
+    """
+    numbers = np.array([int(re.sub(r"^\D*", "", name)) for name in names])
+    between = np.diff(numbers)
+    wrong = np.flatnonzero((between != between[0]) | (between <= 0)) if len(between) else between
+    if not len(wrong):
+        return
+    at = int(wrong[0])
+    cure = (
+        "turn the columns over, so that the latest is the last"
+        if (between < 0).all()
+        else ("sort them by their number, add those that are missing, or leave out what is no step")
+    )
+    raise DataError(
+        f"layout = rows: the columns are numbered, but {names[at + 1]!r} follows {names[at]!r}: "
+        f"{cure}; or set freq: step to take them as steps 1 to {len(names)} in the order in which "
+        "they stand"
+    )
 
 
 def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
@@ -417,6 +467,8 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
     short = bool(short_texts(pd.Series(names, dtype="str")).all())
     dated = years or quarters or short or _dated(names)
     if config.freq == "step" or (numbered and not dated and not config.stamps.formats):
+        if config.freq != "step":
+            _refuse_unnumbered(names)
         steps = np.arange(1, len(names) + 1)
         facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}
         zone = np.full(len(names), NAIVE, np.int8)

@@ -183,11 +183,12 @@ def read_numbers(
         return Numbers(np.full(len(column), np.nan))
     if is_text(kind):
         return _read_text(column.cast(pa.large_string()), config, csv)
+    facts: dict[str, str] = {}
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
+        facts["values"] = "true and false were read as 1 and 0"
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"values are {kind}, not numbers; name another column")
-    facts: dict[str, str] = {}
     if pa.types.is_int64(kind) or pa.types.is_uint64(kind):
         extremes = pc.min_max(column).as_py()
         largest = max(abs(extremes["min"] or 0), abs(extremes["max"] or 0))
@@ -350,7 +351,9 @@ def _marks(text: pa.Array, csv: CsvConfig, facts: dict[str, str]) -> tuple[str, 
     comma_decimal = count(rf"^[+-]?(\d|\.|{BLANK})*,(\d{{1,2}}|\d{{4,}}){_EXPONENT}$") + count(
         r"\.\d{3},\d+$"
     )
-    comma_decimal += count(r"^[+-]?0,\d{3}$")
+    # Where blanks part the thousands, a comma parts none: 1 012,505.
+    comma_decimal += count(rf"^[+-]?\d{{1,3}}({BLANK}\d{{2,3}})+,\d{{3}}$")
+    comma_decimal += count(r"^[+-]?(0,\d{3}|\d+,\d{3}[eE][+-]?\d+)$")
     point_decimal = count(r",\d{3}\.\d*$") + count(r"^[+-]?\d+\.(\d{1,2}|\d{4,})$")
     grouped = count(r"^[+-]?(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})+,\d{3})$")
     if comma_decimal and comma_decimal >= point_decimal:

@@ -102,6 +102,7 @@ def check_values(
     checked = _Checked(values, column, config, flags, places)
     checked.infinite()
     checked.sentinels()
+    checked.negative_codes()
     checked.zeros()
     checked.limits()
     checked.negatives()
@@ -201,6 +202,21 @@ class _Checked:
         if (mask & ~doubtful).any():
             self.blank(mask & ~doubtful, "sentinel", "a number that stands for missing was read so")
 
+    def negative_codes(self) -> None:
+        """One negative value again and again in a series that is else not negative."""
+        if self.flags.sentinels == "keep" or self.config.minimum is not None or not self.low < 0:
+            return
+        mask = _negative_codes(self.values, self.places.codes, self.places.count)
+        if mask.any():
+            meant = np.unique(self.values[mask])
+            named = ", ".join(f"{v:g}" for v in meant[:3]) + (", …" if len(meant) > 3 else "")
+            self.flag(
+                mask,
+                "sentinel_kept",
+                f"the only negative value of its series, again and again ({named}), looks like a "
+                "code for missing; add it to values.missing if it is one",
+            )
+
     def zeros(self) -> None:
         """Zeros that are configured to be missing."""
         if self.config.zeros == "missing" and (self.values == 0).any():
@@ -287,6 +303,18 @@ def count_high_sentinels(values: Array, highest: float, counts: dict[float, int]
         if code <= highest and (count := int(np.count_nonzero(values == code))):
             counts[code] = counts.get(code, 0) + count
     return max(counts.values(), default=0) >= MANY
+
+
+def _negative_codes(values: Array, codes: Array, count: int) -> Array:
+    """[T] which values are the only negative one of their series, `MANY` times and not mostly."""
+    with np.errstate(invalid="ignore"):
+        negative = values < 0
+    have = np.bincount(codes[negative], minlength=count)
+    seen = np.bincount(codes, weights=~np.isnan(values), minlength=count)
+    below = np.where(negative, values, np.nan)
+    offsets = bounds(codes, count)
+    one = reduce(np.fmin, below, offsets, np.nan) == reduce(np.fmax, below, offsets, np.nan)
+    return negative & (one & (have >= MANY) & (2 * have < seen))[codes]
 
 
 def _rare_negatives(values: Array, codes: Array, count: int) -> Array:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError
+from pipelines.ingestion.columns.units import names_units
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text, shown
 from pipelines.ingestion.read.calendars import (
@@ -116,15 +118,21 @@ def _counting(columns: list[str], sample: pa.Table) -> tuple[str, ...] | None:
     return None
 
 
-def wanted_columns(config: DataConfig) -> set[str] | None:
-    """Names that are read; None for all."""
+def wanted_columns(config: DataConfig, there: Sequence[str] = ()) -> set[str] | None:
+    """Names that are read; None for all.
+
+    Parameters
+    ----------
+    there : the table's; columns of units are looked at, too, where none is named.
+    """
     if config.layout != "long":
         return None
     names = {*(config.id or ()), *(config.ds or ("ds",)), config.y or "y"}
     for values in (config.values, *config.covariates):
         if values.unit is not None:
             names.add(values.unit.column)
-    return names | {c.source for c in config.covariates}
+    units = set() if config.values.unit is not None else {n for n in there if names_units(n)}
+    return names | units | {c.source for c in config.covariates}
 
 
 def text_columns(config: DataConfig, names: list[str]) -> set[str]:

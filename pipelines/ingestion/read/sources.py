@@ -251,8 +251,8 @@ def _read_parquet(
         _check_width(len(plain.schema.names), config)
         head = plain.head(SAMPLE_ROWS, use_threads=False)
         config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
-        wanted = wanted_columns(config)
         names = plain.schema.names
+        wanted = wanted_columns(config, names)
         facts["all columns"] = names
         if wanted is not None:
             stripped = {w.strip() for w in wanted}
@@ -313,7 +313,7 @@ def _from_table(
     names = list(table.column_names)
     config = settle(config, [names], table.slice(0, SAMPLE_ROWS), lambda columns: table)
     facts["all columns"] = names
-    wanted = wanted_columns(config)
+    wanted = wanted_columns(config, names)
     if wanted is not None:
         stripped = {w.strip() for w in wanted}
         names = [n for n in table.column_names if n.strip() in stripped]

@@ -105,12 +105,12 @@ def _read(
     facts = _facts(dialect, encoding, config) | marks
     if config.layout in ("rows", "calendar"):
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
-    table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
+    table, malformed = parse(body, dialect, names, texts, wanted_columns(config, names))
     numeric = _numeric(config, names)
     if config.csv.decimal is None and _commas(names, table, numeric) and not numeric <= texts:
         # A comma stands further below: what was taken for a decimal point may be none.
         texts |= numeric
-        table, malformed = parse(body, dialect, names, texts, wanted_columns(config))
+        table, malformed = parse(body, dialect, names, texts, wanted_columns(config, names))
     if malformed:
         first = malformed[0]
         if config.csv.malformed == "refuse" or len(malformed) > _few(table.num_rows):
@@ -351,9 +351,11 @@ def _body(data: bytes, dialect: Dialect, config: CsvConfig, removed: dict[str, i
 
 
 def _padded(body: bytes, dialect: Dialect, width: int) -> bytes:
-    """Short lines filled up with empty cells."""
+    """Short lines filled up with empty cells; a quoted cell may hold line breaks."""
     separator = dialect.separator.encode()
     lines = body.replace(b"\r\n", b"\n").split(b"\n")
+    if dialect.quote:
+        lines = _joined(lines, dialect.quote.encode())
     if dialect.quote and any(dialect.quote.encode() in line for line in lines[:50]):
         counts = [
             len(split_line(line.decode(), dialect.separator, dialect.quote)) for line in lines
@@ -366,3 +368,19 @@ def _padded(body: bytes, dialect: Dialect, width: int) -> bytes:
         line + separator * max(width - n, 0) if line else line
         for n, line in zip(counts, lines, strict=True)
     )
+
+
+def _joined(lines: list[bytes], quote: bytes) -> list[bytes]:
+    """Lines whose quotes are closed: those that end inside a quoted cell go on in the next."""
+    odd = [line.count(quote) % 2 for line in lines]
+    if not any(odd) or sum(odd) % 2:
+        return lines  # a quote that is never closed is no quote
+    out: list[bytes] = []
+    open_ = False
+    for line, turns in zip(lines, odd, strict=True):
+        if open_:
+            out[-1] += b"\n" + line
+        else:
+            out.append(line)
+        open_ ^= bool(turns)
+    return out

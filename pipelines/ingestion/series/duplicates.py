@@ -13,12 +13,15 @@ from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.segments import aggregate, bounds, reduce
 from pipelines.ingestion.series.grids import stamp_text
 from pipelines.ingestion.series.table import Table
+from pipelines.ingestion.stamps.readings import DAY
 
 FEW = 5  # conflicts that no share is made of
 
 
-def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
-    """One row per series and stamp."""
+def drop_duplicates(
+    table: Table, config: DataConfig, ledger: Ledger, *, weeks: bool = False
+) -> Table:
+    """One row per series and stamp; ``weeks`` : the stamps are years and their weeks."""
     twice = (table.codes[1:] == table.codes[:-1]) & (table.ds[1:] == table.ds[:-1])
     if not twice.any():
         return table
@@ -43,6 +46,8 @@ def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
     identical = rows[~head & same]
     if len(identical) and policy.identical == "refuse":
         raise DataError(_twice(table, int(identical[0]), len(identical), "identical"))
+    if weeks and conflict.any():
+        _refuse_other_year(table, rows[~head & conflict[group]])
     # Rows that would go: a thousand rows on one stamp are no single fault.
     differing = int((~head & ~same_y).sum())
     if policy.conflicting == "refuse" and conflict.any():
@@ -55,6 +60,8 @@ def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
             + "; is a column of the id forgotten? Name all of them in id, or raise "
             "duplicates.max_share"
         )
+    if "identical" not in policy.given and len(identical) > max(policy.max_share * len(table), FEW):
+        _refuse_events(table, identical)
     ledger.note(
         "identical_duplicate", "removed", "an identical row for the same series and stamp",
         **table.places(identical), before=table.y[identical],
@@ -87,6 +94,50 @@ def drop_duplicates(table: Table, config: DataConfig, ledger: Ledger) -> Table:
             values[rows[clashing][chosen]] = merged[name]
             table.columns[name] = replace(column, values=values)
     return table.take(np.flatnonzero(keep))
+
+
+def _refuse_other_year(table: Table, twice: Array) -> None:
+    """Weeks at the turn of the year that stand twice: the year beside them is the calendar's.
+
+    The first days of January may be of week 52 of the year before, the last of December of week 1.
+
+    Raises
+    ------
+    DataError : the value of one year would take the place of another's.
+    """
+    days = table.ds[twice] // DAY
+    thursday = ((days + 3) // 7 * 7).astype("datetime64[D]")
+    week = (thursday - thursday.astype("datetime64[Y]")).astype(np.int64) // 7 + 1
+    if ((week == 1) | (week >= 52)).all():
+        raise DataError(
+            _twice(table, int(twice[0]), len(twice), "different")
+            + ", a week at the turn of the year: the year is the calendar's and the week that of "
+            "ISO 8601, which may belong to the year beside it: write the year of the week (pandas: "
+            ".dt.isocalendar().year), or the date of its first day"
+        )
+
+
+def _refuse_events(table: Table, identical: Array) -> None:
+    """Many rows that repeat others, all of one value: sales or events of one each, to be added up.
+
+    Parameters
+    ----------
+    identical : rows that would be dropped as repetitions.
+
+    Raises
+    ------
+    DataError : with the way to add them up, and the word that drops them.
+    """
+    values = table.y[identical]
+    if values[0] == 0 or not (values == values[0]).all():
+        return
+    at = int(identical[0])
+    raise DataError(
+        _twice(table, at, len(identical), "identical")
+        + f", all of them {values[0]:g}: rows of one sale or event each are to be added up, not "
+        'dropped: df.groupby([id, ds], as_index=False)["y"].sum(); if they are repetitions, set '
+        "duplicates: {identical: drop}"
+    )
 
 
 def _twice(table: Table, at: int, count: int, kind: str) -> str:

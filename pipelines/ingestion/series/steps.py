@@ -92,6 +92,7 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
                 f"and none as dates ({form}): {_cure(form, int(known[0]))}, or set freq: step"
             )
         refuse_size(chosen.size, int(known[np.abs(known).argmin()]))
+        _refuse_beside(ds, ds[offsets[codes]], chosen.size)
     if chosen.integer != integer:
         kind = "integers" if integer else "time stamps"
         raise DataError(f"ds holds {kind}, which freq = {chosen.alias} does not fit")
@@ -111,6 +112,23 @@ def _refuse_business_ends(ds: Array, which: str) -> None:
         raise DataError(
             f"the stamps are the {which} business day of each month, which is no regular step: set "
             f"freq: {'ME' if which == 'last' else 'MS'}, which moves them to the {which} day"
+        )
+
+
+def _refuse_beside(ds: Array, first: Array, size: int) -> None:
+    """Whole numbers beside the steps that most of them keep are no steps of that size, but dates.
+
+    Parameters
+    ----------
+    ds : [T] whole numbers. first : [T] that of each one's series.
+    """
+    beside = (ds - first) % size != 0
+    if size > 1 and beside.any():
+        raise DataError(
+            f"the whole numbers in ds are {size:,} apart most of the time, and {ds[beside][0]} and "
+            f"{int(beside.sum()) - 1:,} more lie beside that, as dates do that are written as one "
+            'number: if they are dates, give their format, such as stamps.formats: ["%d%m%Y"]; if '
+            f"they are steps, set freq: step, or freq: {size}step to move those beside it"
         )
 
 

@@ -48,6 +48,12 @@ FAR_AHEAD = 20
 OLD = 1980
 # Years of the data that people have, for what else a number may be.
 LIKELY = 1950
+# Unix time that ends more years ago than this may be a count from another origin.
+RECENT = 5
+EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
+_ORIGINS = ("1980-01-06", "2000-01-01", "2001-01-01")
+# Days beyond which no steps but quarters, halves and years are believed of spreadsheets.
+LONGEST = 92
 # Microseconds of the steps at which people measure.
 _SECOND = 1_000_000
 _USUAL = np.array(
@@ -91,6 +97,12 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     others = [k for k in COUNTS if k != kind and _fits(known, k)]
     ahead = last > last_believed() or first > last_believed() - FAR_AHEAD + 1
     far = (ahead and not late) or (kind in INSTANTS and last < OLD)
+    if kind == "excel" and _step(known) > LONGEST and not _usual(_step(known) * DAY):
+        raise DataError(
+            f"column {name}: numbers such as {known[0].item():.20g} are {_step(known):,.0f} apart, "
+            "as dates are that are written as one number, and no days of a spreadsheet: give their "
+            'format, such as stamps.formats: ["%m%d%y"], or set stamps.formats: ["excel"]'
+        )
     step = _step(known) * COUNTS[kind][0]
     sharp = any(COUNTS[k][0] == COUNTS["ticks"][0] for k in others)
     example = f"numbers such as {known[0].item():.20g}"
@@ -108,7 +120,29 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     if kind == "excel":
         other = _day(known[0], "excel_1904")
         said += f' (old Macs count from 1904, {other}: stamps.formats: ["excel_1904"])'
+        if "mjd" in others:
+            said += f' (as modified Julian days {_day(known[0], "mjd")}: stamps.formats: ["mjd"])'
+    if kind in EPOCHS and last < last_believed() - FAR_AHEAD - RECENT:
+        said += _other_origins(known, kind)
     return said
+
+
+def _other_origins(known: Array, kind: str) -> str:
+    """The dates that old Unix time would be, counted from the origins of other programs."""
+    last = int(count_to_stamps(known[-1:], kind)[0])
+    limit = np.datetime64(f"{last_believed() - FAR_AHEAD + 1}-01-01", "us").astype(np.int64)
+    moved = {
+        origin: int(np.datetime64(origin, "us").astype(np.int64))
+        for origin in _ORIGINS
+        if last + np.datetime64(origin, "us").astype(np.int64) < limit
+    }
+    first = int(count_to_stamps(known[:1], kind)[0])
+    named = [
+        f"from {origin[:4]} they would begin at "
+        f"{np.datetime64(first + shift, 'us').astype('datetime64[D]')}"
+        for origin, shift in moved.items()
+    ]
+    return f" (counted {', '.join(named)}: write those as dates)" if named else ""
 
 
 def _fits(known: Array, kind: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.raw import shown
@@ -17,6 +19,7 @@ from pipelines.ingestion.stamps.short import month_number
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 
 _SIGN = "\x1f"
+ISO_WEEKS = "weeks are those of ISO 8601"
 # What a column's name says it is; the first that fits.
 _ROLES = {
     "day of year": r"day_?of_?(the_?)?year|doy|yday|julian.*|ordinal",
@@ -31,6 +34,14 @@ _ROLES = {
     "second": r"sec(ond)?s?",
     "hour": r"(hour|hr|stunde|heure|hora|ora)(_?ending|s|_?of_?(the_?)?day)?|hh?|he",
 }
+# Years that begin elsewhere, and their parts.
+_FISCAL = re.compile(
+    r"f\.?y|fm|fp|fq|(fiscal|financial|fin|tax|business|marketing|crop|academic|school|water|budget)"
+    r"_?(year|yr|month|period|quarter|qtr)|gesch(ä|ae)ftsjahr|wirtschaftsjahr|gj|exercice"
+    r"|ejercicio|season|saison"
+)
+# Share of rows whose months follow each other for the order of the rows to say something.
+MOSTLY = 0.8
 # Parts of a day that count from 1 or from 0, by how many there are.
 _SLOTS = (48, 96, 144, 288, 1440)
 _DATE = r"^\d{8}$|^\d{4}-\d{1,2}-\d{1,2}$|^\d{1,4}[./]\d{1,2}[./]\d{1,4}$"
@@ -48,6 +59,7 @@ def read_parts(
     ------
     DataError : a part is none of what its column says; with the cure.
     """
+    refuse_fiscal(names, config)
     parts = [pc.utf8_trim_whitespace(c.cast(pa.string())) for c in columns]
     name = " ".join(names)
     if config.formats:
@@ -60,12 +72,70 @@ def read_parts(
         coded = coded.combine_chunks()
     texts = coded.dictionary.to_pandas().astype("str").str.split(_SIGN, expand=True, regex=False)
     written, form, note = _written([texts[k].str.strip() for k in range(len(names))], names)
+    _refuse_turned_years(texts, np.asarray(pc.fill_null(coded.indices, -1)), names)
     found = pa.DictionaryArray.from_arrays(coded.indices, pa.array(written, pa.string()))
     read = read_stamps(found, name, config.replace(formats=[form]) if form else config)
     if note:
         earlier = read.facts.get("reading")
         read.facts["reading"] = f"{earlier}; {note}" if earlier else note
     return read
+
+
+def refuse_fiscal(names: Sequence[str], config: StampConfig, form: str = "%Y %m") -> None:
+    """Parts of years that begin in another month than January, by their name.
+
+    Parameters
+    ----------
+    form : how they are read where they are the calendar's after all.
+
+    Raises
+    ------
+    DataError : read as the calendar's, some of their months would be moved by a year.
+    """
+    named = [n for n in names if _FISCAL.fullmatch(re.sub(r"[\s\-.]+", "_", n.strip().lower()))]
+    if named and not config.formats:
+        raise DataError(
+            f"column {named[0]} counts years that may begin in another month than January, and "
+            "then some of their parts lie in another year of the calendar: write that year and its "
+            f'months; where they are the same, say how they are read: stamps.formats: ["{form}"]'
+        )
+
+
+def _refuse_turned_years(texts: pd.DataFrame, index: Array, names: Sequence[str]) -> None:
+    """Months or quarters that follow each other by row, while the year changes before another.
+
+    Parameters
+    ----------
+    texts : distinct parts, a column each. index : [T] which of them each row has, -1 for none.
+
+    Raises
+    ------
+    DataError : the years begin in another month than January, and would be thrown in disorder.
+    """
+    role = {_role(n): k for k, n in enumerate(names)}
+    part = next((r for r in ("month", "quarter") if set(role) == {"year", r}), None)
+    if part is None:
+        return
+    written = texts[role[part]].str.strip()
+    bare = written.map(month_number) if part == "month" else written.str.extract(r"([1-4])")[0]
+    number = pd.to_numeric(bare, errors="coerce").to_numpy(np.float64)[index]
+    year = pd.to_numeric(texts[role["year"]], errors="coerce").to_numpy(np.float64)[index]
+    last = 12 if part == "month" else 4
+    up, down = (((np.diff(number) % last) == step) for step in (1, last - 1))
+    if down.sum() > up.sum():
+        number, year, up = number[::-1], year[::-1], down[::-1]
+    new = np.diff(year)
+    turn = up & (number[1:] == 1)
+    other = up & ~turn & (new == 1)
+    if up.mean() < MOSTLY or not turn.any() or not other.any() or (new[turn] != 0).any():
+        return
+    at = int(np.flatnonzero(other)[0])
+    raise DataError(
+        f"columns {', '.join(names)}: row by row the {part}s follow each other, but the year "
+        f"changes from {part} {number[at]:.0f} to {number[at + 1]:.0f} and not before the first: "
+        f"they are years that begin elsewhere, and {part}s would be thrown in disorder: write the "
+        'year of the calendar; if they are right, set stamps.formats: ["%Y %m"]'
+    )
 
 
 def _written(texts: list[pd.Series], names: Sequence[str]) -> tuple[pd.Series, str, str]:
@@ -101,8 +171,9 @@ def _of_years(
         return year + "-" + part, "half_year" if which == "half" else "quarter", ""
     if rest == {"week"} or rest == {"week", "weekday"}:
         week = _numbers(parts["week"].str.replace(r"(?i)^(kw|wk|w)", "", regex=True), "week", 1, 53)
+        _refuse_53(year, week)
         day = _numbers(parts["weekday"], "weekday", 1, 7) if "weekday" in rest else "1"
-        note = "weeks are those of ISO 8601: the first of a year holds its first Thursday"
+        note = f"{ISO_WEEKS}: the first of a year holds its first Thursday"
         return year + "-" + week.str.zfill(2) + "-" + day, "%G-%V-%u", note
     of_year = parts.get("day of year")
     if of_year is None and rest == {"day"} and pd.to_numeric(parts["day"], "coerce").max() > 31:
@@ -129,6 +200,23 @@ def _of_years(
                  if r in rest]  # fmt: skip
         return _joined([date, _joined(clock, ":")], " "), "", ""
     return joined, "", ""
+
+
+def _refuse_53(year: pd.Series, week: pd.Series) -> None:
+    """A week 53 in a year that has none by ISO 8601: the weeks are counted otherwise.
+
+    Raises
+    ------
+    DataError : they would be read up to a week off.
+    """
+    long = np.flatnonzero((week == "53").to_numpy(dtype=bool))
+    none = [i for i in long if datetime.date(int(year.iloc[i]), 12, 28).isocalendar().week < 53]
+    if none:
+        raise DataError(
+            f"{year.iloc[none[0]]} has no week 53 by ISO 8601, which counts weeks from that of the "
+            "first Thursday: they are counted otherwise here, from the first Monday or Sunday or "
+            "the first of January: write the first day of each week as its date"
+        )
 
 
 def _of_days(

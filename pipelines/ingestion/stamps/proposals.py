@@ -11,7 +11,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
-from pipelines.ingestion.stamps.numbered import also, date_kind, refuse_late_years
+from pipelines.ingestion.stamps.numbered import also, date_kind, refuse_odd_years
 from pipelines.ingestion.stamps.periods import small_parts
 from pipelines.ingestion.stamps.readings import Fit, fit_of
 from pipelines.ingestion.stamps.short import month_texts, refuse_days, short_texts
@@ -104,10 +104,11 @@ def propose(
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
         found = np.unique(left[years].astype(np.int64).to_numpy())
-        refuse_late_years(found, name)
+        refuse_odd_years(found, name)
         notes += filter(None, [also(found, "year")])
         take(StampFormat(format="year"), years)
-    elif len(left) and numbers.sum() > 0.9 * len(left):
+    elif len(left) and not chosen and numbers.sum() > 0.9 * len(left):
+        # A number among dates is none of them, and no step either.
         take(StampFormat(format="step"), numbers)
     if len(left) and (short := short_texts(left)).mean() > MOSTLY:
         freq = Frequency.parse(config.freq) if config.freq else None

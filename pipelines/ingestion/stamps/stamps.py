@@ -15,13 +15,12 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text
-from pipelines.ingestion.stamps.epochs import COUNTS, count_to_stamps, refuse_count
+from pipelines.ingestion.stamps.epochs import COUNTS, EPOCHS, count_to_stamps, refuse_count
 from pipelines.ingestion.stamps.formats import read_texts
-from pipelines.ingestion.stamps.numbered import YEARS, also, date_kind, refuse_late_years
+from pipelines.ingestion.stamps.numbered import YEARS, also, date_kind, refuse_odd_years
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.written import EPOCH_REACH, NAIVE, UTC, own_zone
 
-EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
 OLD_SERIALS = 30_000  # those before 1983, which are more often something else
 _COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
@@ -225,7 +224,7 @@ def _kind(known: Array, name: str) -> str:
     if date := date_kind(np.unique(known), name):
         return date
     if (YEARS.search(name) and low >= 1000 and high < 3000) or (low >= 1700 and high < 2200):
-        refuse_late_years(np.unique(known), name)
+        refuse_odd_years(np.unique(known), name)
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
         if high < OLD_SERIALS:

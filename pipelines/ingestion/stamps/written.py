@@ -90,6 +90,7 @@ def read_as(
 def _parts_of_years(text: pd.Series, name: str) -> Array:
     """Years with their quarter or half as the first moment of it."""
     mark, count = _PARTS[name]
+    text = text.str.replace(r"^(\d{4})0(\d)$", r"\g<1>\g<2>", regex=True)
     if text.str.contains(r"(?i)[QHS]", regex=True).any():
         # Beside quarters that are called so, 1/2019 is a month.
         text = text.where(text.str.contains(r"(?i)[QHS]", regex=True), "")

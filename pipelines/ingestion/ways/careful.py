@@ -35,6 +35,7 @@ from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, r
 from pipelines.ingestion.series.table import Table
 from pipelines.ingestion.stamps.clock import Clock, set_clock
 from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.parts import ISO_WEEKS
 from pipelines.ingestion.statics import static_columns
 
 # Rows that may go from a table of any size, and their largest share in a small one.
@@ -63,7 +64,7 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     table = _values(table, config, ledger)
     trim = config.blanks == "trim" or (config.blanks == "auto" and config.layout != "long")
     table = trim_blanks(table, ledger) if trim else table
-    table = drop_duplicates(table, config, ledger)
+    table = drop_duplicates(table, config, ledger, weeks=_of_weeks(rows))
     table, names = _compact(table, names, ledger)
     if not len(table):
         if part:
@@ -279,6 +280,11 @@ def _without(
     table, names = _compact(table, names, ledger)
     kept = ~others
     return table, names, replace(steps, alias=steps.alias[kept], share=steps.share[kept])
+
+
+def _of_weeks(rows: Rows) -> bool:
+    """Whether the stamps are years and their weeks."""
+    return ISO_WEEKS in str(rows.facts.get("reading", ""))
 
 
 def _to_start(table: Table, freq: Frequency, ledger: Ledger) -> None:

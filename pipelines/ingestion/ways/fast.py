@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from forecasting.data.calendar import Frequency
 from pipelines.ingestion.clean import Clean
+from pipelines.ingestion.columns.units import names_units
 from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.raw import Raw, is_text
@@ -32,6 +33,7 @@ from pipelines.ingestion.read.sources import (
 from pipelines.ingestion.result.result import IngestResult
 from pipelines.ingestion.series.ends import blank_ends
 from pipelines.ingestion.series.steps import common_alias
+from pipelines.ingestion.stamps.numbered import WEEKDAYS
 from pipelines.ingestion.ways.scan import (
     NotCleanError,
     Scan,
@@ -127,6 +129,8 @@ def _columns(schema: pa.Schema, config: DataConfig) -> list[str] | None:
     if any(schema.names.count(n) != 1 for n in names) or len(set(names)) < 3:
         return None
     key, stamp, value = (schema.field(n).type for n in names)
+    if pa.types.is_integer(stamp) and WEEKDAYS.fullmatch(names[1].strip()):
+        return None
     if pa.types.is_dictionary(key):
         key = key.value_type
     fitting = (
@@ -145,6 +149,9 @@ def _clean(
     batches: Iterator[pa.RecordBatch], rows: int | None, names: list[str], config: DataConfig,
     facts: dict[str, Any],
 ) -> Clean | None:  # fmt: skip
+    aside = {n.strip() for n in facts.get("all columns", ())} - set(names)
+    if any(names_units(n) for n in aside):
+        return None  # which units they say is looked at
     scan = Scan(np.empty(0 if rows is None else rows), config)
     integer, tz = False, None
     try:

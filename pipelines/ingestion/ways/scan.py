@@ -13,7 +13,7 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.naming import fold_text
-from pipelines.ingestion.columns.values import SENTINELS, count_high_sentinels
+from pipelines.ingestion.columns.values import MANY, SENTINELS, count_high_sentinels
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text
 from pipelines.ingestion.series.steps import find_steps
@@ -176,10 +176,18 @@ def _values(column: pa.Array, out: Array, counts: dict[float, int]) -> None:
         raise NotCleanError
     if low <= -9.0 and np.isin(out, SENTINELS).any():
         raise NotCleanError
+    if low < 0 and _one_negative(out):
+        raise NotCleanError
     if high >= 999.0 and count_high_sentinels(out, float(high), counts):
         raise NotCleanError
     if pa.types.is_int64(kind) and max(abs(low), abs(high)) > 2.0**53:
         raise NotCleanError
+
+
+def _one_negative(values: Array) -> bool:
+    """Whether one negative value returns among values that are else not negative."""
+    below = values[values < 0]
+    return len(below) >= MANY and 2 * len(below) < len(values) and below.min() == below.max()
 
 
 def ids_of(scan: Scan, config: DataConfig) -> Array:

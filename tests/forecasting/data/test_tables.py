@@ -330,3 +330,57 @@ def test_an_anchor_in_another_quarter_is_the_same_grid(stamps: str, freq: str) -
     ds = pd.date_range("2019-01-01", periods=12, freq=stamps)
     table = pd.DataFrame({"unique_id": "a", "ds": ds, "y": 1.0})
     assert Panel.from_frame(table, freq=freq).rows == 12
+
+
+def fitted(table: pd.DataFrame, **more: Any) -> tuple[Forecaster, list[str]]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        forecaster = Forecaster.fit(table, horizon=2, config=QUICK, device="cpu", **more)
+    return forecaster, [str(w.message) for w in caught]
+
+
+@pytest.mark.parametrize("other", ["a ", " a", "A", "a\u00a0"])
+def test_names_that_differ_in_blanks_or_capitals_are_said(other: str) -> None:
+    table = history(["a", "b"])[["unique_id", "ds", "y"]]
+    late = (table["unique_id"] == "a") & (table["ds"] >= DAYS[20])
+    _, said = fitted(table.assign(unique_id=table["unique_id"].mask(late, other)))
+    assert any("differ in blanks or capitals" in s and repr(other) in s for s in said)
+    assert not any("capitals" in s for s in fitted(table)[1])
+
+
+def test_series_of_a_longer_step_in_one_panel_are_said() -> None:
+    months = pd.date_range("2015-01-01", periods=40, freq="MS")
+    parts = [
+        pd.DataFrame({"unique_id": name, "ds": months[::step], "y": np.arange(40.0)[::step]})
+        for name, step in (("a", 1), ("b", 1), ("q", 3))
+    ]
+    _, said = fitted(pd.concat(parts))
+    assert any("1 of 3 series, such as 'q', have values 3 steps of MS apart" in s for s in said)
+    assert not any("apart" in s for s in fitted(pd.concat(parts[:2]))[1])
+
+
+def test_a_target_of_true_and_false_is_said() -> None:
+    table = history(["a", "b"])[["unique_id", "ds", "y"]]
+    for kind in ("bool", "boolean"):
+        _, said = fitted(table.assign(y=(table["y"] % 3 > 0).astype(kind)))
+        assert any("read as 1 and 0" in s for s in said)
+    assert not any("read as 1 and 0" in s for s in fitted(table)[1])
+
+
+def test_covariates_without_any_value_are_said_when_forecasting() -> None:
+    table = history(["a", "b"]).assign(price=lambda t: t["y"] % 5)
+    static = pd.DataFrame({"unique_id": ["a", "b"], "size": [1.0, 2.0]})
+    forecaster, _ = fitted(table, past=["price", "promo"], static=static)
+    with pytest.warns(UserWarning, match="without a value in any row: price, size"):
+        forecaster.predict(table.assign(price=np.nan), static=static.assign(size=np.nan))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forecaster.predict(table, static=static)
+
+
+@pytest.mark.parametrize("value", ["1_5", "1_000", 10**400, "1,5", "0x10", [1.0]])
+def test_what_is_no_number_is_refused_with_its_place(value: Any) -> None:
+    table = history(["a"])[["unique_id", "ds", "y"]].astype({"y": object})
+    table.at[3, "y"] = value
+    with pytest.raises(DataError, match=r"is not a number \(series 'a', ds = 2024-01-04"):
+        Panel.from_frame(table)

@@ -95,3 +95,32 @@ def test_cells_of_covariates_are_said_in_wide_tables_and_in_tables_of_their_own(
     own.write_text("unique_id,size\ns0,1\ns1,2\ns0,3\n")
     with pytest.raises(DataError, match=r"series 's0' stands twice"):
         mend(long, static={"source": str(own)})
+
+
+@given(
+    every=st.integers(2, 15),
+    word=st.sampled_from(["n.v.", "closed", "-1 kg", "see note"]),
+    measure=st.sampled_from(["", " kg", "km", "\u00b0C", " kWh"]),
+)
+@DRAWN
+def test_numbers_beside_words_or_measures_are_no_category_unless_told(
+    every: int, word: str, measure: str, tidy: pd.DataFrame, mend: Mend
+) -> None:
+    cells = [word if k % every == 0 else f"{k + 0.5}" for k in range(len(tidy))]
+    if measure:
+        cells = [f"{k + 0.5}{measure}" for k in range(len(tidy))]
+    table = tidy.assign(price=cells).to_csv(index=False)
+    with pytest.raises(DataError, match=r"price holds.*(type: real|take).*type: categorical"):
+        mend(table, covariates=[{"name": "price"}])
+    kept = mend(table, covariates=[{"name": "price", "type": "categorical"}])
+    assert kept.frame["price"].tolist() == cells
+    if not measure and every > 2:
+        real = mend(table, covariates=[{"name": "price", "type": "real"}]).frame["price"]
+        assert real.isna().sum() == cells.count(word)
+
+
+def test_a_few_codes_of_digits_and_letters_are_a_category(tidy: pd.DataFrame, mend: Mend) -> None:
+    for cells in (["0", "1", "Y"], ["1", "2a", "2b"], ["SW1A 2AA", "N1"], ["10", "K", "Q", "A"]):
+        column = [cells[k % len(cells)] for k in range(len(tidy))]
+        found = mend(tidy.assign(code=column).to_csv(index=False), covariates=[{"name": "code"}])
+        assert found.frame["code"].tolist() == column

@@ -119,3 +119,49 @@ def test_a_column_without_name_and_values_is_none_and_one_with_values_is_asked_f
     years = ",".join(str(y) for y in range(2010, 2022))
     flat = "\n".join([f"sku,,{years}", *(f"s{k},,{','.join('7' * 12)}" for k in range(3))])
     assert len(mend(flat, layout="rows").frame) == 36
+
+
+@given(count=st.integers(5, 30), drawn=st.randoms(use_true_random=False))
+@DRAWN
+def test_numbered_columns_are_the_steps_they_say_or_refused(
+    count: int, drawn: object, mend: Mend
+) -> None:
+    numbers = list(range(1, count + 1))
+    drawn.shuffle(numbers)
+    line = ",".join(f"V{n}" for n in numbers)
+    table = "\n".join([f"sku,{line}", *(f"s{k},{','.join(map(str, numbers))}" for k in range(3))])
+    if numbers == sorted(numbers):
+        assert mend(table, layout="rows", id="sku").frame["y"].iloc[0] == 1
+        return
+    with pytest.raises(DataError, match=r"columns are numbered, but 'V\d+' follows 'V\d+'"):
+        mend(table, layout="rows", id="sku")
+    found = mend(table, layout="rows", id="sku", freq="step").frame
+    assert found["y"].iloc[:count].tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("header", "cure"),
+    [("6,5,4,3,2,1", "turn the columns over"), ("1,2,3,5,6,7", "add those that are missing")],
+)
+def test_columns_that_run_backwards_or_leave_one_out_are_asked_about(
+    header: str, cure: str, mend: Mend
+) -> None:
+    table = f"sku,{header}\na,1,2,3,4,5,6\nb,1,2,3,4,5,6\n"
+    with pytest.raises(DataError, match=cure):
+        mend(table, layout="rows", id="sku")
+    assert len(mend(table.replace(header, "0,7,14,21,28,35"), layout="rows", id="sku").frame) == 12
+
+
+def test_a_line_break_in_the_id_of_a_row_of_values_is_a_blank(mend: Mend) -> None:
+    days = ",".join(DAYS[:8])
+    lines = [f"sku,{days}", f'"a\nb",{",".join("12345678")}', f"c,{','.join('8765')}"]
+    result = mend("\n".join(lines), layout="rows", id="sku")
+    assert result.clean.ids.tolist() == ["a b", "c"]
+    assert result.frame["y"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 8, 7, 6, 5]
+
+
+def test_a_number_among_dates_is_no_stamp(mend: Mend) -> None:
+    rows = [f"a,{day},{k}" for k, day in enumerate(DAYS)]
+    result = mend("\n".join(["unique_id,ds,y", "1,2,3", *rows]))
+    assert result.clean.ids.tolist() == ["a"]
+    assert result.report.to_dict()["rows"]["removed"] == {"unreadable_stamp": 1}

@@ -106,3 +106,33 @@ def test_a_comma_far_below_counts_for_the_column_beside_it(mend: Mend) -> None:
     ]
     result = mend("\n".join(["id;ds;y;price", *lines]), **ROLES, freq="step", covariates=PRICE)
     np.testing.assert_allclose(result.frame["y"][:3], [1000, 2001, 3002])
+
+
+@given(
+    blank=st.sampled_from([" ", "\u202f", "\u00a0", "'", "\u2019"]),
+    separator=st.sampled_from([";", "\t", ","]),
+    first=st.integers(400, 999),
+)
+@DRAWN
+def test_a_comma_behind_groups_that_blanks_part_is_a_decimal_one(
+    blank: str, separator: str, first: int, mend: Mend
+) -> None:
+    true = [first + 41.125 * k for k in range(25)]
+    cells = [f"{v:,.3f}".replace(",", blank).replace(".", ",") for v in true]
+    lines = [f'a{separator}2024-01-{k + 1:02d}{separator}"{c}"' for k, c in enumerate(cells)]
+    text = "\n".join([separator.join(["id", "ds", "y"]), *lines]) + "\n"
+    assert np.allclose(mend(text, **ROLES).frame["y"], true)
+
+
+def test_true_and_false_are_said_to_be_one_and_zero(mend: Mend) -> None:
+    lines = [f"a,2024-01-{k + 1:02d},{k % 2 == 0}" for k in range(20)]
+    result = mend("\n".join(["id,ds,y", *lines]) + "\n", **ROLES)
+    assert result.frame["y"].tolist() == [1.0, 0.0] * 10
+    assert "1 and 0" in result.report.to_dict()["facts"]["values"]
+
+
+def test_a_comma_before_an_exponent_is_a_decimal_one(mend: Mend) -> None:
+    lines = [f'a,2024-01-{k + 1:02d},"{5 + k % 3},{130 + k}e+0{k % 4}"' for k in range(25)]
+    true = [float(line.split('"')[1].replace(",", ".")) for line in lines]
+    result = mend("\n".join(["id,ds,y", *lines]) + "\n", **ROLES)
+    assert np.allclose(result.frame["y"], true)

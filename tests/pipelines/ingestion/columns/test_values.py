@@ -57,3 +57,22 @@ def test_a_large_value_that_comes_once_is_no_code() -> None:
     y = [10.0 + i % 5 for i in range(60)]
     y[30] = 9999.0
     assert "sentinel_high" not in findings(read(y))
+
+
+def coded(code: float) -> list[float]:
+    return [code if k % 9 == 4 else 50.0 + k % 7 for k in range(60)]
+
+
+@pytest.mark.parametrize("code", [-1.0, -99.0, -7777.0, -9999.25])
+def test_one_negative_value_again_and_again_is_said(code: float) -> None:
+    found = findings(read(coded(code)))
+    finding = found.get("sentinel") or found["sentinel_kept"]
+    assert finding["count"] == coded(code).count(code)
+    assert f"{code:g}" in finding["detail"] or "sentinel" in found
+    mended = read(coded(code), values={"missing": [code]}).frame["y"]
+    assert mended.isna().sum() == coded(code).count(code)
+
+
+def test_negative_values_of_several_sizes_are_no_codes() -> None:
+    for y in (np.linspace(-5, 5, 60), np.where(np.arange(60) % 2, -1.0, 1.0)):
+        assert "sentinel_kept" not in findings(read(y.tolist()))

@@ -365,3 +365,16 @@ def test_fiscal_periods_in_the_header_are_no_series_by_default(mend: Mend) -> No
     rows = [f"{y},{','.join(str(y % m + 1) for m in range(1, 13))}" for y in range(2010, 2022)]
     with pytest.raises(DataError, match="name a period each, which lies in no such stamp"):
         mend("\n".join([head, *rows]))
+
+
+@pytest.mark.parametrize("first", [2, 4, 7, 10])
+def test_columns_that_begin_with_another_month_are_years_of_another_kind(
+    first: int, mend: Mend
+) -> None:
+    months = [pd.Timestamp(2020, (first - 1 + k) % 12 + 1, 1).strftime("%b") for k in range(12)]
+    rows = [f"{y},{','.join(str(y % 50 + k) for k in range(12))}" for y in range(2010, 2016)]
+    text = "\n".join([f"year,{','.join(months)}", *rows]) + "\n"
+    with pytest.raises(DataError, match=f"run from {months[0]} to {months[-1]}"):
+        mend(text, layout="calendar", ds="year", series="a")
+    with pytest.raises(DataError, match="begin in another month than January"):
+        mend(text.replace("year", "FY", 1), layout="calendar", ds="FY", series="a")

@@ -98,3 +98,34 @@ def test_days_before_1970_in_milliseconds_are_read_when_told() -> None:
         read(numbers)
     found = read(numbers, stamps={"formats": ["epoch_ms"]}).frame["ds"]
     assert list(found.dt.tz_localize(None)) == list(true)
+
+
+@given(
+    st.dates(pd.Timestamp("2001-01-01").date(), pd.Timestamp("2025-12-31").date()),
+    st.integers(3, 60),
+    st.sampled_from(["15min", "h", "6h"]),
+)
+@settings(max_examples=20, deadline=None)
+def test_minutes_of_short_years_are_no_unix_time(first: object, count: int, freq: str) -> None:
+    true = pd.date_range(str(first), periods=count, freq=freq)
+    result, why = attempt([int(s.strftime("%y%m%d%H%M")) for s in true])
+    if result is None:
+        assert "stamps.formats" in why or "freq" in why
+    else:
+        assert list(result.frame["ds"]) == list(true)
+
+
+def test_old_unix_time_names_the_origins_of_other_programs() -> None:
+    true = pd.date_range("2020-02-03", periods=30, freq="6h")
+    numbers = [int((s - pd.Timestamp("2001-01-01")).total_seconds()) for s in true]
+    said = read(numbers).report.to_dict()["facts"]["reading"]
+    assert "1989-02-02" in said
+    assert "from 2001 they would begin at 2020-02-03" in said
+    recent = [int(s.timestamp()) for s in pd.date_range("2026-01-01", periods=30, freq="h")]
+    assert "counted" not in read(recent).report.to_dict()["facts"]["reading"]
+
+
+def test_days_of_a_spreadsheet_a_hundred_apart_are_dates_of_another_form() -> None:
+    numbers = [31218 + 100 * k for k in range(13)]
+    with pytest.raises(DataError, match=r"100 apart.*%m%d%y"):
+        read(numbers)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError
+from pipelines.ingestion import DataConfig, ingest
 from tests.pipelines.ingestion.samples import attempt, read
 
 
@@ -87,3 +88,101 @@ def test_months_before_their_years_are_those_or_both_readings_are_named(
         assert list(result.frame["ds"]) == list(true)
     asked = read(numbers, stamps={"formats": ["%m%Y"]})
     assert list(asked.frame["ds"]) == list(true)
+
+
+@given(
+    st.sampled_from([str, int, float]),
+    st.sampled_from(["%d%m%Y", "%m%d%Y"]),
+    st.sampled_from(["D", "B", "W-MON", "MS", "ME"]),
+    st.dates(pd.Timestamp("1990-01-01").date(), pd.Timestamp("2020-12-31").date()),
+    st.integers(3, 60),
+)
+@settings(max_examples=40, deadline=None)
+def test_years_behind_days_and_months_are_read_or_named(
+    write: type, form: str, freq: str, first: object, count: int
+) -> None:
+    """1012024 and 31122024, which as plain steps would be thrown together."""
+    true = pd.date_range(str(first), periods=count, freq=freq)
+    numbers = [write(int(stamp.strftime(form))) for stamp in true]
+    result, why = attempt(numbers)
+    if result is None:
+        assert "stamps.formats" in why or "freq" in why
+    else:
+        assert list(result.frame.dropna(subset="y")["ds"]) == list(true)
+
+
+@given(
+    st.sampled_from(["%m%y", "%y%m", "%m%d%y", "%d%m%y", "%y%m%d", "1%y%m%d", "1%y%j", "%y%m%d%H"]),
+    st.sampled_from(["MS", "ME", "QS", "6h"]),
+    st.dates(pd.Timestamp("2001-01-01").date(), pd.Timestamp("2020-12-31").date()),
+    st.integers(3, 40),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_row_is_moved_onto_another_whatever_the_numbers_are(
+    form: str, freq: str, first: object, count: int
+) -> None:
+    true = pd.date_range(str(first), periods=count, freq=freq)
+    numbers = [int(stamp.strftime(form)) for stamp in true]
+    if len(set(numbers)) < count:
+        return
+    result, why = attempt(numbers)
+    if result is None:
+        assert why
+        return
+    known = result.frame.dropna(subset="y")["ds"]
+    begins = list(true.to_period("M").to_timestamp()) if "%d" not in form else []
+    assert list(known) in (list(true), begins, sorted(numbers)), result.report.summary
+
+
+def test_numbers_beside_their_steps_are_moved_when_that_is_asked_for() -> None:
+    numbers = [0, 10, 20, 31, 40, 50]
+    with pytest.raises(DataError, match=r"31 and 0 more.*freq: step, or freq: 10step"):
+        read(numbers)
+    assert list(read(numbers, freq="10step").frame["ds"]) == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("numbers", [[93, 94, 101, 102], [1210, 1211, 1212, 1301]])
+def test_a_few_numbers_without_a_hole_as_dates_are_asked_about(numbers: list[int]) -> None:
+    with pytest.raises(DataError, match="leave holes as steps"):
+        read(numbers)
+    assert len(read(numbers, freq="step").frame) == numbers[-1] - numbers[0] + 1
+    assert len(read([5, 6, 7, 11]).frame) == 7
+
+
+def test_quarters_with_a_zero_before_them_are_no_months() -> None:
+    numbers = [202202, 202203, 202204, 202301, 202302]
+    with pytest.raises(DataError, match=r'\["quarter"\] or \["%Y%m"\]'):
+        read(numbers)
+    quarters = list(pd.date_range("2022-04-01", periods=5, freq="QS"))
+    assert list(read(numbers, stamps={"formats": ["quarter"]}).frame["ds"]) == quarters
+    assert read(numbers, stamps={"formats": ["%Y%m"]}).frame["ds"].iloc[0].month == 2
+
+
+@given(st.dates(pd.Timestamp("2012-01-02").date(), pd.Timestamp("2025-06-30").date()))
+@settings(max_examples=20, deadline=None)
+def test_business_days_counted_in_days_are_no_days_of_short_years(first: object) -> None:
+    true = pd.bdate_range(str(first), periods=12)
+    for origin in ("1970-01-01", "1899-12-30"):
+        numbers = [(stamp - pd.Timestamp(origin)).days for stamp in true]
+        result, why = attempt(numbers)
+        if result is None:
+            assert "stamps.formats" in why
+        else:
+            assert list(result.frame["ds"]) == list(true)
+
+
+def test_years_all_of_long_ago_may_be_weeks() -> None:
+    with pytest.raises(DataError, match=r'\["year"\] or \["%g%V"\]'):
+        read([1811, 1812, 1813])
+    assert read([1811, 1812, 1813], stamps={"formats": ["%g%V"]}).freq == "W-MON"
+    assert read(list(range(1871, 1971))).freq == "YS-JAN"
+
+
+@pytest.mark.parametrize("name", ["weekday", "day_of_week", "DOW", "Wochentag", "week day no"])
+def test_days_of_a_week_alone_are_no_stamps(name: str) -> None:
+    frame = pd.DataFrame({"unique_id": "a", name: range(1, 8), "y": range(7)})
+    with pytest.raises(DataError, match="days of a week, without the week"):
+        ingest(DataConfig.parse({"ds": name}), source=frame)
+    assert len(
+        ingest(DataConfig.parse({"ds": "t"}), source=frame.rename(columns={name: "t"})).frame
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -87,3 +89,64 @@ def test_formats_that_are_given_read_the_parts_joined() -> None:
     parts = {"year": [s.year for s in true], "day": [s.strftime("%m-%d") for s in true]}
     found = joined(parts, stamps={"formats": ["%Y %m-%d"]})
     assert list(found.frame["ds"]) == list(true)
+
+
+def of_series(parts: dict[str, Any], true: pd.DatetimeIndex, **config: Any) -> Any:
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": name, **parts, "y": np.arange(len(true)) * 1.5 + k})
+        for k, name in enumerate("ab")
+    )
+    return ingest(DataConfig.parse({"ds": list(parts), **config}), source=frame).frame
+
+
+@pytest.mark.parametrize("name", ["fy", "FY", "fiscal_year", "Fin Year", "Geschäftsjahr", "season"])
+@pytest.mark.parametrize("part", ["month", "quarter"])
+def test_years_that_begin_elsewhere_by_their_name_are_refused(name: str, part: str) -> None:
+    true = pd.date_range("2019-01-01", periods=24, freq="MS" if part == "month" else "QS")
+    parts = {name: true.year + (true.month >= 4), part: getattr(true, part)}
+    with pytest.raises(DataError, match="begin in another month than January"):
+        of_series(parts, true)
+    if part == "month":
+        same = of_series({name: true.year, part: true.month}, true, stamps={"formats": ["%Y %m"]})
+        assert list(same["ds"][:24]) == list(true)
+
+
+@given(
+    st.integers(2, 12),
+    st.integers(13, 60),
+    st.booleans(),
+    st.sampled_from(["%b", "%B", "%m", "M%m"]),
+)
+@settings(max_examples=25, deadline=None)
+def test_months_that_follow_by_row_under_years_that_do_not_are_refused(
+    begin: int, count: int, newest: bool, form: str
+) -> None:
+    true = pd.date_range("2015-03-01", periods=count, freq="MS")
+    true = true[::-1] if newest else true
+    months = true.strftime(form)
+    moved = (true.month >= begin).astype(int)
+    inside = len(set(zip(true.year + moved, true.month, strict=True))) == count
+    right = of_series({"year": true.year, "month": months}, true)
+    assert sorted(right["ds"][:count]) == sorted(true)
+    if inside and moved.min() < moved.max() and 1 in true.month[1:-1]:
+        with pytest.raises(DataError, match=r"(years that begin elsewhere|freq|grow)"):
+            of_series({"year": true.year + moved, "month": months}, true)
+
+
+@given(st.dates(pd.Timestamp("2004-01-05").date(), pd.Timestamp("2020-12-28").date()))
+@settings(max_examples=20, deadline=None)
+def test_weeks_beside_the_year_of_the_calendar_are_never_thrown_together(first: object) -> None:
+    true = pd.date_range(str(first), periods=160, freq="W-MON")
+    iso = true.isocalendar()
+    right = of_series({"year": iso["year"].to_numpy(), "week": iso["week"].to_numpy()}, true)
+    assert list(right["ds"][:160]) == list(true)
+    parts = {"year": true.year, "week": iso["week"].to_numpy()}
+    if len(set(zip(parts["year"], parts["week"], strict=True))) < 160:
+        with pytest.raises(DataError, match="turn of the year"):
+            of_series(parts, true)
+
+
+def test_a_week_53_where_there_is_none_is_refused() -> None:
+    true = pd.date_range("2024-01-01", periods=70, freq="W-MON")
+    with pytest.raises(DataError, match="2024 has no week 53 by ISO 8601"):
+        of_series({"year": true.year, "week": true.strftime("%W").astype(int)}, true)

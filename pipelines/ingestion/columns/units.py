@@ -1,0 +1,101 @@
+"""Columns that say of each row in which unit its value is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.arrays import Array
+from forecasting.errors import DataError
+from pipelines.ingestion.raw import Raw, is_text, shown
+
+_UNITS = re.compile(
+    r"(?i)(?:(?:measure(?:ment)?|value|base|obs|sales|price|qty|quantity)[ _-]?)?"
+    r"(?:units?|uom|unit[ _-]of[ _-]measure(?:ment)?|currency|curr|ccy|currency[ _-]?code"
+    r"|einheit|w[aä]hrung|unit[eé]|devise|unidad|moneda|unit[aà](?:[ _-]di[ _-]misura)?|valuta)"
+)
+_FACTORS = re.compile(
+    r"(?i)(?:unit[ _-]?)?mult(?:iplier)?|scale(?:[ _-]?factor)?|power[ _-]?code|unit[ _-]?scale"
+)
+# Different texts that are units still; more are names of something else.
+MOST = 12
+# Units that are named where series have their own.
+_NAMED = 6
+
+
+def names_units(name: str) -> bool:
+    """Whether a column's name says that it holds units, currencies or multipliers."""
+    return any(form.fullmatch(name.strip()) for form in (_UNITS, _FACTORS))
+
+
+def units_aside(
+    raw: Raw, aside: Sequence[str], ids: Array, codes: Array, y: Array
+) -> dict[str, Any]:
+    """What a column of units that is not used says of the values, for the report.
+
+    Parameters
+    ----------
+    aside : columns that are not used. ids : [N]; codes : [T] the series of each row, -1 for none;
+        y : [T] values, NaN where there is none, which has no unit.
+
+    Raises
+    ------
+    DataError : a series has values in two units, which are no values of one series.
+    """
+    facts = {}
+    for name in aside:
+        if not names_units(name) or name not in raw.names:
+            continue
+        column = raw.column(name, "unit")
+        if not _are_units(name, column):
+            continue
+        column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        column = column.combine_chunks()
+        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        unit = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False))
+        known = np.flatnonzero((unit >= 0) & (codes >= 0) & ~np.isnan(y))
+        if not len(known):
+            continue
+        words = [shown(str(v)) for v in column.dictionary.to_pylist()]
+        _, first, owner = np.unique(codes[known], return_index=True, return_inverse=True)
+        other = np.flatnonzero(unit[known] != unit[known[first]][owner])
+        if len(other):
+            at, since = known[other[0]], known[first[owner[other[0]]]]
+            one, two = words[unit[since]], words[unit[at]]
+            raise DataError(
+                f"column {name} is not used, but says that series {ids[codes[at]]!r} has values in "
+                f"two units, {one} (row {since + 1}) and {two} (row {at + 1}): say what each is "
+                f"worth, values: {{unit: {{column: {name}, scale: {{{one}: 1, {two}: 1}}}}}} with "
+                f"the right factors, or make a series of each: id: [..., {name}]"
+            )
+        units = np.unique(unit[known])
+        if len(units) > 1:
+            some = ", ".join(words[u] for u in units[:_NAMED])
+            facts["units"] = f"series are in several units, by column {name}: {some}"
+    return facts
+
+
+def _are_units(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether the values of a column are units, and not a number of units that were sold."""
+    kind = column.type
+    if is_text(kind) or pa.types.is_dictionary(kind):
+        few = len(column.unique().drop_null()) <= MOST
+        return few and (_UNITS.fullmatch(name.strip()) is not None or _powers(column))
+    if _FACTORS.fullmatch(name.strip()) is None:
+        return False
+    return (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and _powers(column)
+
+
+def _powers(column: pa.ChunkedArray) -> bool:
+    """Whether all values are powers of ten, or their exponents in threes."""
+    try:
+        values = np.unique(np.array([float(v) for v in column.unique().drop_null().to_pylist()]))
+    except (TypeError, ValueError):
+        return False
+    exponents = np.isin(values, [-6, -3, 0, 3, 6, 9, 12]).all()
+    return bool(exponents or ((values > 0).all() and (np.log10(values) % 1 == 0).all()))
