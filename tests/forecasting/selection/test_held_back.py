@@ -243,7 +243,8 @@ def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     blank = tuple(replace(o, actual=np.full_like(o.actual, np.nan)) for o in evidence.origins)
     silent = replace(evidence, origins=blank)
     assert share_of_classical(silent) == 0.2
-    calibrated = replace(silent, config=silent.config.replace(calibrate=True))
+    config = silent.config.replace(calibrate=True, training={"validation": "refit"})
+    calibrated = replace(silent, config=config)
     for panel, known in ((whole, True), (whole.tail(5), False)):
         correction, swing = correction_and_swing(calibrated, panel)
         assert (correction is not None) == known
