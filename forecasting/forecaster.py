@@ -6,6 +6,7 @@ What is trained, judged, streamed and saved is an `Ensemble`; the rooms below kn
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,71 @@ class Forecaster(Ensemble):
             checkpoints=checkpoints,
         )
         return self._trained_on(panel, trained, self.asked, time.perf_counter() - began)
+
+    def carry_on(
+        self,
+        df: Any,
+        *,
+        static: Tabular | None = None,
+        past: Sequence[str] | None = None,
+        future: Sequence[str] | None = None,
+        unseen: int | None = None,
+        steps: int | None = None,
+        on_epoch: OnEpoch | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Another forecaster, trained on for a little from this one's weights: on a table that has
+        grown, or a panel of it, at a fraction of the cost of `fit`.
+
+        Parameters
+        ----------
+        df : all rows there are now, as `fit` takes them, or a `Panel`. New series, new categories
+            and covariates that come or go are taken in, and said in a warning.
+        past, future : as `fit` takes them; None: this forecaster's own.
+        unseen : rows at the end of the series that this one has not seen; None: told by the newest
+            stamp it was trained on.
+        steps : of the optimiser; None: a share of those of a training from nothing.
+
+        Raises
+        ------
+        StartAnewError : what is there asks for another network; `fit` one. DataError, TrainingError
+            : as `fit`.
+        """
+        from forecasting.training import carry_on as training
+
+        began = time.perf_counter()
+        panel = df
+        if not isinstance(df, Panel):
+            own = self.schema
+            panel = Panel.from_frame(
+                as_pandas(df),
+                freq=self.freq,
+                static=as_pandas(static),
+                past=[c.name for c in own.past] if past is None else past,
+                future=[c.name for c in own.future] if future is None else future,
+                categorical=[c.name for c in own.covariates if c.type == "categorical"],
+            )
+        trained, notes = training.carry_on(
+            self,
+            panel,
+            unseen=self.rows_since(panel) if unseen is None else unseen,
+            steps=steps,
+            on_epoch=on_epoch,
+            device=device,
+        )
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        seconds = time.perf_counter() - began
+        # The panel's own covariates may be more, or others, than those that were there before.
+        return self._trained_on(panel, trained, self.asked, seconds)
+
+    def rows_since(self, panel: Panel) -> int:
+        """Rows at the end of a panel that came after the training; 0 where that is not known."""
+        until = self.fitted.get("until")
+        if until is None or not len(panel):
+            return 0
+        then = np.array([int(until)], np.int64 if panel.freq.integer else "datetime64[us]")
+        return max(int(panel.freq.steps_between(then, panel.last.max()[None])[0]), 0)
 
     @overload
     def predict(
@@ -381,7 +447,12 @@ class Forecaster(Ensemble):
         seasons = fans.SEASONS * made.config.season
         rows = max(made.context, fans.HORIZONS * made.config.horizon, seasons)
         made.asked = asked
-        made.fitted = {"seconds": round(seconds, 3), "series": len(panel), "rows": panel.rows}
+        made.fitted = {
+            "seconds": round(seconds, 3),
+            "series": len(panel),
+            "rows": panel.rows,
+            "until": float(panel.last.max().astype(np.int64)),
+        }
         first = panel.select(np.arange(min(KEPT_TO_DRAW, len(panel))))
         made._kept = first.tail(rows).under(made.schema)
         return made

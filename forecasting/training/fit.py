@@ -39,7 +39,7 @@ from forecasting.selection.judging import (
 from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
-from forecasting.training.members import Trained, train_members
+from forecasting.training.members import Beginning, Trained, train_members
 from forecasting.training.pace import within_minutes
 from forecasting.training.schemas import encoded, fitted
 
@@ -85,7 +85,7 @@ class Fitting:
         numbers: Sequence[int] | None = None,
         steps: int | None = None,
         watched: tuple[Panel, int] | None = None,
-        begin: Sequence[ForecastNetwork] = (),
+        begin: Beginning | None = None,
     ) -> Trained:
         """Train networks on a panel; see `train_members`."""
         return train_members(
@@ -163,7 +163,7 @@ def fit(
         raise ConfigError(
             "training.minutes: training.max_steps says already how long to train; give one of them"
         )
-    panel = _as_networks_read(panel)
+    panel = as_networks_read(panel)
     resolved = resolve(config, panel)
     refuse_no_counts(panel, resolved)
     say_unread(panel, resolved)
@@ -210,7 +210,7 @@ def refit(
     fitting = Fitting(callbacks, on_epoch, pick_device(device), Checkpoints.within(checkpoints))
     _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
-    panel = _as_networks_read(panel)
+    panel = as_networks_read(panel)
     panel = replace(panel, schema=encoded(panel.schema, config))
     with threads_of(config):
         as_judged = panel.under(trained.schema)
@@ -227,12 +227,12 @@ def refit(
                 "final",
                 numbers=range(len(trained.networks)),
                 steps=steps,
-                begin=_beginning(config, panel.schema),
+                begin=Beginning(_beginning(config, panel.schema)),
             ).networks
     return fitting.ensemble(config, panel.schema, networks, correction, swing)
 
 
-def _as_networks_read(panel: Panel) -> Panel:
+def as_networks_read(panel: Panel) -> Panel:
     """Instants by the wall clock of their zone, each series from its first value on."""
     wall = on_wall_clock(panel)
     return (panel if wall is None else wall.panel).begun()
@@ -277,7 +277,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     if open_start or asked == "shipped":
         starts.append(candidate("shipped", shipped, start))
     if asked == "tuned" or (open_start and past.rows >= TUNED_ROWS):
-        tuned = fitting.members(past, _shorter(start), "validation", begin=shipped)
+        tuned = fitting.members(past, _shorter(start), "validation", begin=Beginning(shipped))
         starts.append(candidate("tuned", tuned.networks, start))
     if open_start and validated:
         anew = fitting.members(past, config, "validation")
@@ -296,7 +296,8 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
         panel = fitted(whole)
-        networks = fitting.members(panel, _shorter(chosen.config), "final", begin=shipped).networks
+        begin = Beginning(shipped)
+        networks = fitting.members(panel, _shorter(chosen.config), "final", begin=begin).networks
     return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
 
 
@@ -305,7 +306,8 @@ def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble
     panel = fitted(panel)
     networks = shipped = _beginning(start, panel.schema)
     if start.training.start == "tuned":
-        networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
+        begin = Beginning(shipped)
+        networks = fitting.members(panel, _shorter(start), "final", begin=begin).networks
     return fitting.ensemble(start, panel.schema, networks)
 
 

@@ -36,6 +36,28 @@ class CandidateConfig(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
+class RunTraining(TrainingConfig):
+    """How networks are trained, and what a run of the pipeline begins from."""
+
+    begin: Literal["nothing", "champion"] = Field(
+        "nothing",
+        description="champion: train on for a little from the champion's weights, where that can "
+        "be done",
+    )
+    max_age: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="trainings in a row that may go on from a champion before one begins anew",
+    )
+
+    @property
+    def of_networks(self) -> TrainingConfig:
+        """The settings of the networks alone."""
+        own = set(RunTraining.model_fields) - set(TrainingConfig.model_fields)
+        return TrainingConfig.model_validate(self.model_dump(exclude_unset=True, exclude=own))
+
+
 class BacktestConfig(Settings):
     """Rolling origins at the end of the history, never seen in training."""
 
@@ -217,7 +239,7 @@ class ExperimentConfig(Settings):
     )
     history: int | None = Field(None, ge=2, description="rows kept of each series, from its end")
     model: ModelConfig = Field(default_factory=ModelConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    training: RunTraining = Field(default_factory=RunTraining)
     calibrate: bool = Field(True, description="conformal correction of the quantiles")
     candidates: dict[Name, CandidateConfig] = Field(
         default_factory=lambda: {"model": CandidateConfig()}, min_length=1
@@ -239,7 +261,7 @@ class ExperimentConfig(Settings):
     def _parts(self, candidate: str) -> tuple[ModelConfig, TrainingConfig]:
         own = self.candidates[candidate]
         parts: list[Any] = []
-        for group, base in (("model", self.model), ("training", self.training)):
+        for group, base in (("model", self.model), ("training", self.training.of_networks)):
             merged = merge(base.model_dump(exclude_unset=True), getattr(own, group))
             try:
                 parts.append(type(base).model_validate(merged))
