@@ -20,7 +20,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame, say_left_aside, say_open_ends
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
-from forecasting.evaluation.backtest import backtest
+from forecasting.evaluation.backtest import Model, Refitted, backtest
 from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
@@ -330,7 +330,7 @@ class Forecaster(Ensemble):
         step: int | None = None,
         future: Tabular | None = None,
         static: Tabular | None = None,
-        retrain: bool = True,
+        retrain: bool | int = True,
         device: str = "auto",
         verbose: bool | None = None,
     ) -> Rolled:
@@ -341,7 +341,8 @@ class Forecaster(Ensemble):
         windows, step : cutoffs, and rows between them; default: the horizon.
         retrain : train anew, once, on the rows before the first cutoff, with the settings that
             this one was given. False: ask this forecaster as it is, which is only fair for rows
-            that it was not trained on.
+            that it was not trained on. A number n: beside the one that was trained once, one that
+            is trained anew at every n-th cutoff, on all that was known there (``refitted``).
 
         Returns
         -------
@@ -362,19 +363,26 @@ class Forecaster(Ensemble):
                 f"no series has more than {first} rows, which {windows} windows of {horizon} "
                 f"steps, {rows} apart, need; ask for fewer windows"
             )
-        engine = self
-        if retrain:
+        engine, again = self, None if isinstance(retrain, bool) else whole_steps(retrain)
+        if retrain or again is not None:
             config = (self.asked or self.config).replace(freq=self.config.freq)
             past = panel.truncate(first)
             with Bar(verbose, config.training.members) as bar:
                 engine = self.train(past, config, on_epoch=bar, device=device)
         levels, season = self.config.model.quantile_levels, self.config.season
-        models = {
+        models: dict[str, Model] = {
             "forecaster": partial(engine.predict_panel, horizon=horizon, quantiles=levels),
             "seasonal_naive": partial(
                 seasonal_naive, horizon=horizon, season=season, levels=levels
             ),
         }
+        if again is not None:
+
+            def train(known: Panel) -> Model:
+                fitted = self.train(known, config, device=device)
+                return partial(fitted.predict_panel, horizon=horizon, quantiles=levels)
+
+            models["refitted"] = Refitted(train, again)
         found = backtest(
             panel, models, horizon=horizon, season=season, windows=windows, step=rows,
             levels=levels,

@@ -26,8 +26,9 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
+from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
+from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
 from forecasting.prediction.reading import Pool, Reading
 from forecasting.prediction.zeros import (
     keep_from_below_zero,
@@ -255,6 +256,79 @@ class Engine:
         )
         forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
         return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
+
+    def historical(
+        self,
+        df: Any,
+        *,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        least: int | None = None,
+        every: int = 1,
+        last: int | None = None,
+    ) -> Any:
+        """What this model says at every origin of a table's histories, beside what happened.
+
+        Each forecast is that of `predict` for the history cut there. Where the model has learned
+        from these rows the forecasts are in-sample, and flatter it: to judge one, see `backtest`.
+
+        Parameters
+        ----------
+        df : as `predict` takes it, covariates known ahead in it. horizon : steps; None: as trained.
+        least : rows of history before the first origin; None: a season and one. every : rows
+            between origins, counted back from the end of each series. last : of each series, the
+            last so many origins; None: all.
+
+        Returns
+        -------
+        ``unique_id, cutoff, step, ds, y, mean, q<level>…``, in the kind of ``df``. A warning says
+        how many origins could not be forecast from, and why the first could not.
+
+        Raises
+        ------
+        DataError : as `predict`; no origin, or more than an answer should hold.
+        """
+        table = as_pandas(df)
+        panel = Panel.from_frame(table, freq=self.freq, static=static, schema=self.schema)
+        found = self.historical_panel(
+            panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
+        )
+        if found.left_out:
+            warnings.warn(
+                f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
+                f"forecast from: {found.reason}",
+                UserWarning,
+                stacklevel=2,
+            )
+        frame = with_ids_as_given(found.to_frame(), table["unique_id"])
+        return frame if is_foreign(df) else like(frame, df)
+
+    def historical_panel(
+        self,
+        panel: Panel,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        least: int | None = None,
+        every: int = 1,
+        last: int | None = None,
+    ) -> Historical:
+        """`historical` of a panel; see there."""
+        steps = self.config.horizon if horizon is None else whole_steps(horizon)
+        self.check(panel, steps, quantiles, False)
+        least = self.config.season + 1 if least is None else whole_steps(least)
+        every, last = whole_steps(every), None if last is None else whole_steps(last)
+        if min(least, every, 1 if last is None else last) < 1:
+            raise DataError(f"least = {least}, every = {every}, last = {last}: each must be 1 up")
+        origins = Origins.of(panel.under(self.schema), least=least, every=every, last=last)
+        return forecasts_of_the_past(
+            lambda part: self.predict_panel(part, horizon=steps, quantiles=quantiles),
+            origins,
+            horizon=steps,
+            levels=tuple(quantiles),
+            context=self.context,
+        )
 
     def stop(self) -> None:
         """End forecasts under way in other threads, where the engine can."""

@@ -63,6 +63,12 @@ class BacktestConfig(Settings):
 
     windows: int = Field(3, ge=1, le=1000, description="number of origins")
     step: int | None = Field(None, ge=1, description="steps between origins; default: horizon")
+    refit: int | None = Field(
+        None,
+        ge=1,
+        description="of `gatecast backtest`: beside each candidate, one that is trained anew at "
+        "every n-th origin",
+    )
     baselines: tuple[Baseline, ...] = ("seasonal_naive",)
     metric: Metric = "mase"
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = DEFAULT_LEVELS

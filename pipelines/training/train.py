@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.errors import StartAnewError
+from forecasting.errors import ConfigError, StartAnewError
 from forecasting.signing import SigningKey, configured_key, configured_ring
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from forecasting.config import ForecasterConfig
+    from forecasting.data.panel import Panel
+    from forecasting.prediction.predictor import Predictor
 
 
 @dataclass
@@ -417,6 +419,11 @@ def backtest_only(
         folder = registry.download_judged(version, home() / "cache" / "bundles")
         label = f"{name}@{version.version}"
         say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
+        if config.backtest.refit is not None:
+            raise ConfigError(
+                f"backtest.refit trains candidates anew, and {model} is asked as it is: leave "
+                "--model out, or backtest.refit"
+            )
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
     known = split(data, config)
     trained = {}
@@ -424,8 +431,29 @@ def backtest_only(
         settings = config.forecaster(name, freq=data.panel.freq.alias)
         say(f"training {name} · {describe(settings)}")
         trained[name] = fit_candidate(config, name, settings, known, progress=progress)
+    again = config.backtest.refit
+    refitted = {}
+    if again is not None:
+        say(f"and each anew at every {again}. origin" if again > 1 else "and each at every origin")
+        refitted = {f"{n}, refitted": _refit(config, n, data, progress) for n in config.candidates}
     return evaluate(
         data.panel,
         {name: load_predictor(t.bundle) for name, t in trained.items()},
         config,
+        refitted=refitted,
     )
+
+
+def _refit(
+    config: ExperimentConfig, name: str, data: Prepared, progress: Progress
+) -> Callable[[Panel], Predictor]:
+    """Trains a candidate on what was known at a cutoff, as it would have been trained then."""
+    settings = config.forecaster(name, freq=data.panel.freq.alias)
+
+    def train(known: Panel) -> Predictor:
+        there = replace(data, panel=known)
+        return load_predictor(
+            fit_candidate(config, name, settings, there, progress=progress).bundle
+        )
+
+    return train

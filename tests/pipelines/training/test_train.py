@@ -270,6 +270,17 @@ def test_a_backtest_alone_registers_nothing_and_finds_the_same_scores(
     )
 
 
+def test_a_backtest_with_refits_stands_beside_the_one_without(experiment: Make) -> None:
+    config = experiment(candidates=ONE, backtest={"refit": 1}, training={"max_steps": 5})
+    found = backtest_only(config)
+    assert {"gru", "gru, refitted"} <= set(found.scores.index)
+    first = found.backtest.steps_back == found.backtest.steps_back.max()
+    once, again = (found.backtest.quantiles[m][first] for m in ("gru", "gru, refitted"))
+    np.testing.assert_allclose(once, again, rtol=1e-6)
+    with pytest.raises(GatecastError, match=r"backtest\.refit trains candidates anew"):
+        backtest_only(config, model=config.name)
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_a_new_measure_is_one_entry_and_opens_the_gate_and_stands_in_mlflow(
     experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
