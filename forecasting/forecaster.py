@@ -470,7 +470,7 @@ class Forecaster(Ensemble):
         """The same networks and facts behind this door."""
         return cls(
             config=ensemble.config,
-            schema=ensemble.schema,
+            schema=ensemble.reads,
             networks=ensemble.networks,
             correction=ensemble.correction,
             history=ensemble.history,

@@ -27,6 +27,8 @@ from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
+from forecasting.known.ahead import filled_ahead, said_of_filled
+from forecasting.known.occasions import beyond, with_occasions, without_occasions
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
 from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
 from forecasting.prediction.reading import Pool, Reading
@@ -66,7 +68,8 @@ class Engine:
 
     Parameters
     ----------
-    config : resolved configuration. schema : the covariates expected.
+    config : resolved configuration. schema : the covariates that the network reads; those that a
+        caller gives, without the ones that are made of its calendar, are `schema` then.
     correction : [H, Q] conformal correction in units of scale, or None.
     runner : the network. single_threaded : the network on one core each time, for many series: then
         so many chunks are forecast at once as there are ``threads``.
@@ -87,7 +90,8 @@ class Engine:
         threads: int = 1,
     ) -> None:
         self.single_threaded, self.threads = single_threaded, threads
-        self.config, self.schema, self.correction = config, schema, correction
+        self.config, self.reads, self.correction = config, schema, correction
+        self.schema = without_occasions(schema, config.occasions)
         self.geometry = Geometry.of(config)
         self.freq = Frequency.parse(config.freq)
         self.runner = runner
@@ -118,10 +122,11 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
-        for note in unknown_categories(panel, self.schema):
+        notes = [*unknown_categories(panel, self.schema), *self._notes_ahead(panel, steps)]
+        for note in notes:
             warnings.warn(note, UserWarning, stacklevel=2)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, levels = panel.under(self.schema).begun(), tuple(quantiles)
+        panel, levels = self.as_read(panel, steps).begun(), tuple(quantiles)
         if panel.tz is not None and panel.freq.sub_daily:
             # What lies further back may lie beyond a change of the clock.
             panel = panel.tail(rows_for(self.context, panel.freq))
@@ -129,6 +134,20 @@ class Engine:
         if wall is None:
             return self._forecast(panel, steps, levels)[0]
         return self._by_the_wall_clock(panel, wall, steps, levels)
+
+    def as_read(self, panel: Panel, steps: int = 0) -> Panel:
+        """A panel under the schema that the network reads: with the days of the calendar, and what
+        stands for missing covariates known ahead, for ``steps`` or a whole horizon.
+        """
+        ahead = max(steps, self.config.horizon)
+        panel = with_occasions(panel, self.config.occasions, ahead).under(self.reads)
+        return filled_ahead(panel, self.config.ahead, steps, self.config.season)
+
+    def _notes_ahead(self, panel: Panel, steps: int) -> list[str]:
+        """What is to be said of covariates known ahead."""
+        notes = said_of_filled(panel.under(self.schema), self.config.ahead, steps)
+        late = beyond(panel, self.config.occasions, steps)
+        return [*notes, late] if late is not None else notes
 
     def _by_the_wall_clock(
         self, panel: Panel, wall: OnTheWall, steps: int, levels: tuple[float, ...]
@@ -340,7 +359,7 @@ class Engine:
                 f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
                 "trained for; ask for less, or set extend to continue by recursion"
             )
-        if steps > self.config.horizon and self.schema.future:
+        if steps > self.config.horizon and self.reads.future:
             raise DataError(
                 f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
                 "needs known-future covariates"
@@ -374,10 +393,10 @@ class Engine:
 
         ``plain`` : whether every value is there and above 0, which any model reads.
         """
-        if plain and not self.schema.future:
+        if plain and not self.reads.future:
             return panel, np.arange(len(panel)), []
         good, problems = usable(
-            panel, panel.tail(self.geometry.rows), self.config, self.schema, steps
+            panel, panel.tail(self.geometry.rows), self.config, self.reads, steps
         )
         return (panel if len(good) == len(panel) else panel.select(good)), good, problems
 

@@ -62,7 +62,7 @@ def save(
             half / "config.json",
             {
                 "config": ensemble.config.model_dump(mode="json"),
-                "schema": ensemble.schema.model_dump(mode="json"),
+                "schema": ensemble.reads.model_dump(mode="json"),
                 "correction": None if ensemble.correction is None else ensemble.correction.tolist(),
                 "cells": [n.config.model.cell for n in ensemble.networks],
             },

@@ -25,6 +25,7 @@ from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
 from forecasting.hardware.torch_state import own_randomness
+from forecasting.known.occasions import with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.transfer import transfer
 from forecasting.resolved import Resolved
@@ -36,13 +37,10 @@ from forecasting.training.members import Beginning
 from forecasting.training.schemas import encoded, fitted_schema
 
 # Steps of the optimiser, as a share of those of a training from nothing; and at least so many.
-STEPS_SHARE = 0.15
+STEPS_SHARE = 0.35
 LEAST_STEPS = 40
 # Their rate, as a share of the settings'.
-RATE_SHARE = 0.1
-# Share of the way from the weights it begins with that is kept: what few rows teach is noise, and
-# much of it would let a model rot in small steps.
-KEPT_SHARE = 0.7
+RATE_SHARE = 0.4
 # Horizons that the recent rows, in which half of the windows end, hold at least: the same few
 # windows again and again teach what is theirs alone.
 RECENT = 2
@@ -86,12 +84,13 @@ def carry_on(
         DataError, ConfigError, TrainingError : as `fit`.
     """
     fitting = Fitting(callbacks, on_epoch, pick_device(device))
-    panel = as_networks_read(panel)
+    days = trained.config.occasions
+    panel = as_networks_read(with_occasions(panel, days, trained.config.horizon))
     _refuse_another(trained, panel)
     refuse_no_counts(panel, trained.config)
     say_unread(panel, trained.config)
     panel = replace(panel, schema=encoded(panel.schema, trained.config))
-    schema, notes = merged(trained.schema, panel)
+    schema, notes = merged(trained.reads, panel)
     config = _settings(trained, panel)
     networks = _networks(trained, config, schema)
     panel = panel.under(schema)
@@ -103,7 +102,7 @@ def carry_on(
                 training={"learning_rate": RATE_SHARE * config.training.learning_rate}
             )
             recent = max(unseen, RECENT * config.horizon) if unseen else 0
-            begin = Beginning(networks, KEPT_SHARE, carried=True, recent=recent)
+            begin = Beginning(networks, share=1.0, carried=True, recent=recent)
             wanted = max(int(STEPS_SHARE * config.training.max_steps), LEAST_STEPS)
             networks = fitting.members(
                 panel,
@@ -191,7 +190,7 @@ def _settings(trained: Ensemble, panel: Panel) -> Resolved:
 
 def _networks(trained: Ensemble, config: Resolved, schema: Schema) -> list[ForecastNetwork]:
     """The networks in the form that the covariates of ``schema`` ask for."""
-    if _form(schema) == _form(trained.schema):
+    if _form(schema) == _form(trained.reads):
         return trained.networks
     networks = []
     for old in trained.networks:

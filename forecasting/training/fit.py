@@ -21,6 +21,7 @@ from forecasting.errors import ConfigError, DataError
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
+from forecasting.known.occasions import kept, with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
@@ -163,6 +164,9 @@ def fit(
         raise ConfigError(
             "training.minutes: training.max_steps says already how long to train; give one of them"
         )
+    if config.calendar is not None:
+        config = config.replace(occasions=kept(config.calendar, panel))
+        panel = with_occasions(panel, config.occasions, config.horizon)
     panel = as_networks_read(panel)
     resolved = resolve(config, panel)
     refuse_no_counts(panel, resolved)
@@ -210,10 +214,10 @@ def refit(
     fitting = Fitting(callbacks, on_epoch, pick_device(device), Checkpoints.within(checkpoints))
     _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
-    panel = as_networks_read(panel)
+    panel = as_networks_read(with_occasions(panel, config.occasions, config.horizon))
     panel = replace(panel, schema=encoded(panel.schema, config))
     with threads_of(config):
-        as_judged = panel.under(trained.schema)
+        as_judged = panel.under(trained.reads)
         evidence = Evidence.of(trained.networks, Origin.each(as_judged, config, backs), config)
         correction, swing = correction_and_swing(evidence)
         # Too few errors at these origins say nothing against what earlier ones have shown.

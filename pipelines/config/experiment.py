@@ -15,7 +15,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
+from forecasting.config import (
+    Ahead,
+    CalendarConfig,
+    ForecasterConfig,
+    ModelConfig,
+    Settings,
+    TrainingConfig,
+)
 from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
@@ -247,6 +254,10 @@ class ExperimentConfig(Settings):
     model: ModelConfig = Field(default_factory=ModelConfig)
     training: RunTraining = Field(default_factory=RunTraining)
     calibrate: bool = Field(True, description="conformal correction of the quantiles")
+    calendar: CalendarConfig | None = Field(None, description="holidays and events")
+    ahead: dict[str, Ahead] = Field(
+        {}, description="what stands for values of covariates known ahead that are missing"
+    )
     candidates: dict[Name, CandidateConfig] = Field(
         default_factory=lambda: {"model": CandidateConfig()}, min_length=1
     )
@@ -296,6 +307,8 @@ class ExperimentConfig(Settings):
             "model": model,
             "training": training,
             "calibrate": self.calibrate,
+            "calendar": self.calendar,
+            "ahead": self.ahead or None,
         }
         try:
             given = {k: v for k, v in values.items() if v is not None}

@@ -267,7 +267,7 @@ class _Reader:
             problems=self.problems,
             notes=self.notes,
         )
-        note_unfamiliar(query, self.spec.schema)
+        note_unfamiliar(query, self.spec)
         return query if good.all() else query.keep(good)
 
 
