@@ -87,16 +87,20 @@ def main() -> int:
         for case in (c for c in CASES if c.title in options.cases):
             found[case.title] = _played(case, options.series, options.pieces)
             console.print(*_row(case, found[case.title]), style="dim")
+            # A run takes an hour: what is there is kept.
+            _keep(found, options.report, options.picture)
     except GatecastError as error:
         print(error, file=sys.stderr)
         return 2
-    text = _table(found)
-    console.print(text, markup=False)
-    if options.report:
-        write_markdown(options.report, text, begin=BEGIN, end=END)
-    if options.picture:
-        _draw(found, options.picture)
+    console.print(_table(found), markup=False)
     return 0
+
+
+def _keep(found: dict[str, Told], report: Path | None, picture: Path | None) -> None:
+    if report:
+        write_markdown(report, _table(found), begin=BEGIN, end=END)
+    if picture:
+        _draw(found, picture)
 
 
 def _played(case: Case, series: int, pieces: int) -> Told:

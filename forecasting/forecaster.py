@@ -25,6 +25,7 @@ from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
+from forecasting.known.occasions import with_closed_days
 from forecasting.prediction.checks import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
@@ -97,7 +98,7 @@ class Forecaster(Ensemble):
             config = ForecasterConfig.parse({**(config or {}), "horizon": horizon})
         changes: dict[str, Any] = {"horizon": horizon}
         if freq is not None:
-            changes["freq"] = freq
+            changes["freq"] = with_closed_days(freq)
         chosen = {"members": members, "seed": seed}
         chosen = {key: value for key, value in chosen.items() if value is not None}
         config = config.replace(**changes, **({"training": chosen} if chosen else {}))

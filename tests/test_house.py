@@ -79,7 +79,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "forecasting.forecaster.train": "Lightning takes seconds, and forecasting needs none",
         "forecasting.forecaster.carry_on": "Lightning takes seconds, and forecasting needs none",
         "forecasting.forecaster.refit": "Lightning takes seconds, and forecasting needs none",
-        "forecasting.known.occasions._official": "optional: who names no country needs none",
+        "forecasting.known.occasions._package": "optional: who names no country needs none",
         "forecasting.data.panel.from_frame": "reads pandas; a service of arrays starts without",
     },
 }

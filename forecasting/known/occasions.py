@@ -9,6 +9,7 @@ alone: nobody has to give them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from forecasting.config import (
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
+from forecasting.grids.openings import closed_days, is_opening, named, without_names
 
 # Years after the last row whose days are kept, where the calendar names no other.
 YEARS_AHEAD = 10
@@ -32,6 +34,8 @@ PREFIX = "calendar."
 # Steps beyond the horizon that a zone's clock may ask for.
 OF_THE_CLOCK = 3
 LAST_YEAR = 2100
+# Whose closed days open times keep that name a country or a market.
+CLOSED_YEARS = range(2000, 2046)
 
 
 def kept(calendar: CalendarConfig, panel: Panel) -> Occasions:
@@ -70,6 +74,41 @@ def kept(calendar: CalendarConfig, panel: Panel) -> Occasions:
         source="; ".join(sources),
         stamps="end" if panel.freq.end else calendar.stamps,
     )
+
+
+def with_closed_days(freq: str) -> str:
+    """Open times whose closed days are named, by a country or a market, with those days.
+
+    ``D[MON-FRI; closed NYSE]`` becomes ``D[MON-FRI; closed 2000-01-17 2000-02-21 ...]``, for the
+    years of `CLOSED_YEARS`: what is kept in a bundle needs no package, and never changes.
+
+    Raises
+    ------
+    ConfigError : a name that the package holidays does not know, or no such package.
+    """
+    if not is_opening(freq):
+        return freq
+    names = named(freq)
+    if not names:
+        return freq
+    days = [day for name in names for day in _closed(name)]
+    return closed_days(without_names(freq), np.array(days, dtype="datetime64[D]"))
+
+
+def _closed(name: str) -> list[str]:
+    holidays = _package("closed days that are named")
+    try:
+        country, _, part = name.partition("-")
+        if name in holidays.list_supported_financial():
+            found = holidays.financial_holidays(name, years=CLOSED_YEARS)
+        else:
+            found = holidays.country_holidays(country, subdiv=part or None, years=CLOSED_YEARS)
+    except NotImplementedError as error:
+        raise ConfigError(
+            f"freq: closed {name}: {error}: name a country such as DE or DE-BY, a market such as "
+            "NYSE, or days, 2024-12-25"
+        ) from None
+    return [day.isoformat() for day in sorted(found)]
 
 
 def columns(occasions: Occasions) -> tuple[Covariate, ...]:
@@ -174,7 +213,11 @@ def _span(stamps: Array, freq: Frequency, tz: str | None, side: str) -> tuple[Ar
         before = freq.shift(stamps, -1).astype("datetime64[D]")
         return before + 1, day
     # A business day has itself alone: what lies between it and the next is no day of business.
-    after = day + 1 if freq.unit == "business" else freq.shift(stamps, 1).astype("datetime64[D]")
+    after = (
+        day + 1
+        if freq.unit in ("business", "open")
+        else freq.shift(stamps, 1).astype("datetime64[D]")
+    )
     return day, after - 1
 
 
@@ -197,15 +240,20 @@ def _near(days: Array, first: Array, last: Array, way: int, reach: int) -> Array
     return np.where(_counted(days, first, last) > 0, 0.0, near)
 
 
-def _official(calendar: CalendarConfig, years: range) -> tuple[list[tuple[str, str]], str]:
-    """[(day, name)] of a country's holidays, and where they are from."""
+def _package(what: str) -> Any:
     try:
         import holidays
     except ModuleNotFoundError:
         raise ConfigError(
-            "calendar.country needs the package holidays, which is not installed: "
-            "pip install 'gatecast[calendars]', or give the days as calendar.events"
+            f"{what} needs the package holidays, which is not installed: "
+            "pip install 'gatecast[calendars]', or give the days themselves"
         ) from None
+    return holidays
+
+
+def _official(calendar: CalendarConfig, years: range) -> tuple[list[tuple[str, str]], str]:
+    """[(day, name)] of a country's holidays, and where they are from."""
+    holidays = _package("calendar.country")
     place = calendar.country or ""
     try:
         found = holidays.country_holidays(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from forecasting.config import (
     Ahead,
@@ -26,6 +26,7 @@ from forecasting.config import (
 from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
+from forecasting.known.occasions import with_closed_days
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
@@ -268,6 +269,11 @@ class ExperimentConfig(Settings):
     monitor: MonitorConfig = MonitorConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     tune: TuneConfig = TuneConfig()
+
+    @field_validator("freq")
+    @classmethod
+    def _with_closed_days(cls, freq: str | None) -> str | None:
+        return None if freq is None else with_closed_days(freq)
 
     @model_validator(mode="after")
     def _candidates_hold(self) -> ExperimentConfig:

@@ -22,7 +22,14 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from forecasting.forecaster import Forecaster
-from forecasting.known.occasions import columns, easter, kept, values, with_occasions
+from forecasting.known.occasions import (
+    columns,
+    easter,
+    kept,
+    values,
+    with_closed_days,
+    with_occasions,
+)
 from forecasting.prediction.predictor import Predictor
 from tests.forecasting.samples import MIXES, make_panel, seasonal_frame
 
@@ -248,3 +255,19 @@ def test_hours_of_a_place_and_a_backtest_know_their_days() -> None:
     assert len(past) == 2 * 2 * 30
     rolled = made.backtest(frame, windows=1, retrain=False)
     assert np.isfinite(rolled.scores().loc["forecaster", "mase"])
+
+
+def test_open_times_may_name_a_market_or_a_country() -> None:
+    traded = with_closed_days("D[MON-FRI; closed NYSE]")
+    assert "2024-07-04" in traded
+    assert "NYSE" not in traded
+    assert with_closed_days(traded) == traded
+    both = with_closed_days("h[MON-SAT 09:00-18:00; closed DE-BY 2024-03-05]")
+    assert {"2024-01-06", "2024-03-05"} <= set(both.removesuffix("]").split())
+    assert "2024-02-18" not in both, "a Sunday is closed anyway"
+    freq = Frequency.parse(traded)
+    day = np.array(["2024-07-03"], "datetime64[us]")
+    assert str(freq.shift(day, 1)[0])[:10] == "2024-07-05"
+    assert with_closed_days("D") == "D"
+    with pytest.raises(ConfigError, match="closed XX: Country XX not available"):
+        with_closed_days("D[MON-FRI; closed XX]")
