@@ -29,7 +29,7 @@ from forecasting.known.occasions import with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.transfer import transfer
 from forecasting.resolved import Resolved
-from forecasting.selection.held_back import Evidence, origins_within
+from forecasting.selection.held_back import Evidence, Origin, origins_within
 from forecasting.selection.judging import correction_and_swing
 from forecasting.training.checks import refuse_no_counts, say_unread
 from forecasting.training.fit import Fitting, as_networks_read
@@ -222,5 +222,6 @@ def _errors_since(
     backs = [b for b in origins_within(rows, config.horizon) if (panel.lengths > b).any()]
     if not backs:
         return trained.correction, trained.swing
-    correction, swing = correction_and_swing(Evidence.of(networks, panel, config, backs))
+    evidence = Evidence.of(networks, Origin.each(panel, config, backs), config)
+    correction, swing = correction_and_swing(evidence)
     return trained.correction if correction is None else correction, swing or trained.swing

@@ -160,7 +160,7 @@ def following(job: str, config: ExperimentConfig, result: JobResult) -> str | No
 
 def config_of(job: str, config: ExperimentConfig, before: JobResult | None) -> ExperimentConfig:
     """The config that a job runs by: where drift leads to a training, it begins anew."""
-    drifted = before is not None and before.state == VERDICTS[Verdict.RETRAIN]
+    drifted = before is not None and before.state is Ended.RETRAIN
     if job != "train" or not drifted or config.training.begin == "nothing":
         return config
     anew = config.training.replace(begin="nothing")

@@ -105,7 +105,7 @@ def carry_on(
         The data ask for another network; nothing was kept.
     """
 
-    def fit(on_epoch: Callable[[dict[str, Any]], None]) -> Forecaster:
+    def fit(on_epoch: Callable[[dict[str, Any]], None], _checkpoints: Path) -> Forecaster:
         from forecasting.forecaster import Forecaster
 
         return Forecaster.load(bundle, trusted=True).carry_on(data.panel, on_epoch=on_epoch)

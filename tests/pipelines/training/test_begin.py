@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.errors import GatecastError
 from pipelines.config import ExperimentConfig
-from pipelines.jobs.run import JobResult, config_of
+from pipelines.jobs.run import Ended, JobResult, config_of
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.store import connect
 from pipelines.training import candidates
@@ -116,11 +116,11 @@ def test_what_the_gate_refuses_is_trained_anew_and_drift_is_too(
 
 def test_a_verdict_of_drift_leads_to_a_training_anew(experiment: Make) -> None:
     config = experiment("nightly", training={"begin": "champion"})
-    drifted = JobResult("Retrain", "drift")
+    drifted = JobResult(Ended.RETRAIN, "drift")
     assert config_of("train", config, drifted).training.begin == "nothing"
     assert config_of("train", config, None) is config
     assert config_of("forecast", config, drifted) is config
-    assert config_of("train", config, JobResult("Fine", "")) is config
+    assert config_of("train", config, JobResult(Ended.FINE, "")) is config
 
 
 def test_what_a_run_begins_from_is_no_setting_of_one_candidate(experiment: Make) -> None:
