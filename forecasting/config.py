@@ -28,6 +28,7 @@ from forecasting.parts import CELLS, CLASSICAL, DECODERS
 from forecasting.quantiles import DISTRIBUTIONS, Distribution
 from forecasting.transforms import TRANSFORMS
 
+Ahead = Literal["last", "seasonal", "unknown"]
 Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -433,6 +434,74 @@ class TrainingConfig(Settings):
         return self
 
 
+class EventConfig(Settings):
+    """Days of one's own, or a feast that moves: what networks are told of them, and around them."""
+
+    days: tuple[str, ...] = Field(
+        (), description="2024-12-24, or ranges, 2024-07-25/2024-09-06, such as school holidays"
+    )
+    feast: Literal["easter", "orthodox_easter"] | None = None
+    offset: int = Field(0, ge=-200, le=200, description="days after the feast: -48 for a carnival")
+    before: int = Field(0, ge=0, le=60, description="days before that are told too")
+    after: int = Field(0, ge=0, le=60)
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if not self.days and self.feast is None:
+            raise ValueError("give days, or a feast")
+        return self
+
+
+class CalendarConfig(Settings):
+    """Holidays and events; from the stamps, as covariates known ahead that nobody has to give."""
+
+    country: str | None = Field(None, description="ISO 3166 code: DE, US; of the package holidays")
+    subdivision: str | None = Field(None, description="a part of the country: BY, CA")
+    kinds: tuple[str, ...] = Field(("public",), description="of holidays, as the package has them")
+    each: bool = Field(False, description="a column for each holiday instead of one for all")
+    before: int = Field(0, ge=0, le=60, description="days before a holiday that are told too")
+    after: int = Field(0, ge=0, le=60)
+    events: dict[Annotated[str, Field(pattern=r"^[\w -]{1,60}$")], EventConfig] = {}
+    until: int | None = Field(
+        None, ge=1, le=2100, description="last year whose days are kept; None: ten after the data"
+    )
+    stamps: Literal["start", "end"] = Field(
+        "start", description="whether the stamp of a week begins it or ends it"
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.country is None and not self.events:
+            raise ValueError("name a country, or events")
+        if self.subdivision is not None and self.country is None:
+            raise ValueError("subdivision is of a country: name it")
+        return self
+
+
+class Occasion(Settings):
+    """Days of one kind, ISO text in rising order, and how far around them is told."""
+
+    name: str
+    days: tuple[str, ...]
+    before: int = 0
+    after: int = 0
+
+
+class Occasions(Settings):
+    """What a calendar named when a forecaster was trained: kept, so that it never changes.
+
+    Attributes
+    ----------
+    until : the last day up to which days are known. source : the package and its version.
+    stamps : whether a step's stamp begins it or ends it.
+    """
+
+    groups: tuple[Occasion, ...]
+    until: str
+    source: str = ""
+    stamps: Literal["start", "end"] = "start"
+
+
 class ForecasterConfig(Settings):
     """All there is to know to train a forecaster on a panel.
 
@@ -442,6 +511,9 @@ class ForecasterConfig(Settings):
     freq : pandas alias, or ``step`` for integer stamps; None: inferred.
     season : steps per season; None: from the stamps, else found in the values; 1: none.
     calibrate : conformal correction of the quantiles from past origins.
+    calendar : holidays and events. occasions : the days it named in training; not to be given.
+    ahead : by covariate known ahead, what stands where its values are missing for some steps: the
+        last known one, that of a season before, or nothing; it is said, where else it is refused.
     """
 
     horizon: int = Field(ge=1, le=10_000)
@@ -450,6 +522,9 @@ class ForecasterConfig(Settings):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     calibrate: bool = True
+    calendar: CalendarConfig | None = None
+    occasions: Occasions | None = None
+    ahead: dict[str, Ahead] = {}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -26,7 +26,8 @@ class Ensemble(Engine):
     history : one row per epoch of training. swing : min, median and max score of the members on
         held-back origins (MASE), and the ensemble's; where a pretrained start was among the
         choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
-    fitted : ``seconds``, ``series`` and ``rows`` of the training; empty where they are not known.
+    fitted : ``seconds``, ``series``, ``rows`` and the newest stamp (``until``, in microseconds or
+        steps) of the training; empty where they are not known.
     """
 
     def __init__(

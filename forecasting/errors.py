@@ -56,3 +56,7 @@ class SeriesProblem:
     code: str
     detail: str
     where: dict[str, Any] = field(default_factory=dict)
+
+
+class StartAnewError(TrainingError):
+    """What is there cannot be trained on from a model: it must be trained anew."""

@@ -6,6 +6,7 @@ What is trained, judged, streamed and saved is an `Ensemble`; the rooms below kn
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,11 +27,12 @@ from forecasting.data.tables import (
 )
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
-from forecasting.evaluation.backtest import backtest
+from forecasting.evaluation.backtest import Model, Refitted, backtest
 from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
+from forecasting.known.occasions import with_closed_days
 from forecasting.prediction.checks import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
@@ -103,7 +105,7 @@ class Forecaster(Ensemble):
             config = ForecasterConfig.parse({**(config or {}), "horizon": horizon})
         changes: dict[str, Any] = {"horizon": horizon}
         if freq is not None:
-            changes["freq"] = freq
+            changes["freq"] = with_closed_days(freq)
         chosen = {"members": members, "seed": seed}
         chosen = {key: value for key, value in chosen.items() if value is not None}
         config = config.replace(**changes, **({"training": chosen} if chosen else {}))
@@ -174,6 +176,71 @@ class Forecaster(Ensemble):
             checkpoints=checkpoints,
         )
         return self._trained_on(panel, trained, self.asked, time.perf_counter() - began)
+
+    def carry_on(
+        self,
+        df: Any,
+        *,
+        static: Tabular | None = None,
+        past: Sequence[str] | None = None,
+        future: Sequence[str] | None = None,
+        unseen: int | None = None,
+        steps: int | None = None,
+        on_epoch: OnEpoch | None = None,
+        device: str = "auto",
+    ) -> Self:
+        """Another forecaster, trained on for a little from this one's weights: on a table that has
+        grown, or a panel of it, at a fraction of the cost of `fit`.
+
+        Parameters
+        ----------
+        df : all rows there are now, as `fit` takes them, or a `Panel`. New series, new categories
+            and covariates that come or go are taken in, and said in a warning.
+        past, future : as `fit` takes them; None: this forecaster's own.
+        unseen : rows at the end of the series that this one has not seen; None: told by the newest
+            stamp it was trained on.
+        steps : of the optimiser; None: a share of those of a training from nothing.
+
+        Raises
+        ------
+        StartAnewError : what is there asks for another network; `fit` one. DataError, TrainingError
+            : as `fit`.
+        """
+        from forecasting.training import carry_on as training
+
+        began = time.perf_counter()
+        panel = df
+        if not isinstance(df, Panel):
+            own = self.schema
+            panel = Panel.from_frame(
+                as_pandas(df),
+                freq=self.freq,
+                static=as_pandas(static),
+                past=[c.name for c in own.past] if past is None else past,
+                future=[c.name for c in own.future] if future is None else future,
+                categorical=[c.name for c in own.covariates if c.type == "categorical"],
+            )
+        trained, notes = training.carry_on(
+            self,
+            panel,
+            unseen=self.rows_since(panel) if unseen is None else unseen,
+            steps=steps,
+            on_epoch=on_epoch,
+            device=device,
+        )
+        for note in notes:
+            warnings.warn(note, UserWarning, stacklevel=2)
+        seconds = time.perf_counter() - began
+        # The panel's own covariates may be more, or others, than those that were there before.
+        return self._trained_on(panel, trained, self.asked, seconds)
+
+    def rows_since(self, panel: Panel) -> int:
+        """Rows at the end of a panel that came after the training; 0 where that is not known."""
+        until = self.fitted.get("until")
+        if until is None or not len(panel):
+            return 0
+        then = np.array([int(until)], np.int64 if panel.freq.integer else "datetime64[us]")
+        return max(int(panel.freq.steps_between(then, panel.last.max()[None])[0]), 0)
 
     @overload
     def predict(
@@ -274,7 +341,7 @@ class Forecaster(Ensemble):
         step: int | None = None,
         future: Tabular | None = None,
         static: Tabular | None = None,
-        retrain: bool = True,
+        retrain: bool | int = True,
         device: str = "auto",
         verbose: bool | None = None,
     ) -> Rolled:
@@ -285,7 +352,8 @@ class Forecaster(Ensemble):
         windows, step : cutoffs, and rows between them; default: the horizon.
         retrain : train anew, once, on the rows before the first cutoff, with the settings that
             this one was given. False: ask this forecaster as it is, which is only fair for rows
-            that it was not trained on.
+            that it was not trained on. A number n: beside the one that was trained once, one that
+            is trained anew at every n-th cutoff, on all that was known there (``refitted``).
 
         Returns
         -------
@@ -306,19 +374,26 @@ class Forecaster(Ensemble):
                 f"no series has more than {first} rows, which {windows} windows of {horizon} "
                 f"steps, {rows} apart, need; ask for fewer windows"
             )
-        engine = self
-        if retrain:
+        engine, again = self, None if isinstance(retrain, bool) else whole_steps(retrain)
+        if retrain or again is not None:
             config = (self.asked or self.config).replace(freq=self.config.freq)
             past = panel.truncate(first)
             with Bar(verbose, config.training.members) as bar:
                 engine = self.train(past, config, on_epoch=bar, device=device)
         levels, season = self.config.model.quantile_levels, self.config.season
-        models = {
+        models: dict[str, Model] = {
             "forecaster": partial(engine.predict_panel, horizon=horizon, quantiles=levels),
             "seasonal_naive": partial(
                 seasonal_naive, horizon=horizon, season=season, levels=levels
             ),
         }
+        if again is not None:
+
+            def train(known: Panel) -> Model:
+                fitted = self.train(known, config, device=device)
+                return partial(fitted.predict_panel, horizon=horizon, quantiles=levels)
+
+            models["refitted"] = Refitted(train, again)
         found = backtest(
             panel, models, horizon=horizon, season=season, windows=windows, step=rows,
             levels=levels,
@@ -391,7 +466,12 @@ class Forecaster(Ensemble):
         seasons = fans.SEASONS * made.config.season
         rows = max(made.context, fans.HORIZONS * made.config.horizon, seasons)
         made.asked = asked
-        made.fitted = {"seconds": round(seconds, 3), "series": len(panel), "rows": panel.rows}
+        made.fitted = {
+            "seconds": round(seconds, 3),
+            "series": len(panel),
+            "rows": panel.rows,
+            "until": float(panel.last.max().astype(np.int64)),
+        }
         first = panel.select(np.arange(min(KEPT_TO_DRAW, len(panel))))
         made._kept = first.tail(rows).under(made.schema)
         return made
@@ -401,7 +481,7 @@ class Forecaster(Ensemble):
         """The same networks and facts behind this door."""
         return cls(
             config=ensemble.config,
-            schema=ensemble.schema,
+            schema=ensemble.reads,
             networks=ensemble.networks,
             correction=ensemble.correction,
             history=ensemble.history,

@@ -13,6 +13,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
+from forecasting.grids import openings, periods
 
 # Of a unit of time of fixed length.
 MICROSECONDS = {
@@ -31,7 +32,10 @@ _SPELLINGS = {
     "BM": "ME", "hourly": "h", "daily": "D", "weekly": "W", "monthly": "MS", "quarterly": "QS",
     "yearly": "YS", "annual": "YS", "d": "D", "w": "W", "integer": "step",
 }  # fmt: skip
-_HELP = "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, or step"
+_HELP = (
+    "use a pandas alias such as 15min, h, D, B, W-SUN, MS, ME, QS, QE-DEC, YS, SMS, BME, or step; "
+    f"open times such as {openings.HELP}"
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,15 @@ class Frequency:
 
     Attributes
     ----------
-    unit : ``step`` (integers), ``time`` (a fixed length), ``business`` (Monday to Friday) or
-        ``month`` (whole months, at their start or end).
-    size : microseconds for ``time``, months for ``month``, a count otherwise.
+    unit : ``step`` (integers), ``time`` (a fixed length), ``business`` (Monday to Friday),
+        ``month`` (whole months, at their start or end), ``listed`` (a rule of
+        `forecasting.grids.periods`) or ``open`` (open times, `forecasting.grids.openings`).
+    size : microseconds for ``time`` and ``open``, months for ``month``, a count otherwise.
     anchor : weekday of a weekly step, or last or first month of a quarterly or yearly one.
     end : a ``month`` step stamped with the last day of its period.
     day : of a ``month`` step, 29 or 30 where stamps lie on it and shorter months cut it: a start on
         the last of a shorter month then means that day. 0 where starts mean their own.
+    rule : the text of a rule and of open times; "" for other units.
     """
 
     unit: str
@@ -54,6 +60,7 @@ class Frequency:
     anchor: str = ""
     end: bool = False
     day: int = field(default=0, compare=False)
+    rule: str = ""
 
     @staticmethod
     def parse(text: str | Frequency) -> Frequency:
@@ -62,6 +69,11 @@ class Frequency:
             return text
         if str(text).strip() == "1":
             return Frequency("step", 1)
+        if openings.is_opening(str(text)):
+            rule = str(text).strip()
+            return Frequency("open", openings.parsed(rule).size, rule=rule)
+        if periods.is_rule(str(text).strip()):
+            return Frequency("listed", 1, rule=str(text).strip())
         match = re.fullmatch(r"\s*(\d*)\s*([A-Za-z]+)(?:-([A-Za-z]{3}))?\s*", str(text))
         if not match or match[1] == "0":
             raise DataError(f"freq = {text!r} is not a frequency: {_HELP}")
@@ -89,6 +101,8 @@ class Frequency:
             return "step" if self.size == 1 else f"{self.size}step"
         if self.unit == "business":
             return "B" if self.size == 1 else f"{self.size}B"
+        if self.rule:
+            return self.rule
         if self.unit == "month":
             letter = "Y" if self.size % 12 == 0 else "Q" if self.size % 3 == 0 else "M"
             many = self.size // {"Y": 12, "Q": 3, "M": 1}[letter]
@@ -103,6 +117,8 @@ class Frequency:
 
     def same_step(self, other: Frequency) -> bool:
         """Whether steps are of the same length, wherever they are anchored."""
+        if self.rule or other.rule:
+            return self == other
         return (self.unit, self.size, self.end) == (other.unit, other.size, other.end)
 
     @property
@@ -113,7 +129,7 @@ class Frequency:
     @property
     def sub_daily(self) -> bool:
         """Whether several steps fall on one day."""
-        return self.unit == "time" and self.size < MICROSECONDS["D"]
+        return self.unit in ("time", "open") and self.size < MICROSECONDS["D"]
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -122,6 +138,10 @@ class Frequency:
             return ()
         if self.unit == "business":
             return (5,) if self.size == 1 else ()
+        if self.unit == "listed":
+            return (periods.per_year(self.rule),)
+        if self.unit == "open":
+            return self._open_seasons
         if self.unit == "month":
             return (12 // self.size,) if self.size < 12 and 12 % self.size == 0 else ()
         found = []
@@ -138,10 +158,20 @@ class Frequency:
     def season(self) -> int:
         """The main season in steps: a day for sub-daily data, a week for days; 1 for none."""
         seasons = self.seasons
-        if self.sub_daily:
+        if self.sub_daily and self.unit != "open":
             day = MICROSECONDS["D"] // self.size
             return day if day in seasons else (seasons[0] if seasons else 1)
         return seasons[0] if seasons else 1
+
+    @property
+    def _open_seasons(self) -> tuple[int, ...]:
+        """A day where every open day is as long, and a week, in open steps."""
+        opening = openings.parsed(self.rule)
+        days = opening.open.reshape(7, -1).sum(axis=1)
+        days = days[days > 0]
+        found = [int(days[0])] if (days == days[0]).all() and days[0] >= 4 else []
+        week = opening.per_week
+        return (*found, week) if 2 <= week <= 20_000 and [week] != found else tuple(found)
 
     def stamps(self, start: Array, first: Array | int, length: int) -> Array:
         """Consecutive stamps per series.
@@ -167,8 +197,14 @@ class Frequency:
         stamps = np.asarray(stamps, dtype="datetime64[us]")
         if self.unit == "time":
             return np.asarray(stamps + (steps * self.size).astype("timedelta64[us]"))
+        if self.unit == "open":
+            opening = openings.parsed(self.rule)
+            return opening.stamp(opening.number(stamps) + steps)
         days = stamps.astype("datetime64[D]")
         time_of_day = stamps - days
+        if self.unit == "listed":
+            ahead = periods.at(self.rule, periods.place(self.rule, days) + steps * self.size)
+            return np.asarray(ahead.astype("datetime64[us]") + time_of_day)
         if self.unit == "business":
             moved = np.busday_offset(days, steps * self.size, roll="forward")
             return np.asarray(moved.astype("datetime64[us]") + time_of_day)
@@ -193,6 +229,13 @@ class Frequency:
         stamps = np.asarray(stamps, dtype="datetime64[us]")
         if self.unit == "time":
             return np.asarray((stamps - start).astype(np.int64) // self.size)
+        if self.unit == "open":
+            opening = openings.parsed(self.rule)
+            return np.asarray(opening.number(stamps) - opening.number(start))
+        if self.unit == "listed":
+            ends = (periods.place(self.rule, stamp) for stamp in (stamps, np.asarray(start)))
+            later, earlier = ends
+            return np.asarray((later - earlier) // self.size)
         if self.unit == "business":
             count = np.busday_count(start.astype("datetime64[D]"), stamps.astype("datetime64[D]"))
             return np.asarray(count // self.size)
@@ -204,7 +247,7 @@ def calendar_names(freq: Frequency) -> tuple[str, ...]:
     """Names of the columns of `calendar_features` for this frequency; may be empty."""
     if freq.integer or (freq.unit == "month" and freq.size >= 12):
         return ()
-    waves = ["year"] if freq.unit == "month" else ["year", "week"]
+    waves = ["year"] if freq.unit in ("month", "listed") else ["year", "week"]
     if freq.unit == "time" and freq.size >= MICROSECONDS["W"]:
         waves = ["year"]
     if freq.sub_daily:

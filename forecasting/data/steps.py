@@ -134,12 +134,40 @@ def step_of(
     if isinstance(freq, str):
         _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
     elif freq is None:
+        ruled = rule_of(wall_clock(stamps, tz))
+        if ruled is not None:
+            return ruled
         _refuse_twice_a_month(wall_clock(stamps, tz))
         _refuse_business_ends(wall_clock(stamps, tz))
+    if step.unit == "open" and step.sub_daily and tz is not None:
+        raise DataError(
+            f"freq = {step.alias} counts the hours of a place, and ds holds instants of {tz}: give "
+            'its wall clock, df["ds"] = df["ds"].dt.tz_localize(None)'
+        )
     if step.integer != np.issubdtype(stamps.dtype, np.integer):
         kind = "integers" if stamps.dtype.kind == "i" else "time stamps"
         raise DataError(f"column ds holds {kind}, which freq = {step.alias} does not fit")
     return step
+
+
+def rule_of(stamps: Array) -> Frequency | None:
+    """The rule that every stamp keeps to: half months, or business ends of months; None for none.
+
+    Parameters
+    ----------
+    stamps : [K] ``datetime64[us]`` of the wall clock, of any series in any order.
+    """
+    if stamps.dtype.kind == "i":
+        return None
+    named: dict[tuple[int, ...], str] = {(1, 15): "SMS", (15, 31): "SME"}
+    business = {"first": "BMS", "last": "BME"}
+    rule = named.get(days_of_months(stamps)) or business.get(business_ends(stamps))
+    if rule is None:
+        return None
+    freq, own = Frequency.parse(rule), np.unique(stamps)
+    # Those of quarters, or of months with many holes, are no step of months.
+    apart = np.median(np.diff(freq.steps_between(own[0], own)))
+    return freq if apart == 1 and bool((freq.shift(own, 0) == own).all()) else None
 
 
 def infer_frequency(ds: Array, offsets: Array) -> Frequency:

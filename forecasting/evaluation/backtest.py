@@ -137,6 +137,32 @@ class Backtest:
         return pd.concat(parts, ignore_index=True)
 
 
+class Refitted:
+    """A model that is trained anew at every n-th cutoff, on what was known there.
+
+    `backtest` asks its models from the oldest cutoff on, so each training serves the n cutoffs from
+    its own on.
+
+    Parameters
+    ----------
+    train : from the panel that ends at a cutoff to the model. every : n, 1 or more.
+    """
+
+    def __init__(self, train: Callable[[Panel], Model], every: int) -> None:
+        if every < 1:
+            raise DataError(f"a model can be trained anew at every cutoff or fewer, not at {every}")
+        self.train, self.every = train, every
+        self.asked = 0
+        self.model: Model | None = None
+
+    def __call__(self, known: Panel) -> Forecast:
+        """The forecast of a panel that ends at the next cutoff."""
+        if self.model is None or self.asked % self.every == 0:
+            self.model = self.train(known)
+        self.asked += 1
+        return self.model(known)
+
+
 def backtest(
     panel: Panel,
     models: Mapping[str, Model],

@@ -164,7 +164,7 @@ def _windows(forecaster: Ensemble, panel: Panel) -> tuple[Batch[Tensor], int]:
         raise DataError("the panel has no rows to diagnose the model with")
     steps = int(usable.max())
     chosen = np.flatnonzero(usable == steps)[:SERIES]
-    arrays, _, _ = assemble(panel.under(forecaster.schema).select(chosen), forecaster.config, steps)
+    arrays, _, _ = assemble(forecaster.as_read(panel).select(chosen), forecaster.config, steps)
     return tensors_of(arrays), len(chosen)
 
 

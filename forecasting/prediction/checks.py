@@ -45,7 +45,8 @@ def usable(
     problems += [p for i, p in sparse if not silent[i]]
     good = ~silent & ~below & ~other
     if schema.future:
-        short, lacking = _without_what_is_ahead(panel, schema, steps)
+        unknown = [config.ahead.get(c.name) == "unknown" for c in schema.future]
+        short, lacking = _without_what_is_ahead(panel, schema, steps, np.array(unknown))
         problems += [p for i, p in lacking if not silent[i]]
         good &= ~short
     return np.flatnonzero(good), problems
@@ -124,14 +125,17 @@ def _outside_the_domain(
 
 
 def _without_what_is_ahead(
-    panel: Panel, schema: Schema, steps: int
+    panel: Panel, schema: Schema, steps: int, unknown: Array
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
-    """[N] whether known-future covariates are missing for some of the steps."""
+    """[N] whether known-future covariates are missing for some of the steps.
+
+    ``unknown`` : [F] those that may be.
+    """
     ahead = np.full((len(panel), steps, len(schema.future)), np.nan)
     if panel.horizon is not None:
         given = panel.horizon[:, :steps]
         ahead[:, : given.shape[1]] = given
-    missing = np.isnan(ahead)
+    missing = np.isnan(ahead) & ~unknown
     short = missing.any(axis=(1, 2))
     problems = []
     for i in np.flatnonzero(short):

@@ -26,8 +26,11 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
+from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
+from forecasting.known.ahead import filled_ahead, said_of_filled
+from forecasting.known.occasions import beyond, with_occasions, without_occasions
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
+from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
 from forecasting.prediction.reading import Pool, Reading
 from forecasting.prediction.zeros import (
     keep_from_below_zero,
@@ -65,7 +68,8 @@ class Engine:
 
     Parameters
     ----------
-    config : resolved configuration. schema : the covariates expected.
+    config : resolved configuration. schema : the covariates that the network reads; those that a
+        caller gives, without the ones that are made of its calendar, are `schema` then.
     correction : [H, Q] conformal correction in units of scale, or None.
     runner : the network. single_threaded : the network on one core each time, for many series: then
         so many chunks are forecast at once as there are ``threads``.
@@ -86,7 +90,8 @@ class Engine:
         threads: int = 1,
     ) -> None:
         self.single_threaded, self.threads = single_threaded, threads
-        self.config, self.schema, self.correction = config, schema, correction
+        self.config, self.reads, self.correction = config, schema, correction
+        self.schema = without_occasions(schema, config.occasions)
         self.geometry = Geometry.of(config)
         self.freq = Frequency.parse(config.freq)
         self.runner = runner
@@ -117,10 +122,11 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
-        for note in unknown_categories(panel, self.schema):
+        notes = [*unknown_categories(panel, self.schema), *self._notes_ahead(panel, steps)]
+        for note in notes:
             warnings.warn(note, UserWarning, stacklevel=2)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, levels = panel.under(self.schema).begun(), tuple(quantiles)
+        panel, levels = self.as_read(panel, steps).begun(), tuple(quantiles)
         if panel.tz is not None and panel.freq.sub_daily:
             # What lies further back may lie beyond a change of the clock.
             panel = panel.tail(rows_for(self.context, panel.freq))
@@ -128,6 +134,20 @@ class Engine:
         if wall is None:
             return self._forecast(panel, steps, levels)[0]
         return self._by_the_wall_clock(panel, wall, steps, levels)
+
+    def as_read(self, panel: Panel, steps: int = 0) -> Panel:
+        """A panel under the schema that the network reads: with the days of the calendar, and what
+        stands for missing covariates known ahead, for ``steps`` or a whole horizon.
+        """
+        ahead = max(steps, self.config.horizon)
+        panel = with_occasions(panel, self.config.occasions, ahead).under(self.reads)
+        return filled_ahead(panel, self.config.ahead, steps, self.config.season)
+
+    def _notes_ahead(self, panel: Panel, steps: int) -> list[str]:
+        """What is to be said of covariates known ahead."""
+        notes = said_of_filled(panel.under(self.schema), self.config.ahead, steps)
+        late = beyond(panel, self.config.occasions, steps)
+        return [*notes, late] if late is not None else notes
 
     def _by_the_wall_clock(
         self, panel: Panel, wall: OnTheWall, steps: int, levels: tuple[float, ...]
@@ -256,6 +276,79 @@ class Engine:
         forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
         return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 
+    def historical(
+        self,
+        df: Any,
+        *,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        least: int | None = None,
+        every: int = 1,
+        last: int | None = None,
+    ) -> Any:
+        """What this model says at every origin of a table's histories, beside what happened.
+
+        Each forecast is that of `predict` for the history cut there. Where the model has learned
+        from these rows the forecasts are in-sample, and flatter it: to judge one, see `backtest`.
+
+        Parameters
+        ----------
+        df : as `predict` takes it, covariates known ahead in it. horizon : steps; None: as trained.
+        least : rows of history before the first origin; None: a season and one. every : rows
+            between origins, counted back from the end of each series. last : of each series, the
+            last so many origins; None: all.
+
+        Returns
+        -------
+        ``unique_id, cutoff, step, ds, y, mean, q<level>…``, in the kind of ``df``. A warning says
+        how many origins could not be forecast from, and why the first could not.
+
+        Raises
+        ------
+        DataError : as `predict`; no origin, or more than an answer should hold.
+        """
+        table = as_pandas(df)
+        panel = Panel.from_frame(table, freq=self.freq, static=static, schema=self.schema)
+        found = self.historical_panel(
+            panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
+        )
+        if found.left_out:
+            warnings.warn(
+                f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
+                f"forecast from: {found.reason}",
+                UserWarning,
+                stacklevel=2,
+            )
+        frame = with_ids_as_given(found.to_frame(), table["unique_id"])
+        return frame if is_foreign(df) else like(frame, df)
+
+    def historical_panel(
+        self,
+        panel: Panel,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        least: int | None = None,
+        every: int = 1,
+        last: int | None = None,
+    ) -> Historical:
+        """`historical` of a panel; see there."""
+        steps = self.config.horizon if horizon is None else whole_steps(horizon)
+        self.check(panel, steps, quantiles, False)
+        least = self.config.season + 1 if least is None else whole_steps(least)
+        every, last = whole_steps(every), None if last is None else whole_steps(last)
+        if min(least, every, 1 if last is None else last) < 1:
+            raise DataError(f"least = {least}, every = {every}, last = {last}: each must be 1 up")
+        origins = Origins.of(panel.under(self.schema), least=least, every=every, last=last)
+        return forecasts_of_the_past(
+            lambda part: self.predict_panel(part, horizon=steps, quantiles=quantiles),
+            origins,
+            horizon=steps,
+            levels=tuple(quantiles),
+            context=self.context,
+        )
+
     def stop(self) -> None:
         """End forecasts under way in other threads, where the engine can."""
 
@@ -266,7 +359,7 @@ class Engine:
                 f"horizon = {steps} is outside 1..{self.config.horizon}, what the model was "
                 "trained for; ask for less, or set extend to continue by recursion"
             )
-        if steps > self.config.horizon and self.schema.future:
+        if steps > self.config.horizon and self.reads.future:
             raise DataError(
                 f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
                 "needs known-future covariates"
@@ -300,10 +393,10 @@ class Engine:
 
         ``plain`` : whether every value is there and above 0, which any model reads.
         """
-        if plain and not self.schema.future:
+        if plain and not self.reads.future:
             return panel, np.arange(len(panel)), []
         good, problems = usable(
-            panel, panel.tail(self.geometry.rows), self.config, self.schema, steps
+            panel, panel.tail(self.geometry.rows), self.config, self.reads, steps
         )
         return (panel if len(good) == len(panel) else panel.select(good)), good, problems
 

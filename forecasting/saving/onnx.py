@@ -30,7 +30,8 @@ class Members(nn.Module):
 
 def export_onnx(forecaster: Ensemble, path: Path) -> None:
     """Write one graph with every member; batch and number of recurrent steps stay free."""
-    batch, _, _ = assemble(example_panel(forecaster, 2), forecaster.config, 2)
+    panel = forecaster.as_read(example_panel(forecaster, 2))
+    batch, _, _ = assemble(panel, forecaster.config, 2)
     names = [n for n in batch if n not in ("centre", "unit")]
     example = tuple(named(tensors_of(batch))[n] for n in names)
     # The runtime plans its memory by the axes' names: what differs in length must in name too.

@@ -23,6 +23,8 @@ from forecasting.saving.onnx import export_onnx, golden
 
 # What a manifest tells of the training; bundles were saved without it before.
 FITTED = {"seconds", "series", "rows"}
+# And, of late, the newest stamp there, in microseconds or steps.
+UNTIL = "until"
 # A decoder that read its steps both ways, as bundles were trained before.
 DECODED_BACKWARDS = re.compile(r"decoder\.stack\..*_reverse$")
 
@@ -60,7 +62,7 @@ def save(
             half / "config.json",
             {
                 "config": ensemble.config.model_dump(mode="json"),
-                "schema": ensemble.schema.model_dump(mode="json"),
+                "schema": ensemble.reads.model_dump(mode="json"),
                 "correction": None if ensemble.correction is None else ensemble.correction.tolist(),
                 "cells": [n.config.model.cell for n in ensemble.networks],
             },
@@ -133,5 +135,9 @@ def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
         networks=networks,
         correction=parts.correction,
         swing=swing,
-        fitted={k: fitted[k] for k in FITTED} if fitted.keys() >= FITTED else {},
+        fitted=_told(fitted) if fitted.keys() >= FITTED else {},
     )
+
+
+def _told(fitted: Mapping[str, float]) -> dict[str, float]:
+    return {name: fitted[name] for name in fitted if name in FITTED or name == UNTIL}

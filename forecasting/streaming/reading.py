@@ -70,6 +70,11 @@ def encode(forecaster: Ensemble, panel: Panel) -> State:
             "model.bidirectional = true reads each window backwards too, so it has no state to "
             "carry on: use predict, or train with model.bidirectional = false"
         )
+    if forecaster.config.occasions is not None:
+        raise ConfigError(
+            "a forecaster with a calendar keeps no state: the days ahead are told anew with each "
+            "forecast; use predict"
+        )
     forecaster.check(panel, 1, (), extend=False)
     panel = panel.under(forecaster.schema).begun()
     ids, counts = np.unique(panel.ids.astype(str), return_counts=True)

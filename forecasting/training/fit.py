@@ -21,6 +21,7 @@ from forecasting.errors import ConfigError, DataError
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
+from forecasting.known.occasions import kept, with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.selection.choice import Start, best
@@ -40,7 +41,7 @@ from forecasting.selection.judging import (
 from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
-from forecasting.training.members import Trained, train_members
+from forecasting.training.members import Beginning, Trained, train_members
 from forecasting.training.pace import within_minutes
 from forecasting.training.schemas import encoded, fitted
 
@@ -86,7 +87,7 @@ class Fitting:
         numbers: Sequence[int] | None = None,
         steps: int | None = None,
         watched: tuple[Panel, int] | None = None,
-        begin: Sequence[ForecastNetwork] = (),
+        begin: Beginning | None = None,
     ) -> Trained:
         """Train networks on a panel; see `train_members`."""
         return train_members(
@@ -164,7 +165,10 @@ def fit(
         raise ConfigError(
             "training.minutes: training.max_steps says already how long to train; give one of them"
         )
-    panel = _as_networks_read(panel)
+    if config.calendar is not None:
+        config = config.replace(occasions=kept(config.calendar, panel))
+        panel = with_occasions(panel, config.occasions, config.horizon)
+    panel = as_networks_read(panel)
     resolved = resolve(config, panel)
     refuse_no_counts(panel, resolved)
     say_unread(panel, resolved)
@@ -211,10 +215,10 @@ def refit(
     fitting = Fitting(callbacks, on_epoch, pick_device(device), Checkpoints.within(checkpoints))
     _check_refit(trained, panel, backs)
     config, backs = trained.config, wall_backs(panel, list(backs))
-    panel = _as_networks_read(panel)
+    panel = as_networks_read(with_occasions(panel, config.occasions, config.horizon))
     panel = replace(panel, schema=encoded(panel.schema, config))
     with threads_of(config):
-        as_judged = panel.under(trained.schema)
+        as_judged = panel.under(trained.reads)
         evidence = Evidence.of(trained.networks, Origin.each(as_judged, config, backs), config)
         # Too few errors at these origins say nothing against what earlier ones have shown.
         correction, swing = correction_and_swing(evidence, as_judged, trained.correction)
@@ -227,12 +231,12 @@ def refit(
                 "final",
                 numbers=range(len(trained.networks)),
                 steps=steps,
-                begin=_beginning(config, panel.schema),
+                begin=Beginning(_beginning(config, panel.schema)),
             ).networks
     return fitting.ensemble(config, panel.schema, networks, correction, swing)
 
 
-def _as_networks_read(panel: Panel) -> Panel:
+def as_networks_read(panel: Panel) -> Panel:
     """Instants by the wall clock of their zone, each series from its first value on."""
     wall = on_wall_clock(panel)
     return (panel if wall is None else wall.panel).begun()
@@ -277,7 +281,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     if open_start or asked == "shipped":
         starts.append(candidate("shipped", shipped, start))
     if asked == "tuned" or (open_start and past.rows >= TUNED_ROWS):
-        tuned = fitting.members(past, _shorter(start), "validation", begin=shipped)
+        tuned = fitting.members(past, _shorter(start), "validation", begin=Beginning(shipped))
         starts.append(candidate("tuned", tuned.networks, start))
     if open_start and validated:
         anew = fitting.members(past, config, "validation")
@@ -296,7 +300,8 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
         panel = fitted(whole)
-        networks = fitting.members(panel, _shorter(chosen.config), "final", begin=shipped).networks
+        begin = Beginning(shipped)
+        networks = fitting.members(panel, _shorter(chosen.config), "final", begin=begin).networks
     return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
 
 
@@ -305,7 +310,8 @@ def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble
     panel = fitted(panel)
     networks = shipped = _beginning(start, panel.schema)
     if start.training.start == "tuned":
-        networks = fitting.members(panel, _shorter(start), "final", begin=shipped).networks
+        begin = Beginning(shipped)
+        networks = fitting.members(panel, _shorter(start), "final", begin=begin).networks
     correction = rolled_widening(networks, panel, start)
     return fitting.ensemble(start, panel.schema, networks, correction)
 

@@ -62,16 +62,33 @@ def solve_linear_path(network: ForecastNetwork, windows: Windows, seed: int) -> 
     solved = torch.linalg.solve(gram, cross).float()
     network.skip.weight.copy_(solved[:-1].T)
     network.skip.bias.copy_(solved[-1])
-    network.skip.requires_grad_(False)
-    _silence(network)
+    keep_linear_path(network)
     return True
 
 
-def _silence(network: ForecastNetwork) -> None:
-    """The decoder's numbers for the median, or the location, are 0 and get no gradient."""
-    out, numbers = network.decoder.out, network.head.size
-    at = torch.arange(out.out_features, device=out.weight.device) % numbers
-    heard = (at != network.head.middle).float()
+def is_solved(network: ForecastNetwork) -> bool:
+    """Whether a network's median was solved: all that its decoder says of it is 0."""
+    if network.skip is None:
+        return False
+    silent = _heard(network) == 0.0
+    return not bool(network.decoder.out.weight[silent].any())
+
+
+@torch.no_grad()
+def keep_linear_path(network: ForecastNetwork) -> None:
+    """Leave the linear path as it is: the decoder's numbers for the median, or the location, are 0
+    and get no gradient.
+    """
+    assert network.skip is not None
+    network.skip.requires_grad_(False)
+    out, heard = network.decoder.out, _heard(network)
     for parameter, kept in ((out.weight, heard[:, None]), (out.bias, heard)):
         parameter.mul_(kept)
         parameter.register_hook(kept.mul)  # type: ignore[no-untyped-call]
+
+
+def _heard(network: ForecastNetwork) -> torch.Tensor:
+    """[R] 1 for each of the decoder's numbers but those of the median, or the location."""
+    out = network.decoder.out
+    at = torch.arange(out.out_features, device=out.weight.device) % network.head.size
+    return (at != network.head.middle).float()

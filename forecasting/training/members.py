@@ -27,7 +27,7 @@ from forecasting.resolved import Resolved
 from forecasting.training.checkpoints import Checkpoints, Keeping, Kept
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows
-from forecasting.training.linear import solve_linear_path
+from forecasting.training.linear import is_solved, keep_linear_path, solve_linear_path
 from forecasting.training.module import ForecastModule
 from forecasting.windows.batch import Batch
 from forecasting.windows.training import Windows, WindowStream
@@ -62,6 +62,29 @@ class Trained(NamedTuple):
     best_steps: int | None
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Networks that members are trained on from.
+
+    Attributes
+    ----------
+    networks : member k begins with the k-th, and again from the first; none: from nothing.
+    share : of the way from there that is kept.
+    carried : they were trained on this panel's earlier rows: they know its categories, whether
+        these rows show them or not, and their cells are their own.
+    recent : rows at the end of each series in which half of the windows end; 0: none do so.
+    """
+
+    networks: Sequence[ForecastNetwork] = ()
+    share: float = TUNED_SHARE
+    carried: bool = False
+    recent: int = 0
+
+    def of(self, number: int) -> ForecastNetwork | None:
+        """What a member begins from."""
+        return self.networks[number % len(self.networks)] if self.networks else None
+
+
 def train_members(
     panel: Panel,
     config: Resolved,
@@ -71,7 +94,7 @@ def train_members(
     numbers: Sequence[int],
     steps: int | None = None,
     watched: tuple[Panel, int] | None = None,
-    begin: Sequence[ForecastNetwork] = (),
+    begin: Beginning | None = None,
 ) -> Trained:
     """Every member's averaged network.
 
@@ -84,14 +107,16 @@ def train_members(
         where training may stop early.
     """
     device = carried.device
-    windows = Windows(panel, config, device)
+    begin = begin or Beginning()
+    windows = Windows(panel, config, device, recent=begin.recent)
     watch = None
     if watched is not None and config.training.patience is not None:
         watch = watched_windows(watched[0], config, device, watched[1])
     kept = None
     if carried.checkpoints is not None:
         # What is watched says when training ends early.
-        kept = carried.checkpoints.of(panel, phase, steps, *(watched or ()), begin)
+        own = (begin.networks, begin.share, begin.carried, begin.recent)
+        kept = carried.checkpoints.of(panel, phase, steps, *(watched or ()), own)
     training = _Training(
         windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept
     )
@@ -143,7 +168,7 @@ class _Training:
     phase: str
     steps: int | None
     watch: list[Batch[torch.Tensor]] | None
-    begin: Sequence[ForecastNetwork]
+    begin: Beginning
     kept: Kept | None
 
     def members(
@@ -181,7 +206,9 @@ class _Training:
     def _built(self, number: int, batch: int) -> _Built:
         config = _member_config(self.config, number, self.steps, batch)
         seed = config.training.seed
-        begin = self.begin[number % len(self.begin)] if self.begin else None
+        begin = self.begin.of(number)
+        if begin is not None and self.begin.carried:
+            config = config.replace(model={"cell": begin.config.model.cell})
         torch.manual_seed(seed)
         module = self._module(config, begin)
         # Training draws from a generator of its own, which goes on where building ended: what a
@@ -226,9 +253,10 @@ class _Training:
         module.draw_from(None)
         network = epochs.best_network(module)
         if begin is not None:
-            _return(network, begin, TUNED_SHARE)
+            _return(network, begin, self.begin.share)
         network.to("cpu").eval().requires_grad_(False)
-        _forget_unseen(network, self.windows, self.schema)
+        if not self.begin.carried:
+            _forget_unseen(network, self.windows, self.schema)
         best_step = epochs.best_step or total
         if state is not None:
             state.finish(network, best_step)
@@ -239,6 +267,8 @@ class _Training:
         if begin is not None:
             for network in (module.network, module.averaged):
                 network.load_state_dict(begin.state_dict())
+            if self.begin.carried and is_solved(module.network):
+                keep_linear_path(module.network)
         elif config.training.linear_mix == ("solved",):
             solve_linear_path(module.network, self.windows, config.training.seed)
             module.averaged.load_state_dict(module.network.state_dict())

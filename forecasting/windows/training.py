@@ -34,6 +34,8 @@ from forecasting.windows.prediction import standardise, takes_centre, takes_unit
 BLOCK_ROWS = 1 << 18
 # Share of a GPU's free memory that the panel may fill; a larger one stays with the host.
 RESIDENT_SHARE = 0.5
+# Share of the windows that end among recent rows, where some are told.
+RECENT_SHARE = 0.5
 
 
 class Windows:
@@ -45,6 +47,7 @@ class Windows:
     config : resolved configuration.
     device : where batches are wanted.
     home : where the data lies and batches are drawn; default: the device, if the panel fits.
+    recent : rows at the end of each series in which half of the windows drawn end; 0: none do so.
 
     Raises
     ------
@@ -57,8 +60,10 @@ class Windows:
         config: Resolved,
         device: torch.device,
         home: torch.device | None = None,
+        *,
+        recent: int = 0,
     ) -> None:
-        self.config, self.geometry = config, Geometry.of(config)
+        self.config, self.geometry, self.recent = config, Geometry.of(config), recent
         self.device, self.home = device, home or _home(panel, config, device)
         self.ids = panel.ids
         self.calendar = len(calendar_names(panel.freq)) if config.model.calendar else 0
@@ -141,6 +146,9 @@ class Windows:
         else:
             pick = torch.randint(self.usable_count, (size,), generator=generator, device=self.home)
         low, high = self.low[pick], self.high[pick]
+        if self.recent:
+            new = torch.rand(size, generator=generator, device=self.home) < RECENT_SHARE
+            low = torch.where(new, torch.maximum(low, high - self.recent + 1), low)
         where = torch.rand(size, generator=generator, device=self.home)
         origin = low + (where * (high - low + 1)).long()
         return self.gather(self.usable[pick], origin)

@@ -67,12 +67,13 @@ def follow(
     job: str, config: ExperimentConfig, result: JobResult, teller: Teller
 ) -> list[JobResult]:
     """Tell of a job's result, and do what follows from it as the scheduler would."""
-    from pipelines.jobs.run import JOBS, following
+    from pipelines.jobs.run import JOBS, config_of, following
 
     done = [result]
     teller.ended(result)
     while (step := following(job, config, done[-1])) is not None:
-        done.append(JOBS[step](config, trigger=f"after {job}", say=tell))
+        own = config_of(step, config, done[-1])
+        done.append(JOBS[step](own, trigger=f"after {job}", say=tell))
         tell(done[-1].line)
         teller.ended(done[-1])
         job = step

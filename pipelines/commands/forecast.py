@@ -23,6 +23,7 @@ from pipelines.terminal.waiting import waiting
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
     from pipelines.forecasts.forecast import BatchForecast
+    from pipelines.forecasts.past import LookedBack, Past
 
 SHOWN = 10  # series that could not be forecast, named on the terminal
 EXIT_FAILED = 1
@@ -53,6 +54,16 @@ def forecast_command(
     problems: Path | None = typer.Option(
         None, "--problems", help="Also write the series that could not be forecast: .csv/.parquet"
     ),
+    as_of: str | None = typer.Option(
+        None,
+        "--as-of",
+        metavar="DATE",
+        help="What was said then: rows up to DATE, by the version that was champion.",
+    ),
+    backfill: tuple[str, str] | None = typer.Option(
+        None, "--backfill", metavar="FROM TO", help="The same, from every cutoff between."
+    ),
+    every: int = typer.Option(1, "--every", help="Of --backfill: steps between cutoffs."),
     notify: bool = NotifyOption,
 ) -> None:
     """Forecast every series of a table with the champion; run again after a crash, it goes on.
@@ -61,7 +72,9 @@ def forecast_command(
 
     Examples: `gatecast forecast configs/m3_monthly.yaml --out forecasts.parquet`,
     `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`,
-    `gatecast forecast demand --data today.csv --future promotions.csv`
+    `gatecast forecast demand --data today.csv --future promotions.csv`,
+    `gatecast forecast demand --as-of 2024-03-31 --out march.parquet`,
+    `gatecast forecast demand --backfill 2024-01-01 2024-03-31 --out past/`
     """
     from pipelines.config import load_config
     from pipelines.forecasts.forecast import forecast
@@ -74,6 +87,16 @@ def forecast_command(
         else:
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
+        past = _past(as_of, backfill, every)
+        if past is not None:
+            from pipelines.forecasts.past import look_back
+
+            looked = look_back(
+                config, past, model=model, data=data, future=future, out=out, table=table, say=tell
+            )
+            _report(looked, problems)
+            print(looked.line)
+            return
         with waiting(f"forecasting with {model or config.name}"):
             written = forecast(
                 teller.by(config),
@@ -101,6 +124,17 @@ def forecast_command(
         raise typer.Exit(EXIT_FAILED)
 
 
+def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Past | None:
+    """The past cutoffs that are asked for; None for none."""
+    from pipelines.forecasts.past import Past
+
+    if as_of is not None and backfill is not None:
+        raise ConfigError("--as-of and --backfill exclude each other: one cutoff, or several")
+    if backfill is not None:
+        return Past(*backfill, every)
+    return Past.as_of(as_of) if as_of is not None else None
+
+
 def model_config(
     what: str, sets: list[str] | None, *, needs_source: bool = True
 ) -> ExperimentConfig:
@@ -118,7 +152,7 @@ def model_config(
     return config
 
 
-def _report(written: BatchForecast, path: Path | None) -> None:
+def _report(written: BatchForecast | LookedBack, path: Path | None) -> None:
     for problem in written.problems[:SHOWN]:
         tell(f"  {problem.id}: {problem.detail}")
     if written.problems:

@@ -50,13 +50,19 @@ def train_command(
         metavar="REASON",
         help="The data are right though not those the champion knew; the reason is kept.",
     ),
+    go_on: bool = typer.Option(
+        False,
+        "--continue",
+        help="Train on from the champion, a little, instead of anew; as training.begin: champion.",
+    ),
     notify: bool = NotifyOption,
 ) -> None:
     """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
 
     Examples:
     `gatecast train configs/m3_monthly.yaml --set training.max_steps=300`,
-    `gatecast train sales.csv --horizon 12`
+    `gatecast train sales.csv --horizon 12`,
+    `gatecast train configs/m3_monthly.yaml --continue`
     """
     from pipelines.jobs.run import trained
     from pipelines.training.gate import EXIT_REFUSED
@@ -67,6 +73,8 @@ def train_command(
         raise ConfigError("--accept-revision needs a reason, which is kept: why the data changed")
     teller = teller_of(what, notify)
     with teller.watching():
+        if go_on:
+            sets = [*(sets or ()), "training.begin=champion"]
         config = teller.by(experiment(what, sets, horizon=horizon, name=name))
         with progress_bar() as progress:
             outcome = train(

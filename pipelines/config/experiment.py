@@ -13,12 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from forecasting.config import ForecasterConfig, ModelConfig, Settings, TrainingConfig
+from forecasting.config import (
+    Ahead,
+    CalendarConfig,
+    ForecasterConfig,
+    ModelConfig,
+    Settings,
+    TrainingConfig,
+)
 from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
+from forecasting.known.occasions import with_closed_days
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
@@ -36,11 +44,39 @@ class CandidateConfig(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
+class RunTraining(TrainingConfig):
+    """How networks are trained, and what a run of the pipeline begins from."""
+
+    begin: Literal["nothing", "champion"] = Field(
+        "nothing",
+        description="champion: train on for a little from the champion's weights, where that can "
+        "be done",
+    )
+    max_age: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="trainings in a row that may go on from a champion before one begins anew",
+    )
+
+    @property
+    def of_networks(self) -> TrainingConfig:
+        """The settings of the networks alone."""
+        own = set(RunTraining.model_fields) - set(TrainingConfig.model_fields)
+        return TrainingConfig.model_validate(self.model_dump(exclude_unset=True, exclude=own))
+
+
 class BacktestConfig(Settings):
     """Rolling origins at the end of the history, never seen in training."""
 
     windows: int = Field(3, ge=1, le=1000, description="number of origins")
     step: int | None = Field(None, ge=1, description="steps between origins; default: horizon")
+    refit: int | None = Field(
+        None,
+        ge=1,
+        description="of `gatecast backtest`: beside each candidate, one that is trained anew at "
+        "every n-th origin",
+    )
     baselines: tuple[Baseline, ...] = ("seasonal_naive",)
     metric: Metric = "mase"
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = DEFAULT_LEVELS
@@ -217,8 +253,12 @@ class ExperimentConfig(Settings):
     )
     history: int | None = Field(None, ge=2, description="rows kept of each series, from its end")
     model: ModelConfig = Field(default_factory=ModelConfig)
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    training: RunTraining = Field(default_factory=RunTraining)
     calibrate: bool = Field(True, description="conformal correction of the quantiles")
+    calendar: CalendarConfig | None = Field(None, description="holidays and events")
+    ahead: dict[str, Ahead] = Field(
+        {}, description="what stands for values of covariates known ahead that are missing"
+    )
     candidates: dict[Name, CandidateConfig] = Field(
         default_factory=lambda: {"model": CandidateConfig()}, min_length=1
     )
@@ -230,6 +270,11 @@ class ExperimentConfig(Settings):
     schedule: ScheduleConfig = ScheduleConfig()
     tune: TuneConfig = TuneConfig()
 
+    @field_validator("freq")
+    @classmethod
+    def _with_closed_days(cls, freq: str | None) -> str | None:
+        return None if freq is None else with_closed_days(freq)
+
     @model_validator(mode="after")
     def _candidates_hold(self) -> ExperimentConfig:
         for name in self.candidates:
@@ -239,7 +284,7 @@ class ExperimentConfig(Settings):
     def _parts(self, candidate: str) -> tuple[ModelConfig, TrainingConfig]:
         own = self.candidates[candidate]
         parts: list[Any] = []
-        for group, base in (("model", self.model), ("training", self.training)):
+        for group, base in (("model", self.model), ("training", self.training.of_networks)):
             merged = merge(base.model_dump(exclude_unset=True), getattr(own, group))
             try:
                 parts.append(type(base).model_validate(merged))
@@ -268,6 +313,8 @@ class ExperimentConfig(Settings):
             "model": model,
             "training": training,
             "calibrate": self.calibrate,
+            "calendar": self.calendar,
+            "ahead": self.ahead or None,
         }
         try:
             given = {k: v for k, v in values.items() if v is not None}

@@ -142,12 +142,12 @@ def forecast(
     with locked(f"forecast-{lock}", wait=1.0):
         panel = prepared.panel.under(predictor.schema)
         steps = min(config.horizon, predictor.config.horizon)
-        job = _job(version, panel, steps, config.forecast.levels)
+        job = job_of(version, panel, steps, config.forecast.levels)
         written = write(predictor, panel, job, target, say=say)
     written = replace(written, seconds=time.monotonic() - began)
     if track:
         try:
-            _note(config, written, prepared)
+            note(config, written, prepared)
         except Exception as error:
             # The forecasts are where they belong: a busy store must not make them look failed.
             say(f"the run could not be noted in MLflow: {brief(error)}")
@@ -172,8 +172,8 @@ def write(
     remaining = np.flatnonzero(~done)
     problems: list[SeriesProblem] = []
     series = rows = 0
-    chunks = _chunks(predictor, panel, remaining, job, workers)
-    for piece, (found, faults) in enumerate(counted(chunks, -(-len(remaining) // CHUNK))):
+    parts = chunks(predictor, panel, remaining, job, workers)
+    for piece, (found, faults) in enumerate(counted(parts, -(-len(remaining) // CHUNK))):
         problems += faults
         if found.num_rows:
             target.write(piece, found)
@@ -197,7 +197,7 @@ def write(
     )
 
 
-def _chunks(
+def chunks(
     predictor: Predictor, panel: Panel, left: Array, job: Job, workers: int | None
 ) -> Iterator[tuple[pa.Table, list[SeriesProblem]]]:
     """Forecasts in order; a few chunks ahead of the writer, so that memory stays bounded."""
@@ -227,7 +227,7 @@ def _one(
     return table_of(found, cutoffs, job), found.problems
 
 
-def _job(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
+def job_of(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
     if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
         raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
     facts = [version.name, version.version, version.tags[HASH_TAG], panel_digest(panel), horizon]
@@ -245,7 +245,7 @@ def _job(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float,
     )
 
 
-def _note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) -> None:
+def note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) -> None:
     """Keep in MLflow what was forecast."""
     import pandas as pd
 

@@ -158,6 +158,15 @@ def following(job: str, config: ExperimentConfig, result: JobResult) -> str | No
     return "forecast" if wanted and not result.doubts_the_data else None
 
 
+def config_of(job: str, config: ExperimentConfig, before: JobResult | None) -> ExperimentConfig:
+    """The config that a job runs by: where drift leads to a training, it begins anew."""
+    drifted = before is not None and before.state is Ended.RETRAIN
+    if job != "train" or not drifted or config.training.begin == "nothing":
+        return config
+    anew = config.training.replace(begin="nothing")
+    return config.model_copy(update={"training": anew})
+
+
 JOBS: dict[str, Callable[..., JobResult]] = {
     "train": train_job,
     "forecast": forecast_job,

@@ -15,6 +15,7 @@ from forecasting.errors import DataError, GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.data.profile import panel_digest
+from pipelines.forecasts.kept import read_forecasts
 from pipelines.forecasts.targets import default_output
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home
@@ -31,7 +32,7 @@ from pipelines.monitoring.drift import (
 )
 from pipelines.monitoring.finding import Finding
 from pipelines.monitoring.log import log
-from pipelines.monitoring.past import join, read_forecasts, scores_by
+from pipelines.monitoring.past import join, scores_by
 from pipelines.monitoring.verdict import (
     blocks_of,
     notes_of,

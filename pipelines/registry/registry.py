@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
+# What is noted when a version is made champion.
+CROWNING = ("promoted", "forced", "rolled back")
 EVENT_PREFIX = "gatecast.event."
 DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
 STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
@@ -297,6 +299,24 @@ class Registry:
         tags = self.client.get_registered_model(name).tags
         keys = sorted(key for key in tags if key.startswith(EVENT_PREFIX))
         return [Event(**json.loads(tags[key])) for key in keys]
+
+    def champion_at(self, name: str, moment: datetime.datetime) -> int:
+        """The version that was champion at a moment, by the model's history.
+
+        Raises
+        ------
+        GatecastError
+            None was, yet: the first was made champion later.
+        """
+        made = [e for e in self.history(name) if e.action in CROWNING]
+        before = [e for e in made if datetime.datetime.fromisoformat(e.at) <= moment]
+        if before:
+            return before[-1].version
+        first = f"the first was made champion at {made[0].at}" if made else "there was never one"
+        raise GatecastError(
+            f"no version of {name!r} was champion at {moment:%Y-%m-%d %H:%M %Z}: {first}; name the "
+            f"version that is to be asked: {name}@{made[0].version if made else 1}"
+        )
 
     def _need(self, name: str) -> None:
         if not self._exists(name):

@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 from forecasting.errors import ConfigError
 from pipelines.config import ExperimentConfig, load_config
 from pipelines.jobs.notify import Notice
-from pipelines.jobs.run import JOBS, JobResult, following
+from pipelines.jobs.run import JOBS, JobResult, config_of, following
 from pipelines.jobs.tell import Teller
 from pipelines.scheduling.catch_up import SKIPPED
 
@@ -39,7 +39,8 @@ def _run(job: str, path: str, overrides: list[str]) -> State[Any]:
         step: str | None = job
         while step is not None:
             trigger = f"schedule, run {_run_name()}"
-            result = _task(step, config)(config, trigger=trigger, say=log.info)
+            own = config_of(step, config, done[-1] if done else None)
+            result = _task(step, own)(own, trigger=trigger, say=log.info)
             log.info(f"{result.state}: {result.line}")
             teller.ended(result)
             done.append(result)

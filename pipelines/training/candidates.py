@@ -82,6 +82,39 @@ def fit_candidate(
     return _fitted(config, name, f"fit-{name}", inputs, fit, log, force, progress)
 
 
+def carry_on(
+    config: ExperimentConfig,
+    name: str,
+    bundle: Path,
+    data: Prepared,
+    *,
+    run: Run | None = None,
+    tracker: Tracker | None = None,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> Trained:
+    """Train on from a bundle, for a little.
+
+    A candidate goes on from the champion that has not read the rows of the backtest. What is served
+    goes on from that candidate, on every row; its intervals are corrected by the candidate's errors
+    in the backtest. What is new in the data is said in warnings.
+
+    Raises
+    ------
+    StartAnewError
+        The data ask for another network; nothing was kept.
+    """
+
+    def fit(on_epoch: Callable[[dict[str, Any]], None], _checkpoints: Path) -> Forecaster:
+        from forecasting.forecaster import Forecaster
+
+        return Forecaster.load(bundle, trusted=True).carry_on(data.panel, on_epoch=on_epoch)
+
+    inputs = {"data": data.digest, "begin": bundle_weights(bundle)}
+    log = EpochLog(run, tracker)
+    return _fitted(config, name, f"carry-{name}", inputs, fit, log, force, progress)
+
+
 def fit_final(
     config: ExperimentConfig,
     candidate: Trained,

@@ -22,6 +22,7 @@ from pipelines.registry.files import FINGERPRINT_FILE, FINGERPRINT_FOLDER, FINGE
 from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.run import Run
 from pipelines.training import pages
+from pipelines.training.begin import BEGAN_TAG, ROUNDS_TAG
 from pipelines.training.case import Before, Judged
 from pipelines.training.evaluate import Evaluation, judge, load_predictor
 from pipelines.training.gate import Decision, decide
@@ -169,6 +170,7 @@ def _register(
     config, evaluation, panel = candidacy.config, candidacy.evaluation, candidacy.data.panel
     scores = evaluation.scores_of(candidacy.candidate.name)
     kept = ("data_hash", "config_hash", "git_commit", "hardware")
+    began = {key: candidacy.lineage.get(key) for key in (ROUNDS_TAG, BEGAN_TAG)}
     return registry.register(
         config.name,
         candidacy.run,
@@ -176,6 +178,7 @@ def _register(
         judged=candidacy.candidate.bundle,
         tags={
             **{key: candidacy.lineage[key] for key in kept},
+            **began,
             "candidate": candidacy.candidate.name,
             "scores": json.dumps({k: round(v, 6) for k, v in scores.items()}),
             "horizon": config.horizon,

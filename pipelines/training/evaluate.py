@@ -13,7 +13,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import GatecastError
-from forecasting.evaluation.backtest import Backtest, backtest
+from forecasting.evaluation.backtest import Backtest, Model, Refitted, backtest
 from forecasting.evaluation.catalogue import BASELINES, METRICS
 from pipelines.config import ExperimentConfig
 from pipelines.training.case import Judged
@@ -125,6 +125,7 @@ def evaluate(
     *,
     champion: Predictor | None = None,
     champion_problem: str | None = None,
+    refitted: Mapping[str, Callable[[Panel], Predictor]] | None = None,
 ) -> Evaluation:
     """Backtest every model on the same origins.
 
@@ -137,6 +138,9 @@ def evaluate(
         settled on and its bundle keeps, so that every command measures a model alike.
     champion
         The model in production, judged beside the candidates when it fits this data.
+    refitted
+        By name, what trains a model on what was known at a cutoff: asked at every so many of them
+        as ``backtest.refit`` says.
     """
     settings = config.backtest
     model_season = next(iter(predictors.values())).config.season
@@ -147,13 +151,15 @@ def evaluate(
         # Codes and standardisation are the model's own, as they are when it serves.
         return lambda known: predictor.predict_panel(known, horizon=horizon, quantiles=levels)
 
-    models = {name: network(predictor) for name, predictor in predictors.items()}
+    models: dict[str, Model] = {name: network(predictor) for name, predictor in predictors.items()}
     if champion is not None:
         try:
             network(champion)(panel.truncate(horizon, horizon).select(np.arange(1)))
             models[CHAMPION_MODEL] = network(champion)
         except GatecastError as error:
             champion_problem = str(error)
+    for name, train in (refitted or {}).items():
+        models[name] = Refitted(_asked(train, network), settings.refit or 1)
     for name in settings.baselines:
         models[name] = _baseline(name, horizon, season, levels)
     result = backtest(
@@ -167,6 +173,12 @@ def evaluate(
     )
     latency = {name: _latency(p, panel, horizon) for name, p in predictors.items()}
     return Evaluation(result, season, latency, champion_problem)
+
+
+def _asked(
+    train: Callable[[Panel], Predictor], network: Callable[[Predictor], Model]
+) -> Callable[[Panel], Model]:
+    return lambda known: network(train(known))
 
 
 def _baseline(

@@ -22,6 +22,7 @@ from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten
 from pipelines.tracking.store import brief, connect
+from pipelines.training.begin import BEGAN_TAG
 from pipelines.training.candidates import Progress, fit_candidate, fit_final, no_progress, split
 from pipelines.training.trained import bundle_weights
 
@@ -134,6 +135,11 @@ def reproduce(
     if name not in config.candidates:
         raise ConfigError(f"the config has no candidate {name!r}, which the run trained")
     then = pipeline.data.tags
+    if BEGAN_TAG in then:
+        raise GatecastError(
+            f"run {run_id} went on from version {then[BEGAN_TAG]} and cannot be repeated without "
+            "it: reproduce the run of the last version that was trained anew"
+        )
     say("reading the data")
     data = prepare(config)
     findings = [

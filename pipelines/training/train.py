@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.errors import ConfigError, StartAnewError
 from forecasting.signing import SigningKey, configured_key, configured_ring
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
@@ -25,8 +27,10 @@ from pipelines.tracking.run import Run
 from pipelines.tracking.store import connect
 from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
 from pipelines.training import pages
+from pipelines.training.begin import Begin, begin
 from pipelines.training.candidates import (
     Progress,
+    carry_on,
     fit_candidate,
     fit_final,
     no_progress,
@@ -40,6 +44,10 @@ from pipelines.training.trained import Trained, bundle_weights, describe
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+    from forecasting.config import ForecasterConfig
+    from forecasting.data.panel import Panel
+    from forecasting.prediction.predictor import Predictor
 
 
 @dataclass
@@ -100,6 +108,7 @@ class _Session:
     progress: Progress
     accepted: str | None = None
     signer: SigningKey | None = None
+    begin: Begin | None = None
 
 
 def train(
@@ -154,9 +163,41 @@ def train(
         lineage = _lineage(config, data, trigger) | dict(tags or {})
         session = _Session(config, tracker, data, known, lineage, clock, force, say, progress)
         session = replace(session, accepted=accept_revision, signer=signer)
-        title = f"train {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
-        with tracker.run(title, tags=lineage | {"kind": "pipeline"}) as pipeline:
-            return _run(session, pipeline, promote)
+        if config.training.begin == "champion":
+            found, told = begin(config, Registry(tracker.client), data, lineage)
+            say(told)
+            outcome = _gone_on(replace(session, begin=found), promote)
+            if outcome is not None:
+                return outcome
+        return _told(session, promote)
+
+
+def _told(session: _Session, promote: bool) -> Outcome:
+    """One run of the pipeline, noted in MLflow."""
+    title = f"train {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    tags = session.lineage | {"kind": "pipeline"}
+    if session.begin is not None:
+        tags |= {key: str(value) for key, value in session.begin.tags.items()}
+    with session.tracker.run(title, tags=tags) as pipeline:
+        return _run(session, pipeline, promote)
+
+
+def _gone_on(session: _Session, promote: bool) -> Outcome | None:
+    """A run that goes on from the champion; None where one that begins anew must follow."""
+    if session.begin is None:
+        return None
+    try:
+        outcome = _told(session, promote)
+    except StartAnewError as error:
+        session.say(f"training anew: {error}")
+        return None
+    decision = outcome.decision
+    beyond = outcome.evaluation.champion_problem is not None
+    if decision is None or decision.promote or decision.doubts_the_data or beyond:
+        # Where the data or the champion are at fault a training anew would be refused too.
+        return outcome
+    session.say(f"training anew: the gate refused version {outcome.version}, which went on")
+    return None
 
 
 def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
@@ -186,7 +227,7 @@ def _run(session: _Session, pipeline: Run, promote: bool) -> Outcome:
                 evaluation=evaluation,
                 data=data,
                 champion=champion,
-                lineage=session.lineage,
+                lineage=session.lineage | (session.begin.tags if session.begin else {}),
                 accepted=session.accepted,
                 signer=session.signer,
             )
@@ -256,7 +297,8 @@ def _fit_candidates(
     config, say = session.config, session.say
     runs: dict[str, Run] = {}
     trained: dict[str, Trained] = {}
-    for name in config.candidates:
+    begin = session.begin
+    for name in config.candidates if begin is None else (begin.candidate,):
         settings = config.forecaster(name, freq=session.data.panel.freq.alias)
         label = f"{name} · {describe(settings)}"
         tags = session.lineage | pages.candidate_tags(name, settings)
@@ -264,20 +306,36 @@ def _fit_candidates(
         runs[name] = stack.enter_context(run)
         with session.clock("train"):
             say(f"training {label}")
-            trained[name] = fit_candidate(
-                config,
-                name,
-                settings,
-                session.known,
-                run=runs[name],
-                tracker=session.tracker,
-                force=session.force,
-                progress=session.progress,
-            )
+            trained[name] = _fit_candidate(session, name, settings, runs[name])
         pages.log_candidate(runs[name], trained[name])
         if trained[name].skipped:
             say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
     return runs, trained
+
+
+def _fit_candidate(session: _Session, name: str, settings: ForecasterConfig, run: Run) -> Trained:
+    """Anew, or from the champion as it was judged."""
+    beside: dict[str, Any] = {
+        "run": run,
+        "tracker": session.tracker,
+        "force": session.force,
+        "progress": session.progress,
+    }
+    config, known = session.config, session.known
+    if session.begin is None:
+        return fit_candidate(config, name, settings, known, **beside)
+    with _saying(session.say):
+        return carry_on(config, name, session.begin.judged, known, **beside)
+
+
+@contextmanager
+def _saying(say: Say) -> Iterator[None]:
+    """What is warned of inside is said, each line once."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for line in dict.fromkeys(str(warning.message) for warning in told):
+        say(f"  {line}")
 
 
 def _backtest(
@@ -308,18 +366,28 @@ def _fit_winner(session: _Session, run: Run, candidate: Trained) -> Trained:
     title = f"{candidate.name} on every row"
     tags = session.lineage | {"kind": "final"}
     with session.tracker.run(title, parent=run, tags=tags) as final_run:
-        final = fit_final(
-            session.config,
-            candidate,
-            session.data,
-            run=final_run,
-            tracker=session.tracker,
-            force=session.force,
-            progress=session.progress,
-        )
+        final = _fit_final(session, candidate, final_run)
         final_run.tag(weights=bundle_weights(final.bundle))
     pages.log_diagnosis(run, final, session.data.panel)
     return final
+
+
+def _fit_final(session: _Session, candidate: Trained, run: Run) -> Trained:
+    """Anew, or from the candidate, which went on itself."""
+    config, data = session.config, session.data
+    beside: dict[str, Any] = {"run": run, "tracker": session.tracker, "force": session.force}
+    if session.begin is None:
+        return fit_final(config, candidate, data, progress=session.progress, **beside)
+
+    def on_every_row(what: str, share: float) -> None:
+        session.progress(f"on every row: {what}", share)
+
+    with warnings.catch_warnings():
+        # It was said of the candidate.
+        warnings.simplefilter("ignore", UserWarning)
+        return carry_on(
+            config, candidate.name, candidate.bundle, data, progress=on_every_row, **beside
+        )
 
 
 def backtest_only(
@@ -351,6 +419,11 @@ def backtest_only(
         folder = registry.download_judged(version, home() / "cache" / "bundles")
         label = f"{name}@{version.version}"
         say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
+        if config.backtest.refit is not None:
+            raise ConfigError(
+                f"backtest.refit trains candidates anew, and {model} is asked as it is: leave "
+                "--model out, or backtest.refit"
+            )
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
     known = split(data, config)
     trained = {}
@@ -358,8 +431,29 @@ def backtest_only(
         settings = config.forecaster(name, freq=data.panel.freq.alias)
         say(f"training {name} · {describe(settings)}")
         trained[name] = fit_candidate(config, name, settings, known, progress=progress)
+    again = config.backtest.refit
+    refitted = {}
+    if again is not None:
+        say(f"and each anew at every {again}. origin" if again > 1 else "and each at every origin")
+        refitted = {f"{n}, refitted": _refit(config, n, data, progress) for n in config.candidates}
     return evaluate(
         data.panel,
         {name: load_predictor(t.bundle) for name, t in trained.items()},
         config,
+        refitted=refitted,
     )
+
+
+def _refit(
+    config: ExperimentConfig, name: str, data: Prepared, progress: Progress
+) -> Callable[[Panel], Predictor]:
+    """Trains a candidate on what was known at a cutoff, as it would have been trained then."""
+    settings = config.forecaster(name, freq=data.panel.freq.alias)
+
+    def train(known: Panel) -> Predictor:
+        there = replace(data, panel=known)
+        return load_predictor(
+            fit_candidate(config, name, settings, there, progress=progress).bundle
+        )
+
+    return train

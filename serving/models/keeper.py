@@ -201,7 +201,7 @@ class Keeper:
         seconds = batch_seconds(predictor)
         return Loaded(
             predictor=predictor,
-            spec=Spec(predictor.freq, predictor.schema, horizon, limits),
+            spec=spec_of(predictor, limits),
             origin=Origin(self.name, version.number, version.run_id, horizon),
             heavy=seconds > HEAVY_SECONDS,
             batch_seconds=seconds,
@@ -285,6 +285,20 @@ def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Engine, dict[s
         return forecaster, bundle.verify(folder, trusted=True)
     predictor = Predictor.load(folder, threads=settings.engine_threads, trusted=True)
     return predictor, predictor.manifest
+
+
+def spec_of(predictor: Engine, limits: Limits) -> Spec:
+    """What a model expects of a request."""
+    config = predictor.config
+    days = config.occasions
+    return Spec(
+        predictor.freq,
+        predictor.schema,
+        config.horizon,
+        limits,
+        days_until=None if days is None else days.until,
+        ahead=config.ahead,
+    )
 
 
 def check_golden(engine: Engine, manifest: dict[str, Any], folder: Path) -> None:

@@ -99,7 +99,7 @@ def check_columns(query: Query, spec: Spec, good: Array) -> Query:
         good[i] = False
     for covariate in spec.schema.static:
         _note_static(query, covariate)
-    note_unfamiliar(query, spec.schema)
+    note_unfamiliar(query, spec)
     return query if good.all() else query.keep(good)
 
 

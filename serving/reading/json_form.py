@@ -107,7 +107,7 @@ class _Reader:
             problems=self.problems,
             notes=self.notes,
         )
-        note_unfamiliar(query, schema)
+        note_unfamiliar(query, self.spec)
         return query if good.all() else query.keep(good)
 
     def _shapes(self) -> list[str]:

@@ -38,12 +38,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model expects of a request."""
+    """What a model expects of a request.
+
+    Attributes
+    ----------
+    days_until : the last day that its calendar knows; None: it has none. ahead : how missing values
+        of covariates known ahead are filled, by name.
+    """
 
     freq: Frequency
     schema: Schema
     horizon: int
     limits: Limits = Limits()
+    days_until: str | None = None
+    ahead: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,13 +124,16 @@ class Query:
         )
 
 
-def note_unfamiliar(query: Query, schema: Schema) -> None:
+def note_unfamiliar(query: Query, spec: Spec) -> None:
     """Notes of what training never saw: one for each series and column, with its first value.
 
-    Categories that are none of the schema's, and numbers far beyond the range they had there;
-    asked before any series is left out.
+    Categories that are none of the schema's, and numbers far beyond the range they had there; steps
+    whose covariates are filled, and those beyond the calendar's last day. Asked before any series
+    is left out.
     """
-    ahead = query.options.horizon
+    schema, ahead = spec.schema, query.options.horizon
+    _note_filled(query, spec)
+    _note_beyond_days(query, spec)
     for role, given, more in (("past", query.past, 0), ("future", query.future, ahead)):
         for covariate in schema.role(role):
             values = given.get(covariate.name)
@@ -142,6 +153,36 @@ def note_unfamiliar(query: Query, schema: Schema) -> None:
                 value = values[row] if covariate.type == "categorical" else float(values[row])
                 note = {"code": code, "where": {"column": covariate.name, "value": value}}
                 query.notes.setdefault(int(query.position[i]), []).append(note)
+
+
+def _note_filled(query: Query, spec: Spec) -> None:
+    """A note for each series and column that lacks values ahead which the model fills."""
+    steps = query.options.horizon
+    ends = np.cumsum(query.sizes + steps)
+    place = ends[:, None] - steps + np.arange(steps)
+    for name, way in spec.ahead.items():
+        values = query.future.get(name)
+        if values is None:
+            continue
+        column = np.asarray(values)
+        named = column.dtype == object
+        lacking = np.array([v is None for v in values]) if named else np.isnan(column)
+        count = lacking[place].sum(axis=1)
+        for i in np.flatnonzero(count).tolist():
+            where = {"column": name, "steps": int(count[i]), "fill": way}
+            note = {"code": "filled_ahead", "where": where}
+            query.notes.setdefault(int(query.position[i]), []).append(note)
+
+
+def _note_beyond_days(query: Query, spec: Spec) -> None:
+    """A note for each series whose forecast reaches beyond the last day of the calendar."""
+    if spec.days_until is None or not len(query.sizes):
+        return
+    end = spec.freq.shift(query.start, query.sizes - 1 + query.options.horizon)
+    late = end.astype("datetime64[D]") > np.datetime64(spec.days_until)
+    for i in np.flatnonzero(late).tolist():
+        note = {"code": "beyond_calendar", "where": {"known_until": spec.days_until}}
+        query.notes.setdefault(int(query.position[i]), []).append(note)
 
 
 def read_model_name(body: Mapping[str, Any]) -> str | None:
@@ -191,12 +232,12 @@ def _read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Fau
             'or add "extend": true to continue by recursion',
         )
         return spec.horizon
-    if horizon > spec.horizon and spec.schema.future:
+    if horizon > spec.horizon and (spec.schema.future or spec.days_until is not None):
         faults.add(
             ("horizon",),
             "horizon_too_long",
-            f"{horizon} is beyond {spec.horizon}, and a model with known-future covariates "
-            "cannot be extended",
+            f"{horizon} is beyond {spec.horizon}, and a model with known-future covariates, or a "
+            "calendar, cannot be extended",
         )
         return spec.horizon
     if horizon > max(spec.limits.horizon, spec.horizon):

@@ -313,3 +313,22 @@ def test_to_and_fro_runs(tmp_path: Path) -> None:
     }
     work = counts["work"]
     assert work["assemble"] == work["theta"] == work["__init__ of Engine"]
+
+
+def test_continuing_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from benchmarks import continuing
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(continuing, "TRAINING", {"threads": 1, "max_steps": 2, "start": "none"})
+    case = continuing.Case("m3_monthly", "m3_monthly", 3)
+    monkeypatch.setattr(continuing, "CASES", (case,))
+    arguments = ["--series", "2", "--pieces", "2", "--picture", str(tmp_path / "rounds.png")]
+    monkeypatch.setattr(sys, "argv", ["continuing.py", *arguments])
+    assert continuing.main() == 0
+    _, row = rows(capsys.readouterr().out)[-2:]
+    assert row[:2] == ["m3_monthly", "2 × 3"]
+    assert all(float(cell) > 0.0 for cell in (row[3], row[5], row[6]))
+    assert (tmp_path / "rounds.png").stat().st_size > 10_000

@@ -23,7 +23,7 @@ def test_the_smallest_configuration_is_a_horizon() -> None:
     [
         ({}, "horizon"),
         ({"horizon": 0}, "horizon = 0: .*greater than or equal to 1"),
-        ({"horizon": 3, "modle": {}}, "modle: unknown key; allowed here: calibrate, freq, horizon"),
+        ({"horizon": 3, "modle": {}}, "modle: unknown key; allowed here: ahead, calendar, calib"),
         ({"horizon": 3, "model": {"hiden_size": 4}}, r"model\.hiden_size: unknown.*hidden_size"),
         ({"horizon": 3, "model": {"cell": "tcn"}}, r"model\.cell = 'tcn': .*'lstm', 'gru'"),
         ({"horizon": 3, "training": {"loss": {"mea": 1}}}, r"training\.loss\.mea: unknown key"),

@@ -366,6 +366,20 @@ def test_a_backtest_as_it_is_asks_this_forecaster(fitted: Forecaster) -> None:
     np.testing.assert_allclose(own["q0.5"], known["q0.5"])
 
 
+def test_a_backtest_that_refits_asks_one_trained_at_each_cutoff(fitted: Forecaster) -> None:
+    frame = seasonal_frame(3, rows=60)
+    found = fitted.backtest(frame, windows=2, retrain=1, device="cpu")
+    assert set(found.models) == {"forecaster", "refitted", "seasonal_naive"}
+    once, again = (found.table.query(f"model == '{m}'") for m in ("forecaster", "refitted"))
+    first = frame["ds"][53]
+    same = [t[t["cutoff"] == first]["q0.5"].to_numpy() for t in (once, again)]
+    np.testing.assert_array_equal(*same)
+    known = frame.groupby("unique_id").head(57)
+    hand = Forecaster.fit(known, horizon=3, config=QUICK, device="cpu").predict(known)
+    later = again[again["cutoff"] == frame["ds"][56]]
+    np.testing.assert_allclose(later["q0.5"], hand["q0.5"])
+
+
 def test_a_loaded_forecaster_is_trained_anew_with_what_was_chosen(
     fitted: Forecaster, tmp_path: Path
 ) -> None:

@@ -45,9 +45,28 @@ def lay_grid(codes: Array, ds: Array, count: int, freq: Frequency) -> Grid:
     days = ds.astype("datetime64[us]").astype("datetime64[D]")
     time = ds - days.astype("datetime64[us]").astype(np.int64)
     clock, _ = mode(codes, time, count)
+    if freq.unit in ("listed", "open"):
+        return _ruled_grid(codes, ds, first, freq)
     if freq.unit == "business":
         return _business_grid(codes, days, time, clock, offsets, freq)
     return _month_grid(codes, ds, days, clock, offsets, freq)
+
+
+def _ruled_grid(codes: Array, ds: Array, first: Array, freq: Frequency) -> Grid:
+    """The stamp of a rule, or the open step, that each row is nearest to."""
+    stamps = ds.astype("datetime64[us]")
+    here = freq.shift(stamps, 0)
+    after = freq.shift(stamps, 1)
+    later = np.abs(after - stamps) < np.abs(stamps - here)
+    near = np.where(later, after, here)
+    gap = np.maximum((after - here).astype(np.int64), 1)
+    off = np.abs((near - stamps).astype(np.int64)) / gap
+    if freq.unit == "open":
+        # Closed time is no rounding of open time: such a row is on no step.
+        off = np.where((stamps - here).astype(np.int64) >= freq.size, 1.0, off)
+    start = freq.shift(first.astype("datetime64[us]"), 0)
+    slot = freq.steps_between(start[codes], near)
+    return Grid(slot, off, start.astype(np.int64))
 
 
 def _business_grid(

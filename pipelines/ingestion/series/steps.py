@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import MONTHS, WEEKDAYS, Frequency
-from forecasting.data.steps import business_ends, days_of_months
+from forecasting.data.steps import business_ends, days_of_months, rule_of
 from forecasting.data.whole import calendar_form, refuse_size
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
@@ -71,9 +71,16 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
     if freq is not None:
         chosen = Frequency.parse(freq)
         evidence["given"] = chosen.alias
+        if chosen.unit in ("listed", "open"):
+            # A rule's steps are of several lengths: the rows tell whether they keep to it.
+            alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
         if chosen.unit == "month" and not integer and business_ends(ds.astype("datetime64[us]")):
             # Moved to the months' end or begin, which is what was asked for.
             alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
+    elif not integer and (ruled := rule_of(ds.astype("datetime64[us]"))) is not None:
+        chosen = ruled
+        alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
+        evidence["rule"] = chosen.alias
     else:
         if not integer and (days := days_of_months(ds.astype("datetime64[us]"))):
             raise DataError(
@@ -343,7 +350,9 @@ def refuse_others(
 
 def _length(freq: Frequency) -> int:
     """The shortest that a step can be, in microseconds."""
-    return {"time": freq.size, "month": 28 * DAY * freq.size}.get(freq.unit, DAY * freq.size)
+    return {"time": freq.size, "open": freq.size, "month": 28 * DAY * freq.size}.get(
+        freq.unit, DAY * freq.size
+    )
 
 
 def _alike(own: Frequency, panel: Frequency) -> bool:

@@ -68,7 +68,7 @@ def test_every_alias_is_read_and_written(given_alias: str, shown: str, season: i
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "-1h", "0h", "1.5h", "h-MON", "W-FOO", "MS-JAN", "QE-FOO", "BME", "None", "h h", "m",
+    ["", "x", "-1h", "0h", "1.5h", "h-MON", "W-FOO", "MS-JAN", "QE-FOO", "BMX", "None", "h h", "m",
      "11", "21", "2", "10 parsecs"],
 )  # fmt: skip
 def test_what_is_no_frequency_is_refused_with_help(text: str) -> None:

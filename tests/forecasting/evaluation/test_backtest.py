@@ -11,7 +11,7 @@ import pytest
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
-from forecasting.evaluation.backtest import Backtest, backtest
+from forecasting.evaluation.backtest import Backtest, Model, Refitted, backtest
 from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.forecaster import Forecaster
 from tests.forecasting.samples import LEVELS, MIXES, make_panel, settings, untrained, with_y
@@ -207,3 +207,19 @@ def test_series_too_short_for_any_cutoff_are_said() -> None:
 def test_the_median_must_be_among_the_levels() -> None:
     with pytest.raises(DataError, match=r"must contain 0\.5"):
         backtest(make_panel([9]), {"m": _naive}, horizon=H, season=1, levels=(0.1, 0.9))
+
+
+def test_a_refitted_model_is_trained_at_every_nth_cutoff_on_what_was_known() -> None:
+    panel = make_panel([40, 40])
+    trained: list[list[int]] = []
+
+    def train(known: Panel) -> Model:
+        trained.append(known.lengths.tolist())
+        return _naive
+
+    found = _run(panel, Refitted(train, 2), windows=5, step=2)
+    assert trained == [[29, 29], [33, 33], [37, 37]]
+    same = _run(panel, _naive, windows=5, step=2)
+    assert np.array_equal(found.quantiles["m"], same.quantiles["m"])
+    with pytest.raises(DataError, match="not at 0"):
+        Refitted(train, 0)

@@ -19,12 +19,13 @@ from forecasting.errors import DataError
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.profile import panel_digest
+from pipelines.forecasts.kept import read_forecasts
 from pipelines.jobs.run import JOBS, Ended, JobResult, watched
 from pipelines.machine.files import write_table
 from pipelines.monitoring.finding import Verdict
 from pipelines.monitoring.monitor import check, monitor
 from pipelines.monitoring.page import page
-from pipelines.monitoring.past import join, read_forecasts, widest
+from pipelines.monitoring.past import join, widest
 from pipelines.monitoring.watch import Evidence, Watch
 from pipelines.tracking.store import connect
 from pipelines.training.gate import EXIT_REFUSED

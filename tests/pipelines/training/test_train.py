@@ -27,6 +27,7 @@ from pipelines.registry.registered import season_of
 from pipelines.registry.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from pipelines.tracking.tracker import open_tracker
 from pipelines.training.candidates import fit_candidate, origins, split
+from pipelines.training.evaluate import evaluate, load_predictor
 from pipelines.training.train import Outcome, backtest_only, train
 from pipelines.training.trained import bundle_weights
 from tests.pipelines.small import monthly_panel, past_forecasts
@@ -268,6 +269,40 @@ def test_a_backtest_alone_registers_nothing_and_finds_the_same_scores(
     assert champion.scores_of("monthly@1")["mase"] == pytest.approx(
         outcome.evaluation.scores_of(outcome.winner)["mase"], rel=1e-6
     )
+
+
+def test_a_calendar_of_the_config_is_in_the_bundle_that_is_judged(
+    experiment: Make, state: Path, tmp_path: Path
+) -> None:
+    days = np.arange(220)
+    y = 50.0 + 5.0 * np.sin(days * 2 * np.pi / 7) + np.arange(4)[:, None]
+    monthly_panel(y, "2024-01-01", "D").to_frame().to_parquet(tmp_path / "days.parquet")
+    calendar = {"country": "DE", "events": {"sale": {"days": ["2024-05-10"], "before": 2}}}
+    config = experiment(
+        "days", data={"source": str(tmp_path / "days.parquet")}, candidates=ONE, season=7,
+        calendar=calendar, training={"max_steps": 3},
+    )  # fmt: skip
+    data = prepare(config)
+    settings = config.forecaster("gru", freq=data.panel.freq.alias)
+    made = fit_candidate(config, "gru", settings, split(data, config))
+    predictor = load_predictor(made.bundle)
+    assert predictor.config.occasions is not None
+    assert [g.name for g in predictor.config.occasions.groups] == ["DE", "sale"]
+    found = evaluate(data.panel, {"gru": predictor}, config)
+    assert np.isfinite(found.scores_of("gru")["mase"])
+    with pytest.raises(GatecastError, match=r"calendar\.county: unknown key"):
+        experiment("days", calendar={"county": "DE"})
+
+
+def test_a_backtest_with_refits_stands_beside_the_one_without(experiment: Make) -> None:
+    config = experiment(candidates=ONE, backtest={"refit": 1}, training={"max_steps": 5})
+    found = backtest_only(config)
+    assert {"gru", "gru, refitted"} <= set(found.scores.index)
+    first = found.backtest.steps_back == found.backtest.steps_back.max()
+    once, again = (found.backtest.quantiles[m][first] for m in ("gru", "gru, refitted"))
+    np.testing.assert_allclose(once, again, rtol=1e-6)
+    with pytest.raises(GatecastError, match=r"backtest\.refit trains candidates anew"):
+        backtest_only(config, model=config.name)
 
 
 @pytest.mark.usefixtures("undrawn")

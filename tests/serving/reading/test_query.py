@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecasting.config import Covariate, Schema
-from serving.reading.query import Options, Query, note_unfamiliar
+from forecasting.config import Covariate, Occasion, Occasions, Schema
+from forecasting.data.calendar import Frequency
+from forecasting.known.occasions import columns
+from serving.models.keeper import spec_of
+from serving.reading.json_form import read_json
+from serving.reading.query import Limits, Options, Query, Spec, note_unfamiliar
+from tests.forecasting.samples import LEVELS, MIXES, make_panel, quantiles, settings, untrained
 from tests.serving.conftest import Caller
 from tests.serving.test_forecast import rich_series
 
@@ -69,7 +75,7 @@ def test_each_series_is_told_its_first_unfamiliar_value_of_a_column(
         tz=None,
         **given_values,
     )
-    note_unfamiliar(query, SCHEMA)
+    note_unfamiliar(query, Spec(Frequency.parse("D"), SCHEMA, 2))
     assert query.notes == expected
 
 
@@ -83,3 +89,47 @@ def test_a_promotion_far_beyond_training_is_noted_over_http(call: Caller) -> Non
         {"code": "outside_training", "where": {"column": "temp", "value": 1e6}},
         {"code": "outside_training", "where": {"column": "promo", "value": 100.0}},
     ]
+
+
+def test_a_calendar_and_what_is_filled_say_the_same_over_http_and_are_noted() -> None:
+    """Nobody gives the days; what lies beyond them, and what was filled, is told of each series."""
+    days = Occasions(
+        groups=(Occasion(name="x", days=("2024-01-22", "2024-01-30"), before=2),),
+        until="2024-01-31",
+    )
+    schema = Schema(covariates=(*MIXES["future"].covariates, *columns(days)))
+    config = settings().replace(occasions=days, ahead={"promo": "last"})
+    model = untrained(config, schema)
+    panel = make_panel([20, 30], schema=MIXES["future"])
+    assert panel.horizon is not None
+    panel.horizon[1, 1:, 0] = np.nan
+    series = []
+    for i, size in enumerate((20, 30)):
+        own = slice(int(panel.offsets[i]), int(panel.offsets[i + 1]))
+        ahead = np.concatenate([panel.future[own], panel.horizon[i]])
+        names = [None, *MIXES["future"].covariates[1].categories]
+        series.append(
+            {
+                "id": f"s{i}",
+                "start": "2024-01-01",
+                "y": panel.y[own].tolist(),
+                "future": {
+                    "promo": [None if np.isnan(v) else v for v in ahead[:, 0].tolist()],
+                    "holiday": [names[int(code)] for code in ahead[:, 1]],
+                },
+            }
+        )
+        assert len(panel.y[own]) == size
+    spec = spec_of(model, Limits())
+    assert [c.name for c in spec.schema.covariates] == ["promo", "holiday"]
+    query = read_json({"series": series}, spec)
+    with pytest.warns(UserWarning, match="known up to 2024-01-31"):
+        over_http, own = (quantiles(model, p) for p in (query.panel(spec), panel))
+    assert over_http == pytest.approx(own, rel=1e-6)
+    assert query.notes == {
+        1: [
+            {"code": "filled_ahead", "where": {"column": "promo", "steps": 2, "fill": "last"}},
+            {"code": "beyond_calendar", "where": {"known_until": "2024-01-31"}},
+        ]
+    }
+    assert len(LEVELS) == own.shape[-1]

@@ -40,14 +40,20 @@ ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
     "`2001`": (MS, [f"{d:%y%m}" for d in MS], [str(200100 + k) for k in range(1, 13)]),
     "dates of which": (None, [], [str(d.date()) for d in EXCHANGED]),
     "`12 AM`": (H, [f"{d:%Y-%m-%d %I %p}" for d in H], ["1 AM", "2 AM", "3 AM", "4 AM"]),
-    "the 1st": (None, [], [str(d.date()) for d in TWICE]),
+    "the 1st": (
+        TWICE, [str(d.date()) for d in TWICE],
+        [str((d + pd.Timedelta(days=k)).date()) for d in MS for k in (0, 9, 19)],
+    ),
     "`012019`": (LONG, [f"{d:%m%Y}" for d in LONG], [f"{d:%m%Y}" for d in MS]),
     "totals": (None, [], TOTALS),
     "`1:00 PM`": (None, [], HALF),
     "`2022-12*`": (MS, [f"{d:%Y-%m}" + "*" * (d > MS[-3]) for d in MS], []),
     "`2024/1`": (None, [], [f"{d.year}/{d.quarter}" for d in QS]),
     "`2005H1`": (HS, [f"{d.year}H{1 + d.month // 7}" for d in HS], []),
-    "the last or": (None, [], [str(d.date()) for d in BME]),
+    "the last or": (
+        BME, [str(d.date()) for d in BME],
+        [str((d - pd.Timedelta(days=int(d == BME[11]))).date()) for d in BME],
+    ),
     "`2022-Q1`": (
         QS, [f"{d.year}-Q{d.quarter}" for d in QS], ["20221", "20222", "20223", "20224"]
     ),
