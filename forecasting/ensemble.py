@@ -12,12 +12,13 @@ from forecasting.arrays import Array
 from forecasting.config import Schema
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import answer, tensors_of
-from forecasting.prediction.engine import Engine
+from forecasting.prediction.answers import Answers
+from forecasting.prediction.why.member import Member
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 
 
-class Ensemble(Engine):
+class Ensemble(Answers):
     """Trained members that forecast with the median of their quantiles.
 
     Attributes
@@ -53,6 +54,18 @@ class Ensemble(Engine):
         moved.networks = [copy.deepcopy(network).to(moved.device) for network in self.networks]
         moved.runner = moved._run_networks
         return moved
+
+    def members(self) -> list[Member]:
+        """The networks in NumPy, as `Answers.why` takes them."""
+        return [
+            Member(
+                self.config,
+                self.reads,
+                {k: v.detach().cpu().numpy() for k, v in network.state_dict().items()},
+                network.config.model.cell,
+            )
+            for network in self.networks
+        ]
 
     def _run_networks(self, batch: Batch[Array]) -> tuple[Array, Array, Array]:
         """All members over one batch: params [B, M, H, D], level and scale [B, M]."""

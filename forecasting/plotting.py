@@ -98,24 +98,13 @@ def fan_chart(fans: Sequence[Fan], *, title: str = "", columns: int = 2) -> Figu
     if not fans:
         raise GatecastError("a fan chart needs at least one series")
     with _style():
-        from matplotlib.figure import Figure
-
-        columns = min(columns, len(fans))
-        rows = -(-len(fans) // columns)
-        figure = Figure(figsize=(5.4 * columns, 2.7 * rows + 0.7), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        figure, axes = _panels(len(fans), columns)
         for position, ax in enumerate(axes.flat):
             if position < len(fans):
                 _draw_fan(ax, fans[position])
             else:
                 ax.set_axis_off()
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        # A panel's width holds so many entries: more go into further rows, none past the edge.
-        across = min(len(labels), LEGEND_ENTRIES * columns)
-        figure.legend(handles, labels, loc="outside lower center", ncols=across)
-        if title:
-            title = textwrap.fill(title, TITLE_LETTERS * columns)
-            figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+        _legend_and_title(figure, axes, title)
     return figure
 
 
@@ -159,6 +148,72 @@ def _draw_fan(ax: Axes, fan: Fan) -> None:
     _plain_numbers(ax)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """Points of one series beside what was expected of them; [n] each, NaN where unknown."""
+
+    title: str
+    ds: Array
+    y: Array
+    median: Array
+    low: Array
+    high: Array
+    anomaly: Array
+
+
+def watch_chart(
+    watched: Sequence[Watched], *, rate: float, title: str = "", columns: int = 2
+) -> Figure:
+    """Points, the intervals they were expected in, and those outside, one panel per series."""
+    if not watched:
+        raise GatecastError("a picture of points needs at least one series")
+    with _style():
+        figure, axes = _panels(len(watched), columns)
+        for position, ax in enumerate(axes.flat):
+            if position < len(watched):
+                _draw_watched(ax, watched[position], rate)
+            else:
+                ax.set_axis_off()
+        _legend_and_title(figure, axes, title)
+    return figure
+
+
+def _draw_watched(ax: Axes, one: Watched, rate: float) -> None:
+    label = f"expected, {100 * (1 - rate):g} % interval"
+    ax.fill_between(one.ds, one.low, one.high, color=ACCENT, alpha=0.2, linewidth=0, label=label)
+    ax.plot(one.ds, one.median, color=ACCENT, linewidth=0.9, label="median")
+    ax.plot(one.ds, one.y, color=INK, linewidth=1.0, label="what came")
+    odd = np.flatnonzero(one.anomaly)
+    ax.plot(
+        one.ds[odd], one.y[odd], linestyle="none", marker="o", markersize=5.5, color=ACTUAL,
+        markerfacecolor="none", markeredgewidth=1.6, label="anomaly",
+    )  # fmt: skip
+    ax.set_title(one.title)
+    ax.margins(x=0.01)
+    _plain_numbers(ax)
+
+
+def _panels(count: int, columns: int) -> tuple[Figure, Any]:
+    """A figure with a panel for each of so many series."""
+    from matplotlib.figure import Figure
+
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(5.4 * columns, 2.7 * rows + 0.7), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _legend_and_title(figure: Figure, axes: Any, title: str) -> None:
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    columns = axes.shape[1]
+    # A panel's width holds so many entries: more go into further rows, none past the edge.
+    across = min(len(labels), LEGEND_ENTRIES * columns)
+    figure.legend(handles, labels, loc="outside lower center", ncols=across)
+    if title:
+        title = textwrap.fill(title, TITLE_LETTERS * columns)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
+
+
 def _plain_numbers(ax: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -172,6 +227,39 @@ def _plain_numbers(ax: Axes) -> None:
         ax.xaxis.set_major_locator(locator)
         formatter: Any = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_formatter(formatter)
+
+
+def parts_chart(ds: Array, level: Array, parts: Mapping[str, Array], *, title: str = "") -> Figure:
+    """What moves a forecast away from its level, as bars on each other, and their sum as a line.
+
+    Parameters
+    ----------
+    ds, level : [h]. parts : [h] each, by name.
+    """
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8.6, 4.4), layout="constrained")
+        ax = figure.subplots()
+        place = np.arange(len(ds))
+        above, below = np.zeros(len(ds)), np.zeros(len(ds))
+        for color, (name, values) in zip(_colors(len(parts)), parts.items(), strict=True):
+            bottom = np.where(values >= 0, above, below)
+            ax.bar(place, values, bottom=bottom, color=color, width=0.82, label=name)
+            above, below = above + np.maximum(values, 0), below + np.minimum(values, 0)
+        total = np.sum([*parts.values(), np.zeros(len(ds))], axis=0)
+        ax.plot(place, total, color=INK, linewidth=1.4, marker="o", markersize=3.5, label="median")
+        ax.axhline(0.0, color=INK, linewidth=0.9)
+        every = max(1, -(-len(ds) // 8))
+        text = np.datetime_as_string(ds, unit="m") if ds.dtype.kind == "M" else ds.astype(str)
+        if ds.dtype.kind == "M" and (ds == ds.astype("datetime64[D]")).all():
+            text = np.datetime_as_string(ds, unit="D")
+        ax.set_xticks(place[::every], text[::every])
+        ax.set_title(title)
+        ax.set_ylabel(f"away from the level, {level.mean():,.6g}")
+        ax.margins(x=0.01)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
 
 
 def error_by_step(

@@ -30,6 +30,7 @@ FIRST = (
     "forecast",
     "monitor",
     "tune",
+    "asked.questions",
     "diagnose",
     "serve",
     "registry",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from safetensors.numpy import load_file
 
 from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
 from forecasting.errors import BundleError
-from forecasting.prediction.engine import Engine
+from forecasting.prediction.answers import Answers
 from forecasting.prediction.graph import check_graph
+from forecasting.prediction.why.member import Member
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch, named
 
 
-class Predictor(Engine):
+class Predictor(Answers):
     """A saved forecaster on ONNX Runtime: loads in a moment, needs no torch.
 
     It can be handed to the workers of a process pool.
@@ -33,9 +37,10 @@ class Predictor(Engine):
         manifest: dict[str, Any],
         single_threaded: OnnxNetwork | None = None,
         threads: int = 1,
+        weights: Weights | None = None,
     ) -> None:
         super().__init__(config, schema, correction, runner, single_threaded, threads)
-        self.manifest = manifest
+        self.manifest, self.weights = manifest, weights
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
     @classmethod
@@ -56,7 +61,16 @@ class Predictor(Engine):
                     f"of that role ({covariate.role}); fetch the bundle again"
                 )
         single = OnnxNetwork(graph, 1) if threads > 1 else None
-        return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)
+        return cls(
+            parts.config, parts.schema, parts.correction, runner, manifest, single, threads,
+            Weights(Path(path), manifest, parts),
+        )  # fmt: skip
+
+    def members(self) -> list[Member]:
+        """The networks of the bundle, read from its weights when first asked for."""
+        if self.weights is None:
+            raise BundleError("this predictor was not loaded from a bundle: it has no weights")
+        return self.weights.members
 
     def stop(self) -> None:
         """End forecasts under way in other threads, and all to come, with an error.
@@ -65,6 +79,36 @@ class Predictor(Engine):
         """
         for graph in self._graphs:
             graph.stop()
+
+
+class Weights:
+    """The networks' weights of a bundle, which forecasts do not need: read when first asked for."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], parts: bundle.Parts) -> None:
+        self.folder, self.manifest, self.parts = folder, manifest, parts
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """One per network.
+
+        Raises
+        ------
+        BundleError : the file has changed, or is gone, since the bundle was opened.
+        """
+        file = self.folder / "model.safetensors"
+        if not file.is_file() or bundle.sha256(file) != self.manifest["sha256"][file.name]:
+            raise BundleError(f"{file} has changed since it was opened; fetch the bundle again")
+        tensors = load_file(str(file))
+        config, schema = self.parts.config, self.parts.schema
+        return [
+            Member(
+                config,
+                schema,
+                {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{m}.")},
+                cell,
+            )
+            for m, cell in enumerate(self.parts.cells)
+        ]
 
 
 class OnnxNetwork:

@@ -54,7 +54,7 @@ def diagnose_command(
         raise ConfigError(f"--out {out}: a picture is written as .png")
     with tempfile.TemporaryDirectory() as scratch:
         bundle = find_bundle(what, Path(scratch))
-        table = None if data is None else _table(data)
+        table = None if data is None else read_table(data)
         with waiting(f"reading with {what}"):
             diagnosis = diagnose_bundle(bundle, table, out, member=member)
     told = lines(diagnosis)
@@ -115,7 +115,8 @@ def _of_run(registry: Registry, run_id: str, scratch: Path) -> Path:
     )
 
 
-def _table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """A long table of a file; `DataError` for one that cannot be read."""
     import pandas as pd
 
     existing(str(path), "table")

@@ -14,24 +14,30 @@ from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.query import (
-    OPTION_KEYS,
+    FORECAST,
     Query,
+    Question,
     Spec,
     check_size,
     note_unfamiliar,
-    read_options,
     refuse_covariate,
     refuse_unknown,
 )
 
-FLAT_KEYS = OPTION_KEYS | {"y", "sizes", "start", "ids", "past", "future", "static"}
+FLAT_KEYS = frozenset({"y", "sizes", "start", "ids", "past", "future", "static"})
 
 
-def read_flat(body: Mapping[str, Any], spec: Spec, *, no_booleans: bool = False) -> Query:
+def read_flat(
+    body: Mapping[str, Any],
+    spec: Spec,
+    question: Question = FORECAST,
+    *,
+    no_booleans: bool = False,
+) -> Query:
     """Check a decoded body in the flat form; see `serving.reading.json_form.read_json`."""
     faults = Faults()
-    refuse_unknown(body, FLAT_KEYS, (), faults)
-    options = read_options(body, spec, faults)
+    refuse_unknown(body, question.keys | FLAT_KEYS, (), faults)
+    options = question.read(body, spec, faults)
     lists = [is_list(body.get(key), (key,), faults) for key in ("y", "sizes")]
     if not all(lists):
         faults.stop()

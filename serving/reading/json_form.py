@@ -16,28 +16,34 @@ from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.flat_form import read_flat
 from serving.reading.query import (
-    OPTION_KEYS,
+    FORECAST,
     Options,
     Query,
+    Question,
     Spec,
     check_size,
     note_unfamiliar,
-    read_options,
     refuse_covariate,
     refuse_unknown,
 )
 
-READABLE_KEYS = OPTION_KEYS | {"series"}
 SERIES_KEYS = frozenset({"id", "start", "y", "past", "future", "static"})
 ROLES = ("past", "future", "static")
 MAX_ID = 1024
 
 
-def read_json(body: Mapping[str, Any], spec: Spec, *, no_booleans: bool = False) -> Query:
+def read_json(
+    body: Mapping[str, Any],
+    spec: Spec,
+    question: Question = FORECAST,
+    *,
+    no_booleans: bool = False,
+) -> Query:
     """Check a decoded body and bring it into arrays.
 
     Parameters
     ----------
+    question : what may be asked beside the series.
     no_booleans : there is no true or false anywhere in it, which saves a look at each value.
 
     Raises
@@ -47,9 +53,9 @@ def read_json(body: Mapping[str, Any], spec: Spec, *, no_booleans: bool = False)
     """
     faults = Faults()
     if "series" not in body and ("y" in body or "sizes" in body):
-        return read_flat(body, spec, no_booleans=no_booleans)
-    refuse_unknown(body, READABLE_KEYS, (), faults)
-    options = read_options(body, spec, faults)
+        return read_flat(body, spec, question, no_booleans=no_booleans)
+    refuse_unknown(body, question.keys | {"series"}, (), faults)
+    options = question.read(body, spec, faults)
     series: Any = body.get("series")
     if not is_list(series, ("series",), faults):
         faults.stop()

@@ -6,7 +6,7 @@ end in a `Query`, flat arrays that become a `Panel` without a data frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -202,19 +202,42 @@ def read_options(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Options
     if type(extend) is not bool:
         faults.add(("extend",), "wrong_type", f"must be true or false, not {show(extend)}")
         extend = False
-    zone = body.get("tz")
-    if zone is not None and (type(zone) is not str or not 0 < len(zone) <= MAX_NAME):
-        faults.add(("tz",), "wrong_type", f"must be a zone's name, not {show(zone)}")
-        zone = None
+    zone = read_zone(body, faults)
     return Options(
-        horizon=_read_horizon(body, spec, extend, faults),
+        horizon=read_horizon(body, spec, extend, faults),
         levels=_read_levels(body, faults),
         extend=extend,
         tz=zone,
     )
 
 
-def _read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Faults) -> int:
+@dataclass(frozen=True)
+class Question:
+    """What may be asked of the series of a body.
+
+    Attributes
+    ----------
+    keys : of the options. read : them, checked; what is wrong goes to the faults.
+    """
+
+    keys: frozenset[str]
+    read: Callable[[Mapping[str, Any], Spec, Faults], Options]
+
+
+FORECAST: Final = Question(OPTION_KEYS, read_options)
+
+
+def read_zone(body: Mapping[str, Any], faults: Faults) -> str | None:
+    """The zone of stamps without an offset, or None."""
+    zone = body.get("tz")
+    if zone is not None and (type(zone) is not str or not 0 < len(zone) <= MAX_NAME):
+        faults.add(("tz",), "wrong_type", f"must be a zone's name, not {show(zone)}")
+        return None
+    return zone
+
+
+def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Faults) -> int:
+    """Steps ahead, the trained horizon where none are asked for; what is wrong is a fault."""
     horizon = body.get("horizon")
     if horizon is None:
         return spec.horizon

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from serving.routes import explorer, forecast, health, invocations, models, openapi
+from serving.routes import (
+    anomalies,
+    explain,
+    explorer,
+    forecast,
+    health,
+    invocations,
+    models,
+    openapi,
+)
 
 ROUTES = (
     *forecast.ROUTES,
+    *anomalies.ROUTES,
+    *explain.ROUTES,
     *invocations.ROUTES,
     *models.ROUTES,
     *health.ROUTES,

@@ -125,6 +125,17 @@ def test_around_runs(tmp_path: Path) -> None:
         assert all(float(cell.split()[0]) > 0.0 for cell in (row[1], row[2], row[4]))
 
 
+def test_questions_runs(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    found = rows(run("questions", "--brief", "--report", str(page), home=tmp_path))
+    assert found == rows(page.read_text())
+    assert [row[0] for row in found[:2]] == ["set", "made up"]
+    assert len(found[1][4].split(" / ")) == 4
+    told = {row[0].split(",")[0] for row in found[3:]}
+    assert {"explain", "parts less the median", "deletion test"} <= told
+    assert all(float(row[3]) > 0 for row in found[3:] if row[0].startswith("explain"))
+
+
 def test_engines_runs(tmp_path: Path) -> None:
     text = run("engines", "--seconds", "0", "--only", "^ONNX Runtime$", home=tmp_path)
     row = rows(text)[1]

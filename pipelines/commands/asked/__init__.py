@@ -1,0 +1,1 @@
+"""Commands that ask a saved forecaster, or the data, a question."""

@@ -1,0 +1,195 @@
+"""What people ask of forecasts: ``gatecast explain``, ``anomalies`` and ``covariates``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from forecasting.errors import ConfigError
+from pipelines.commands.common import (
+    HorizonOption,
+    SetOption,
+    WhatArgument,
+    experiment,
+    print_table,
+)
+from pipelines.commands.diagnose import find_bundle, read_table
+from pipelines.terminal.outcome import done, tell
+from pipelines.terminal.waiting import waiting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 20  # anomalies on the terminal, the least likely first
+WRITTEN = (".csv", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``explain``, ``anomalies`` and ``covariates``."""
+    app.command("explain")(explain_command)
+    app.command("anomalies")(anomalies_command)
+    app.command("covariates")(covariates_command)
+
+
+def anomalies_command(
+    what: str = typer.Argument(
+        ...,
+        metavar="NAME|BUNDLE|RUN",
+        help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
+    ),
+    data: Path = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y."),
+    rate: float = typer.Option(0.01, "--rate", help="False alarms, as a share of the points."),
+    last: int | None = typer.Option(
+        None, "--last", help="Judge so many points at the end of each series; default: all."
+    ),
+    static: Path | None = typer.Option(None, "--static", help="A table of static covariates."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Every point with its interval and p-value: a .csv or .parquet file."
+    ),
+    picture: Path | None = typer.Option(None, "--picture", help="A .png of the first series."),
+) -> None:
+    """Judge every point of a table by the points before it, and name those that are odd.
+
+    Examples: `gatecast anomalies demand --data sales.csv --picture odd.png`,
+    `gatecast anomalies demand --data sales.csv --last 7 --rate 0.001 --out judged.parquet`
+    """
+    from forecasting.prediction.predictor import Predictor
+    from pipelines.machine.files import write_table
+
+    _check_targets(out, picture)
+    frame = read_table(data)
+    about = None if static is None else read_table(static)
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = Predictor.load(find_bundle(what, Path(scratch)))
+        with waiting(f"judging with {what}"):
+            watched = engine.watch(frame, rate=rate, last=last, static=about)
+    table = watched.table
+    for line in lines(table):
+        print(line)
+    if out is not None:
+        write_table(table, out)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        watched.plot(title=f"{data.stem}: expected beside what came").savefig(picture)
+    done(
+        {
+            "rate": rate,
+            "judged": int(table["p"].notna().sum()),
+            "anomalies": table[table["anomaly"]],
+        },
+        made=[path for path in (out, picture) if path is not None],
+    )
+
+
+def lines(table: pd.DataFrame) -> list[str]:
+    """What was found in words: how many, and the least likely ones."""
+    odd = table[table["anomaly"]].sort_values("p", kind="stable")
+    judged = int(table["p"].notna().sum())
+    share = len(odd) / judged if judged else 0.0
+    told = [f"{len(odd):,} of {judged:,} points are anomalies ({100 * share:.2f} %)"]
+    told += [
+        f"  {row.unique_id} {row.ds}: {row.y:g}, {row.kind}; "
+        f"expected {row.low:g} to {row.high:g}, p = {row.p:.1g}"
+        for row in odd.head(SHOWN).itertuples()
+    ]
+    more = len(odd) - SHOWN
+    return [*told, f"  and {more:,} more"] if more > 0 else told
+
+
+def explain_command(
+    what: str = typer.Argument(
+        ...,
+        metavar="NAME|BUNDLE|RUN",
+        help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
+    ),
+    data: Path = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y."),
+    future: Path | None = typer.Option(None, "--future", help="Known-future covariates ahead."),
+    static: Path | None = typer.Option(None, "--static", help="A table of static covariates."),
+    horizon: int | None = typer.Option(None, "--horizon", help="Steps; default: as trained."),
+    series: str | None = typer.Option(None, "--series", help="To show; default: the first."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Every step of every series with its parts: a .csv or .parquet file."
+    ),
+    picture: Path | None = typer.Option(None, "--picture", help="A .png of the series shown."),
+) -> None:
+    """Say what the median of every step is made of: level, season, history, covariates, blend.
+
+    Examples: `gatecast explain demand --data sales.csv --series store-7 --picture why.png`
+    """
+    from forecasting.prediction.predictor import Predictor
+    from pipelines.machine.files import write_table
+
+    _check_targets(out, picture)
+    tables = [None if path is None else read_table(path) for path in (data, future, static)]
+    with tempfile.TemporaryDirectory() as scratch:
+        engine = Predictor.load(find_bundle(what, Path(scratch)))
+        with waiting(f"explaining with {what}"):
+            why = engine.why(tables[0], future=tables[1], static=tables[2], horizon=horizon)
+    table = why.table
+    names = table["unique_id"].astype(str)
+    shown = names.iloc[0] if series is None else series
+    chosen = table[names == shown].drop(columns="unique_id")
+    figure = why.plot(shown)
+    chosen = chosen.loc[:, [c for c in chosen if c in ("ds", "median") or (chosen[c] != 0).any()]]
+    chosen["ds"] = chosen["ds"].astype(str)
+    print_table(chosen.set_index("ds"), title=f"{shown}: the parts add up to the median")
+    if out is not None:
+        write_table(table, out)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(picture)
+    made = [path for path in (out, picture) if path is not None]
+    done({"series": shown, "parts": table[names == shown]}, made=made)
+
+
+def _check_targets(out: Path | None, picture: Path | None) -> None:
+    if out is not None and out.suffix.lower() not in WRITTEN:
+        raise ConfigError(f"--out {out}: a table is written as {' or '.join(WRITTEN)}")
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise ConfigError(f"--picture {picture}: a picture is written as .png")
+
+
+def covariates_command(
+    what: str = WhatArgument,
+    sets: list[str] | None = SetOption,
+    horizon: int | None = HorizonOption,
+    candidate: str | None = typer.Option(
+        None, "--candidate", help="Whose settings to train with; default: the first."
+    ),
+    windows: int = typer.Option(3, "--windows", min=1, help="Held-back horizons to judge on."),
+) -> None:
+    """Say which covariates are worth having: what the held-back error becomes without each.
+
+    Trains once with all of them, once without each, once without any, on the rows before.
+
+    Examples: `gatecast covariates configs/retail_covariates.yaml`
+    """
+    import pandas as pd
+
+    from forecasting.training.worth import worth
+    from pipelines.data.prepare import prepare
+
+    config = experiment(what, sets, horizon=horizon)
+    data = prepare(config)
+    tell(data.summary)
+    name = candidate or next(iter(config.candidates))
+    if name not in config.candidates:
+        raise ConfigError(f"--candidate {name}: there are {', '.join(config.candidates)}")
+    settings = config.forecaster(name, freq=data.panel.freq.alias)
+    with waiting(f"training {name} with and without covariates"):
+        found = worth(data.panel, settings, windows=windows, say=tell)
+    titles = {"": "with all", None: "without any"}
+    rows = {
+        titles.get(one.name, f"without {one.name}"): {
+            "MASE": one.mase,
+            "change": one.change,
+            "standard error": one.error,
+        }
+        for one in found
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{config.name}, {name}")
+    print_table(table, title=f"error on the last {windows} horizons, held back", digits=4)
+    done({"model": config.name, "candidate": name, "covariates": found})
