@@ -8,6 +8,8 @@ from typing import Any
 from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
+from forecasting.copula.dependence import Dependence
+from forecasting.copula.learning import USUAL
 from forecasting.errors import BundleError
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.graph import check_graph
@@ -33,8 +35,9 @@ class Predictor(Engine):
         manifest: dict[str, Any],
         single_threaded: OnnxNetwork | None = None,
         threads: int = 1,
+        dependence: Dependence = USUAL,
     ) -> None:
-        super().__init__(config, schema, correction, runner, single_threaded, threads)
+        super().__init__(config, schema, correction, runner, single_threaded, threads, dependence)
         self.manifest = manifest
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
@@ -56,7 +59,16 @@ class Predictor(Engine):
                     f"of that role ({covariate.role}); fetch the bundle again"
                 )
         single = OnnxNetwork(graph, 1) if threads > 1 else None
-        return cls(parts.config, parts.schema, parts.correction, runner, manifest, single, threads)
+        return cls(
+            parts.config,
+            parts.schema,
+            parts.correction,
+            runner,
+            manifest,
+            single,
+            threads,
+            parts.dependence or USUAL,
+        )
 
     def stop(self) -> None:
         """End forecasts under way in other threads, and all to come, with an error.
