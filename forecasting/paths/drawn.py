@@ -11,8 +11,11 @@ from forecasting.data.forecast import with_ids_as_given
 from forecasting.data.panel import Panel
 from forecasting.data.tables import need_frame
 from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
+from forecasting.paths.coherent import coherent
+from forecasting.paths.hierarchy import Levels
+from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import Draws, Labels, Paths, sample
-from forecasting.paths.totals import Total, add_up
+from forecasting.paths.totals import Total, add_up, quantiles_of_paths
 from forecasting.prediction.engine import Engine
 
 
@@ -27,6 +30,9 @@ class Drawn:
 
     paths: Paths
     given: Any
+    engine: Engine
+    panel: Panel
+    extend: bool = False
 
     @classmethod
     def by(
@@ -49,7 +55,7 @@ class Drawn:
         found = sample(engine, panel, draws, horizon=horizon, extend=extend)
         found.forecast.whole()
         labels = {**found.labels, **labels_beside(beside, found)}
-        return cls(replace(found, labels=labels), df)
+        return cls(replace(found, labels=labels), df, engine, panel, extend)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,6 +99,40 @@ class Drawn:
         if total.by is None and total.groups is None:
             frame = with_ids_as_given(frame, as_pandas(self.given)["unique_id"])
         return self._like(frame)
+
+    def coherent(
+        self,
+        levels: Sequence[str | Sequence[str]],
+        *,
+        how: How | None = None,
+        nonnegative: bool = False,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> Any:
+        """Forecasts of the series and of sums of them that add up, in every path.
+
+        Parameters
+        ----------
+        levels : of the sums, each by the static columns whose equal categories are added up:
+            ``[[], ["state"], ["state", "region"]]``; of no column, all series.
+        how : ``bottom_up``, ``ols``, ``wls_struct``, ``wls`` or ``mint_shrink``; None:
+            ``wls_struct``, or ``bottom_up`` where the model has covariates that sums have none of.
+        nonnegative : nothing below 0.
+
+        Returns
+        -------
+        ``level, unique_id, ds, mean, q<level>…``, sums first.
+
+        Raises
+        ------
+        TotalError, DataError : naming what is no level, or cannot be added up.
+        """
+        given: dict[str, Any] = {"levels": list(levels), "nonnegative": nonnegative}
+        asked = Levels.of(given | ({"how": how} if how else {}), tuple(self.paths.labels))
+        own = quantiles_of_paths(self.paths.values, quantiles)
+        forecast = replace(self.paths.forecast, quantiles=own, levels=tuple(quantiles))
+        paths = replace(self.paths, forecast=forecast)
+        found = coherent(self.engine, self.panel, paths, asked, extend=self.extend)
+        return self._like(found.to_frame())
 
     def _like(self, frame: Any) -> Any:
         return frame if is_foreign(self.given) else like(frame, self.given)

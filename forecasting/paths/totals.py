@@ -82,7 +82,7 @@ class Total:
         return cls(
             steps,
             blocks,
-            None if by is None else _columns(by, columns),
+            None if by is None else columns_of(by, columns),
             None if groups is None else _groups(groups),
         )
 
@@ -263,21 +263,24 @@ def _steps(given: Mapping[str, Any], horizon: int) -> tuple[int | None, bool]:
     return int(steps), blocks
 
 
-def _columns(by: Any, columns: Collection[str]) -> tuple[str, ...]:
+def columns_of(
+    by: Any, columns: Collection[str], path: tuple[str | int, ...] = ("by",)
+) -> tuple[str, ...]:
+    """Static columns by name, each once and each of ``columns``; `TotalError` names the place."""
     listed = [by] if isinstance(by, str) else by
     if not isinstance(listed, list | tuple):
-        raise TotalError(("by",), "wrong_type", "must be a list of static columns")
+        raise TotalError(path, "wrong_type", "must be a list of static columns")
     if len(listed) > MOST_COLUMNS:
-        raise TotalError(("by",), "out_of_range", f"at most {MOST_COLUMNS} columns")
+        raise TotalError(path, "out_of_range", f"at most {MOST_COLUMNS} columns")
     for k, column in enumerate(listed):
         if not isinstance(column, str):
-            raise TotalError(("by", k), "wrong_type", "must be a column's name")
+            raise TotalError((*path, k), "wrong_type", "must be a column's name")
         if column not in columns:
             there = ", ".join(columns) or "none"
             detail = f"{column!r} is no static column of categories; there are: {there}"
-            raise TotalError(("by", k), "unknown_column", detail)
+            raise TotalError((*path, k), "unknown_column", detail)
         if listed.index(column) != k:
-            raise TotalError(("by", k), "duplicate", f"{column!r} is named twice")
+            raise TotalError((*path, k), "duplicate", f"{column!r} is named twice")
     return tuple(listed)
 
 
