@@ -247,7 +247,6 @@ def rows_to_judge_a_start(panel: Panel, config: Resolved) -> int:
 
 
 def has_spread(known: Panel, config: Resolved) -> Array:
-    """[n] whether a series has a spread of its own to measure errors in."""
     """[n] whether a series shows a spread of its own."""
     window = known.tail(Geometry.of(config).rows)
     t = config.model.y_transform.forward(window.y)
