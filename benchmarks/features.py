@@ -70,7 +70,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "nn5_daily": Case(groups=("all", "tens"), levels=((), ("tens",))),
     "aus_retail": Case(groups=("all", "state", "industry"), levels=((), ("state",), ("industry",))),
-    "orange_juice": Case(series=220, groups=("all", "store", "brand_name")),
+    "orange_juice": Case(series=110, groups=("all", "store", "brand_name")),
     "etth1": Case(groups=("all",), levels=((),)),
     "m4_hourly": Case(series=120),
 }
