@@ -12,10 +12,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from forecasting.copula.dependence import Dependence, path_levels
+from forecasting.copula.learning import USUAL
 from forecasting.errors import DataError
 from forecasting.forecaster import Forecaster
 from forecasting.paths.sampling import Draws, sample
 from forecasting.paths.totals import quantiles_of_paths
+from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
 from tests.forecasting.samples import MIXES, make_panel, settings, untrained, with_y
 
@@ -77,6 +79,13 @@ def test_a_saved_forecaster_draws_the_same_without_torch(tmp_path: Path) -> None
         assert opened.dependence == LEARNED
         found = sample(opened, panel, Draws(60, 7))
         np.testing.assert_allclose(found.values, wanted.values, rtol=1e-5, atol=1e-4)
+
+
+def test_a_bundle_from_before_there_were_paths_draws_by_the_usual_dependence() -> None:
+    engine = Predictor.load(Path(__file__).resolve().parents[2] / "bundles" / "format-1")
+    assert engine.dependence == USUAL
+    found = sample(engine, example_panel(engine, 3), Draws(20))
+    assert found.values.shape == (3, engine.config.horizon, 20)
 
 
 def test_beyond_the_horizon_and_across_a_change_of_the_clock_paths_go_on() -> None:
