@@ -21,7 +21,7 @@ from forecasting.evaluation.baselines import fill_missing
 from forecasting.paths.hierarchy import LEAVES, Hierarchy, Levels, refuse_parts_missing
 from forecasting.paths.reconcile import Errors, How, reconciled
 from forecasting.paths.sampling import Paths
-from forecasting.paths.totals import quantiles_of_paths
+from forecasting.paths.totals import BEYOND_FLOAT, quantiles_of_paths
 from forecasting.prediction.engine import Engine
 
 if TYPE_CHECKING:
@@ -123,13 +123,17 @@ def coherent(
         found_above = engine.predict_panel(sums, horizon=steps, quantiles=OUTER, extend=extend)
         refuse_parts_missing([p.id for p in found_above.problems], "are sums and have no forecast")
         upper, ends = found_above.mean, quantiles_of_paths(paths.values, OUTER)
-        spread = [_variance(found_above.quantiles), _variance(ends)]
-        sample = errors_seen(engine, [sums, panel], steps) if how == "mint_shrink" else None
-        errors = Errors(np.concatenate(spread), sample)
+        spread = np.concatenate([_deviation(found_above.quantiles), _deviation(ends)])
+        # In units of the largest: squares of what is huge are beyond float's range.
+        unit = float(spread.max()) or 1.0
+        sample = errors_seen(engine, [sums, panel], steps) / unit if how == "mint_shrink" else None
+        errors = Errors((spread / unit) ** 2, sample)
     found = reconciled(matrix, upper, leaves, errors, how, nonnegative=levels.nonnegative)
     values = _moved(paths.values, leaves, found, nonnegative=levels.nonnegative)
-    wanted = paths.forecast.levels
     total = (matrix @ values.reshape(len(panel), -1)).reshape(len(hierarchy), *values.shape[1:])
+    if not all(np.isfinite(part).all() for part in (values, total, matrix @ found)):
+        raise DataError(f"a sum of the hierarchy is {BEYOND_FLOAT}")
+    wanted = paths.forecast.levels
     return Coherent(
         hierarchy=hierarchy,
         names=[str(name) for name in paths.names],
@@ -224,9 +228,9 @@ def _how(engine: Engine, levels: Levels) -> How:
     return levels.how
 
 
-def _variance(ends: Array) -> Array:
-    """[n] mean over the steps of the variances that `OUTER` quantiles [n, h, 2] say."""
-    return np.asarray((((ends[..., 1] - ends[..., 0]) / DEVIATIONS) ** 2).mean(axis=1))
+def _deviation(ends: Array) -> Array:
+    """[n] mean over the steps of the deviations that `OUTER` quantiles [n, h, 2] say."""
+    return np.asarray(((ends[..., 1] - ends[..., 0]) / DEVIATIONS).mean(axis=1))
 
 
 def _moved(values: Array, before: Array, after: Array, *, nonnegative: bool) -> Array:

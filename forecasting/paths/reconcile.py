@@ -102,7 +102,8 @@ def _nearest(sums: Any, upper: Array, leaves: Array, errors: Errors, how: How) -
         variance = np.concatenate([np.asarray(sums.sum(axis=1)).ravel(), np.ones(parts)])
     else:
         variance = errors.variance
-    variance = np.maximum(variance, LEAST_VARIANCE * max(float(variance.max()), 1e-300))
+    largest = float(variance.max())
+    variance = np.maximum(variance / largest, LEAST_VARIANCE) if largest > 0.0 else variance + 1.0
     share, spread = 1.0, np.zeros((count + parts, 0))
     if how == "mint_shrink":
         if errors.sample is None or errors.sample.shape[1] < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ KEYS = ("steps", "blocks", "by", "groups")
 EVERYTHING = "total"
 UNKNOWN = "unknown"
 MOST_COLUMNS = 8
+BEYOND_FLOAT = "no finite number; look for extreme values in y"
 # Between the categories of several columns in a group's name.
 BETWEEN = "/"
 
@@ -154,7 +155,7 @@ def add_up(paths: Paths, total: Total) -> Totals:
     begin = paths.forecast.start
     if total.by is None and total.groups is None:
         names = [str(name) for name in paths.names]
-        return Totals(names, first, last, mean, values, paths.forecast, begin, [])
+        return _finite(Totals(names, first, last, mean, values, paths.forecast, begin, []))
     rows = {str(name): k for k, name in enumerate(paths.names.tolist())}
     names, members, problems = [], [], []
     for name, wanted in groups_of(paths, total).items():
@@ -173,15 +174,36 @@ def add_up(paths: Paths, total: Total) -> Totals:
         return Totals(
             [], first, last, nothing, np.zeros(shape), paths.forecast, begin[:0], problems
         )
-    return Totals(
-        names,
-        first,
-        last,
-        np.add.reduceat(mean[flat], begins, axis=0),
-        np.add.reduceat(values[flat], begins, axis=0),
-        paths.forecast,
-        begin[flat[begins]],
-        problems,
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = Totals(
+            names,
+            first,
+            last,
+            np.add.reduceat(mean[flat], begins, axis=0),
+            np.add.reduceat(values[flat], begins, axis=0),
+            paths.forecast,
+            begin[flat[begins]],
+            problems,
+        )
+    return _finite(found)
+
+
+def _finite(found: Totals) -> Totals:
+    """The same without totals beyond float's range, each named a problem."""
+    fine = np.asarray(
+        np.isfinite(found.values).all(axis=(1, 2)) & np.isfinite(found.mean).all(axis=1)
+    )
+    if fine.all():
+        return found
+    lost = [name for name, kept in zip(found.names, fine, strict=True) if not kept]
+    detail = f"its total is {BEYOND_FLOAT}"
+    return replace(
+        found,
+        names=[name for name, kept in zip(found.names, fine, strict=True) if kept],
+        mean=found.mean[fine],
+        values=found.values[fine],
+        start=found.start[fine],
+        problems=[*found.problems, *(SeriesProblem(name, "not_finite", detail) for name in lost)],
     )
 
 
@@ -214,7 +236,9 @@ def in_stretches(values: Array, first: Array, last: Array) -> Array:
     if width == 1:
         return values[:, : len(first)]
     used = values[:, : len(first) * width]
-    return np.asarray(used.reshape(len(values), len(first), width, *values.shape[2:]).sum(axis=2))
+    with np.errstate(over="ignore"):
+        sums = used.reshape(len(values), len(first), width, *values.shape[2:]).sum(axis=2)
+    return np.asarray(sums)
 
 
 def quantiles_of_paths(values: Array, levels: Iterable[float]) -> Array:

@@ -110,6 +110,16 @@ def test_a_group_of_which_a_series_has_no_forecast_is_none(paths: Paths) -> None
     assert [(p.id, p.code) for p in found.problems] == [("b", "member_without_forecast")]
 
 
+def test_a_total_beyond_floats_range_is_a_problem_and_no_number(paths: Paths) -> None:
+    values = paths.values.copy()
+    values[[0, 2]] = 1e308
+    found = add_up(replace(paths, values=values), Total.of({"by": ["region"]}, 6, COLUMNS))
+    assert found.names == ["s", "unknown"]
+    assert [(p.id, p.code) for p in found.problems] == [("n", "not_finite")]
+    found = add_up(replace(paths, values=values), Total.of({"steps": 2}, 6, COLUMNS))
+    assert found.names == ["s1", "s3"]
+
+
 @pytest.mark.parametrize(
     ("given", "path", "code"),
     [
