@@ -115,7 +115,8 @@ def of_set(name: str, origins: int) -> Iterator[list[str]]:
     covered: dict[tuple[str, str], list[tuple[float, int]]] = {}
     losses: dict[tuple[str, str], list[float]] = {}
     how = ""
-    for back in range(task.train_back, STEPS - 1, -STRIDE)[:origins]:
+    backs = range(task.train_back, STEPS - 1, -STRIDE)[:origins]
+    for back in backs:
         drawn = _Origin.of(engine, full, back)
         for where, actual, by_order in drawn.totals(case):
             for order, values in by_order.items():
@@ -126,11 +127,11 @@ def of_set(name: str, origins: int) -> Iterator[list[str]]:
         share = {o: _mean(covered[w, o]) for w, o in covered if w == where}
         beside = ", ".join(f"{o} {share[o]:.2f}" for o in share if o != "paths")
         goal = "" if where == "one step" else f"0.80 ± {ROOM:.2f}"
-        yield [f"{name}: 80 % of {where}", _sizes(full, origins), f"{share['paths']:.3f}", beside,
+        yield [f"{name}: 80 % of {where}", _sizes(full, backs), f"{share['paths']:.3f}", beside,
                _met(goal, abs(share["paths"] - 0.8) <= ROOM)]  # fmt: skip
     for level in dict.fromkeys(level for level, _ in losses):
         before, after = (statistics.fmean(losses[level, kind]) for kind in ("base", "coherent"))
-        yield [f"{name}: loss at level {level}, {how}", _sizes(full, origins),
+        yield [f"{name}: loss at level {level}, {how}", _sizes(full, backs),
                f"{after:.4f}", f"unreconciled {before:.4f}",
                _met("no worse", after <= before)]  # fmt: skip
 
@@ -247,7 +248,10 @@ def time_of_paths() -> list[str]:
         try:
             server.wait()
             turns = [
-                [load(server, body, seconds=1.0)["p50"] for body in (plain, with_paths)]
+                [
+                    load(server, body, path="/v1/forecast", seconds=1.0)["p50"]
+                    for body in (plain, with_paths)
+                ]
                 for _ in range(ROUNDS)
             ]
         finally:
@@ -280,8 +284,8 @@ def _mean(found: Sequence[tuple[float, int]]) -> float:
     return float(np.average([c for c, _ in found], weights=[max(n, 1e-9) for _, n in found]))
 
 
-def _sizes(full: Panel, origins: int) -> str:
-    return f"{len(full)} series, up to {origins} origins"
+def _sizes(full: Panel, backs: Sequence[int]) -> str:
+    return f"{len(full)} series, {len(backs)} origins"
 
 
 def _met(goal: str, met: bool) -> str:

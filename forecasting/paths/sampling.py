@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -119,15 +120,12 @@ def sample(
     refuse_too_much(len(panel), steps, draws.paths)
     asked = panel.ids if names is None else np.array(list(names), dtype=object)
     labels = labels_of(panel)
-    middles = _beside(path_levels(draws.paths), quantiles)
-    found = engine.predict_panel(
-        panel, horizon=steps, quantiles=tuple(dict.fromkeys([*quantiles, *middles])), extend=extend
-    )
+    levels, own_place, path_place = _places(draws.paths, tuple(quantiles))
+    found = engine.checked(panel, steps, levels)
     place = {name: k for k, name in enumerate(panel.ids.tolist())}
     kept = np.array([place[name] for name in found.ids.tolist()], dtype=np.int64)
-    column = {level: k for k, level in enumerate(found.levels)}
-    rising = found.quantiles[..., [column[level] for level in middles]]
-    own = found.quantiles[..., [column[level] for level in quantiles]]
+    rising = np.take(found.quantiles, path_place, axis=-1)
+    own = np.take(found.quantiles, own_place, axis=-1)
     values = np.empty(rising.shape)
     origins = found.start.astype(np.int64)
     for begin in range(0, len(kept), AT_ONCE):
@@ -167,7 +165,18 @@ def labels_of(panel: Panel) -> dict[str, list[str | None]]:
     return found
 
 
-def _beside(middles: Sequence[float], asked: Sequence[float]) -> list[float]:
-    """Levels of paths, those that bear the name of one asked for as that one."""
-    named: dict[str, Any] = {f"{level:g}": level for level in asked}
-    return [named.get(f"{level:g}", level) for level in middles]
+@lru_cache(maxsize=32)
+def _places(paths: int, asked: tuple[float, ...]) -> tuple[tuple[float, ...], Array, Array]:
+    """Levels to ask the engine for, and where among them those asked for and those of paths are.
+
+    A level of paths that bears the name of one asked for is that one.
+    """
+    named = {f"{level:g}": level for level in asked}
+    middles = [named.get(f"{level:g}", level) for level in path_levels(paths)]
+    levels = tuple(dict.fromkeys([*asked, *middles]))
+    place = {level: k for k, level in enumerate(levels)}
+    return (
+        levels,
+        np.array([place[level] for level in asked]),
+        np.array([place[level] for level in middles]),
+    )

@@ -127,11 +127,15 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
+        return self.checked(panel, steps, tuple(quantiles))
+
+    def checked(self, panel: Panel, steps: int, levels: tuple[float, ...]) -> Forecast:
+        """As `predict_panel`, of what `check` has passed."""
         notes = [*unknown_categories(panel, self.schema), *self._notes_ahead(panel, steps)]
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warnings.warn(note, UserWarning, stacklevel=3)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, levels = self.as_read(panel, steps).begun(), tuple(quantiles)
+        panel = self.as_read(panel, steps).begun()
         if panel.tz is not None and panel.freq.sub_daily:
             # What lies further back may lie beyond a change of the clock.
             panel = panel.tail(rows_for(self.context, panel.freq))

@@ -24,7 +24,7 @@ VALUES: tuple[Any, ...] = (
     [None], [0] * 3, {"": 0}, {"y": []}, [{}], "Europe/Madrid", "../../etc/passwd", "h", 99, 0.5,
 )  # fmt: skip
 NAMES = ("id", "y", "start", "sizes", "horizon", "quantiles", "extend", "tz", "model", "series",
-         "past", "future", "static", "paths", "labels", "by", "levels", "groups", "how",
+         "past", "future", "static", "labels", "by", "levels", "groups", "how",
          "promo", "columns", "data", "params", "~/", "")  # fmt: skip
 
 
