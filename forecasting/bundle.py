@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.config import ForecasterConfig, Schema
+from forecasting.copula.dependence import Dependence
 from forecasting.errors import BundleError, ConfigError
 from forecasting.resolved import Resolved
 from forecasting.signing import configured_ring
@@ -28,12 +29,16 @@ FILES = ("model.safetensors", "model.onnx", "config.json")
 
 @dataclass(frozen=True)
 class Parts:
-    """The contents of ``config.json``: settings, covariates, conformal correction [H, Q], cells."""
+    """The contents of ``config.json``: settings, covariates, conformal correction [H, Q], cells.
+
+    ``dependence`` : of errors; None in bundles from before it was learned, and where nothing was.
+    """
 
     config: Resolved
     schema: Schema
     correction: npt.NDArray[Any] | None
     cells: tuple[str, ...]
+    dependence: Dependence | None = None
 
 
 def verify(path: str | Path, *, trusted: bool = False) -> dict[str, Any]:
@@ -86,14 +91,15 @@ def read(path: str | Path) -> Parts:
     file = Path(path) / "config.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        correction = content["correction"]
+        correction, together = content["correction"], content.get("dependence")
         return Parts(
             config=Resolved.plainest(ForecasterConfig.parse(content["config"])),
             schema=Schema.parse(content["schema"]),
             correction=None if correction is None else np.asarray(correction, dtype=np.float64),
             cells=tuple(map(str, content["cells"])),
+            dependence=None if together is None else Dependence.from_json(together),
         )
-    except (ConfigError, ValueError, KeyError, TypeError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(
             f"{file} cannot be read ({type(error).__name__}: {error}); fetch the bundle again, or "
             "open it with the gatecast that saved it"

@@ -10,6 +10,8 @@ import torch
 
 from forecasting.arrays import Array
 from forecasting.config import Schema
+from forecasting.copula.dependence import Dependence
+from forecasting.copula.learning import USUAL
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import answer, tensors_of
 from forecasting.prediction.answers import Answers
@@ -38,11 +40,14 @@ class Ensemble(Answers):
         schema: Schema,
         networks: Sequence[ForecastNetwork],
         correction: Array | None = None,
+        dependence: Dependence | None = None,
         history: list[dict[str, Any]] | None = None,
         swing: dict[str, float] | None = None,
         fitted: dict[str, float] | None = None,
     ) -> None:
-        super().__init__(config, schema, correction, self._run_networks)
+        super().__init__(
+            config, schema, correction, self._run_networks, dependence=dependence or USUAL
+        )
         self.networks = list(networks)
         self.history, self.swing, self.fitted = history or [], swing or {}, fitted or {}
         self.device = torch.device("cpu")

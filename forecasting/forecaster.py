@@ -33,6 +33,8 @@ from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
 from forecasting.known.occasions import with_closed_days
+from forecasting.paths.drawn import Drawn
+from forecasting.paths.sampling import PATHS, Draws
 from forecasting.prediction.checks import whole_steps
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
@@ -299,6 +301,44 @@ class Forecaster(Ensemble):
         )
         return forecast.whole().to_frame()
 
+    def paths(
+        self,
+        df: Any,
+        paths: int = PATHS,
+        *,
+        seed: int = 0,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        extend: bool = False,
+    ) -> Drawn:
+        """Joint sample paths of the steps ahead, from which totals follow.
+
+        Parameters
+        ----------
+        df, future, static, horizon, extend : as `predict` takes them; ``static`` may have columns
+            of categories beyond those of the model, to add up by.
+        paths : how many; those of a step are quantiles of its forecast. seed : another one
+            draws others.
+
+        Returns
+        -------
+        Drawn : ``.table`` and ``.totals(steps=7, by="region")``, in the kind of ``df``.
+
+        Raises
+        ------
+        DataError : as `predict`, and for more paths than there may be.
+        """
+        return Drawn.by(
+            self,
+            df,
+            Draws(paths, seed),
+            future=future,
+            static=static,
+            horizon=horizon,
+            extend=extend,
+        )
+
     def plot(
         self,
         df: Any = None,
@@ -484,6 +524,7 @@ class Forecaster(Ensemble):
             schema=ensemble.reads,
             networks=ensemble.networks,
             correction=ensemble.correction,
+            dependence=ensemble.dependence,
             history=ensemble.history,
             swing=ensemble.swing,
             fitted=ensemble.fitted,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -56,12 +56,16 @@ class Forecasts:
     frame : ``unique_id, ds, mean, q<level>…``. model : name, version and run id.
     errors : the other series: ``id, code, detail, where``.
     notes : what to know of single series, such as a category that training never saw.
+    together : what was asked of all series together: ``joint``, ``aggregates``, ``hierarchy``.
+    paths : ``unique_id, ds, path, y``, where paths were asked for.
     """
 
     frame: pd.DataFrame
     model: dict[str, Any]
     errors: list[dict[str, Any]]
     notes: list[dict[str, Any]]
+    together: dict[str, Any] = field(default_factory=dict)
+    paths: pd.DataFrame | None = None
 
 
 class Client:
@@ -156,8 +160,13 @@ class Client:
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         extend: bool = False,
         model: str | None = None,
+        together: Mapping[str, Any] | None = None,
     ) -> Forecasts:
-        """Forecast what can be forecast; the other series are in ``errors``."""
+        """Forecast what can be forecast; the other series are in ``errors``.
+
+        ``together`` : what is asked of all series, such as ``{"paths": 200, "seed": 1}``; see
+        docs/paths.md. ``labels`` in it are in the order in which series come first in ``df``.
+        """
         about = self._about(model)
         steps = horizon if horizon is not None else int(about["horizon"])
         panel = Panel.from_frame(
@@ -172,6 +181,7 @@ class Client:
             "horizon": steps,
             "quantiles": [float(q) for q in quantiles],
             "extend": extend,
+            **(together or {}),
         }
         body = _write(panel, options, steps)
         answer = self._send("POST", "/v1/forecast", body, {"content-type": ARROW, "accept": ARROW})
@@ -334,11 +344,29 @@ def _read(content: bytes) -> Forecasts:
         "ds": ds,
     }
     for name in table.column_names:
-        if name not in ("id", "start"):
+        if name not in ("id", "start", "paths"):
             columns[name] = table.column(name).combine_chunks().flatten().to_numpy()
     return Forecasts(
         frame=pd.DataFrame(columns),
         model=about["model"],
         errors=about["errors"],
         notes=about.get("notes", []),
+        together={k: about[k] for k in ("joint", "aggregates", "hierarchy") if k in about},
+        paths=_paths(table, columns, steps) if "paths" in table.column_names else None,
+    )
+
+
+def _paths(table: Any, columns: dict[str, Any], steps: int) -> pd.DataFrame:
+    values = table.column("paths").combine_chunks().flatten().to_numpy()
+    count = table.num_rows
+    paths = len(values) // max(count * steps, 1)
+    # Each path goes over the steps of its series, whose stamps come again for the next one.
+    place = np.arange(count * steps).reshape(count, 1, steps).repeat(paths, axis=1).ravel()
+    return pd.DataFrame(
+        {
+            "unique_id": columns["unique_id"][place],
+            "ds": columns["ds"][place],
+            "path": np.tile(np.repeat(np.arange(1, paths + 1), steps), count),
+            "y": values,
+        }
     )

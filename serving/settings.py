@@ -99,6 +99,9 @@ class ServingSettings(BaseModel):
     max_windows: int = Field(
         200_000, ge=1, description="runs of the network: series x horizon / trained horizon"
     )
+    max_draws: int = Field(
+        50_000_000, ge=1, description="numbers of sample paths: series x steps x paths x passes"
+    )
     max_waiting: int = Field(1_000, ge=1, description="requests under way in a worker, then 503")
     max_connections: int = Field(2_000, ge=1, description="held by a worker, then 503")
     head_seconds: float = Field(10.0, gt=0, description="for the headers to arrive")

@@ -20,6 +20,8 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.classical.pool import classical
 from forecasting.config import Schema
+from forecasting.copula.dependence import Dependence
+from forecasting.copula.learning import USUAL
 from forecasting.data.calendar import Frequency
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.growing import continued
@@ -73,6 +75,7 @@ class Engine:
     correction : [H, Q] conformal correction in units of scale, or None.
     runner : the network. single_threaded : the network on one core each time, for many series: then
         so many chunks are forecast at once as there are ``threads``.
+    dependence : how errors go together over steps and series, which sample paths are drawn by.
     """
 
     # Whether what was read of a history stays read, as a state's does.
@@ -88,7 +91,9 @@ class Engine:
         runner: Runner,
         single_threaded: Runner | None = None,
         threads: int = 1,
+        dependence: Dependence = USUAL,
     ) -> None:
+        self.dependence = dependence
         self.single_threaded, self.threads = single_threaded, threads
         self.config, self.reads, self.correction = config, schema, correction
         self.schema = without_occasions(schema, config.occasions)
@@ -122,11 +127,15 @@ class Engine:
         """
         steps = self.config.horizon if horizon is None else whole_steps(horizon)
         self.check(panel, steps, quantiles, extend)
+        return self.checked(panel, steps, tuple(quantiles))
+
+    def checked(self, panel: Panel, steps: int, levels: tuple[float, ...]) -> Forecast:
+        """As `predict_panel`, of what `check` has passed."""
         notes = [*unknown_categories(panel, self.schema), *self._notes_ahead(panel, steps)]
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warnings.warn(note, UserWarning, stacklevel=3)
         # Standardised and coded as in training, whatever the panel was made with.
-        panel, levels = self.as_read(panel, steps).begun(), tuple(quantiles)
+        panel = self.as_read(panel, steps).begun()
         if panel.tz is not None and panel.freq.sub_daily:
             # What lies further back may lie beyond a change of the clock.
             panel = panel.tail(rows_for(self.context, panel.freq))

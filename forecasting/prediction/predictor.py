@@ -11,6 +11,8 @@ from safetensors.numpy import load_file
 from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.config import Schema
+from forecasting.copula.dependence import Dependence
+from forecasting.copula.learning import USUAL
 from forecasting.errors import BundleError
 from forecasting.prediction.answers import Answers
 from forecasting.prediction.graph import check_graph
@@ -37,9 +39,10 @@ class Predictor(Answers):
         manifest: dict[str, Any],
         single_threaded: OnnxNetwork | None = None,
         threads: int = 1,
+        dependence: Dependence = USUAL,
         weights: Weights | None = None,
     ) -> None:
-        super().__init__(config, schema, correction, runner, single_threaded, threads)
+        super().__init__(config, schema, correction, runner, single_threaded, threads, dependence)
         self.manifest, self.weights = manifest, weights
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
@@ -62,9 +65,16 @@ class Predictor(Answers):
                 )
         single = OnnxNetwork(graph, 1) if threads > 1 else None
         return cls(
-            parts.config, parts.schema, parts.correction, runner, manifest, single, threads,
+            parts.config,
+            parts.schema,
+            parts.correction,
+            runner,
+            manifest,
+            single,
+            threads,
+            parts.dependence or USUAL,
             Weights(Path(path), manifest, parts),
-        )  # fmt: skip
+        )
 
     def members(self) -> list[Member]:
         """The networks of the bundle, read from its weights when first asked for."""

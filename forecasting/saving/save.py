@@ -48,6 +48,7 @@ def save(
             f"{target} exists and is no saved forecaster: it is not overwritten; "
             "name another folder"
         )
+    together = ensemble.dependence
     target.parent.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -65,6 +66,7 @@ def save(
                 "schema": ensemble.reads.model_dump(mode="json"),
                 "correction": None if ensemble.correction is None else ensemble.correction.tolist(),
                 "cells": [n.config.model.cell for n in ensemble.networks],
+                "dependence": together.to_json() if together.learned else None,
             },
         )
         bundle.write_manifest(
@@ -134,6 +136,7 @@ def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
         schema=parts.schema,
         networks=networks,
         correction=parts.correction,
+        dependence=parts.dependence,
         swing=swing,
         fitted=_told(fitted) if fitted.keys() >= FITTED else {},
     )

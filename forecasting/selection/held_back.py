@@ -189,7 +189,7 @@ class Evidence:
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)
             off = transform.forward(origin.actual)[..., None] - values
-            own = _has_spread(origin.known, self.config)[:, None, None]
+            own = has_spread(origin.known, self.config)[:, None, None]
             errors.append(np.where(own, off / spread[:, None, None], np.nan))
         return errors
 
@@ -246,7 +246,7 @@ def rows_to_judge_a_start(panel: Panel, config: Resolved) -> int:
     return 0
 
 
-def _has_spread(known: Panel, config: Resolved) -> Array:
+def has_spread(known: Panel, config: Resolved) -> Array:
     """[n] whether a series shows a spread of its own."""
     window = known.tail(Geometry.of(config).rows)
     t = config.model.y_transform.forward(window.y)

@@ -112,7 +112,10 @@ def carry_on(
                 steps=steps or wanted,
                 begin=begin,
             ).networks
-    return CarriedOn(fitting.ensemble(config, schema, networks, correction, swing), notes)
+    # How errors go together over steps and series is no matter of a few new rows.
+    together = trained.dependence
+    made = fitting.ensemble(config, schema, networks, correction, swing, together)
+    return CarriedOn(made, notes)
 
 
 def merged(known: Schema, panel: Panel) -> tuple[Schema, tuple[str, ...]]:

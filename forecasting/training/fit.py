@@ -14,6 +14,7 @@ import torch
 from forecasting import pretrained
 from forecasting.arrays import Array
 from forecasting.config import ForecasterConfig, Schema
+from forecasting.copula.dependence import Dependence
 from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
 from forecasting.ensemble import Ensemble
@@ -38,6 +39,7 @@ from forecasting.selection.judging import (
     rolled_widening,
     with_shares,
 )
+from forecasting.selection.together import dependence_of
 from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
@@ -108,6 +110,7 @@ class Fitting:
         networks: list[ForecastNetwork],
         correction: Array | None = None,
         swing: dict[str, float] | None = None,
+        dependence: Dependence | None = None,
     ) -> Ensemble:
         """The outcome, with the history of how it came about."""
         return Ensemble(
@@ -115,6 +118,7 @@ class Fitting:
             schema=schema,
             networks=networks,
             correction=correction,
+            dependence=dependence,
             history=self.history,
             swing=swing,
         )
@@ -222,6 +226,8 @@ def refit(
         evidence = Evidence.of(trained.networks, Origin.each(as_judged, config, backs), config)
         # Too few errors at these origins say nothing against what earlier ones have shown.
         correction, swing = correction_and_swing(evidence, as_judged, trained.correction)
+        learned = dependence_of(evidence, as_judged, correction, max(backs))
+        dependence = trained.dependence if learned is None else learned
         panel = fitted(panel)
         networks = trained.networks
         if config.training.start != "shipped":
@@ -233,7 +239,7 @@ def refit(
                 steps=steps,
                 begin=Beginning(_beginning(config, panel.schema)),
             ).networks
-    return fitting.ensemble(config, panel.schema, networks, correction, swing)
+    return fitting.ensemble(config, panel.schema, networks, correction, swing, dependence)
 
 
 def as_networks_read(panel: Panel) -> Panel:
@@ -297,12 +303,14 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
             scores=scores,
         )
     correction, swing = correction_and_swing(chosen.evidence, panel)
+    dependence = dependence_of(chosen.evidence, panel, correction, rows)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
         panel = fitted(whole)
         begin = Beginning(shipped)
         networks = fitting.members(panel, _shorter(chosen.config), "final", begin=begin).networks
-    return fitting.ensemble(chosen.config, panel.schema, networks, correction, {**swing, **scores})
+    swing = {**swing, **scores}
+    return fitting.ensemble(chosen.config, panel.schema, networks, correction, swing, dependence)
 
 
 def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble:
@@ -345,7 +353,7 @@ def _fit_from_nothing(
     """
     rows = rows_to_validate(panel, config)
     swing: dict[str, float] = {}
-    correction, steps = None, None
+    correction, dependence, steps = None, None, None
     judged: list[ForecastNetwork] = []
     whole = panel
     if rows:
@@ -361,6 +369,7 @@ def _fit_from_nothing(
         evidence = _settled(fitting, evidence)
         config, judged = evidence.config, evidence.networks
         correction, swing = correction_and_swing(evidence, panel)
+        dependence = dependence_of(evidence, panel, correction, rows)
     if not rows or config.training.validation == "refit":
         as_judged, panel = panel.schema, fitted(whole)
         # A single network's forecasts swing with its start. Where little was held back from the
@@ -373,7 +382,8 @@ def _fit_from_nothing(
         judged = [*kept, *final.networks]
     if not rows:
         correction = rolled_widening(judged, panel, config)
-    return fitting.ensemble(config, panel.schema, judged, correction, {**swing, **(scores or {})})
+    swing = {**swing, **(scores or {})}
+    return fitting.ensemble(config, panel.schema, judged, correction, swing, dependence)
 
 
 def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:

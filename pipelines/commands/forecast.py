@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -64,6 +64,25 @@ def forecast_command(
         None, "--backfill", metavar="FROM TO", help="The same, from every cutoff between."
     ),
     every: int = typer.Option(1, "--every", help="Of --backfill: steps between cutoffs."),
+    paths: int | None = typer.Option(None, "--paths", help="Also write so many joint paths."),
+    seed: int | None = typer.Option(None, "--seed", min=0, help="Another one draws other paths."),
+    aggregate: list[str] | None = typer.Option(
+        None,
+        "--aggregate",
+        help="Also write totals: steps=10; steps=7,blocks; by=state+purpose; steps=7,by= of all.",
+    ),
+    hierarchy: str | None = typer.Option(
+        None, "--hierarchy", help="Also write what adds up: total,state,state/region."
+    ),
+    how: str | None = typer.Option(
+        None, "--how", help="Of a hierarchy: bottom_up, ols, wls_struct, wls or mint_shrink."
+    ),
+    nonnegative: bool = typer.Option(
+        False, "--nonnegative", help="Nothing of a hierarchy below 0."
+    ),
+    joint_out: str | None = typer.Option(
+        None, "--joint-out", help="Folder of these tables; default: .gatecast/joint/NAME/."
+    ),
     notify: bool = NotifyOption,
 ) -> None:
     """Forecast every series of a table with the champion; run again after a crash, it goes on.
@@ -74,10 +93,12 @@ def forecast_command(
     `gatecast forecast demand --data today.parquet --out sqlite:///forecasts.db`,
     `gatecast forecast demand --data today.csv --future promotions.csv`,
     `gatecast forecast demand --as-of 2024-03-31 --out march.parquet`,
-    `gatecast forecast demand --backfill 2024-01-01 2024-03-31 --out past/`
+    `gatecast forecast demand --backfill 2024-01-01 2024-03-31 --out past/`,
+    `gatecast forecast demand --aggregate steps=10 --hierarchy total,state,state/region`
     """
     from pipelines.config import load_config
     from pipelines.forecasts.forecast import forecast
+    from pipelines.forecasts.joint import read_levels, read_total
     from pipelines.jobs.run import forecasted
 
     teller = teller_of(what, notify)
@@ -87,8 +108,26 @@ def forecast_command(
         else:
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
+        before = config
+        config = _together(
+            config,
+            {
+                "paths": paths,
+                "seed": seed,
+                "aggregate": [read_total(text) for text in aggregate or ()] or None,
+                "levels": None if hierarchy is None else read_levels(hierarchy),
+                "how": how,
+                "nonnegative": nonnegative or None,
+                "output": joint_out,
+            },
+        )
         past = _past(as_of, backfill, every)
         if past is not None:
+            if config is not before:
+                raise ConfigError(
+                    "--as-of and --backfill say what was said then: paths, totals and hierarchies "
+                    "are made of forecasts from now on; leave one or the other out"
+                )
             from pipelines.forecasts.past import look_back
 
             looked = look_back(
@@ -133,6 +172,26 @@ def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Pa
     if backfill is not None:
         return Past(*backfill, every)
     return Past.as_of(as_of) if as_of is not None else None
+
+
+def _together(config: ExperimentConfig, given: dict[str, Any]) -> ExperimentConfig:
+    """The config with what the options say of all series together."""
+    from pipelines.config import JointConfig
+
+    changes = {key: value for key, value in given.items() if value is not None}
+    if not changes:
+        return config
+    before = config.forecast.joint
+    made = {**(before.model_dump(exclude_unset=True) if before else {}), **changes}
+    joint = JointConfig.parse(made, at="forecast.joint")
+    if joint.paths is None and not joint.aggregate and not joint.levels:
+        raise ConfigError(
+            "--seed, --how, --nonnegative and --joint-out say how something is made: add "
+            "--paths, --aggregate or --hierarchy"
+        )
+    return config.model_copy(
+        update={"forecast": config.forecast.model_copy(update={"joint": joint})}
+    )
 
 
 def model_config(

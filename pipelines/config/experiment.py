@@ -27,6 +27,8 @@ from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
 from forecasting.known.occasions import with_closed_days
+from forecasting.paths.reconcile import How
+from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
@@ -163,6 +165,24 @@ class TrackingConfig(Settings):
     )
 
 
+class JointConfig(Settings):
+    """What `gatecast forecast` makes of all series together; see docs/paths.md."""
+
+    paths: int | None = Field(
+        None, ge=LEAST_PATHS, le=MOST_PATHS, description="sample paths that are written"
+    )
+    seed: int = Field(0, ge=0, description="another one draws other paths")
+    aggregate: tuple[dict[str, Any], ...] = Field(
+        (), description="totals, such as {steps: 7, blocks: true, by: [region]}"
+    )
+    levels: tuple[tuple[str, ...], ...] = Field(
+        (), description="of a hierarchy, each by static columns; of none: all series"
+    )
+    how: How | None = Field(None, description="how a hierarchy is brought to agree")
+    nonnegative: bool = Field(False, description="nothing of a hierarchy below 0")
+    output: str | None = Field(None, description="folder; default: .gatecast/joint/NAME")
+
+
 class ForecastConfig(Settings):
     """The batch forecast of `gatecast forecast`, and after training where an output is set."""
 
@@ -172,6 +192,9 @@ class ForecastConfig(Settings):
         None, description="a table of covariates known ahead, where they do not follow the history"
     )
     levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.5, 0.9)
+    joint: JointConfig | None = Field(
+        None, description="paths, totals and a hierarchy of all series together"
+    )
 
 
 class MonitorConfig(Settings):

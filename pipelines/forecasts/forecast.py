@@ -15,10 +15,12 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError, SeriesProblem
+from forecasting.paths.sampling import labels_of
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Target, table_of
+from pipelines.forecasts.joint import asked, write_joint
 from pipelines.forecasts.targets import default_output, target_of
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, locked
@@ -143,7 +145,20 @@ def forecast(
         panel = prepared.panel.under(predictor.schema)
         steps = min(config.horizon, predictor.config.horizon)
         job = job_of(version, panel, steps, config.forecast.levels)
+        if config.forecast.joint is not None:
+            # What cannot be asked for is said before anything is forecast.
+            asked(config.forecast.joint, steps, tuple(labels_of(prepared.panel)))
         written = write(predictor, panel, job, target, say=say)
+        if config.forecast.joint is not None:
+            write_joint(
+                predictor,
+                prepared.panel,
+                config.forecast.joint,
+                steps=steps,
+                levels=config.forecast.levels,
+                name=name,
+                say=say,
+            )
     written = replace(written, seconds=time.monotonic() - began)
     if track:
         try:

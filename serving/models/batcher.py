@@ -23,10 +23,12 @@ from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.engine import Engine, Runner
 from forecasting.windows.batch import Batch
 from serving.errors import RequestError
+from serving.models.together import drawn, nothing_drawn
 from serving.reading.query import Query, Spec
 from serving.running.lanes import Lanes
 from serving.running.metrics import Metrics
 from serving.writing.answer import Answer, Origin
+from serving.writing.joint import Together
 
 # Series computed at once on the event loop; more would keep health checks waiting.
 SMALL = 64
@@ -190,13 +192,20 @@ def _deliver(batch: list[_Waiting], results: list[Answer | Exception]) -> None:
 def _group(spec: Spec, query: Query) -> Hashable:
     """Queries of one group can share a panel."""
     horizon = query.options.horizon
+    if query.options.joint is not None:
+        # What takes its series together takes no others' along.
+        return id(query)
     free = not spec.schema.future and horizon <= spec.horizon
     return query.tz, None if free else horizon
 
 
 def _forecast(model: Servable, queries: Sequence[Query]) -> list[Answer]:
     query = queries[0] if len(queries) == 1 else _merged(queries)
+    joint, together = query.options.joint, None
     try:
+        if joint is not None:
+            forecast, together = drawn(model.predictor, model.spec, query, joint)
+            return [_answer(model, query, forecast, 0, together)]
         forecast = model.predictor.predict_panel(
             query.panel(model.spec),
             horizon=query.options.horizon,
@@ -214,6 +223,18 @@ def _forecast(model: Servable, queries: Sequence[Query]) -> list[Answer]:
 def _nothing(model: Servable, query: Query) -> Answer:
     """The answer when every series was refused."""
     steps, levels = query.options.horizon, len(query.options.levels)
+    joint, together = query.options.joint, None
+    if joint is not None:
+        none = Forecast(
+            ids=np.zeros(0, np.int64),
+            start=query.start,
+            freq=model.spec.freq,
+            tz=query.tz,
+            mean=np.empty((0, steps)),
+            quantiles=np.empty((0, steps, levels)),
+            levels=query.options.levels,
+        )
+        together = nothing_drawn(model.predictor, query, joint, none)
     return Answer(
         query=query,
         origin=model.origin,
@@ -223,6 +244,7 @@ def _nothing(model: Servable, query: Query) -> Answer:
         mean=np.empty((0, steps)),
         quantiles=np.empty((0, steps, levels)),
         problems=query.problems,
+        together=together,
     )
 
 
@@ -250,7 +272,13 @@ def _merged(queries: Sequence[Query]) -> Query:
     )
 
 
-def _answer(model: Servable, query: Query, forecast: Forecast, begin: int) -> Answer:
+def _answer(
+    model: Servable,
+    query: Query,
+    forecast: Forecast,
+    begin: int,
+    together: Together | None = None,
+) -> Answer:
     """The part of a forecast that belongs to the query whose series start at ``begin``."""
     end = begin + len(query.sizes)
     rows = slice(*np.searchsorted(forecast.ids, [begin, end]).tolist())
@@ -273,4 +301,5 @@ def _answer(model: Servable, query: Query, forecast: Forecast, begin: int) -> An
         mean=forecast.mean[rows, :horizon],
         quantiles=forecast.quantiles[rows, :horizon][:, :, levels],
         problems=problems,
+        together=together,
     )

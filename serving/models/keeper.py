@@ -195,7 +195,11 @@ class Keeper:
         check_golden(predictor, manifest, folder)
         settings = self.settings
         limits = Limits(
-            settings.max_series, settings.max_output, settings.max_horizon, settings.max_windows
+            settings.max_series,
+            settings.max_output,
+            settings.max_horizon,
+            settings.max_windows,
+            settings.max_draws,
         )
         horizon = predictor.config.horizon
         seconds = batch_seconds(predictor)

@@ -9,6 +9,7 @@ metadata under the same key.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from serving.errors import Faults, RequestError, show
 from serving.reading import stamps
 from serving.reading.arrow_guard import check_dictionary, check_schema, check_stream
 from serving.reading.flat_form import check_columns, with_history
+from serving.reading.joint import read_joint
 from serving.reading.query import (
     OPTION_KEYS,
     Options,
@@ -105,6 +107,7 @@ def read_arrow(table: pa.Table, body: dict[str, Any], spec: Spec) -> Query:
         faults.add((), "empty", "the table holds no series")
         faults.stop()
     check_size(table.num_rows, options, spec)
+    options = replace(options, joint=read_joint(body, spec, options, table.num_rows, faults))
     y, sizes = _numbers(table, "y", faults)
     ids = _ids(table, faults)
     start, zone = _starts(table, spec, options, faults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from forecasting.errors import SeriesProblem
 from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
+from serving.reading.joint import read_joint
 from serving.reading.query import (
     FORECAST,
     Query,
@@ -22,6 +24,7 @@ from serving.reading.query import (
     note_unfamiliar,
     refuse_covariate,
     refuse_unknown,
+    remember_labels,
 )
 
 FLAT_KEYS = frozenset({"y", "sizes", "start", "ids", "past", "future", "static"})
@@ -47,6 +50,7 @@ def read_flat(
         faults.stop()
     count = len(sizes)
     check_size(count, options, spec)
+    options = replace(options, joint=read_joint(body, spec, options, count, faults))
     y = numbers([body["y"]], lambda _: ("y",), faults, no_booleans=no_booleans)
     ids = _ids(body.get("ids"), count, faults)
     given: Any = body.get("start")
@@ -106,6 +110,7 @@ def check_columns(query: Query, spec: Spec, good: Array) -> Query:
     for covariate in spec.schema.static:
         _note_static(query, covariate)
     note_unfamiliar(query, spec)
+    remember_labels(query, spec.schema)
     return query if good.all() else query.keep(good)
 
 

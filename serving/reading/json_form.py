@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from serving.errors import Faults, RequestError, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.flat_form import read_flat
+from serving.reading.joint import read_joint
 from serving.reading.query import (
     FORECAST,
     Options,
@@ -25,6 +26,7 @@ from serving.reading.query import (
     note_unfamiliar,
     refuse_covariate,
     refuse_unknown,
+    remember_labels,
 )
 
 SERIES_KEYS = frozenset({"id", "start", "y", "past", "future", "static"})
@@ -63,6 +65,8 @@ def read_json(
         faults.add(("series",), "empty", "holds no series")
         faults.stop()
     check_size(len(series), options, spec)
+    joint = read_joint(body, spec, options, len(series), faults)
+    options = replace(options, joint=joint)
     return _Reader(spec, options, series, faults, no_booleans).read()
 
 
@@ -114,6 +118,7 @@ class _Reader:
             notes=self.notes,
         )
         note_unfamiliar(query, self.spec)
+        remember_labels(query, self.spec.schema)
         return query if good.all() else query.keep(good)
 
     def _shapes(self) -> list[str]:

@@ -19,11 +19,12 @@ from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.checks import beyond_training
 from serving.errors import Faults, RequestError, show
+from serving.reading.together import JOINT_KEYS, Joint
 
 DEFAULT_LEVELS: Final = (0.1, 0.5, 0.9)
 MAX_LEVELS: Final = 99
 MAX_NAME: Final = 256
-OPTION_KEYS: Final = frozenset({"model", "horizon", "quantiles", "extend", "tz"})
+OPTION_KEYS: Final = frozenset({"model", "horizon", "quantiles", "extend", "tz"}) | JOINT_KEYS
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Limits:
     output: int = 20_000_000
     horizon: int = 5_000
     windows: int = 200_000
+    draws: int = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,13 @@ class Spec:
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of all series alike."""
+    """What is asked of all series alike; ``joint`` : of all of them together."""
 
     horizon: int
     levels: tuple[float, ...] = DEFAULT_LEVELS
     extend: bool = False
     tz: str | None = None
+    joint: Joint | None = None
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Query:
     problems : series left out, by place in the request.
     notes : what a caller should know of a series that is answered, by place in the request.
     flat : whether the answer takes the flat form.
+    labels : static columns of categories, of every series of the request, None where left out.
     """
 
     options: Options
@@ -91,6 +95,7 @@ class Query:
     problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
     notes: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     flat: bool = False
+    labels: Mapping[str, list[str | None]] = field(default_factory=dict)
 
     def panel(self, spec: Spec) -> Panel:
         """The series as the model takes them; ids are their positions here."""
@@ -122,6 +127,18 @@ class Query:
             future={name: values[ahead] for name, values in self.future.items()},
             static={name: values[good] for name, values in self.static.items()},
         )
+
+
+def remember_labels(query: Query, schema: Schema) -> None:
+    """Keep the categories of all series, before any is left out, for what takes them together."""
+    if query.options.joint is not None:
+        query.labels = {
+            c.name: [None if v is None or v != v else str(v) for v in query.static[c.name]]
+            if c.name in query.static
+            else [None] * len(query.ids)
+            for c in schema.static
+            if c.type == "categorical"
+        }
 
 
 def note_unfamiliar(query: Query, spec: Spec) -> None:

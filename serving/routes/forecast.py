@@ -22,6 +22,8 @@ from serving.writing.arrow_form import write_arrow
 
 LARGE_BODY: Final = 64 * 1024  # bytes; more are parsed beside the event loop
 LARGE_ANSWER: Final = 20_000  # numbers; more are written there, too
+DRAWS_PER_SECOND: Final = 10_000_000  # numbers of paths drawn and ordered, about
+DRAWS_OF_NUMBER: Final = 2  # that take as long as a number of an answer, about
 
 
 async def forecast(call: Call) -> Reply:
@@ -48,7 +50,7 @@ async def forecast(call: Call) -> Reply:
             stage["compute"].observe(perf_counter() - began)
             return _written(call, loaded, answer, wanted)
 
-        return await call.compute(work, loaded.seconds_of(len(query.sizes), query.options.horizon))
+        return await call.compute(work, _seconds(query, loaded))
     began = perf_counter()
     answer = await call.service.batcher.forecast(loaded, query)
     stage["compute"].observe(perf_counter() - began)
@@ -83,7 +85,23 @@ def _is_large(query: Query, loaded: Loaded) -> bool:
     """Whether a request would hold up the event loop, and is worth two thread switches."""
     options, count = query.options, len(query.sizes)
     numbers = count * options.horizon * (len(options.levels) + 1)
+    joint = options.joint
+    if joint is not None:
+        drawn = count * options.horizon * joint.draws.paths * joint.passes
+        numbers += drawn // DRAWS_OF_NUMBER
+        if joint.levels is not None:
+            count *= joint.runs()
     return count > SMALL or numbers > LARGE_ANSWER or options.horizon > loaded.spec.horizon
+
+
+def _seconds(query: Query, loaded: Loaded) -> float:
+    """An estimate of what a request takes."""
+    count, options = len(query.sizes), query.options
+    joint = options.joint
+    if joint is None:
+        return loaded.seconds_of(count, options.horizon)
+    drawn = count * options.horizon * joint.draws.paths * joint.passes
+    return loaded.seconds_of(count * joint.runs(), options.horizon) + drawn / DRAWS_PER_SECOND
 
 
 def _accepted(headers: Mapping[str, str], sent: str) -> str:

@@ -7,12 +7,16 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
 
+from forecasting.paths.hierarchy import MOST_LEVELS
+from forecasting.paths.reconcile import HOWS
+from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
 from forecasting.prediction.anomalies.found import KINDS
 from forecasting.prediction.anomalies.watch import MOST
 from forecasting.prediction.answers import RATE
 from forecasting.prediction.why.explain import MOST_POINTS, POINTS
 from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
+from serving.reading.joint import MOST_TOTALS
 from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import DOCS
@@ -97,6 +101,83 @@ def _problems(*statuses: int) -> dict[str, Any]:
     return {str(status): {"description": TITLES[status], "content": content} for status in statuses}
 
 
+def _joint_options() -> dict[str, Any]:
+    """What may be asked of all series together."""
+    names = {"type": "array", "items": {"type": "string"}}
+    total = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "steps": {"type": "integer", "minimum": 1, "description": "the first so many"},
+            "blocks": {"type": "boolean", "description": "every so many steps instead"},
+            "by": {**names, "description": "static columns; none: all series in one total"},
+            "groups": {"type": "object", "additionalProperties": names},
+        },
+    }
+    hierarchy = {
+        "type": "object",
+        "required": ["levels"],
+        "additionalProperties": False,
+        "properties": {
+            "levels": {"type": "array", "items": names, "minItems": 1, "maxItems": MOST_LEVELS},
+            "how": {"enum": list(HOWS)},
+            "nonnegative": {"type": "boolean", "default": False},
+        },
+    }
+    return {
+        "paths": {
+            "type": "integer",
+            "minimum": LEAST_PATHS,
+            "maximum": MOST_PATHS,
+            "description": "joint sample paths in the answer",
+        },
+        "seed": {"type": "integer", "minimum": 0, "default": 0},
+        "aggregate": {"type": "array", "items": total, "minItems": 1, "maxItems": MOST_TOTALS},
+        "hierarchy": hierarchy,
+        "labels": {
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": ["string", "null"]}},
+            "description": "columns of categories to add up by, one for each series",
+        },
+    }
+
+
+def _joint_answers(numbers: dict[str, Any]) -> dict[str, Any]:
+    """What is told of all series together."""
+    told = {
+        "id": {"type": "string"},
+        "mean": numbers,
+        "quantiles": {"type": "object", "additionalProperties": numbers},
+    }
+    stamps = {"type": "array", "items": {"type": ["string", "integer"]}}
+    steps = {"type": "array", "items": {"type": "integer"}}
+    total = {"type": "object", "properties": {**told, "ds": stamps}}
+    node = {"type": "object", "properties": {"level": {"type": "string"}, **told}}
+    aggregate = {
+        "first_step": steps,
+        "last_step": steps,
+        "totals": {"type": "array", "items": total},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    }
+    hierarchy = {
+        "how": {"enum": list(HOWS)},
+        "ds": stamps,
+        "nodes": {"type": "array", "items": node},
+    }
+    return {
+        "joint": {
+            "type": "object",
+            "properties": {
+                "paths": {"type": "integer"},
+                "seed": {"type": "integer"},
+                "dependence": {"enum": ["learned", "usual"]},
+            },
+        },
+        "aggregates": {"type": "array", "items": {"type": "object", "properties": aggregate}},
+        "hierarchy": {"type": "object", "properties": hierarchy},
+    }
+
+
 def _schemas() -> dict[str, Any]:
     columns = {"type": "object", "additionalProperties": {"type": "array", "items": VALUE}}
     options = {
@@ -115,6 +196,7 @@ def _schemas() -> dict[str, Any]:
             "description": "go beyond the trained horizon by recursion",
         },
         "tz": {"type": "string", "description": "zone of the stamps, such as Europe/Madrid"},
+        **_joint_options(),
     }
     series = {
         "type": "object",
@@ -161,6 +243,7 @@ def _schemas() -> dict[str, Any]:
             "ds": {"type": "array", "items": {"type": ["string", "integer"]}},
             "mean": numbers,
             "quantiles": {"type": "object", "additionalProperties": numbers},
+            "paths": {"type": "array", "items": numbers, "description": "each over all steps"},
             "notes": {"type": "array", "items": {"type": "object"}},
         },
     }
@@ -194,6 +277,7 @@ def _schemas() -> dict[str, Any]:
                 },
                 "forecasts": {"type": "array", "items": forecast},
                 "extended": {"type": "object"},
+                **_joint_answers(numbers),
                 "errors": {"type": "array", "items": error},
             },
         },

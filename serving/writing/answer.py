@@ -14,6 +14,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.errors import SeriesProblem
 from serving.reading.query import Query
 from serving.reading.stamps import write_stamps
+from serving.writing.joint import Together
 
 JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -40,7 +41,7 @@ class Answer:
     ----------
     position : [M] place in the request, rising. stamps : [M, h]. mean : [M, h].
     quantiles : [M, h, Q] in the order of ``query.options.levels``.
-    problems : the other series, by place in the request.
+    problems : the other series, by place in the request. together : paths, totals, a hierarchy.
     """
 
     query: Query
@@ -51,11 +52,19 @@ class Answer:
     mean: Array
     quantiles: Array
     problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
+    together: Together | None = None
 
     @property
     def keys(self) -> list[str]:
         """Quantile levels as text: ``0.1``."""
         return [f"{level:g}" for level in self.query.options.levels]
+
+    @property
+    def joint(self) -> dict[str, Any]:
+        """What is told of all series together, but for the paths themselves."""
+        if self.together is None:
+            return {}
+        return self.together.public(self.query.options.levels, self.query.tz)
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -88,6 +97,7 @@ def write_json(answer: Answer) -> bytes:
         if answer.query.flat
         else _readable(answer, stamps, mean, levels)
     )
+    content |= answer.joint
     content["errors"] = answer.errors
     return orjson.dumps(content, option=JSON_OPTIONS)
 
@@ -102,6 +112,8 @@ def _readable(answer: Answer, stamps: Any, mean: Array, levels: Array) -> dict[s
             "mean": mean[k],
             "quantiles": dict(zip(keys, levels[k], strict=True)),
         }
+        if answer.together is not None and answer.together.paths is not None:
+            forecast["paths"] = answer.together.paths[k]
         if position in notes:
             forecast["notes"] = notes[position]
         forecasts.append(forecast)
@@ -120,6 +132,8 @@ def _flat(answer: Answer, stamps: Any, mean: Array) -> dict[str, Any]:
             for k, key in enumerate(answer.keys)
         },
     }
+    if answer.together is not None and answer.together.paths is not None:
+        content["paths"] = answer.together.paths.ravel()
     if query.notes:
         content["notes"] = [
             {"id": query.ids[i], **note}

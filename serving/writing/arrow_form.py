@@ -9,7 +9,7 @@ import orjson
 
 from forecasting.arrays import Array
 from serving.reading.arrow_form import KEY
-from serving.writing.answer import Answer
+from serving.writing.answer import JSON_OPTIONS, Answer
 
 
 def write_arrow(answer: Answer) -> bytes:
@@ -30,6 +30,10 @@ def write_arrow(answer: Answer) -> bytes:
     }  # fmt: skip
     for k, key in enumerate(answer.keys):
         columns[f"q{key}"] = _lists(answer.quantiles[:, :, k], offsets)
+    if answer.together is not None and answer.together.paths is not None:
+        width = answer.together.paths.shape[1] * horizon
+        ends = pa.array(np.arange(count + 1, dtype=np.int32) * np.int32(width))
+        columns["paths"] = _lists(answer.together.paths, ends)
     content: dict[str, Any] = {
         "model": answer.origin.public(),
         "horizon": horizon,
@@ -37,6 +41,7 @@ def write_arrow(answer: Answer) -> bytes:
         "tz": query.tz,
         "errors": answer.errors,
     }
+    content |= answer.joint
     if answer.extended:
         content["extended"] = answer.extended
     if query.notes:
@@ -45,7 +50,9 @@ def write_arrow(answer: Answer) -> bytes:
             for i, notes in sorted(query.notes.items())
             for note in notes
         ]
-    table = pa.table(columns).replace_schema_metadata({KEY: orjson.dumps(content)})
+    table = pa.table(columns).replace_schema_metadata(
+        {KEY: orjson.dumps(content, option=JSON_OPTIONS)}
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

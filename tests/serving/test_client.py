@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from forecasting.errors import DataError
+from forecasting.paths.drawn import Drawn
+from forecasting.paths.sampling import Draws
 from forecasting.prediction.predictor import Predictor
 from serving import client as module
 from serving.app import Application
@@ -67,6 +69,20 @@ def test_a_table_gives_the_table_of_the_library(client: Client, monthly: Predict
     expected = monthly.predict(frame, quantiles=[0.2, 0.5], horizon=4)
     assert list(found.columns) == list(expected.columns)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+
+
+def test_paths_and_totals_come_as_the_library_gives_them(
+    client: Client, monthly: Predictor
+) -> None:
+    frame = sales(4)[["unique_id", "ds", "y"]]
+    asked = {"paths": 6, "seed": 2, "aggregate": [{"steps": 3, "by": []}]}
+    found = client.forecasts(frame, horizon=4, together=asked)
+    drawn = Drawn.by(monthly, frame, Draws(6, 2), horizon=4)
+    pd.testing.assert_frame_equal(found.paths, drawn.table, check_dtype=False, rtol=1e-5)
+    (total,) = found.together["aggregates"][0]["totals"]
+    assert total["mean"][0] == pytest.approx(drawn.totals(steps=3, by=[])["mean"].iloc[0])
+    assert list(found.frame.columns) == ["unique_id", "ds", "mean", "q0.1", "q0.5", "q0.9"]
+    assert client.forecasts(frame).paths is None
 
 
 def test_covariates_go_along(client: Client, retail: Predictor) -> None:

@@ -24,7 +24,8 @@ VALUES: tuple[Any, ...] = (
     [None], [0] * 3, {"": 0}, {"y": []}, [{}], "Europe/Madrid", "../../etc/passwd", "h", 99, 0.5,
 )  # fmt: skip
 NAMES = ("id", "y", "start", "sizes", "horizon", "quantiles", "extend", "tz", "model", "series",
-         "past", "future", "static", "promo", "columns", "data", "params", "~/", "")  # fmt: skip
+         "past", "future", "static", "labels", "by", "levels", "groups", "how",
+         "promo", "columns", "data", "params", "~/", "")  # fmt: skip
 
 
 def seeds() -> list[tuple[str, Any]]:
@@ -40,9 +41,13 @@ def seeds() -> list[tuple[str, Any]]:
     power = {"model": "power", "tz": "Europe/Madrid", "horizon": 8, "extend": True,
              "series": [{"id": "m", "start": "2026-03-28", "y": [1.0, 2.0, 3.0]}]}  # fmt: skip
     short = {"series": [series("a", 5), series("b", 3)], "horizon": 2}
+    joint = {"series": [series("a", 9), series("b", 9)], "horizon": 2, "paths": 4, "seed": 1,
+             "labels": {"g": ["n", "s"]},
+             "aggregate": [{"steps": 2, "by": ["g"]}, {"groups": {"m": ["a", "b"]}}],
+             "hierarchy": {"levels": [[], ["g"]], "how": "wls", "nonnegative": True}}  # fmt: skip
     tables = layouts(plain_frame(1).head(6))
     scoring = [{name: content, "params": {"horizon": 2}} for name, content in tables.items()]
-    forecasts = [("/v1/forecast", body) for body in (rich, flat, power, short)]
+    forecasts = [("/v1/forecast", body) for body in (rich, flat, power, short, joint)]
     return forecasts + [("/invocations", body) for body in scoring]
 
 
