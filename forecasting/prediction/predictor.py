@@ -40,10 +40,11 @@ class Predictor(Answers):
         single_threaded: OnnxNetwork | None = None,
         threads: int = 1,
         dependence: Dependence = USUAL,
-        weights: Weights | None = None,
     ) -> None:
         super().__init__(config, schema, correction, runner, single_threaded, threads, dependence)
-        self.manifest, self.weights = manifest, weights
+        self.manifest = manifest
+        # What a bundle says of its networks; None where there was none.
+        self.weights: Weights | None = None
         self._graphs = [graph for graph in (runner, single_threaded) if graph is not None]
 
     @classmethod
@@ -64,7 +65,7 @@ class Predictor(Answers):
                     f"of that role ({covariate.role}); fetch the bundle again"
                 )
         single = OnnxNetwork(graph, 1) if threads > 1 else None
-        return cls(
+        predictor = cls(
             parts.config,
             parts.schema,
             parts.correction,
@@ -73,8 +74,9 @@ class Predictor(Answers):
             single,
             threads,
             parts.dependence or USUAL,
-            Weights(Path(path), manifest, parts),
         )
+        predictor.weights = Weights(Path(path), manifest, parts)
+        return predictor
 
     def members(self) -> list[Member]:
         """The networks of the bundle, read from its weights when first asked for."""
