@@ -342,7 +342,7 @@ def test_speed_plots_runs(tmp_path: Path) -> None:
 
 
 def test_to_and_fro_runs(tmp_path: Path) -> None:
-    """Each origin is read once: one engine, one batch and one Theta forecast for each."""
+    """Each origin is read once: one batch and one Theta forecast for each, by few engines."""
     counts = json.loads(run("to_and_fro", "--steps", "4", home=tmp_path))
     assert counts["entered"] > 10
     assert counts["returns"] > 0
@@ -351,7 +351,8 @@ def test_to_and_fro_runs(tmp_path: Path) -> None:
         for path in (ROOT / "forecasting").rglob("*.py")
     }
     work = counts["work"]
-    assert work["assemble"] == work["theta"] == work["__init__ of Engine"]
+    assert work["assemble"] == work["theta"]
+    assert work["__init__ of Engine"] <= 5
 
 
 def test_continuing_runs(

@@ -48,6 +48,7 @@ def test_what_is_chosen_from_the_data_is_narrowed() -> None:
     # Off, or left to the machine; and what follows from a network's other widths or the schema.
     assert left == {
         "decoder_size", "encoding", "clip_value", "patience", "graphs", "threads", "at_once",
+        "minutes",
     }  # fmt: skip
     assert len(CASES) == 26
 

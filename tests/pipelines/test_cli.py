@@ -30,6 +30,7 @@ ELSEWHERE = {
     "train": "test_train_says_what_it_made below, with a pipeline that is played",
     "reproduce": "needs a whole run; the answer is built of what train's is",
     "tune": "takes minutes; the answer is built of what train's is",
+    "covariates": "trains several times; tests/forecasting/training/test_worth.py",
     "benchmark": "takes minutes; the answer names the files it wrote",
 }
 # A command line for each command: what it needs is made by the fixtures, in this order.
@@ -43,6 +44,8 @@ LINES = {
     "forecast": "forecast small --data good.csv --out forecasts.csv",
     "monitor": "monitor small --data good.csv --forecasts forecasts.csv --page page.html",
     "backtest": "backtest good.csv --horizon 3 --model small",
+    "explain": "explain small --data good.csv --out parts.csv",
+    "anomalies": "anomalies small --data good.csv --out judged.csv --picture odd.png",
     "diagnose": "diagnose small --out picture.png",
     "promote": "promote small --version 1 --force --reason test",
     "rollback": "rollback small",

@@ -88,6 +88,8 @@ def test_the_password_of_the_store_is_never_shown(
     uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.models.registry.CLIENT_SECONDS", 0.5)
+    # MLflow tries for 100 s, all the while with a lock that other tests of this process need.
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
     app = Application(ServingSettings.read({}, models=("m",), home=tmp_path, tracking_uri=uri))
     app.service.models.load()
     call = Caller(app)

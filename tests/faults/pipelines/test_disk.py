@@ -80,10 +80,10 @@ def output(disk: Path) -> None:
 
 def stages(disk: Path) -> None:
     """Results of training: a half-built one is none."""
-    stage("x", "fit", {"a": 1}, lambda folder: (folder / "r").write_text("done") and None)
+    stage("x", "fit", {"a": 1}, lambda folder, _: (folder / "r").write_text("done") and None)
     filler = fill(disk, 1000)
 
-    def build(folder: Path) -> None:
+    def build(folder: Path, _unfinished: Path) -> None:
         (folder / "r").write_bytes(b"x" * 100_000)
 
     said_full(lambda: stage("x", "fit", {"a": 2}, build))

@@ -56,6 +56,7 @@ def outcome(*failed: str, promoted: bool = False) -> Any:
         winner="gru",
         promoted=promoted,
         version=7,
+        seconds=1.0,
         run_id="r",
         data_hash="d",
         evaluation=SimpleNamespace(scores=scores, has_champion=False, champion_problem=None),
