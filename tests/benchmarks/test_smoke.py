@@ -178,6 +178,12 @@ def test_features_runs(
                            for more in ("", ", nothing below 0")), "a request"]  # fmt: skip
 
 
+def test_intervals_runs(tmp_path: Path) -> None:
+    found = rows(run("intervals", "--brief", home=tmp_path))
+    assert found[0][:2] == ["series", "set"]
+    assert ["1", "m3_monthly", "1"] in [row[:3] for row in found]
+
+
 def test_season_runs(tmp_path: Path) -> None:
     found = rows(run("season", "--brief", home=tmp_path))
     assert found[0] == ["no season", "1 × 24", "1 × 60"]
