@@ -67,6 +67,11 @@ unit: $(DEV) ## Run the tests but the slow ones; PYTEST_ARGS adds options
 slow: $(DEV) ## Run the slow tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
+.PHONY: properties
+properties: $(DEV) ## Run the tests that draw their inputs, with ten times as many
+	$(ONE_THREAD) HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m "hypothesis and not slow" \
+		-n $(WORKERS) --dist loadfile --timeout 1800 $(PYTEST_ARGS)
+
 .PHONY: year
 year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on real data
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/pipelines/test_year.py --timeout 3600 $(PYTEST_ARGS)

@@ -52,7 +52,7 @@ def test_months_that_became_days_of_january_are_told_by_their_holes() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["iso", "american", "halves"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_rows_in_any_order_are_no_exchange(seed: int, written: str) -> None:
     rows = np.random.default_rng(seed).permutation(len(DAYS))
     write = {"iso": lambda d: str(d.date()), "american": american}.get(written)

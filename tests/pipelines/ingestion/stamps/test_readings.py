@@ -56,7 +56,7 @@ def stamps(result: IngestResult) -> list[pd.Timestamp]:
     count=st.integers(8, 60),
     clock=st.sampled_from(["", " 00:00", " 06:30:00"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_dates_in_any_order_are_read_as_they_are_or_refused(
     order: str, mark: str, step: str, day: int, first: object, count: int, clock: str
 ) -> None:

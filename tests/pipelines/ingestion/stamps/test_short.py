@@ -20,7 +20,7 @@ MONTHS = (
 
 
 @given(st.sampled_from(MONTHS), st.integers(2001, 2035), st.integers(1, 12), st.integers(14, 60))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_months_are_those_they_are_or_both_readings_are_named(
     form: str, year: int, month: int, count: int
 ) -> None:
