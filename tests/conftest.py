@@ -55,7 +55,12 @@ def shared_data() -> Path:
     return DATA
 
 
+# Files that take longest are begun first, so that no process waits for another at the end.
+LONG = ("test_readme.py", "test_smoke.py", "test_demo.py", "test_train.py", "test_outages.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
     if any(item.get_closest_marker("gpu") for item in items):
         import torch
 

@@ -25,6 +25,8 @@ CLOSED = {"protect": True, "public_metrics": False, "public_docs": False}
 # Every route that needs a key here, and the scope that it needs.
 ROUTES: list[tuple[str, str, str, Any]] = [
     ("forecast", "POST", "/v1/forecast", {"series": [series()]}),
+    ("forecast", "POST", "/v1/explain", {"series": [series()]}),
+    ("forecast", "POST", "/v1/anomalies", {"series": [series()]}),
     ("forecast", "POST", "/invocations", {"inputs": {}}),
     ("forecast", "GET", "/v1/models", None),
     ("forecast", "GET", "/v1/models/retail", None),

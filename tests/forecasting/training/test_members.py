@@ -37,9 +37,12 @@ def weights(forecaster: Forecaster) -> list[Tensor]:
     return [value for n in forecaster.networks for value in n.state_dict().values()]
 
 
-@pytest.mark.parametrize("at_once", [2, 7])
+@pytest.mark.parametrize("at_once", [2, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("decoder", ["direct", "encoder_decoder", "recursive"])
-@pytest.mark.parametrize("cells", [("gru",), ("lstm",), ("gru", "lstm")])
+@pytest.mark.parametrize(
+    "cells",
+    [("gru", "lstm"), *(pytest.param((c,), marks=pytest.mark.slow) for c in ("gru", "lstm"))],
+)
 def test_trained_at_once_they_are_those_trained_one_after_another(
     cells: tuple[str, ...], decoder: str, at_once: int
 ) -> None:
