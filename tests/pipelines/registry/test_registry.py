@@ -247,6 +247,7 @@ def test_the_commands_promote_roll_back_and_tell(
     assert told.splitlines()[0] == f"{name}: champion 1, previous 2"
     assert "forced 2 for 1" in told
     assert "I know why" in told
-    lines = [json.loads(line) for line in command("history", name, "--json")[1].splitlines()]
+    told = CliRunner().invoke(build(), ["history", name, "--json"]).stdout
+    lines = [json.loads(line) for line in told.splitlines()]
     assert lines[-1]["action"] == "rolled back"
     assert lines[-1]["reason"] == "no good"
