@@ -8,6 +8,7 @@ torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -434,10 +436,27 @@ class TrainingConfig(Settings):
         return self
 
 
+def _day_as_text(value: Any) -> Any:
+    """YAML reads 2024-11-29 as a date; nobody should have to quote it."""
+    return value.isoformat() if type(value) is date else value
+
+
+def _no_truth(value: Any) -> Any:
+    """YAML reads NO, Norway, and ON, Ontario, as truths."""
+    if isinstance(value, bool):
+        meant = "'NO'" if value is False else "'ON'"
+        raise ValueError(f"YAML read {str(value).lower()} there; put the text in quotes: {meant}")
+    return value
+
+
+Day = Annotated[str, BeforeValidator(_day_as_text)]
+Place = Annotated[str, BeforeValidator(_no_truth)]
+
+
 class EventConfig(Settings):
     """Days of one's own, or a feast that moves: what networks are told of them, and around them."""
 
-    days: tuple[str, ...] = Field(
+    days: tuple[Day, ...] = Field(
         (), description="2024-12-24, or ranges, 2024-07-25/2024-09-06, such as school holidays"
     )
     feast: Literal["easter", "orthodox_easter"] | None = None
@@ -455,8 +474,10 @@ class EventConfig(Settings):
 class CalendarConfig(Settings):
     """Holidays and events; from the stamps, as covariates known ahead that nobody has to give."""
 
-    country: str | None = Field(None, description="ISO 3166 code: DE, US; of the package holidays")
-    subdivision: str | None = Field(None, description="a part of the country: BY, CA")
+    country: Place | None = Field(
+        None, description="ISO 3166 code: DE, US; of the package holidays"
+    )
+    subdivision: Place | None = Field(None, description="a part of the country: BY, CA")
     kinds: tuple[str, ...] = Field(("public",), description="of holidays, as the package has them")
     each: bool = Field(False, description="a column for each holiday instead of one for all")
     before: int = Field(0, ge=0, le=60, description="days before a holiday that are told too")

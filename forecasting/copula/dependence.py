@@ -26,6 +26,9 @@ from forecasting.copula.kernels import KERNELS, correlation
 
 # The last step that paths reach: their shocks are drawn from a matrix of steps by steps.
 FURTHEST_STEP = 2_000
+# Steps that roots are made of: the next one up from those asked for.
+SIZES = (16, 32, 64, 128, 256, 512, 1_024, FURTHEST_STEP)
+KEPT_SIZE = 256
 # Of a correlation's diagonal, so that its root exists although kernels are singular.
 RIDGE = 1e-9
 
@@ -121,9 +124,18 @@ class Dependence:
         )
 
 
-@lru_cache(maxsize=64)
 def _root(weights: tuple[tuple[str, float], ...], steps: int, season: int) -> Array:
-    """[h, h] lower triangular: of white noise it makes shocks of a mixture of kernels."""
+    """[h, h] lower triangular: of white noise it makes shocks of a mixture of kernels.
+
+    That of fewer steps is the corner of that of more, so a few sizes do for all: callers who ask
+    for every horizon in turn fill no memory.
+    """
+    size = next((size for size in SIZES if size >= steps), steps)
+    kept = _long_root if size > KEPT_SIZE else _short_root
+    return kept(weights, size, season)[:steps, :steps]
+
+
+def _root_of(weights: tuple[tuple[str, float], ...], steps: int, season: int) -> Array:
     at = np.arange(1.0, steps + 1.0)
     total = np.zeros((steps, steps))
     for name, weight in weights:
@@ -132,6 +144,11 @@ def _root(weights: tuple[tuple[str, float], ...], steps: int, season: int) -> Ar
     root = np.linalg.cholesky(total)
     root.flags.writeable = False
     return root
+
+
+# At most 64 of 0.5 MB, and four of 32 MB.
+_short_root = lru_cache(maxsize=64)(_root_of)
+_long_root = lru_cache(maxsize=4)(_root_of)
 
 
 def _weights(given: Any) -> dict[str, float]:

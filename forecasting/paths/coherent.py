@@ -126,7 +126,9 @@ def coherent(
         spread = np.concatenate([_deviation(found_above.quantiles), _deviation(ends)])
         # In units of the largest: squares of what is huge are beyond float's range.
         unit = float(spread.max()) or 1.0
-        sample = errors_seen(engine, [sums, panel], steps) / unit if how == "mint_shrink" else None
+        sample = None
+        if how == "mint_shrink":
+            sample = errors_seen(engine, [sums, panel], steps, extend=extend) / unit
         errors = Errors((spread / unit) ** 2, sample)
     found = reconciled(matrix, upper, leaves, errors, how, nonnegative=levels.nonnegative)
     values = _moved(paths.values, leaves, found, nonnegative=levels.nonnegative)
@@ -189,14 +191,16 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
     return made.begun()
 
 
-def errors_seen(engine: Engine, panels: Sequence[Panel], steps: int) -> Array:
+def errors_seen(
+    engine: Engine, panels: Sequence[Panel], steps: int, *, extend: bool = False
+) -> Array:
     """[n, T] errors of the mean at past origins, of the series of all panels in order."""
     blocks = []
     for back in _backs(min(int(panel.lengths.min()) for panel in panels), steps):
         parts = []
         for panel in panels:
             known = panel.truncate(back)
-            found = engine.predict_panel(known, horizon=steps)
+            found = engine.predict_panel(known, horizon=steps, extend=extend)
             whole = len(found.ids) == len(panel)
             parts.append(panel.after(back, steps) - found.mean if whole else None)
         if all(part is not None for part in parts):

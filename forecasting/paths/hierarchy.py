@@ -11,7 +11,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from forecasting.paths.reconcile import HOWS, How
-from forecasting.paths.totals import BETWEEN, EVERYTHING, UNKNOWN, TotalError, columns_of
+from forecasting.paths.totals import TotalError, by_categories, columns_of, name_of
 
 LEAVES = "series"
 KEYS = ("levels", "how", "nonnegative")
@@ -56,6 +56,11 @@ class Levels:
         for k, level in enumerate(found):
             if any(set(level) == set(earlier) for earlier in found[:k]):
                 raise TotalError(("levels", k), "duplicate", "is a level twice")
+            if name_of(level) in (LEAVES, *map(name_of, found[:k])):
+                detail = (
+                    f"another level is called {name_of(level)!r}, too; name the column otherwise"
+                )
+                raise TotalError(("levels", k), "ambiguous", detail)
         how, floor = given.get("how"), given.get("nonnegative", False)
         if how is not None and how not in HOWS:
             raise TotalError(("how",), "out_of_range", f"must be one of {', '.join(HOWS)}")
@@ -89,25 +94,26 @@ class Hierarchy:
     def of(
         cls, labels: Mapping[str, Sequence[str | None]], by: Sequence[Sequence[str]], count: int
     ) -> Hierarchy:
-        """The sums of ``count`` series at some levels, by categories [N] of columns."""
+        """The sums of ``count`` series at some levels, by categories [N] of columns.
+
+        Raises
+        ------
+        TotalError : where two sums of a level would bear one name.
+        """
         from scipy import sparse
 
         levels: list[str] = []
         names: list[str] = []
         keys: list[dict[str, str]] = []
         rows: list[Array] = []
-        for columns in by:
-            told = [[UNKNOWN if v is None else v for v in labels[column]] for column in columns]
-            place: dict[tuple[str, ...], int] = {}
+        for level, columns in enumerate(by):
             row = np.empty(count, np.int64)
-            for k in range(count):
-                key = tuple(column[k] for column in told)
-                if key not in place:
-                    place[key] = len(names)
-                    levels.append(BETWEEN.join(columns) or EVERYTHING)
-                    names.append(BETWEEN.join(key) or EVERYTHING)
-                    keys.append(dict(zip(columns, key, strict=True)))
-                row[k] = place[key]
+            path = ("levels", level)
+            for key, members in by_categories(labels, columns, count, path).items():
+                row[members] = len(names)
+                levels.append(name_of(columns))
+                names.append(name_of(key))
+                keys.append(dict(zip(columns, key, strict=True)))
             rows.append(row)
         row, column = np.concatenate(rows), np.tile(np.arange(count), len(by))
         matrix = sparse.csr_array((np.ones(len(row)), (row, column)), (len(names), count))

@@ -12,7 +12,7 @@ from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import public_stamps
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.paths.sampling import Paths
+from forecasting.paths.sampling import Labels, Paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,9 +157,10 @@ def add_up(paths: Paths, total: Total) -> Totals:
         names = [str(name) for name in paths.names]
         return _finite(Totals(names, first, last, mean, values, paths.forecast, begin, []))
     rows = {str(name): k for k, name in enumerate(paths.names.tolist())}
+    asked = {str(name) for name in paths.asked.tolist()}
     names, members, problems = [], [], []
     for name, wanted in groups_of(paths, total).items():
-        problem = _problem(name, wanted, rows, paths)
+        problem = _problem(name, wanted, rows, asked, paths.forecast.start)
         if problem is not None:
             problems.append(problem)
             continue
@@ -211,13 +212,40 @@ def groups_of(paths: Paths, total: Total) -> Mapping[str, Sequence[str]]:
     """Names of the series of each group, in the order in which groups come first."""
     if total.groups is not None:
         return total.groups
-    columns = [paths.labels[column] for column in total.by or ()]
-    found: dict[str, list[str]] = {}
-    for k, series in enumerate(paths.asked.tolist()):
-        told = [column[k] for column in columns]
-        name = BETWEEN.join(UNKNOWN if label is None else label for label in told) or EVERYTHING
-        found.setdefault(name, []).append(str(series))
+    series = [str(name) for name in paths.asked.tolist()]
+    alike = by_categories(paths.labels, total.by or (), len(series), ("by",))
+    return {name_of(key): [series[row] for row in rows] for key, rows in alike.items()}
+
+
+def by_categories(
+    labels: Labels, columns: Sequence[str], count: int, path: tuple[str | int, ...]
+) -> dict[tuple[str, ...], list[int]]:
+    """Of ``count`` series the rows of equal categories, in the order in which these come first.
+
+    Raises
+    ------
+    TotalError : at ``path``, where two groups would bear one name: ``a/b`` with ``c``, and ``a``
+        with ``b/c``.
+    """
+    told = [[UNKNOWN if label is None else label for label in labels[c]] for c in columns]
+    found: dict[tuple[str, ...], list[int]] = {}
+    for row in range(count):
+        found.setdefault(tuple(column[row] for column in told), []).append(row)
+    named: dict[str, tuple[str, ...]] = {}
+    for key in found:
+        other = named.setdefault(name_of(key), key)
+        if other is not key:
+            detail = (
+                f"groups {list(other)} and {list(key)} would both be called {name_of(key)!r}; "
+                f"name categories without {BETWEEN!r}"
+            )
+            raise TotalError(path, "ambiguous", detail)
     return found
+
+
+def name_of(key: Sequence[str]) -> str:
+    """What a group of categories is called."""
+    return BETWEEN.join(key) or EVERYTHING
 
 
 def stretches(horizon: int, total: Total) -> tuple[Array, Array]:
@@ -251,15 +279,18 @@ def quantiles_of_paths(values: Array, levels: Iterable[float]) -> Array:
 
 
 def _problem(
-    name: str, wanted: Sequence[str], rows: Mapping[str, int], paths: Paths
+    name: str,
+    wanted: Sequence[str],
+    rows: Mapping[str, int],
+    asked: Collection[str],
+    start: Array,
 ) -> SeriesProblem | None:
     lost = next((series for series in wanted if series not in rows), None)
     if lost is not None:
-        known = lost in {str(series) for series in paths.asked.tolist()}
+        known = lost in asked
         code = "member_without_forecast" if known else "unknown_series"
         why = "has no forecast" if known else "is none of the series given"
         return SeriesProblem(name, code, f"series {lost!r} {why}", {"series": lost})
-    start = paths.forecast.start
     other = next((s for s in wanted if start[rows[s]] != start[rows[wanted[0]]]), None)
     if other is not None:
         detail = (

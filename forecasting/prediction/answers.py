@@ -121,6 +121,7 @@ class Answers(Engine):
         if last is not None and last < 1:
             raise DataError(f"last = {last} must be 1 or more points")
         panel = Panel.from_frame(df, freq=self.freq, static=static, schema=self.schema)
+        last = None if last is None else min(last, max(panel.rows, 1))
         found, standing = watch(self, panel, rate, last=last)
         return Watch(self, check_rate(rate), whole(found), standing, df)
 

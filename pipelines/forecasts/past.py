@@ -5,6 +5,7 @@ What was said and is kept is taken as it was; beside it stands whether the same 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -79,10 +80,17 @@ class Past:
         if first > end and self.first != self.last:
             raise DataError(f"{self.first} is after the last row of the data, {public(end, panel)}")
         bounds = panel.freq.steps_between(origin, np.array([max(first, origin), min(last, end)]))
-        low, high = int(bounds[0]), int(bounds[1])
+        # As of a date after the last row all that there is was known.
+        high = int(bounds[1])
+        low = int(bounds[0]) if self.first != self.last else high
         if panel.freq.shift(origin, low) < first and self.first != self.last:
             low += 1
         steps = np.arange(high, low - 1, -self.every)[::-1]
+        if not len(steps):
+            raise DataError(
+                f"--backfill {self.first} {self.last}: no stamp of the data lies between; "
+                "name dates that are further apart"
+            )
         if len(steps) > MOST_CUTOFFS:
             raise DataError(
                 f"--backfill: {len(steps):,} cutoffs, and at most {MOST_CUTOFFS:,} are made at "
@@ -98,17 +106,21 @@ def read_stamp(text: str, panel: Panel) -> Any:
             return np.int64(int(text))
         except ValueError:
             raise DataError(f"{text!r} is no step: the data have integer stamps") from None
-    try:
+    stamp: Any = None
+    with contextlib.suppress(ValueError):
         stamp = pd.Timestamp(text)
-    except ValueError:
-        raise DataError(
-            f"{text!r} is no date: write it as 2024-01-31, or 2024-01-31T06:00"
-        ) from None
+    if pd.isna(stamp):
+        raise DataError(f"{text!r} is no date: write it as 2024-01-31, or 2024-01-31T06:00")
     whole = len(text.strip()) <= len("2024-01-31")
     if whole:
         stamp = stamp + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
     if panel.tz is not None and panel.freq.sub_daily:
-        local = stamp if stamp.tzinfo is not None else stamp.tz_localize(panel.tz)
+        try:
+            local = stamp if stamp.tzinfo is not None else stamp.tz_localize(panel.tz)
+        except ValueError:
+            raise DataError(
+                f"{text!r} is no hour in {panel.tz}, or two: write its offset, such as +01:00"
+            ) from None
         stamp = local.tz_convert("UTC")
     elif stamp.tzinfo is not None:
         raise DataError(f"{text!r} has a time zone, the stamps of the data have none")

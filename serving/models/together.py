@@ -12,7 +12,7 @@ from forecasting.errors import DataError
 from forecasting.paths.coherent import coherent
 from forecasting.paths.hierarchy import Hierarchy, Levels
 from forecasting.paths.sampling import Paths, sample
-from forecasting.paths.totals import add_up
+from forecasting.paths.totals import TotalError, add_up, by_categories
 from forecasting.prediction.engine import Engine
 from serving.errors import Fault, RequestError
 from serving.reading.query import Query, Spec
@@ -32,6 +32,7 @@ def drawn(engine: Engine, spec: Spec, query: Query, joint: Joint) -> tuple[Forec
     """
     panel, options = query.panel(spec), query.options
     labels = {**query.labels, **joint.labels}
+    _check_names(labels, joint, len(query.ids))
     if joint.levels is not None:
         _check_sums(labels, joint, len(query.ids), spec, options.horizon)
     paths = sample(
@@ -59,6 +60,7 @@ def nothing_drawn(engine: Engine, query: Query, joint: Joint, forecast: Forecast
     """What is asked of all series together where none has a forecast."""
     if joint.levels is not None:
         raise _cannot_add_up("no series of the hierarchy has a forecast")
+    _check_names({**query.labels, **joint.labels}, joint, len(query.ids))
     steps, paths = query.options.horizon, joint.draws.paths
     none = Paths(
         forecast=forecast,
@@ -71,6 +73,20 @@ def nothing_drawn(engine: Engine, query: Query, joint: Joint, forecast: Forecast
     shown = np.zeros((0, paths, steps)) if joint.shown else None
     totals = [add_up(none, total) for total in joint.totals]
     return Together(joint, engine.dependence.learned, shown, totals)
+
+
+def _check_names(labels: Labels, joint: Joint, count: int) -> None:
+    """Refuse totals and sums of which two would bear one name."""
+    wanted: list[tuple[Sequence[str] | None, tuple[str | int, ...]]]
+    wanted = [(total.by, ("aggregate", k, "by")) for k, total in enumerate(joint.totals)]
+    if joint.levels is not None:
+        wanted += [(by, ("hierarchy", "levels", k)) for k, by in enumerate(joint.levels.by)]
+    for by, path in wanted:
+        try:
+            by_categories(labels, by or (), count, path)
+        except TotalError as error:
+            fault = Fault(error.path, error.code, error.text)
+            raise RequestError(422, "invalid_request", str(error), [fault]) from None
 
 
 def _check_sums(labels: Labels, joint: Joint, count: int, spec: Spec, horizon: int) -> None:

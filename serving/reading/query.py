@@ -253,8 +253,11 @@ def read_zone(body: Mapping[str, Any], faults: Faults) -> str | None:
     return zone
 
 
-def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Faults) -> int:
-    """Steps ahead, the trained horizon where none are asked for; what is wrong is a fault."""
+def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool | None, faults: Faults) -> int:
+    """Steps ahead, the trained horizon where none are asked for; what is wrong is a fault.
+
+    ``extend`` : whether more may be asked for; None: they cannot be.
+    """
     horizon = body.get("horizon")
     if horizon is None:
         return spec.horizon
@@ -268,8 +271,8 @@ def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool, faults: Faul
         faults.add(
             ("horizon",),
             "horizon_too_long",
-            f"{horizon} is beyond {spec.horizon}, what the model was trained for; ask for less, "
-            'or add "extend": true to continue by recursion',
+            f"{horizon} is beyond {spec.horizon}, what the model was trained for; ask for less"
+            + ("" if extend is None else ', or add "extend": true to continue by recursion'),
         )
         return spec.horizon
     if horizon > spec.horizon and (spec.schema.future or spec.days_until is not None):

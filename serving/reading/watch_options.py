@@ -13,6 +13,8 @@ from forecasting.prediction.answers import RATE
 from serving.errors import Faults, RequestError, show
 from serving.reading.query import Options, Query, Question, Spec, read_zone
 
+MOST_ROWS: Final = 2**62
+
 
 @dataclass(frozen=True)
 class WatchOptions(Options):
@@ -43,6 +45,8 @@ def read_watch_options(body: Mapping[str, Any], spec: Spec, faults: Faults) -> W
     elif last is not None and last < 1:
         faults.add(("last",), "out_of_range", f"must be at least 1, not {last}")
         last = None
+    # No history is as long; what follows counts in 64 bits.
+    last = None if last is None else min(last, MOST_ROWS)
     zone = read_zone(body, faults)
     return WatchOptions(horizon=0, levels=(), tz=zone, rate=float(rate), last=last)
 
@@ -54,7 +58,7 @@ def check_points(query: Query, spec: Spec) -> int:
     """How many points are to be judged; refuse more than one request should cost."""
     options = query.options
     last = options.last if isinstance(options, WatchOptions) else None
-    points = int((query.sizes if last is None else np.minimum(query.sizes, last)).sum())
+    points = int(query.sizes.sum() if last is None else np.minimum(query.sizes, last).sum())
     if points > spec.limits.windows:
         raise RequestError(
             413,

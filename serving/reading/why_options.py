@@ -28,7 +28,7 @@ def read_why_options(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Why
         detail = f"must lie within 1 to {MOST_POINTS}, not {show(points)}"
         faults.add(("points",), "out_of_range", detail)
         points = POINTS
-    horizon = read_horizon(body, spec, False, faults)
+    horizon = read_horizon(body, spec, None, faults)
     return WhyOptions(horizon=horizon, levels=(), tz=read_zone(body, faults), points=points)
 
 

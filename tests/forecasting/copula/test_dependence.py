@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from forecasting.copula import dependence
 from forecasting.copula.dependence import Dependence, in_ranks, path_levels
 from forecasting.copula.kernels import KERNELS, correlation
 from forecasting.copula.learning import USUAL
@@ -43,6 +44,17 @@ def test_scores_are_correlated_as_the_weights_say() -> None:
     found = np.corrcoef(drawn.reshape(12, -1))
     np.testing.assert_allclose(found[:6, :6], own + together, atol=0.02)
     np.testing.assert_allclose(found[:6, 6:], together, atol=0.02)
+
+
+def test_horizons_asked_in_turn_share_a_few_roots() -> None:
+    weights = (("alone", 0.5), ("walk", 0.5))
+    before = dependence._long_root.cache_info().currsize
+    for steps in (257, 300, 411, 512):
+        root = dependence._root(weights, steps, 4)
+        plain = 0.5 * np.eye(steps) + 0.5 * correlation("walk", np.arange(1.0, steps + 1.0), 4)
+        np.testing.assert_allclose(root @ root.T, plain, atol=1e-8)
+    assert dependence._long_root.cache_info().currsize <= before + 1
+    assert dependence._long_root.cache_info().maxsize * 8 * dependence.FURTHEST_STEP**2 < 2**27
 
 
 def test_series_of_other_categories_or_origins_share_less() -> None:

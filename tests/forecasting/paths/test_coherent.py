@@ -101,6 +101,18 @@ def test_sums_have_the_categories_that_their_series_share() -> None:
     assert np.isnan(sums.static[:, 1 - place]).all()
 
 
+def test_errors_are_seen_beyond_the_trained_horizon_where_that_is_extended() -> None:
+    engine, panel, _ = drawn()
+    paths = replace(sample(engine, panel, Draws(30), horizon=5, extend=True), labels=LABELS)
+    found = coherent(engine, panel, paths, Levels(LEVELS, "mint_shrink"), extend=True)
+    count = len(found.hierarchy)
+    below = found.hierarchy.matrix @ found.mean[count:]
+    np.testing.assert_allclose(below, found.mean[:count], atol=1e-9 * np.abs(below).max())
+    errors = errors_seen(engine, [panel], 5, extend=True)
+    known = engine.predict_panel(panel.truncate(5), horizon=5, extend=True)
+    np.testing.assert_allclose(errors[:, :5], panel.after(5, 5) - known.mean)
+
+
 def test_errors_at_past_origins_are_what_was_forecast_less_what_came() -> None:
     engine, panel, _ = drawn()
     errors = errors_seen(engine, [panel], 3)

@@ -57,6 +57,25 @@ def test_what_is_no_hierarchy_is_refused_with_its_place(
     assert (caught.value.path, caught.value.code) == (path, code)
 
 
+def test_sums_and_levels_that_would_bear_one_name_are_refused() -> None:
+    labels = {
+        "state": ["n/a", "n"],
+        "kind": ["b", "a/b"],
+        "series": ["x", "y"],
+        "state/kind": ["x"],
+    }
+    with pytest.raises(TotalError) as caught:
+        Hierarchy.of(labels, [[], ["state", "kind"]], 2)
+    assert (caught.value.path, caught.value.code) == (("levels", 1), "ambiguous")
+    for levels in ([["series"]], [["state", "kind"], ["state/kind"]]):
+        with pytest.raises(TotalError, match="another level is called") as caught:
+            Levels.of({"levels": levels}, tuple(labels))
+        assert (caught.value.path, caught.value.code) == (
+            ("levels", len(levels) - 1),
+            "ambiguous",
+        )
+
+
 def test_missing_parts_are_named() -> None:
     refuse_parts_missing([], "have no forecast")
     with pytest.raises(DataError, match="2 series of the hierarchy have no forecast, such as 'a'"):

@@ -85,6 +85,34 @@ def test_groups_that_cannot_be_added_up_are_named_and_the_others_go_on(paths: Pa
         found.whole()
 
 
+def test_groups_that_would_bear_one_name_are_refused_and_not_added_up(paths: Paths) -> None:
+    labels = {"region": ["n/a", "n", "s", "s"], "kind": ["b", "a/b", "c", "d"]}
+    with pytest.raises(TotalError, match=r"\['n/a', 'b'\] and \['n', 'a/b'\].*'n/a/b'") as caught:
+        add_up(replace(paths, labels=labels), Total.of({"by": ["region", "kind"]}, 6, COLUMNS))
+    assert (caught.value.path, caught.value.code) == (("by",), "ambiguous")
+    alone = add_up(replace(paths, labels=labels), Total.of({"by": ["region"]}, 6, COLUMNS))
+    assert alone.names == ["n/a", "n", "s"]
+
+
+def test_names_are_looked_up_once_for_all_groups(paths: Paths) -> None:
+    asked = Lookups(paths.asked.tolist())
+    groups = {f"g{k}": ["x"] for k in range(50)}
+    found = add_up(replace(paths, asked=asked), Total.of({"groups": groups}, 6, ()))
+    assert len(found.problems) == 50
+    assert asked.count == 1
+
+
+class Lookups:
+    """Names that count how often all of them are gone through."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names, self.count = names, 0
+
+    def tolist(self) -> list[str]:
+        self.count += 1
+        return self.names
+
+
 def test_series_of_other_origins_are_not_added_up(paths: Paths) -> None:
     start = paths.forecast.start.copy()
     start[2] += np.timedelta64(1, "D")

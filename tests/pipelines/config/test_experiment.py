@@ -97,6 +97,23 @@ def test_a_file_that_is_no_config_is_refused_with_its_place(
         load_config(path)
 
 
+def test_days_need_no_quotes_and_places_that_are_truths_in_yaml_are_told_to_have_them(
+    tmp_path: Path, root: Path
+) -> None:
+    page = (root / "docs/calendars.md").read_text(encoding="utf-8")
+    block = page.split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\nhorizon: 3\ndata: {{source: x.csv}}\n{block}")
+    calendar = load_config(path).calendar
+    assert calendar is not None
+    assert calendar.events["sale"].days == ("2024-11-29",)
+    assert calendar.country == "DE"
+    for place, said in (("country: NO", "'NO'"), ("country: CA\n  subdivision: ON", "'ON'")):
+        path.write_text(f"name: x\nhorizon: 3\ndata: {{source: x.csv}}\ncalendar:\n  {place}\n")
+        with pytest.raises(ConfigError, match=f"put the text in quotes: {said}"):
+            load_config(path)
+
+
 def test_a_config_survives_being_written_and_read() -> None:
     config = build(model={"cell": "lstm"}, gate={"margin": 0.1})
     import yaml

@@ -18,7 +18,7 @@ from pipelines.cli import build
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.forecast import forecast
-from pipelines.forecasts.past import Past, known_at, look_back
+from pipelines.forecasts.past import Past, known_at, look_back, read_stamp
 from pipelines.registry import registry as registering
 from pipelines.registry.registry import Registry
 from pipelines.tracking.store import connect
@@ -133,6 +133,8 @@ def test_what_was_kept_comes_out_as_it_was_said(config: ExperimentConfig, tmp_pa
     ("past", "reason"),
     [
         (Past.as_of("soon"), "'soon' is no date: write it as 2024-01-31"),
+        (Past.as_of("NaN"), "'NaN' is no date"),
+        (Past("1990-02-02", "1990-02-20"), "no stamp of the data lies between"),
         (Past.as_of("1700-01-01"), "before the first row of the data"),
         (Past("2091-01-01", "2092-01-01"), "after the last row of the data"),
         (Past("1990-02-01", "1990-01-01"), "the second is before the first"),
@@ -174,11 +176,26 @@ def test_cutoffs_lie_on_the_grid_and_not_before_the_first(config: ExperimentConf
     panel = monthly_panel(np.arange(24.0).reshape(2, 12))
     found = Past("2000-02-10", "2000-06-01", 2).cutoffs(panel)
     assert [str(c)[:7] for c in found] == ["2000-04", "2000-06"]
+    for late in ("2000-12-01", "2000-12-20", "2091-01-01"):
+        found = Past.as_of(late).cutoffs(panel)
+        assert [str(c)[:10] for c in found] == ["2000-12-01"]
     with pytest.raises(DataError, match="10,000 are made at once"):
         Past("1900", "2100").cutoffs(
             Panel.from_arrays(["a"], np.zeros(20_000), np.array([20_000]),
                               np.array(["1990-01-01"], "datetime64[us]"), "D")
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("hour", ["2026-03-29T02:30", "2026-10-25T02:30"])
+def test_an_hour_that_a_clock_skips_or_strikes_twice_is_asked_for_with_its_offset(
+    hour: str,
+) -> None:
+    stamps = pd.date_range("2026-03-01", periods=24, freq="h", tz="Europe/Madrid")
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 1.0})
+    panel = Panel.from_frame(frame, freq="h")
+    with pytest.raises(DataError, match=f"'{hour}' is no hour in Europe/Madrid, or two"):
+        read_stamp(hour, panel)
+    assert str(read_stamp(f"{hour}+01:00", panel))[:16] == hour.replace("T02", "T01")
 
 
 def test_the_command_looks_back_and_refuses_both_at_once(

@@ -105,6 +105,19 @@ def test_the_other_forms_are_the_readable_one(call: Caller) -> None:
             assert told[key] == body[key]
 
 
+def test_groups_that_would_bear_one_name_are_refused_with_their_place(call: Caller) -> None:
+    labels = {"p": ["a/b", "a", "c", "c"], "q": ["c", "b/c", "d", "e"]}
+    for more, place in (
+        ({"aggregate": [{"by": ["p"]}, {"by": ["p", "q"]}]}, "aggregate[1].by"),
+        ({"hierarchy": {"levels": [[], ["p", "q"]]}}, "hierarchy.levels[1]"),
+    ):
+        for asked in (asked_of(alike()), [{**one, "y": [None]} for one in asked_of(alike())]):
+            answer = call.post({"series": asked, "labels": labels, **more})
+            assert answer.status_code == 422
+            told = [(e["place"], e["code"]) for e in answer.json()["errors"]]
+            assert told == [(place, "ambiguous")]
+
+
 @pytest.mark.parametrize("name", ["retail", "power"])
 def test_covariates_zones_and_own_categories(
     call: Caller, name: str, request: pytest.FixtureRequest

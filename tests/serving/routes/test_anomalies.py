@@ -76,6 +76,17 @@ def series(**more: Any) -> dict[str, Any]:
     return {"id": "a", "start": "2015-01-01", "y": list(range(30)), **more}
 
 
+@pytest.mark.parametrize("last", [1_000, 2**63, 2**64 - 1])
+def test_more_points_than_there_are_is_all_that_can_be_judged(
+    call: Caller, monthly: Predictor, last: int
+) -> None:
+    body = body_of(monthly, 5)
+    answer = call.post({**body, "last": last}, PATH)
+    assert answer.status_code == 200
+    found = [len(one["ds"]) for one in answer.json()["series"]]
+    assert found == [len(one["ds"]) for one in call.post(body, PATH).json()["series"]]
+
+
 @pytest.mark.parametrize(
     ("body", "place", "code"),
     [

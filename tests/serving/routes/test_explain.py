@@ -66,6 +66,12 @@ def test_a_wrong_value_is_named_with_its_place(
     assert [(e["place"], e["code"]) for e in answer.json()["errors"]] == [(place, code)]
 
 
+def test_what_cannot_be_extended_is_not_told_to_be(call: Caller) -> None:
+    answer = call.post({"series": [series()], "horizon": 7}, PATH).json()
+    assert "ask for less" in answer["detail"]
+    assert "extend" not in answer["detail"]
+
+
 def test_what_concerns_one_series_leaves_the_others_alone(call: Caller) -> None:
     asked = [series(id="c", y=[None] * 40), series()]
     answer = call.post({"series": asked}, PATH).json()

@@ -206,6 +206,7 @@ def test_the_last_points_alone_cost_as_many_forecasts(monkeypatch: pytest.Monkey
     table = engine.anomalies(clean(2, 90), last=5)
     assert len(table) == 10
     assert sum(counted) == 10
+    assert len(engine.anomalies(clean(2, 90), last=2**70)) == 180
 
 
 def test_scores_and_values_are_each_others_way_back() -> None:
