@@ -27,6 +27,7 @@ def run(folder: Path, *arguments: str, timeout: float = 280) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_demo_serves_what_it_trained_and_says_how_good_it_is(tmp_path: Path) -> None:
     sets = [part for text in SHORT for part in ("--set", text)]

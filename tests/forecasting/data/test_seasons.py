@@ -161,7 +161,7 @@ def slow_gains(row: np.ndarray, times: int) -> list[float]:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 15), st.integers(3, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_gains_are_those_of_the_slow_way(seed: int, period: int, times: int) -> None:
     rows = np.random.default_rng(seed).normal(size=(3, period * times))
     fast = seasons._gains(rows, times)
@@ -170,7 +170,7 @@ def test_gains_are_those_of_the_slow_way(seed: int, period: int, times: int) -> 
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(1, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_what_is_left_without_a_season_is_that_of_the_slow_way(
     seed: int, period: int, size: int
 ) -> None:
@@ -212,7 +212,7 @@ def test_a_season_is_said_in_one_line() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(1e-9, 1e9), st.floats(-1e6, 1e6))
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_units_and_levels_do_not_matter(seed: int, unit: float, level: float) -> None:
     rows = seasonal(np.random.default_rng(seed), 6, 8, 2, 0.3)
     plain = [s.period for s in find_seasons(panel([y - 1e3 for y in rows]))]

@@ -112,7 +112,7 @@ def situations(draw: Callable[..., Any]) -> tuple[str, str, int, list[pd.Datetim
     return zone, step, ahead, parts, draw(st.integers(0, 99))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situation=situations())
 def test_a_panel_is_laid_on_the_clock_as_step_by_step(situation: Any) -> None:
     zone, step, ahead, parts, seed = situation

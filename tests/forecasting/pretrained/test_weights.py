@@ -225,6 +225,7 @@ def test_started_networks_are_calibrated_by_what_was_held_back() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_spoiled_start_is_noticed_and_left(copy: Path) -> None:
     spoil(copy, "monthly")
     forecaster = Forecaster.train(panel(4), config(), device="cpu")

@@ -81,6 +81,7 @@ def test_a_sine_is_learned(cell: str) -> None:
     assert error(cell, sines, updates=200, hidden=32) < 0.15
 
 
+@pytest.mark.slow
 def test_an_echo_is_learned() -> None:
     assert error("gru", echoes, updates=400, hidden=64) < 0.1
 

@@ -17,7 +17,7 @@ from forecasting.errors import GatecastError
 from pipelines.ingestion import DataConfig, ingest
 
 QUIET = settings(
-    max_examples=60, deadline=None, derandomize=True,
+    max_examples=25, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 FREQUENCIES = ("15min", "h", "D", "W-SUN", "MS", "QE-DEC")

@@ -103,6 +103,7 @@ def test_without_prefect_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -
         supervise()
 
 
+@pytest.mark.slow
 def test_a_shared_server_that_does_not_answer_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

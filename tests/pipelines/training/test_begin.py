@@ -62,6 +62,7 @@ def tags(outcome: Outcome, version: int) -> dict[str, str]:
     return dict(Registry(connect(None)).version(outcome.name, version).tags)
 
 
+@pytest.mark.slow
 def test_nights_go_on_from_the_champion_until_its_age(
     deliveries: Callable[..., tuple[Outcome, list[str]]],
     monkeypatch: pytest.MonkeyPatch,

@@ -112,6 +112,7 @@ def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted
     assert "accepted: the other half was sold" in last.reason
 
 
+@pytest.mark.slow
 def test_a_fingerprint_that_was_changed_is_no_witness(
     experiment: Make, state: Path, monthly: pd.DataFrame, tmp_path: Path
 ) -> None:

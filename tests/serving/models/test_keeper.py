@@ -265,6 +265,7 @@ def test_a_tracking_server_is_read_over_rest() -> None:
         reader.resolve("m", "champion")
 
 
+@pytest.mark.slow
 def test_artifacts_behind_mlflow_are_fetched_by_a_process_of_their_own(
     registry: Store, plain: Path, tmp_path: Path
 ) -> None:

@@ -61,7 +61,7 @@ def test_no_zone_makes_it_fail(call: Caller, model: str, asked: str | None, zone
     assert len(answer.content) <= MAX_BODY
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.integers(-(2**63), 2**63 - 1),
     st.sampled_from(UNITS[:4]),

@@ -16,7 +16,7 @@ from pipelines.ingestion import DataConfig, IngestResult, MappingError, ingest
 Mend = Callable[..., IngestResult]
 STAMPS = ("%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%Y%m%d", "%Y-%m-%d %H:%M", "%d %b %Y", "%Y-%m")
 DRAWN = settings(
-    max_examples=20,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
