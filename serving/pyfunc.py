@@ -9,13 +9,13 @@ from serving.reading.frame import forecast_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-    from forecasting.prediction.engine import Engine
+    from forecasting.prediction.answers import Answers
 
 
 class ForecastModel:
     """What MLflow calls; the answers are those of the service."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Answers) -> None:
         self.engine = engine
 
     def predict(

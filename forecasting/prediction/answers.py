@@ -1,39 +1,141 @@
-"""What people ask of a forecaster beside the next values; without torch, of any engine.
+"""What people ask of a forecaster, tables in and tables out; without torch, of any engine.
 
 `Predictor` and `Forecaster` both answer, with the same numbers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+import warnings
+from collections.abc import Sequence
+from typing import Any, overload
 
 from forecasting.data.forecast import with_ids_as_given
-from forecasting.data.growing import arrived, merged
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
-from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
-from forecasting.prediction.anomalies.chances import Learned
-from forecasting.prediction.anomalies.found import Found
-from forecasting.prediction.anomalies.picture import draw
-from forecasting.prediction.anomalies.watch import Standing, check_rate, go_on, watch
+from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
+from forecasting.prediction.anomalies.watch import check_rate, watch
+from forecasting.prediction.anomalies.watching import Watch, whole
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.why.explain import POINTS, explain
 from forecasting.prediction.why.member import Member
 from forecasting.prediction.why.told import Why
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 # False alarms, as a share of the points, where nobody asks for another.
 RATE = 0.01
 
 
 class Answers(Engine):
-    """An engine that can be asked whether points are odd, and why it forecasts what it does."""
+    """An engine that is asked in tables: what comes next, what it would have said before, what its
+    forecasts are made of, and which points are odd.
+    """
+
+    @overload
+    def predict(
+        self,
+        df: TableT,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> TableT: ...
+
+    @overload
+    def predict(
+        self,
+        df: Any,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        df: Any,
+        *,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        extend: bool = False,
+    ) -> Any:
+        """Forecast a long table ``unique_id, ds, y`` and covariates.
+
+        Parameters
+        ----------
+        df : of pandas, polars or Arrow; or series of Darts, or a data set of GluonTS.
+        future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns
+            (or as trailing rows of ``df`` without y). static : one row per series.
+        horizon : steps, at most the trained horizon (more only with ``extend``, which feeds
+            medians back and is less certain than it says). quantiles : any levels in (0, 1).
+
+        Returns
+        -------
+        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them and in the kind of
+        ``df``; see `forecasting.interop` for series of Darts and data sets of GluonTS.
+
+        Raises
+        ------
+        DataError : bad input, or series that cannot be forecast, each named.
+        """
+        table = as_pandas(df)
+        panel = Panel.from_frame(
+            table, freq=self.freq, static=static, schema=self.schema, future_frame=future
+        )
+        forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
+        return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
+
+    def historical(
+        self,
+        df: Any,
+        *,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        least: int | None = None,
+        every: int = 1,
+        last: int | None = None,
+    ) -> Any:
+        """What this model says at every origin of a table's histories, beside what happened.
+
+        Each forecast is that of `predict` for the history cut there. Where the model has learned
+        from these rows the forecasts are in-sample, and flatter it: to judge one, see `backtest`.
+
+        Parameters
+        ----------
+        df : as `predict` takes it, covariates known ahead in it. horizon : steps; None: as trained.
+        least : rows of history before the first origin; None: a season and one. every : rows
+            between origins, counted back from the end of each series. last : of each series, the
+            last so many origins; None: all.
+
+        Returns
+        -------
+        ``unique_id, cutoff, step, ds, y, mean, q<level>…``, in the kind of ``df``. A warning says
+        how many origins could not be forecast from, and why the first could not.
+
+        Raises
+        ------
+        DataError : as `predict`; no origin, or more than an answer should hold.
+        """
+        table = as_pandas(df)
+        panel = Panel.from_frame(table, freq=self.freq, static=static, schema=self.schema)
+        found = self.historical_panel(
+            panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
+        )
+        if found.left_out:
+            warnings.warn(
+                f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
+                f"forecast from: {found.reason}",
+                UserWarning,
+                stacklevel=2,
+            )
+        frame = with_ids_as_given(found.to_frame(), table["unique_id"])
+        return frame if is_foreign(df) else like(frame, df)
 
     def members(self) -> list[Member]:
         """The networks, as far as it takes to explain what they forecast."""
@@ -140,89 +242,3 @@ class Answers(Engine):
         it is an anomaly, and which: ``high``, ``low`` or ``new level``.
         """
         return self.watch(df, rate=rate, last=last, static=static).table
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Points judged, and where their series stand; never changed, only replaced.
-
-    Attributes
-    ----------
-    engine : what forecasts. rate : of false alarms. found : the points judged last.
-    standing : what the next points are judged from. given : the table that came in.
-    """
-
-    engine: Engine
-    rate: float
-    found: Found
-    standing: Standing
-    given: Any
-
-    @property
-    def table(self) -> Any:
-        """Of the points judged last, see `Answers.anomalies`."""
-        frame = with_ids_as_given(self.found.to_frame(), as_pandas(self.given)["unique_id"])
-        return frame if is_foreign(self.given) else like(frame, self.given)
-
-    def update(self, new_rows: Any) -> Watch:
-        """Judge further rows, at a cost that does not grow with the history.
-
-        Parameters
-        ----------
-        new_rows : ``unique_id, ds, y`` and the model's past and future covariates, of any of the
-            series, each later than what was judged. A row left out between is a missing value.
-
-        Raises
-        ------
-        DataError : an unknown series, a row already judged, a stamp off the grid.
-        """
-        standing = self.standing
-        rows = arrived(as_pandas(new_rows), standing.panel)
-        places = {str(name): i for i, name in enumerate(standing.panel.ids)}
-        unknown = [str(name) for name in rows.ids if str(name) not in places]
-        if unknown:
-            raise DataError(
-                f"new_rows holds series that were never watched: {', '.join(unknown[:5])}"
-                f"{' …' if len(unknown) > 5 else ''}; watch their history first"
-            )
-        where = np.array([places[str(name)] for name in rows.ids], dtype=np.int64)
-        learned = standing.learned
-        part = Standing(
-            standing.panel.select(where),
-            standing.seen[where],
-            Learned(*(values[where] for values in learned.parts)),
-            standing.run[where],
-        )
-        found, part = go_on(self.engine, part, rows, self.rate)
-        moved = Standing(
-            merged(standing.panel, part.panel, where),
-            _with(standing.seen, where, part.seen),
-            Learned(
-                *(
-                    _with(old, where, new)
-                    for old, new in zip(learned.parts, part.learned.parts, strict=True)
-                )
-            ),
-            _with(standing.run, where, part.run),
-        )
-        return replace(self, found=found, standing=moved, given=new_rows)
-
-    def plot(self, *, series: int = 4, title: str = "") -> Figure:
-        """Draw what was expected, what came, and the anomalies, of the first series."""
-        return draw(self.found, self.rate, series=series, title=title)
-
-
-def whole(found: Found) -> Found:
-    """The same, where something of every series could be judged; else `DataError` names one."""
-    for problem in found.problems.values():
-        raise DataError(
-            f"{len(found.problems)} of {len(found.panel)} series cannot be judged; first: series "
-            f"{problem.id!r}: {problem.detail}"
-        )
-    return found
-
-
-def _with(values: Any, where: Any, new: Any) -> Any:
-    out = values.copy()
-    out[where] = new
-    return out

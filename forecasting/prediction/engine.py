@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,25 +23,17 @@ from forecasting.config import Schema
 from forecasting.copula.dependence import Dependence
 from forecasting.copula.learning import USUAL
 from forecasting.data.calendar import Frequency
-from forecasting.data.forecast import Forecast, with_ids_as_given
+from forecasting.data.forecast import Forecast
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
 from forecasting.known.ahead import filled_ahead, said_of_filled
 from forecasting.known.occasions import beyond, with_occasions, without_occasions
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
 from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
+from forecasting.prediction.original import in_original_units
 from forecasting.prediction.reading import Pool, Reading
-from forecasting.prediction.zeros import (
-    keep_from_below_zero,
-    stays_zero,
-    takes_zeros,
-    with_zeros,
-    zero_chances,
-)
-from forecasting.quantiles import interpolation, mean_nodes, mean_weights
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -203,7 +195,9 @@ class Engine:
             warnings.warn(note, UserWarning, stacklevel=3)
         if steps > self.config.horizon and len(panel):
             values, counted = self._extended(panel, *self._trained(panel), steps)
-            wanted, mean = self._said(panel, values[:, :steps], counted, levels, plain)
+            wanted, mean = in_original_units(
+                panel, self.config, values[:, :steps], counted, levels, plain
+            )
         else:
             wanted, mean = self._at_once(panel, steps, levels, plain)
         found = Forecast(
@@ -224,113 +218,6 @@ class Engine:
             return found, kept
         lost = np.flatnonzero(~finite)
         return found.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
-
-    @overload
-    def predict(
-        self,
-        df: TableT,
-        *,
-        future: Tabular | None = None,
-        static: Tabular | None = None,
-        horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-        extend: bool = False,
-    ) -> TableT: ...
-
-    @overload
-    def predict(
-        self,
-        df: Any,
-        *,
-        future: Tabular | None = None,
-        static: Tabular | None = None,
-        horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-        extend: bool = False,
-    ) -> Any: ...
-
-    def predict(
-        self,
-        df: Any,
-        *,
-        future: Tabular | None = None,
-        static: Tabular | None = None,
-        horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-        extend: bool = False,
-    ) -> Any:
-        """Forecast a long table ``unique_id, ds, y`` and covariates.
-
-        Parameters
-        ----------
-        df : of pandas, polars or Arrow; or series of Darts, or a data set of GluonTS.
-        future : known-future covariates of the steps ahead, ``unique_id, ds`` and their columns
-            (or as trailing rows of ``df`` without y). static : one row per series.
-        horizon : steps, at most the trained horizon (more only with ``extend``, which feeds
-            medians back and is less certain than it says). quantiles : any levels in (0, 1).
-
-        Returns
-        -------
-        ``unique_id, ds, mean, q<level>…``, with the ids as ``df`` has them and in the kind of
-        ``df``; see `forecasting.interop` for series of Darts and data sets of GluonTS.
-
-        Raises
-        ------
-        DataError : bad input, or series that cannot be forecast, each named.
-        """
-        table = as_pandas(df)
-        panel = Panel.from_frame(
-            table, freq=self.freq, static=static, schema=self.schema, future_frame=future
-        )
-        forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
-        return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
-
-    def historical(
-        self,
-        df: Any,
-        *,
-        static: Tabular | None = None,
-        horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
-        least: int | None = None,
-        every: int = 1,
-        last: int | None = None,
-    ) -> Any:
-        """What this model says at every origin of a table's histories, beside what happened.
-
-        Each forecast is that of `predict` for the history cut there. Where the model has learned
-        from these rows the forecasts are in-sample, and flatter it: to judge one, see `backtest`.
-
-        Parameters
-        ----------
-        df : as `predict` takes it, covariates known ahead in it. horizon : steps; None: as trained.
-        least : rows of history before the first origin; None: a season and one. every : rows
-            between origins, counted back from the end of each series. last : of each series, the
-            last so many origins; None: all.
-
-        Returns
-        -------
-        ``unique_id, cutoff, step, ds, y, mean, q<level>…``, in the kind of ``df``. A warning says
-        how many origins could not be forecast from, and why the first could not.
-
-        Raises
-        ------
-        DataError : as `predict`; no origin, or more than an answer should hold.
-        """
-        table = as_pandas(df)
-        panel = Panel.from_frame(table, freq=self.freq, static=static, schema=self.schema)
-        found = self.historical_panel(
-            panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
-        )
-        if found.left_out:
-            warnings.warn(
-                f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
-                f"forecast from: {found.reason}",
-                UserWarning,
-                stacklevel=2,
-            )
-        frame = with_ids_as_given(found.to_frame(), table["unique_id"])
-        return frame if is_foreign(df) else like(frame, df)
 
     def historical_panel(
         self,
@@ -416,7 +303,7 @@ class Engine:
 
         def forecast(part: Panel, count: int, runner: Runner) -> tuple[Array, Array]:
             values, counted = self._trained_of(part, count, runner)
-            return self._said(part, values[:, :steps], counted, levels, plain)
+            return in_original_units(part, self.config, values[:, :steps], counted, levels, plain)
 
         parts = self._by_chunk(panel, forecast)
         if len(parts) == 1:
@@ -426,58 +313,6 @@ class Engine:
         for index, (some, means) in parts:
             wanted[index], mean[index] = some, means
         return wanted, mean
-
-    def _said(
-        self,
-        panel: Panel,
-        values: Array,
-        counted: Array | None,
-        levels: tuple[float, ...],
-        plain: bool,
-    ) -> tuple[Array, Array]:
-        """[N, h, W] at the wanted levels and [N, h] means, in the panel's units.
-
-        Parameters
-        ----------
-        values : [N, h, Q] at the trained levels, in transformed units. counted : [N, H] means of
-            counts. plain : whether all of the panel's values are there and above 0.
-        """
-        steps, trained = values.shape[1], self.config.model.quantile_levels
-        transform = self.config.model.y_transform
-        wanted = transform.inverse(interpolation(trained, levels)(values))
-        if counted is not None:
-            # A distribution of counts knows its mean; quantiles of rare ones are all 0.
-            wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
-        elif transform.grows:
-            tail, weights = mean_nodes(trained)
-            nodes = tail.roughly(values.reshape(-1, len(trained)))
-            mean = (transform.inverse(nodes) @ weights).reshape(-1, steps)
-        else:
-            mean = transform.inverse(values) @ mean_weights(trained)
-        if plain:
-            if self.config.model.nonnegative:
-                wanted, mean = np.maximum(wanted, 0.0), np.maximum(mean, 0.0)
-            return wanted, mean
-        window = panel.tail(self.geometry.rows)
-        if self.config.model.nonnegative:
-            keep_from_below_zero(window, wanted, mean)
-        if (window.y == 0.0).any():
-            if takes_zeros(self.config):
-                self._mix_with_zeros(window, values, levels, wanted, mean)
-            still = stays_zero(window)
-            wanted[still], mean[still] = 0.0, 0.0
-        return wanted, mean
-
-    def _mix_with_zeros(
-        self, window: Panel, values: Array, levels: tuple[float, ...], wanted: Array, mean: Array
-    ) -> None:
-        """Where a model of logs was given zeros: ``wanted`` and ``mean`` as mixtures, in place."""
-        chances = zero_chances(window, self.config.season, values.shape[1])
-        some = np.flatnonzero(chances.any(axis=1))
-        mixed = with_zeros(values[some], self.config.model.quantile_levels, levels, chances[some])
-        positive = self.config.model.y_transform.inverse(mixed)
-        wanted[some] = np.where(np.isneginf(mixed), 0.0, positive)
-        mean[some] *= 1.0 - chances[some]
 
     def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Rows, Reading]]:
         """What the network makes of every series: positions [n] of each chunk, and its reading."""

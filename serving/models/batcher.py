@@ -20,7 +20,8 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.errors import DataError, SeriesProblem
-from forecasting.prediction.engine import Engine, Runner
+from forecasting.prediction.answers import Answers
+from forecasting.prediction.engine import Runner
 from forecasting.windows.batch import Batch
 from serving.errors import RequestError
 from serving.models.together import drawn, nothing_drawn
@@ -48,7 +49,7 @@ class Servable:
     batch_seconds : what a batch of `SMALL` series took when the version was loaded.
     """
 
-    predictor: Engine
+    predictor: Answers
     spec: Spec
     origin: Origin
     heavy: bool

@@ -15,6 +15,7 @@ import numpy as np
 
 from forecasting import bundle
 from forecasting.errors import BundleError, GatecastError, SignatureError
+from forecasting.prediction.answers import Answers
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
@@ -164,7 +165,7 @@ class Keeper:
                 "SHA-256; promote another, or train again"
             )
         seconds = self.settings.load_seconds
-        opened: list[Engine] = []
+        opened: list[Answers] = []
         try:
             folder = self.cache.get(version, self.current.folder if self.current else None)
             if _key(version) in self._endless:
@@ -189,7 +190,7 @@ class Keeper:
                 "roll back, or train again"
             ) from error
 
-    def _opened(self, version: Version, folder: Path, opened: list[Engine]) -> Loaded:
+    def _opened(self, version: Version, folder: Path, opened: list[Answers]) -> Loaded:
         predictor, manifest = open_bundle(folder, self.settings)
         opened.append(predictor)
         check_golden(predictor, manifest, folder)
@@ -280,7 +281,7 @@ def _follow(keeper: Keeper) -> None:
         logs.failure("polling failed", error, model=keeper.name)
 
 
-def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Engine, dict[str, Any]]:
+def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Answers, dict[str, Any]]:
     """The engine that is configured, and the manifest, of a bundle whose signature was checked."""
     if settings.device == "cuda":
         from forecasting.forecaster import Forecaster

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.errors import DataError
-from forecasting.prediction.engine import Engine
+from forecasting.prediction.answers import Answers
 from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ PARAMETERS = ("horizon", "quantiles", "extend", "model")
 
 
 def forecast_frame(
-    engine: Engine, frame: pd.DataFrame, params: Mapping[str, Any] | None = None
+    engine: Answers, frame: pd.DataFrame, params: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
     """``unique_id, ds, mean, q<level>…`` for every series of a table.
 

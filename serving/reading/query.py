@@ -241,6 +241,17 @@ class Question:
     read: Callable[[Mapping[str, Any], Spec, Faults], Options]
 
 
+def refuse_windows(windows: int, limit: int, why: str, cure: str) -> None:
+    """413 where answering would run the network over more windows than one request may."""
+    if windows > limit:
+        raise RequestError(
+            413,
+            "too_much_work",
+            f"{why}; at most {limit} (GATECAST_MAX_WINDOWS): {cure}",
+            extra={"limit": limit},
+        )
+
+
 FORECAST: Final = Question(OPTION_KEYS, read_options)
 
 
@@ -334,15 +345,13 @@ def check_size(count: int, options: Options, spec: Spec) -> None:
             extra={"limit": limits.output},
         )
     windows = count * -(-options.horizon // spec.horizon)
-    if windows > limits.windows:
-        raise RequestError(
-            413,
-            "too_much_work",
-            f"{count} series to step {options.horizon} would run the network over {windows} "
-            f"windows of {spec.horizon} steps; at most {limits.windows} (GATECAST_MAX_WINDOWS): "
-            "ask for fewer series or steps at a time",
-            extra={"limit": limits.windows},
-        )
+    refuse_windows(
+        windows,
+        limits.windows,
+        f"{count} series to step {options.horizon} would run the network over {windows} "
+        f"windows of {spec.horizon} steps",
+        "ask for fewer series or steps at a time",
+    )
 
 
 def refuse_unknown(

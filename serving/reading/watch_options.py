@@ -10,8 +10,8 @@ import numpy as np
 
 from forecasting.prediction.anomalies.watch import MOST
 from forecasting.prediction.answers import RATE
-from serving.errors import Faults, RequestError, show
-from serving.reading.query import Options, Query, Question, Spec, read_zone
+from serving.errors import Faults, show
+from serving.reading.query import Options, Query, Question, Spec, read_zone, refuse_windows
 
 MOST_ROWS: Final = 2**62
 
@@ -59,13 +59,10 @@ def check_points(query: Query, spec: Spec) -> int:
     options = query.options
     last = options.last if isinstance(options, WatchOptions) else None
     points = int(query.sizes.sum() if last is None else np.minimum(query.sizes, last).sum())
-    if points > spec.limits.windows:
-        raise RequestError(
-            413,
-            "too_much_work",
-            f"{points} points to judge would run the network over as many windows; at most "
-            f"{spec.limits.windows} (GATECAST_MAX_WINDOWS): ask for fewer series at a time, or for "
-            'the newest points of each with "last"',
-            extra={"limit": spec.limits.windows},
-        )
+    refuse_windows(
+        points,
+        spec.limits.windows,
+        f"{points} points to judge would run the network over as many windows",
+        'ask for fewer series at a time, or for the newest points of each with "last"',
+    )
     return points

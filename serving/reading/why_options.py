@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from forecasting.prediction.why.explain import MOST_POINTS, POINTS
-from serving.errors import Faults, RequestError, show
-from serving.reading.query import Options, Query, Question, Spec, read_horizon, read_zone
+from serving.errors import Faults, show
+from serving.reading.query import (
+    Options,
+    Query,
+    Question,
+    Spec,
+    read_horizon,
+    read_zone,
+    refuse_windows,
+)
 
 
 @dataclass(frozen=True)
@@ -43,13 +51,11 @@ def windows_of(query: Query, spec: Spec) -> int:
     options = query.options
     points = options.points if isinstance(options, WhyOptions) else POINTS
     windows = len(query.sizes) * points * spec.horizon
-    if windows > spec.limits.windows:
-        raise RequestError(
-            413,
-            "too_much_work",
-            f"{len(query.sizes)} series, {points} points of the path and {spec.horizon} steps "
-            f"would take the network over {windows} windows; at most {spec.limits.windows} "
-            "(GATECAST_MAX_WINDOWS): ask for fewer series or points at a time",
-            extra={"limit": spec.limits.windows},
-        )
+    refuse_windows(
+        windows,
+        spec.limits.windows,
+        f"{len(query.sizes)} series, {points} points of the path and {spec.horizon} steps "
+        f"would take the network over {windows} windows",
+        "ask for fewer series or points at a time",
+    )
     return windows

@@ -13,8 +13,8 @@ from serving.models.batcher import SMALL
 from serving.models.keeper import Loaded
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
-from serving.reading.json_form import body_object, read_json
 from serving.reading.query import Query, read_model_name
+from serving.routes.asking import parse_json
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
@@ -58,13 +58,9 @@ async def forecast(call: Call) -> Reply:
 
 
 def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
-    most = service.settings.max_content
     if kind == JSON:
-        asked = body_object(body.decode_json(content, most))
-        loaded = service.loaded(read_model_name(asked))
-        plain = b"true" not in content and b"false" not in content
-        return loaded, read_json(asked, loaded.spec, no_booleans=plain)
-    table, options = arrow_form.open_table(content, most)
+        return parse_json(service, content)
+    table, options = arrow_form.open_table(content, service.settings.max_content)
     loaded = service.loaded(read_model_name(options))
     return loaded, arrow_form.read_arrow(table, options, loaded.spec)
 

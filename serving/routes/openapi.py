@@ -10,18 +10,14 @@ from typing import Any
 from forecasting.paths.hierarchy import MOST_LEVELS
 from forecasting.paths.reconcile import HOWS
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
-from forecasting.prediction.anomalies.found import KINDS
-from forecasting.prediction.anomalies.watch import MOST
-from forecasting.prediction.answers import RATE
-from forecasting.prediction.why.explain import MOST_POINTS, POINTS
 from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
 from serving.reading.joint import MOST_TOTALS
 from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
+from serving.routes.question_schemas import NUMBER_OR_NULL, question_schemas
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import DOCS
 
-NUMBER_OR_NULL = {"type": ["number", "null"]}
 VALUE = {"type": ["number", "string", "null"]}
 
 
@@ -261,8 +257,7 @@ def _schemas() -> dict[str, Any]:
         "properties": {name: {"type": "string"} for name in ("pointer", "place", "code", "detail")},
     }
     return {
-        **_watch_schemas(series, columns),
-        **_why_schemas(series),
+        **question_schemas(series, columns),
         "Request": {"oneOf": [readable, flat]},
         "Answer": {
             "type": "object",
@@ -292,105 +287,6 @@ def _schemas() -> dict[str, Any]:
                 "request_id": {"type": "string"},
                 "errors": {"type": "array", "items": fault},
                 "errors_omitted": {"type": "integer"},
-            },
-        },
-    }
-
-
-def _watch_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
-    """What `serving.routes.anomalies` takes and answers."""
-    options = {
-        "model": {"type": "string", "description": "left out: the default model"},
-        "rate": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": MOST,
-            "default": RATE,
-            "description": "of false alarms, a share of the points",
-        },
-        "last": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "points judged at the end of each series; left out: all",
-        },
-        "tz": {"type": "string", "description": "zone of the stamps, such as Europe/Madrid"},
-    }
-    numbers = {"type": "array", "items": NUMBER_OR_NULL}
-    points = {
-        "ds": {"type": "array", "items": {"type": ["string", "integer"]}},
-        **dict.fromkeys(("expected", "low", "high", "p"), numbers),
-        "anomaly": {"type": "array", "items": {"type": "boolean"}},
-        "kind": {"type": "array", "items": {"enum": [*(k for k in KINDS if k), None]}},
-    }
-    whole = {**columns, "description": "values of the history"}
-    one = {**series, "properties": {**series["properties"], "future": whole}}
-    return {
-        "WatchRequest": {
-            "type": "object",
-            "required": ["series"],
-            "additionalProperties": False,
-            "properties": {**options, "series": {"type": "array", "minItems": 1, "items": one}},
-        },
-        "WatchAnswer": {
-            "type": "object",
-            "properties": {
-                "model": {"type": "object"},
-                "rate": {"type": "number"},
-                "series": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {"id": {"type": "string"}, **points},
-                    },
-                },
-                "errors": {"type": "array", "items": {"type": "object"}},
-            },
-        },
-    }
-
-
-def _why_schemas(series: dict[str, Any]) -> dict[str, Any]:
-    """What `serving.routes.explain` takes and answers."""
-    options = {
-        "model": {"type": "string", "description": "left out: the default model"},
-        "horizon": {"type": "integer", "minimum": 1, "description": "left out: as trained"},
-        "points": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MOST_POINTS,
-            "default": POINTS,
-            "description": "of the path that gradients are taken along",
-        },
-        "tz": {"type": "string", "description": "zone of the stamps, such as Europe/Madrid"},
-    }
-    numbers = {"type": "array", "items": {"type": "number"}}
-    one = {
-        "id": {"type": "string"},
-        "ds": {"type": "array", "items": {"type": ["string", "integer"]}},
-        "median": numbers,
-        "parts": {
-            "type": "object",
-            "additionalProperties": numbers,
-            "description": "by name; they add up to the median",
-        },
-        "notes": {"type": "array", "items": {"type": "object"}},
-    }
-    return {
-        "WhyRequest": {
-            "type": "object",
-            "required": ["series"],
-            "additionalProperties": False,
-            "properties": {**options, "series": {"type": "array", "minItems": 1, "items": series}},
-        },
-        "WhyAnswer": {
-            "type": "object",
-            "properties": {
-                "model": {"type": "object"},
-                "explanations": {
-                    "type": "array",
-                    "items": {"type": "object", "properties": one},
-                },
-                "errors": {"type": "array", "items": {"type": "object"}},
             },
         },
     }

@@ -1,0 +1,83 @@
+"""What routes that ask of histories share: parse a question in JSON, answer it beside the loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from forecasting.errors import DataError
+from serving.errors import RequestError
+from serving.models.keeper import Loaded
+from serving.reading import body
+from serving.reading.body import JSON
+from serving.reading.json_form import body_object, read_json
+from serving.reading.query import FORECAST, Query, Question, read_model_name
+from serving.routes.route import Call, Reply, Service
+
+
+def parse_json(
+    service: Service, content: bytes, question: Question = FORECAST
+) -> tuple[Loaded, Query]:
+    """The version that is to answer, and what it is asked; `RequestError` says what is wrong."""
+    asked = body_object(body.decode_json(content, service.settings.max_content))
+    loaded = service.loaded(read_model_name(asked))
+    plain = b"true" not in content and b"false" not in content
+    return loaded, read_json(asked, loaded.spec, question, no_booleans=plain)
+
+
+async def answer_question(
+    call: Call,
+    question: Question,
+    seconds: Callable[[Loaded, Query], float],
+    answer: Callable[[Loaded, Query], bytes],
+) -> Reply:
+    """Read, parse, answer beside the event loop, write.
+
+    Parameters
+    ----------
+    seconds : an estimate of what the answer takes; it refuses what would take too much.
+    answer : of a version that stops when nobody waits; what it finds wrong with the data as a
+        whole is a refusal.
+    """
+    began = perf_counter()
+    body.media_type(call.headers, (JSON,))
+    sent = await call.body()
+    stage = call.service.metrics.stage
+    stage["read"].observe(perf_counter() - began)
+    began = perf_counter()
+    loaded, query = await call.parse(
+        lambda: parse_json(call.service, call.unpacked(sent), question), len(sent)
+    )
+    estimate = seconds(loaded, query)
+    stage["parse"].observe(perf_counter() - began)
+
+    def work(stop: threading.Event) -> Reply:
+        began = perf_counter()
+        try:
+            content = answer(loaded.until(stop), query)
+        except DataError as error:
+            raise RequestError(422, "invalid_request", str(error)) from None
+        stage["compute"].observe(perf_counter() - began)
+        return call.packed(content, JSON)
+
+    reply = await call.compute(work, estimate)
+    call.service.metrics.series.labels(loaded.origin.name).inc(len(query.position))
+    return reply
+
+
+def document(name: str, described: str) -> Callable[[Service], dict[str, Any]]:
+    """The operation in the document, of the schemas ``<name>Request`` and ``<name>Answer``."""
+
+    def operation(service: Service) -> dict[str, Any]:
+        asked, given = (
+            {JSON: {"schema": {"$ref": f"#/components/schemas/{name}{kind}"}}}
+            for kind in ("Request", "Answer")
+        )
+        return {
+            "requestBody": {"required": True, "content": asked},
+            "responses": {"200": {"description": described, "content": given}},
+        }
+
+    return operation

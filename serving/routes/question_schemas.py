@@ -1,0 +1,97 @@
+"""Schemas of the OpenAPI document for what is asked of histories: why, and is this odd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forecasting.prediction.anomalies.found import KINDS
+from forecasting.prediction.anomalies.watch import MOST
+from forecasting.prediction.answers import RATE
+from forecasting.prediction.why.explain import MOST_POINTS, POINTS
+
+NUMBER_OR_NULL = {"type": ["number", "null"]}
+TEXT = {"type": "string"}
+STAMPS = {"type": "array", "items": {"type": ["string", "integer"]}}
+OBJECTS = {"type": "array", "items": {"type": "object"}}
+
+
+def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
+    """What `serving.routes.explain` and `serving.routes.anomalies` take and answer.
+
+    ``series`` : the schema of a series to forecast. ``columns`` : of its columns of covariates.
+    """
+    numbers = {"type": "array", "items": {"type": "number"}}
+    gaps = {"type": "array", "items": NUMBER_OR_NULL}
+    history = {**columns, "description": "values of the history"}
+    rate = {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": MOST,
+        "default": RATE,
+        "description": "of false alarms, a share of the points",
+    }
+    last = {
+        "type": "integer",
+        "minimum": 1,
+        "description": "points judged at the end of each series; left out: all",
+    }
+    points = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_POINTS,
+        "default": POINTS,
+        "description": "of the path that gradients are taken along",
+    }
+    parts = {
+        "type": "object",
+        "additionalProperties": numbers,
+        "description": "by name; they add up to the median",
+    }
+    return {
+        "WatchRequest": _asked(
+            {"rate": rate, "last": last},
+            {**series, "properties": {**series["properties"], "future": history}},
+        ),
+        "WatchAnswer": _answered(
+            "series",
+            {
+                **dict.fromkeys(("expected", "low", "high", "p"), gaps),
+                "anomaly": {"type": "array", "items": {"type": "boolean"}},
+                "kind": {"type": "array", "items": {"enum": [*(k for k in KINDS if k), None]}},
+            },
+            rate={"type": "number"},
+        ),
+        "WhyRequest": _asked(
+            {
+                "horizon": {"type": "integer", "minimum": 1, "description": "left out: as trained"},
+                "points": points,
+            },
+            series,
+        ),
+        "WhyAnswer": _answered(
+            "explanations", {"median": numbers, "parts": parts, "notes": OBJECTS}
+        ),
+    }
+
+
+def _asked(options: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
+    """A request: options of its own beside those of every question, and series."""
+    properties = {
+        "model": {**TEXT, "description": "left out: the default model"},
+        **options,
+        "tz": {**TEXT, "description": "zone of the stamps, such as Europe/Madrid"},
+        "series": {"type": "array", "minItems": 1, "items": series},
+    }
+    return {
+        "type": "object",
+        "required": ["series"],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _answered(name: str, one: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """An answer: under ``name`` an object for each series, and what went wrong with the others."""
+    each = {"type": "object", "properties": {"id": TEXT, "ds": STAMPS, **one}}
+    properties = {"model": {"type": "object"}, **more, name: {"type": "array", "items": each}}
+    return {"type": "object", "properties": {**properties, "errors": OBJECTS}}
