@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from forecasting.config import Settings
 from forecasting.data.calendar import Frequency
+from forecasting.known.occasions import with_closed_days
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Names = tuple[str, ...]
@@ -308,6 +309,7 @@ class DataConfig(Settings):
     def _parsed(cls, value: str | None) -> str | None:
         if value is not None:
             try:
+                value = with_closed_days(value)
                 Frequency.parse(value)
             except Exception as error:
                 raise ValueError(str(error)) from None

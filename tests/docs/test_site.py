@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 # Pages whose Python runs as it stands, each from an empty folder; others have tests of their own.
-RUN = ("index.md", "coming-from.md", "tasks/holes.md", "tasks/holidays.md", "tasks/explain.md",
-       "tasks/short-series.md")  # fmt: skip
+RUN = ("index.md", "calendars.md", "coming-from.md", "looking-back.md", "tasks/holes.md",
+       "tasks/holidays.md", "tasks/explain.md", "tasks/short-series.md")  # fmt: skip
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 
 
@@ -132,6 +132,8 @@ def test_the_python_of_a_page_runs_as_it_stands(
     if name == "index.md":
         assert len(blocks[0].strip().splitlines()) <= 8
         assert (tmp_path / "forecast.png").is_file()
+    elif name == "looking-back.md":
+        assert names["past"].groupby("unique_id")["cutoff"].nunique().eq(10).all()
     elif name == "tasks/explain.md":
         assert sorted(set(names["by_step"]["step"])) == [1, 2, 3, 4, 5, 6]
     else:

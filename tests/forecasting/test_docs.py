@@ -66,30 +66,29 @@ def test_the_code_of_the_page_on_zero_runs_as_it_stands() -> None:
     assert {"q0.05", "q0.5", "q0.95"} <= set(names["monthly"].columns)
 
 
-def test_the_code_of_the_page_on_paths_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_the_page_on_paths_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from forecasting import Forecaster
 
+    monkeypatch.chdir(tmp_path)
     fit, short = Forecaster.fit, {"max_steps": 2, "threads": 1, "start": "none"}
     monkeypatch.setattr(Forecaster, "fit", partial(fit, config={"training": short}))
-    first, second, third = re.findall(r"^```python\n(.*?)^```", PATHS, re.M | re.S)
+    first, shops, second, third = re.findall(r"^```python\n(.*?)^```", PATHS, re.M | re.S)
     names: dict[str, Any] = {}
     exec(first, names)
     assert names["table"].columns.tolist() == ["unique_id", "ds", "path", "y"]
     assert len(names["quarters"]) == 4
-    names["sales"] = seasonal_frame(4)
-    names["stores"] = pd.DataFrame(
-        {"unique_id": [f"s{i}" for i in range(4)], "state": list("aabb"), "region": list("xyxy")}
-    )
-    names["forecaster"] = fit(names["sales"], horizon=2, config={"training": short})
+    exec(shops, names)
+    written = pd.read_csv(tmp_path / "sales.csv")
+    assert written.columns.tolist() == ["unique_id", "ds", "y", "state", "region"]
     exec(second, names)
     assert names["table"].level.unique().tolist() == ["total", "state", "state/region", "series"]
-    for name, alias in (("by_day", "D"), ("by_week", "W-MON"), ("by_month", "MS")):
-        stamps = pd.date_range("2024-01-01", periods=8, freq=alias)
-        names[name] = pd.DataFrame({"unique_id": "a", "ds": stamps, "mean": 1.0})
     exec(third, names)
-    assert names["found"]["D"]["mean"].iloc[:7].sum() == pytest.approx(
-        names["found"]["W-MON"]["mean"].iloc[0]
-    )
+    found = {step: table["mean"] for step, table in names["found"].items()}
+    assert [len(means) for means in found.values()] == [91, 13, 3]
+    assert found["D"].iloc[:7].sum() == pytest.approx(found["W-MON"].iloc[0])
+    assert found["D"].iloc[:30].sum() == pytest.approx(found["MS"].iloc[0])
 
 
 def test_the_code_of_the_library_page_runs_as_it_stands(

@@ -133,3 +133,19 @@ def test_every_shipped_config_is_valid(root: Path) -> None:
     assert files
     for file in files:
         load_config(file)
+
+
+@pytest.mark.parametrize("place", ["freq", "data.freq"])
+def test_closed_days_that_are_named_are_written_out(place: str) -> None:
+    pytest.importorskip("holidays", reason="needs the group calendars")
+
+    def built(closed: str) -> Any:
+        freq = {"freq": f"D[MON-FRI; closed {closed}]"}
+        return build(**({"data": freq} if place == "data.freq" else freq))
+
+    config = built("NYSE")
+    freq = (config.data if place == "data.freq" else config).freq
+    assert "2024-07-04" in freq
+    assert "NYSE" not in freq
+    with pytest.raises(ConfigError, match="closed XX: Country XX not available"):
+        built("XX")
