@@ -138,7 +138,12 @@ class Answers(Engine):
         return frame if is_foreign(df) else like(frame, df)
 
     def members(self) -> list[Member]:
-        """The networks, as far as it takes to explain what they forecast."""
+        """The networks, as far as it takes to explain what they forecast.
+
+        Raises
+        ------
+        NotImplementedError : an engine that does not say; what is derived from it does.
+        """
         raise NotImplementedError
 
     def why(
@@ -191,7 +196,12 @@ class Answers(Engine):
 
         See `why`; returns ``unique_id, ds, median`` and a column for each part: ``level``,
         ``base``, ``season``, stretches of the history by how far they lie back, covariates by role
-        and name, ``blend``, ``calibration`` and ``limits``. They add up to the median.
+        and name, ``blend``, ``calibration`` and ``limits``; a row for each series and step, all in
+        the units of ``y``. They add up to the median.
+
+        Raises
+        ------
+        DataError : as `why`.
         """
         return self.why(df, future=future, static=static, horizon=horizon, points=points).table
 
@@ -239,6 +249,11 @@ class Answers(Engine):
 
         See `watch`; returns ``unique_id, ds, y, expected, low, high, p, anomaly, kind`` in the kind
         of ``df``: the interval a point was expected in from those before it, its p-value, whether
-        it is an anomaly, and which: ``high``, ``low`` or ``new level``.
+        it is an anomaly, and which: ``high``, ``low`` or ``new level``. A row for each point
+        judged, in the units of ``y``; ``p`` within (0, 1], missing where nothing was observed.
+
+        Raises
+        ------
+        DataError : as `watch`.
         """
         return self.watch(df, rate=rate, last=last, static=static).table

@@ -123,6 +123,10 @@ def merged(known: Schema, panel: Panel) -> tuple[Schema, tuple[str, ...]]:
 
     What both have keeps its mean, deviation and codes, so that weights mean what they did; new
     categories stand behind the known ones.
+
+    Raises
+    ------
+    StartAnewError : a covariate that is now of another role or type.
     """
     before, shown = {c.name: c for c in known.covariates}, fitted_schema(panel)
     covariates, notes = [], []

@@ -218,12 +218,14 @@ class Keeping(pl.Callback):
         self.state, self.stream, self.epochs, self.record = state, stream, epochs, record
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take up what a training that was killed has left, and tell its epochs again."""
         assert isinstance(module, ForecastModule)
         self.state.take_up(trainer, module, self.stream, self.epochs)
         for row in self.state.rows:
             self.record(row)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the state, where the last one was written long enough ago."""
         assert isinstance(module, ForecastModule)
         if self.state.due() and not trainer.should_stop:
             self.state.keep(module, self.stream, self.epochs)

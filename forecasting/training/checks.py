@@ -12,6 +12,7 @@ from forecasting.resolved import Resolved
 
 
 def refuse_no_counts(panel: Panel, config: Resolved) -> None:
+    """Raise `DataError`, naming the first, for values below 0 where counts are forecast."""
     below = np.flatnonzero(panel.y < 0)
     if config.model.counts and len(below):
         at = int(below[0])

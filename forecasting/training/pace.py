@@ -28,7 +28,7 @@ Pace = Callable[[Panel, Resolved, torch.device], float]
 
 
 def seconds_per_step(panel: Panel, config: Resolved, device: torch.device) -> float:
-    """By the clock, of one member's step: the median of a few, which train nothing that is kept."""
+    """Seconds of one member's step, by the clock: the median of a few that are not kept."""
     settings = config.training
     windows = Windows(panel, config, device)
     taken = []
@@ -55,6 +55,8 @@ def within_minutes(
     panel: Panel, config: Resolved, device: torch.device, pace: Pace = seconds_per_step
 ) -> Resolved:
     """The settings with as many steps as ``training.minutes`` holds, and no more than by rule.
+
+    ``pace`` tells the seconds of one member's step; at least `LEAST_STEPS` are taken.
 
     How fast a machine is differs from run to run, and so may the number of steps: who wants the
     same weights again gives ``training.max_steps`` as the outcome names it.

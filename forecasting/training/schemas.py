@@ -12,6 +12,7 @@ from forecasting.windows.prediction import STILL
 
 
 def encoded(schema: Schema, config: Resolved) -> Schema:
+    """The schema with the covariates encoded as ``model.encoding`` says, where it says anything."""
     if not config.model.encoding:
         return schema
     return Schema(

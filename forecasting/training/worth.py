@@ -49,6 +49,11 @@ def worth(
     All are trained with the same settings on the rows before the first of ``windows`` cutoffs, a
     horizon apart; the covariates are worth what they are worth beside the others.
 
+    Parameters
+    ----------
+    panel : with covariates. config : of the forecaster that is trained, its horizon in steps.
+    windows : cutoffs, 1 or more. device : as torch names it. say : is told what is trained.
+
     Returns
     -------
     All there first, then without each, those that help most first, then without any.

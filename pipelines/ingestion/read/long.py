@@ -55,6 +55,7 @@ class Seen:
 
 
 def look(config: DataConfig, names: list[str], sample: pa.Table) -> Seen:
+    """What the columns of a sample look like that the config gives no role."""
     taken = {c.source for c in config.covariates}
     seen = Seen([], [], [], [])
     for name, column in zip(names, sample.columns, strict=True):
@@ -147,6 +148,7 @@ def settle_long(
     seen: Seen,
     rows: tuple[pa.Table, Whole | None],
 ) -> DataConfig:
+    """The config of a long table, its columns named; `MappingError` asks in doubt."""
     sample, whole = rows
     sure = True
     taken = {*(ids or ()), *(ds or ()), *([y] if y else []), *(c.source for c in config.covariates)}
