@@ -150,3 +150,10 @@ def test_a_series_that_is_lost_takes_no_ones_name_or_category() -> None:
     whole = sample(forecaster(), panel, Draws(40, 3))
     assert left.names.tolist() == panel.ids[kept].tolist()
     np.testing.assert_allclose(left.values, whole.values[kept], rtol=1e-6, atol=1e-6)
+
+
+def test_a_level_asked_for_that_bears_the_name_of_a_paths_is_that_one() -> None:
+    asked = (0.166667, 0.5)
+    found = sample(forecaster("none"), make_panel([30]), Draws(3), quantiles=asked)
+    assert found.forecast.levels == asked
+    np.testing.assert_array_equal(np.sort(found.values)[..., :2], found.forecast.quantiles)
