@@ -101,3 +101,17 @@ def test_a_bundle_keeps_every_digit() -> None:
 def test_what_is_no_dependence_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="weights"):
         Dependence.from_json({**MIXED.to_json(), **change})
+
+
+def test_errors_that_pile_up_are_correlated_as_a_random_walks_are() -> None:
+    piled = np.tril(np.ones((9, 9)))
+    covariance = piled @ piled.T
+    size = np.sqrt(np.diagonal(covariance))
+    found = correlation("walk", np.arange(1.0, 10.0), 1)
+    np.testing.assert_allclose(found, covariance / np.outer(size, size))
+
+
+def test_a_series_draws_others_at_another_origin() -> None:
+    alone = Dependence(1, {"alone": 1.0}, {})
+    one, other = (scores(alone, count=1, origins=[origin]) for origin in (7, 8))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(0.0, abs=0.05)

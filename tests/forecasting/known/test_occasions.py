@@ -164,6 +164,7 @@ def test_columns_stand_behind_those_that_were_given_and_only_once() -> None:
     ]
     assert wide.horizon is not None
     assert wide.horizon.shape == (2, 5, 4)
+    np.testing.assert_array_equal(wide.horizon[:, :2, :2], panel.horizon)
     assert np.isnan(wide.horizon[:, 2:, :2]).all()
     assert not np.isnan(wide.horizon[..., 2:]).any()
     assert wide.future[14, 2] == 1.0
@@ -271,3 +272,34 @@ def test_open_times_may_name_a_market_or_a_country() -> None:
     assert with_closed_days("D") == "D"
     with pytest.raises(ConfigError, match="closed XX: Country XX not available"):
         with_closed_days("D[MON-FRI; closed XX]")
+
+
+@pytest.mark.parametrize(
+    ("freq", "first", "side", "told"),
+    [
+        # The fifth is a Sunday, the sixth a Monday.
+        ("B", "2024-05-02", "start", [0, 0, 1]),
+        ("D[MON-SAT]", "2024-05-03", "start", [0, 0, 1]),
+        ("W-SUN", "2024-05-05", "end", [1, 1, 0]),
+    ],
+)
+def test_a_day_that_lies_between_two_steps_falls_into_the_step_it_is_of(
+    freq: str, first: str, side: str, told: list[int]
+) -> None:
+    known = occasions(["2024-05-05", "2024-05-06"], stamps=side)
+    step = Frequency.parse(freq)
+    ds = step.stamps(np.array([first], "datetime64[us]"), 0, 3)
+    assert values(known, ds, step, None)[0, :, 0].tolist() == told
+
+
+def test_days_are_kept_from_the_year_before_the_first_row_to_that_after_the_last() -> None:
+    config = CalendarConfig(events={"new": EventConfig(feast="easter")}, until=2025)
+    (found,) = kept(config, make_panel([40])).groups
+    assert [day[:4] for day in found.days] == ["2023", "2024", "2025", "2026"]
+
+
+def test_steps_that_a_clock_asks_for_beyond_the_horizon_know_their_days() -> None:
+    panel = make_panel([30], freq="h", tz="Europe/Berlin")
+    wide = with_occasions(panel, occasions(["2024-01-02"]), 2)
+    assert wide.horizon is not None
+    assert wide.horizon[0, :, 0].tolist() == [1.0] * 5

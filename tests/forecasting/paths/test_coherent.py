@@ -153,3 +153,25 @@ def test_a_table_of_a_hierarchy_from_the_library() -> None:
     mean = table.groupby(["level", "ds"])["mean"].sum().unstack()
     np.testing.assert_allclose(mean.loc["total"], mean.loc["series"], rtol=1e-9)
     np.testing.assert_allclose(mean.loc["state"], mean.loc["series"], rtol=1e-9)
+
+
+def test_wls_trusts_each_forecast_by_the_spread_that_its_quantiles_tell() -> None:
+    engine, panel, paths = drawn()
+    found = coherent(engine, panel, paths, Levels(LEVELS, "wls"))
+    sums = sums_of(engine, panel, found.hierarchy)
+    above = engine.predict_panel(sums, horizon=3, quantiles=(0.1, 0.9)).quantiles
+    below = np.quantile(paths.values, [0.1, 0.9], axis=-1, method="hazen")
+    spread = np.concatenate(
+        [(above[..., 1] - above[..., 0]).mean(axis=1), (below[1] - below[0]).mean(axis=1)]
+    )
+    matrix = found.hierarchy.matrix.toarray()
+    whole, weight = np.vstack([matrix, np.eye(len(panel))]), np.diag(1.0 / spread**2)
+    wanted = np.linalg.solve(whole.T @ weight @ whole, whole.T @ weight @ found.base)
+    np.testing.assert_allclose(found.mean[len(matrix) :], wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_paths_that_stay_above_zero_have_the_means_that_agree() -> None:
+    engine, panel, paths = drawn(lift=5.0)
+    found = coherent(engine, panel, paths, Levels(LEVELS, "wls_struct", True))
+    own = found.mean[len(found.hierarchy) :]
+    np.testing.assert_allclose(found.values.mean(axis=-1), own, atol=1e-9 * np.abs(own).max())

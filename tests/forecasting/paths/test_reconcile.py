@@ -109,3 +109,18 @@ def test_thousands_of_parts_need_no_matrix_of_parts_by_parts(how: How) -> None:
     found = reconciled(sums, upper, leaves, errors, how)
     assert found.shape == leaves.shape
     assert np.isfinite(found).all()
+
+
+@examples(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000), how=st.sampled_from(["ols", "wls"]))
+def test_parts_above_zero_are_the_nearest_beside_those_held_there(seed: int, how: How) -> None:
+    rng = np.random.default_rng(seed)
+    sums = summing(rng, 6, 3)
+    errors = Errors(rng.uniform(0.2, 3.0, 9))
+    leaves, upper = rng.normal(0.0, 1.0, (6, 1)), rng.normal(size=(3, 1))
+    found = reconciled(sparse.csr_array(sums), upper, leaves, errors, how, nonnegative=True)
+    free = np.flatnonzero(found[:, 0] > 0.0)
+    known = Errors(np.concatenate([errors.variance[:3], errors.variance[3 + free]]))
+    base = np.concatenate([upper, leaves[free]])
+    wanted = plainly(sums[:, free], base, covariance(how, sums[:, free], known))
+    np.testing.assert_allclose(found[free], wanted, rtol=1e-7, atol=1e-9)

@@ -138,3 +138,22 @@ def test_a_table_of_paths_has_a_row_for_each_step_of_each(tmp_path: Path) -> Non
     one = frame[(frame.unique_id == "s1") & (frame.path == 4)]
     np.testing.assert_array_equal(one.y, found.values[1, :, 3])
     assert list(one.ds) == list(pd.DatetimeIndex(found.forecast.stamps()[1]))
+
+
+def test_a_series_that_is_lost_takes_no_ones_name_or_category() -> None:
+    panel = make_panel([30, 25, 28, 30], schema=MIXES["static"])
+    panel.static[:, 1] = [1.0, 1.0, 2.0, 1.0]
+    y = panel.y.copy()
+    y[30:55] = np.nan
+    left = sample(forecaster(), with_y(panel, y), Draws(40, 3))
+    kept = np.array([0, 2, 3])
+    whole = sample(forecaster(), panel, Draws(40, 3))
+    assert left.names.tolist() == panel.ids[kept].tolist()
+    np.testing.assert_allclose(left.values, whole.values[kept], rtol=1e-6, atol=1e-6)
+
+
+def test_a_level_asked_for_that_bears_the_name_of_a_paths_is_that_one() -> None:
+    asked = (0.166667, 0.5)
+    found = sample(forecaster("none"), make_panel([30]), Draws(3), quantiles=asked)
+    assert found.forecast.levels == asked
+    np.testing.assert_array_equal(np.sort(found.values)[..., :2], found.forecast.quantiles)

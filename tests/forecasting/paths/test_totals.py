@@ -178,3 +178,13 @@ def test_what_is_no_total_is_refused_with_its_place(
     with pytest.raises(TotalError) as caught:
         Total.of(given, 6, COLUMNS)
     assert (caught.value.path, caught.value.code) == (path, code)
+
+
+def test_a_group_begins_where_its_series_do(paths: Paths) -> None:
+    start = paths.forecast.start.copy()
+    start[3] += np.timedelta64(2, "D")
+    apart = replace(paths, forecast=replace(paths.forecast, start=start))
+    total = Total.of({"steps": 2, "groups": {"a": ["s0", "s1"], "b": ["s3"]}}, 6, ())
+    found = add_up(apart, total)
+    assert found.start.tolist() == start[[0, 3]].tolist()
+    assert found.stamps()[:, 0].tolist() == start[[0, 3]].tolist()

@@ -90,3 +90,15 @@ def test_only_the_newest_results_of_a_stage_are_kept(root: Path) -> None:
         stage("x", "final", {}, built)
     assert len(list(root.glob("fit-*"))) == KEPT_PER_STAGE
     assert len(list(root.glob("final-*"))) == 1
+
+
+def test_a_result_that_is_used_again_is_among_the_newest(root: Path) -> None:
+    first = stage("x", "fit", {"number": 0}, built).folder
+    before = time.time() - 60
+    os.utime(first, (before, before))
+    assert stage("x", "fit", {"number": 0}, built).skipped
+    for number in range(1, KEPT_PER_STAGE + 1):
+        folder = stage("x", "fit", {"number": number}, built).folder
+        if number < KEPT_PER_STAGE:
+            os.utime(folder, (before + number, before + number))
+    assert first.exists()

@@ -258,3 +258,70 @@ def test_a_picture_shows_the_series_that_hold_anomalies() -> None:
     assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["s2"]
     with pytest.raises(DataError, match="a picture holds 1 to 24"):
         trained().watch(frame).plot(series=0)
+
+
+@pytest.mark.parametrize(("mix", "zone"), [("all", None), ("none", "Europe/Berlin")])
+def test_what_was_expected_is_the_forecast_of_the_history_cut_there(
+    mix: str, zone: str | None
+) -> None:
+    """Covariates of the point itself among it, and across a change of the clock."""
+    freq = "h" if zone else "D"
+    panel = make_panel([36], schema=MIXES[mix], freq=freq, tz=zone)
+    first = "2024-10-26T12:00" if zone else "2024-10-26"
+    panel = replace(panel, start=np.array([first], "datetime64[us]"))
+    engine = untrained(settings(freq=freq), MIXES[mix])
+    found, _ = watch(engine, panel, RATE)
+    assert found.judged.sum() > 20
+    for row in np.flatnonzero(found.judged):
+        cut = panel.truncate(36 - int(row), horizon=1)
+        alone = engine.predict_panel(cut, horizon=1, quantiles=LEVELS).quantiles[0, 0]
+        assert found.median[row] == pytest.approx(alone[len(LEVELS) // 2], rel=1e-5, abs=1e-5)
+
+
+def test_one_point_beyond_measure_does_not_blunt_those_after_it() -> None:
+    score = np.random.default_rng(0).normal(size=200)
+    score[100], score[120] = 1e9, 6.0
+    scale, chance, _ = _learn(Learned.nothing(1), score, np.array([200]), RATE)
+    assert scale[120] < 3.0
+    assert chance[120] < RATE
+
+
+@effort(max_examples=12, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 99), last=st.sampled_from([None, 5, 12]), season=st.sampled_from([4, 9]))
+def test_a_point_is_judged_once_enough_values_were_seen_before_it(
+    seed: int, last: int | None, season: int
+) -> None:
+    panel = make_panel([40], missing=0.5, seed=seed).begun()
+    found, _ = watch(untrained(settings(season=season)), panel, RATE, last=last)
+    known, rows = ~np.isnan(panel.y), slice(-len(found.y), None)
+    enough = (np.cumsum(known) - known >= max(8, season + 1))[rows]
+    told = ~np.isnan(found.median)
+    assert not told[~enough].any()
+    # Where nothing near was seen there is no forecast.
+    assert told[enough & np.append(False, known[:-1])[rows]].all()
+    np.testing.assert_array_equal(found.judged, told & known[rows])
+
+
+def test_values_that_are_missing_count_for_nothing_seen() -> None:
+    panel = make_panel([40])
+    panel.y[1:33] = np.nan
+    found, _ = watch(untrained(settings()), panel, RATE, last=3)
+    assert not found.judged.any()
+
+
+def test_the_threshold_is_moved_so_far_and_no_further() -> None:
+    for score, way in ((np.full(300, 1e9), 1), (np.zeros(300), -1)):
+        _, _, learned = _learn(Learned.nothing(1), score, np.array([300]), 0.5)
+        assert learned.moved.tolist() == [2.0 * way]
+
+
+def test_one_count_more_than_nothing_is_within_what_was_expected() -> None:
+    model = settings(model={"head": "negative_binomial", "transform": "identity"}).model
+    expected = Expected.of(np.zeros((1, len(LEVELS))), LEVELS, model)
+    assert expected.scores(np.ones(1)) == pytest.approx(expected.knots[-1])
+
+
+def test_where_nothing_lies_below_zero_no_interval_does() -> None:
+    model = settings(model={"nonnegative": True}).model
+    expected = Expected.of(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), LEVELS, model)
+    assert expected.at(np.array([-9.0])) == 0.0
