@@ -27,12 +27,12 @@ from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
 from forecasting.known.occasions import with_closed_days
+from forecasting.masking import hide
 from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
-from pipelines.machine.masking import hide
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Annotated[str, AfterValidator(metric_named)]

@@ -10,9 +10,9 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.seasons import Season, seasons_in
 from forecasting.errors import DataError
+from forecasting.masking import masked
 from pipelines.drafting.candidates import Candidate, candidates
 from pipelines.ingestion import DataConfig, IngestResult, MappingError, ingest
-from pipelines.machine.masking import masked
 
 ROUNDS = 4  # proposals that are followed: a header's, then a column's
 # Steps to forecast, by the season that the stamps say: weeks and days look further than one of

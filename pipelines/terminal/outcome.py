@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import typer
 
-from pipelines.machine.masking import hide, masked
+from forecasting.masking import hide, masked
 
 QUIET = "--quiet"
 JSON = "--json"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.machine.masking import hide, masked
+from forecasting.masking import hide, masked
 
 if TYPE_CHECKING:
     import pandas as pd

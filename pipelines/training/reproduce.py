@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
+from forecasting.masking import HIDDEN, hide
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_profile
 from pipelines.machine.lineage import git_commit, hardware, versions
-from pipelines.machine.masking import HIDDEN, hide
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten

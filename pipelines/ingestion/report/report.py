@@ -14,13 +14,13 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.seasons import seasons_in, told
 from forecasting.errors import DataError
+from forecasting.masking import hide, masked
 from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Entry
 from pipelines.ingestion.raw import MALFORMED, shown
 from pipelines.ingestion.report.drawing import draw_worst
 from pipelines.ingestion.report.words import DONE, WORDS
-from pipelines.machine.masking import hide, masked
 
 VERSION = 1
 _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
