@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import blank, category, encode, numbers
 from forecasting.errors import DataError
+from forecasting.schema import Covariate, Schema
 
 # Series whose names are compared with each other.
 MOST_NAMES = 100_000

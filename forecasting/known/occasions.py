@@ -14,18 +14,12 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import (
-    CalendarConfig,
-    Covariate,
-    EventConfig,
-    Occasion,
-    Occasions,
-    Schema,
-)
+from forecasting.config import CalendarConfig, EventConfig, Occasion, Occasions
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
 from forecasting.grids.openings import closed_days, is_opening, named, without_names
+from forecasting.schema import Covariate, Schema
 
 # Years after the last row whose days are kept, where the calendar names no other.
 YEARS_AHEAD = 10

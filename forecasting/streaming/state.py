@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
+from forecasting.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 import torch
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.data.strides import strides
 from forecasting.ensemble import Ensemble
@@ -29,6 +28,7 @@ from forecasting.known.occasions import with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.transfer import transfer
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.selection.held_back import Evidence, Origin, origins_within
 from forecasting.selection.judging import correction_and_swing
 from forecasting.training.checks import refuse_no_counts, say_unread

@@ -15,14 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from forecasting.config import (
-    Ahead,
-    CalendarConfig,
-    ForecasterConfig,
-    ModelConfig,
-    Settings,
-    TrainingConfig,
-)
+from forecasting.config import Ahead, CalendarConfig, ForecasterConfig, ModelConfig, TrainingConfig
 from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
@@ -30,6 +23,7 @@ from forecasting.known.occasions import with_closed_days
 from forecasting.masking import hide
 from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
+from forecasting.settings import Settings
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
