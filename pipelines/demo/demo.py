@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forecasting.data.panel import Panel
-    from pipelines.training.train import Outcome
+    from pipelines.training.session import Outcome
 
 
 DATA_SET = "m3_monthly"
