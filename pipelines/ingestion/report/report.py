@@ -13,7 +13,7 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.data.seasons import seasons_in, told
-from forecasting.errors import DataError
+from forecasting.errors import DataError, listed
 from forecasting.masking import hide, masked
 from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
@@ -61,7 +61,7 @@ class Report:
         ]
         aside = facts.get("columns left aside", [])
         if aside:
-            named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+            named = listed(aside, 8)
             lines.append(
                 f"columns left aside: {named}; to use one, declare it in data.covariates: "
                 f"{{name: {aside[0]}, role: past}} (or future, static)"
