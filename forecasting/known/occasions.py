@@ -9,6 +9,7 @@ alone: nobody has to give them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -146,14 +147,8 @@ def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Pan
         horizon[:, : panel.horizon.shape[1], :own] = panel.horizon
     horizon[:, :ahead, own:] = values(occasions, later, panel.freq, panel.tz)
     told = values(occasions, history, panel.freq, panel.tz)
-    return Panel(
-        **{
-            **{f: getattr(panel, f) for f in Panel.__dataclass_fields__},
-            "schema": schema,
-            "future": np.concatenate([panel.future, told], axis=1),
-            "horizon": horizon,
-        }
-    )
+    future = np.concatenate([panel.future, told], axis=1)
+    return replace(panel, schema=schema, future=future, horizon=horizon)
 
 
 def values(occasions: Occasions, stamps: Array, freq: Frequency, tz: str | None) -> Array:

@@ -7,12 +7,10 @@ is refused, with the reason: then it is trained anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from forecasting.arrays import Array
@@ -61,7 +59,6 @@ def carry_on(
     *,
     unseen: int,
     steps: int | None = None,
-    callbacks: Sequence[pl.Callback] = (),
     on_epoch: OnEpoch | None = None,
     device: str = "auto",
 ) -> CarriedOn:
@@ -83,7 +80,7 @@ def carry_on(
     StartAnewError : the panel asks for another network, with the reason.
         DataError, ConfigError, TrainingError : as `fit`.
     """
-    fitting = Fitting(callbacks, on_epoch, pick_device(device))
+    fitting = Fitting((), on_epoch, pick_device(device))
     days = trained.config.occasions
     panel = as_networks_read(with_occasions(panel, days, trained.config.horizon))
     _refuse_another(trained, panel)
