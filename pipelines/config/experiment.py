@@ -310,23 +310,21 @@ class ExperimentConfig(Settings):
                 raise ConfigError("; ".join(lines)) from error
         return parts[0], parts[1]
 
-    def forecaster(
-        self, candidate: str, *, freq: str | None = None, season: int | None = None
-    ) -> ForecasterConfig:
+    def forecaster(self, candidate: str, *, freq: str | None = None) -> ForecasterConfig:
         """Settings of one candidate's forecaster.
 
         Parameters
         ----------
         candidate
             A key of `candidates`.
-        freq, season
+        freq
             Taken from the data where the file says nothing.
         """
         model, training = self._parts(candidate)
         values: dict[str, Any] = {
             "horizon": self.horizon,
             "freq": self.freq or freq,
-            "season": self.season or season,
+            "season": self.season,
             "model": model,
             "training": training,
             "calibrate": self.calibrate,

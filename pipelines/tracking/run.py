@@ -103,9 +103,9 @@ class Run:
             with contextlib.suppress(Exception):
                 self.flush()
 
-    def curve(self, name: str, values: Iterable[float], first: int = 1) -> None:
+    def curve(self, name: str, values: Iterable[float]) -> None:
         """Log a stepped metric, such as the error by horizon with step = horizon step."""
-        for step, value in enumerate(values, start=first):
+        for step, value in enumerate(values, start=1):
             self._gather({name: value}, step)
         self.flush()
 

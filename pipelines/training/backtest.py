@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from forecasting.errors import ConfigError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import home
 from pipelines.registry.registry import Registry
 from pipelines.tracking.store import connect
-from pipelines.training.candidates import Making, Progress, no_progress, split
+from pipelines.training.candidates import Making, split
 from pipelines.training.evaluate import Evaluation, check_baselines, evaluate, load_predictor
 from pipelines.training.trained import describe
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import BundleError, DataError
 from pipelines.config import ExperimentConfig
+from pipelines.machine.say import Progress, no_progress
 from pipelines.tracking.epochs import EpochLog
 from pipelines.training.stages import StageResult, stage
 from pipelines.training.trained import Trained, bundle_weights
@@ -22,14 +23,9 @@ if TYPE_CHECKING:
     from pipelines.tracking.run import Run
     from pipelines.tracking.tracker import Tracker
 
-Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 OnEpoch = Callable[[dict[str, Any]], None]  # takes rows of a training's history as they come
 
 HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
-
-
-def no_progress(_what: str, _share: float) -> None:
-    """Show no progress."""
 
 
 def origins(config: ExperimentConfig) -> list[int]:

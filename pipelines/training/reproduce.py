@@ -18,12 +18,12 @@ from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_profile
 from pipelines.machine.lineage import git_commit, hardware, versions
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten
 from pipelines.tracking.store import brief, connect
 from pipelines.training.begin import BEGAN_TAG
-from pipelines.training.candidates import Making, Progress, no_progress, split
+from pipelines.training.candidates import Making, split
 from pipelines.training.trained import bundle_weights
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from forecasting.signing import SigningKey
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
-from pipelines.machine.say import Say
+from pipelines.machine.say import Progress, Say
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.run import Run
 from pipelines.tracking.tracker import Tracker
 from pipelines.training import pages
 from pipelines.training.begin import Begin
-from pipelines.training.candidates import Making, Progress, origins
+from pipelines.training.candidates import Making, origins
 from pipelines.training.challenger import Candidacy, champion_predictor, register_and_judge
 from pipelines.training.evaluate import Evaluation, evaluate, load_predictor
 from pipelines.training.gate import Decision

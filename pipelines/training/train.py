@@ -16,12 +16,12 @@ from forecasting.signing import SigningKey, configured_key, configured_ring
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.lineage import git_commit, hardware, versions
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import locked
 from pipelines.registry.registry import Registry
 from pipelines.tracking.tracker import open_tracker, process_tag
 from pipelines.training.begin import begin
-from pipelines.training.candidates import Progress, no_progress, split
+from pipelines.training.candidates import split
 from pipelines.training.evaluate import check_baselines
 from pipelines.training.session import Clock, Outcome, Session, carry_out
 
