@@ -23,12 +23,13 @@ from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 
 from forecasting.bundle import sha256
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError
 from forecasting.forecaster import Forecaster
 from forecasting.pretrained import weights
+from forecasting.schema import Schema
 from forecasting.training.defaults import MEDIAN, SHARES
 from pipelines.data.datasets import load, registry
 

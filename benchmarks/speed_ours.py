@@ -19,7 +19,7 @@ import torch
 from speed_clock import Blocks, answer, peak_mb, timed, versions
 from torch import nn
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale
@@ -27,6 +27,7 @@ from forecasting.evaluation import baselines, metrics
 from forecasting.forecaster import Forecaster
 from forecasting.hardware.allocation import kept_memory
 from forecasting.prediction.predictor import Predictor
+from forecasting.schema import Schema
 from forecasting.training.defaults import resolve
 from forecasting.training.module import ForecastModule
 from forecasting.windows.training import Windows

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.copula.dependence import Dependence
 from forecasting.errors import BundleError, ConfigError
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.signing import configured_ring
 
 FORMAT_VERSION = 1

@@ -7,173 +7,28 @@ torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from forecasting.errors import ConfigError
 from forecasting.parts import CELLS, CLASSICAL, DECODERS
 from forecasting.quantiles import DISTRIBUTIONS, Distribution
+from forecasting.schema import Covariate as Covariate
+from forecasting.schema import Schema as Schema
+from forecasting.settings import Positive, Probability, Settings, Share, among
 from forecasting.transforms import TRANSFORMS
 
 Ahead = Literal["last", "seasonal", "unknown"]
-Positive = Annotated[int, Field(ge=1)]
 MOST_MEMBERS = 1000
-Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 
-
-def _among(table: Mapping[str, Any]) -> Callable[[str], str]:
-    """A validator of names: those of a table, whoever has added to it."""
-
-    def known(name: str) -> str:
-        if name not in table:
-            *first, last = (repr(key) for key in table)
-            expected = f"{', '.join(first)} or {last}"
-            raise PydanticCustomError("literal_error", f"Input should be {expected}")
-        return name
-
-    return known
-
-
 # By name, of the tables of `forecasting.parts`.
-Cell = Annotated[str, AfterValidator(_among(CELLS))]
-Decoder = Annotated[str, AfterValidator(_among(DECODERS))]
-Classical = Annotated[str, AfterValidator(_among(CLASSICAL))]
-
-
-class Settings(BaseModel):
-    """Base of all settings: immutable, and no key that is not declared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def parse(cls, values: dict[str, Any], *, at: str = "") -> Self:
-        """Build from plain values; a wrong one raises `ConfigError` naming its key path."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise ConfigError(describe(error, cls, at)) from None
-
-    def replace(self, **changes: Any) -> Self:
-        """A validated copy with some values changed; nested models take a dict of changes.
-
-        What was left open stays so: `given` tells.
-        """
-        values = self.model_dump(exclude_unset=True)
-        for key, value in changes.items():
-            if isinstance(value, dict) and isinstance(getattr(self, key, None), Settings):
-                values[key] = {**values.get(key, {}), **value}
-            else:
-                values[key] = value
-        return type(self).parse(values)
-
-    @property
-    def given(self) -> frozenset[str]:
-        """Names of the settings that were chosen, though it be the default; None is no choice."""
-        return frozenset(n for n in self.model_fields_set if getattr(self, n) is not None)
-
-
-def describe(error: ValidationError, model: type[BaseModel], at: str = "") -> str:
-    """All faults of a validation as one line: key path, value, and what is allowed."""
-    lines = []
-    for fault in error.errors():
-        path = ".".join(str(part) for part in ([at] if at else []) + list(fault["loc"]))
-        if fault["type"] == "extra_forbidden":
-            allowed = _fields_at(model, fault["loc"][:-1])
-            lines.append(f"{path}: unknown key; allowed here: {', '.join(allowed)}")
-        elif fault["type"] == "value_error":
-            message = str(fault.get("ctx", {}).get("error", fault["msg"]))
-            lines.append(f"{path}: {message}" if path else message)
-        else:
-            shown = repr(fault["input"])
-            shown = shown if len(shown) < 80 else shown[:77] + "..."
-            lines.append(f"{path} = {shown}: {fault['msg']}")
-    return "; ".join(lines)
-
-
-def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    current: Any = model
-    for part in location:
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            return []
-        info = current.model_fields.get(str(part))
-        if info is None:
-            return []
-        options = getattr(info.annotation, "__args__", (info.annotation,))
-        current = next(
-            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None
-        )
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return sorted(current.model_fields)
-    return []
-
-
-class Covariate(Settings):
-    """A column beside y.
-
-    Attributes
-    ----------
-    role : ``past`` (known up to the cutoff), ``future`` (known over the horizon too),
-        ``static`` (one value per series).
-    type : ``real`` or ``categorical``.
-    encoding : how a categorical column enters the network.
-    categories : the values seen in training, in code order from 1; code 0 is "unseen or missing".
-    mean, std : standardisation of a real column, fitted on the training panel; a std of 0 says that
-        it never moved there.
-    low, high : the least and the largest value there; None in bundles that did not say.
-    """
-
-    name: str
-    role: Literal["past", "future", "static"]
-    type: Literal["real", "categorical"] = "real"
-    encoding: Literal["embedding", "onehot"] = "embedding"
-    categories: tuple[str, ...] = ()
-    mean: float = 0.0
-    std: float = 1.0
-    low: float | None = None
-    high: float | None = None
-
-
-class Schema(Settings):
-    """The covariates a forecaster was trained with, in column order per role."""
-
-    covariates: tuple[Covariate, ...] = ()
-
-    def role(self, role: str) -> tuple[Covariate, ...]:
-        """The covariates of one role, in the order of the panel's columns."""
-        return tuple(c for c in self.covariates if c.role == role)
-
-    @cached_property
-    def past(self) -> tuple[Covariate, ...]:
-        """Known up to now only: the columns of ``Panel.past``."""
-        return self.role("past")
-
-    @cached_property
-    def future(self) -> tuple[Covariate, ...]:
-        """Known ahead: the columns of ``Panel.future``."""
-        return self.role("future")
-
-    @cached_property
-    def static(self) -> tuple[Covariate, ...]:
-        """One value per series: the columns of ``Panel.static``."""
-        return self.role("static")
+Cell = Annotated[str, AfterValidator(among(CELLS))]
+Decoder = Annotated[str, AfterValidator(among(DECODERS))]
+Classical = Annotated[str, AfterValidator(among(CLASSICAL))]
 
 
 class ModelConfig(Settings):
@@ -201,7 +56,7 @@ class ModelConfig(Settings):
         None, ge=0, description="length of a learned seasonal cycle; 0 for none"
     )
 
-    transform: Annotated[str, AfterValidator(_among(TRANSFORMS))] | None = None
+    transform: Annotated[str, AfterValidator(among(TRANSFORMS))] | None = None
     level: Literal["mean", "last"] | None = Field(
         None, description="what is subtracted at each origin: mean of the last season, last value"
     )
@@ -227,7 +82,7 @@ class ModelConfig(Settings):
     decoder: Decoder = "direct"
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")
     skip: bool = Field(True, description="linear path from the inputs to the forecast")
-    head: Annotated[str, AfterValidator(_among(DISTRIBUTIONS))] = "quantiles"
+    head: Annotated[str, AfterValidator(among(DISTRIBUTIONS))] = "quantiles"
     quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
     blend: float | None = Field(
         None, ge=0.0, le=1.0, description="share of classical forecasts in the median; 0: none"
@@ -482,7 +337,7 @@ class CalendarConfig(Settings):
     each: bool = Field(False, description="a column for each holiday instead of one for all")
     before: int = Field(0, ge=0, le=60, description="days before a holiday that are told too")
     after: int = Field(0, ge=0, le=60)
-    events: dict[Annotated[str, Field(pattern=r"^[\w -]{1,60}$")], EventConfig] = {}
+    events: dict[Annotated[str, Field(pattern=r"^[\w -]{1,60}$")], EventConfig] = Field({})
     until: int | None = Field(
         None, ge=1, le=2100, description="last year whose days are kept; None: ten after the data"
     )
@@ -545,7 +400,7 @@ class ForecasterConfig(Settings):
     calibrate: bool = True
     calendar: CalendarConfig | None = None
     occasions: Occasions | None = None
-    ahead: dict[str, Ahead] = {}
+    ahead: dict[str, Ahead] = Field({})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -9,7 +9,6 @@ from typing import Any, Self
 import torch
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.copula.dependence import Dependence
 from forecasting.copula.learning import USUAL
 from forecasting.networks import ForecastNetwork
@@ -17,6 +16,7 @@ from forecasting.networks.output import answer, tensors_of
 from forecasting.prediction.answers import Answers
 from forecasting.prediction.why.member import Member
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.windows.batch import Batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,12 @@ class SignatureError(BundleError):
 
 class TrainingError(GatecastError):
     """Training that cannot go on: a loss that is not a number, nothing to learn from."""
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Names for a message: the first of them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 @dataclass(frozen=True)

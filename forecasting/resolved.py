@@ -12,14 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from forecasting.config import (
-    Classical,
-    ForecasterConfig,
-    ModelConfig,
-    Positive,
-    Share,
-    TrainingConfig,
-)
+from forecasting.config import Classical, ForecasterConfig, ModelConfig, TrainingConfig
+from forecasting.settings import Positive, Share
 from forecasting.transforms import TRANSFORMS, Transform
 
 Amount = Annotated[float, Field(ge=0.0)]

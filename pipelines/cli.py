@@ -15,9 +15,9 @@ import traceback
 import typer
 
 from forecasting.errors import GatecastError, TrainingError
+from forecasting.masking import masked
 from pipelines import commands
 from pipelines.machine.exhausted import exhausted
-from pipelines.machine.masking import masked
 from pipelines.machine.state import home, keep_apart, quiet
 from pipelines.terminal import outcome
 

@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from forecasting.errors import GatecastError
-from pipelines.machine.masking import concealed, masked
+from forecasting.masking import concealed, masked
 from pipelines.machine.state import HOME_VARIABLE, home, quiet
 from pipelines.terminal.outcome import done
 

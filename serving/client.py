@@ -17,10 +17,10 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from forecasting.config import Covariate, Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
+from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.errors import DataError
+from forecasting.schema import Covariate
 
 if TYPE_CHECKING:
     # Imported where tables are handled: a service of arrays starts without pandas.

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.encoding import category, encode, numbers, unseen
 from forecasting.data.steps import step_of, with_day
@@ -32,6 +31,7 @@ from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError
 from forecasting.interop.kinds import as_pandas
+from forecasting.schema import Covariate, Schema
 
 # A grid of more rows than this, and so many times more than were given, is a mistake.
 VAST, SPARSE = 10_000_000, 1_000

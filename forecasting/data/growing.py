@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.data.panel import Panel, ranges
 from forecasting.errors import DataError
+from forecasting.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import blank, decode, encode
 from forecasting.data.steps import after_cut
 from forecasting.errors import DataError
+from forecasting.schema import Covariate, Schema
 
 if TYPE_CHECKING:
     # Imported where tables are handled: a service of arrays starts without pandas.

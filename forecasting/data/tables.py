@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import blank, category, encode, numbers
-from forecasting.errors import DataError
+from forecasting.errors import DataError, listed
+from forecasting.schema import Covariate, Schema
 
 # Series whose names are compared with each other.
 MOST_NAMES = 100_000
@@ -90,7 +90,7 @@ def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
     aside = [str(n) for n in frame.columns if n not in {"unique_id", "ds", "y", *used}]
     if not aside:
         return
-    named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+    named = listed(aside, 8)
     warnings.warn(
         f"columns left aside: {named}; to use one, name it in past=[{aside[0]!r}], or in future if "
         "it is known ahead; what has one value per series belongs into a table of its own, static",
@@ -172,7 +172,7 @@ def say_blank(frame: pd.DataFrame, static: pd.DataFrame | None, schema: Schema |
         if c.name in table and len(table) and table[c.name].isna().all()
     ]
     if blanks:
-        named = ", ".join(blanks[:8]) + (f" and {len(blanks) - 8} more" if len(blanks) > 8 else "")
+        named = listed(blanks, 8)
         warnings.warn(
             f"covariates without a value in any row: {named}; they count as missing, and what was "
             "learned of them is of no use",

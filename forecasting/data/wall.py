@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.data.calendar import Frequency, least_offset, nearest_step, wall_clock
 from forecasting.data.panel import Panel, ranges
+from forecasting.schema import Covariate
 
 # No zone has moved its clocks by more, at once: rows that are looked at beyond a context.
 MOST_MOVED = np.timedelta64(3, "h")

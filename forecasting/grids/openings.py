@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Opening:
     open: Array
     closed: Array
 
-    @property
+    @cached_property
     def per_week(self) -> int:
         """Open steps in a week without closed days."""
         return int(self.open.sum())
@@ -66,7 +66,7 @@ class Opening:
         up_to = np.cumsum(self.open)[within // self.size]
         return np.asarray(week * self.per_week + up_to - 1)
 
-    @property
+    @cached_property
     def _gone(self) -> Array:
         """Numbers of the steps that closed days take away, rising."""
         per_day = DAY // self.size

@@ -9,23 +9,18 @@ alone: nobody has to give them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import (
-    CalendarConfig,
-    Covariate,
-    EventConfig,
-    Occasion,
-    Occasions,
-    Schema,
-)
+from forecasting.config import CalendarConfig, EventConfig, Occasion, Occasions
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
 from forecasting.grids.openings import closed_days, is_opening, named, without_names
+from forecasting.schema import Covariate, Schema
 
 # Years after the last row whose days are kept, where the calendar names no other.
 YEARS_AHEAD = 10
@@ -152,14 +147,8 @@ def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Pan
         horizon[:, : panel.horizon.shape[1], :own] = panel.horizon
     horizon[:, :ahead, own:] = values(occasions, later, panel.freq, panel.tz)
     told = values(occasions, history, panel.freq, panel.tz)
-    return Panel(
-        **{
-            **{f: getattr(panel, f) for f in Panel.__dataclass_fields__},
-            "schema": schema,
-            "future": np.concatenate([panel.future, told], axis=1),
-            "horizon": horizon,
-        }
-    )
+    future = np.concatenate([panel.future, told], axis=1)
+    return replace(panel, schema=schema, future=future, horizon=horizon)
 
 
 def values(occasions: Occasions, stamps: Array, freq: Frequency, tz: str | None) -> Array:

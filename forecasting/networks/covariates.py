@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import Covariate
+from forecasting.schema import Covariate
 
 
 class CovariateEncoder(nn.Module):

@@ -7,7 +7,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from forecasting.config import Covariate, Schema
 from forecasting.networks.covariates import CovariateEncoder
 from forecasting.networks.decoders import DECODERS, Decoder
 from forecasting.networks.heads import HEADS, Head
@@ -17,6 +16,7 @@ from forecasting.networks.recurrent import Dropout, RecurrentStack, States
 from forecasting.networks.scaling import Scale, causal_scale
 from forecasting.parts import DECODERS as ABOUT_DECODERS
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.windows.batch import Batch, cut, history, named
 from forecasting.windows.geometry import Geometry
 

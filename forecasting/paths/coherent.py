@@ -19,7 +19,7 @@ from forecasting.data.panel import Panel, public_stamps, ranges
 from forecasting.errors import DataError
 from forecasting.evaluation.baselines import fill_missing
 from forecasting.paths.hierarchy import LEAVES, Hierarchy, Levels, refuse_parts_missing
-from forecasting.paths.reconcile import Errors, How, reconciled
+from forecasting.paths.reconcile import DEVIATIONS, Errors, How, reconciled
 from forecasting.paths.sampling import Paths
 from forecasting.paths.totals import BEYOND_FLOAT, quantiles_of_paths
 from forecasting.prediction.engine import Engine
@@ -27,9 +27,8 @@ from forecasting.prediction.engine import Engine
 if TYPE_CHECKING:
     import pandas as pd
 
-# Levels whose distance says how sure a forecast is, and how many deviations apart they are.
+# Levels whose distance says how sure a forecast is.
 OUTER = (0.1, 0.9)
-DEVIATIONS = 2.563
 # Past origins whose errors say how errors go together, and the share of a horizon between them.
 ORIGINS = 8
 # Of the parts that have begun, the share that must be there for a sum to count as seen.

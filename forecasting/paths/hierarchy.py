@@ -11,7 +11,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from forecasting.paths.reconcile import HOWS, How
-from forecasting.paths.totals import TotalError, by_categories, columns_of, name_of
+from forecasting.paths.totals import TotalError, by_categories, columns_of, name_of, need_keys
 
 LEAVES = "series"
 KEYS = ("levels", "how", "nonnegative")
@@ -41,11 +41,7 @@ class Levels:
 
         ``columns`` : static columns of categories that there are.
         """
-        if not isinstance(given, Mapping):
-            raise TotalError((), "wrong_type", "must be an object such as {levels: [[], [region]]}")
-        for key in given:
-            if key not in KEYS:
-                raise TotalError((str(key),), "unknown_key", f"allowed: {', '.join(KEYS)}")
+        need_keys(given, KEYS, "{levels: [[], [region]]}")
         levels = given.get("levels")
         if not isinstance(levels, list | tuple):
             raise TotalError(("levels",), "wrong_type", "must be a list of lists of columns")

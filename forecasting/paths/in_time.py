@@ -15,10 +15,8 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
-from forecasting.paths.reconcile import HOWS, Errors, How, reconciled
+from forecasting.paths.reconcile import DEVIATIONS, HOWS, Errors, How, reconciled
 
-# Deviations between quantiles of 0.1 and 0.9, which `wls` takes for how sure a forecast is.
-DEVIATIONS = 2.563
 KEYS = ["unique_id", "ds"]
 
 
@@ -103,12 +101,13 @@ def _moved(
     from scipy import sparse
 
     matrix = np.array([inside for _, _, inside in wholes], np.float64)
-    rows = [out[alias].iloc[row] for alias, row, _ in wholes]
-    upper = np.array([float(row["mean"]) for row in rows])
-    variance = np.ones(len(rows) + len(before))
+    longer = pd.concat([out[alias].iloc[[row]] for alias, row, _ in wholes])
+    upper = longer["mean"].to_numpy(np.float64)
+    variance = np.ones(len(longer) + len(before))
     if how == "wls":
-        told = [*rows, *(row for _, row in own.iterrows())]
-        variance = np.array([((row["q0.9"] - row["q0.1"]) / DEVIATIONS) ** 2 for row in told])
+        told = pd.concat([longer, own])
+        spread = (told["q0.9"] - told["q0.1"]).to_numpy(np.float64)
+        variance = (spread / DEVIATIONS) ** 2
     found = reconciled(
         sparse.csr_array(matrix),
         upper[:, None],

@@ -23,6 +23,8 @@ from forecasting.arrays import Array
 
 How = Literal["bottom_up", "ols", "wls_struct", "wls", "mint_shrink"]
 HOWS: tuple[How, ...] = get_args(How)
+# Standard deviations between quantiles of 0.1 and 0.9: how sure a forecast is.
+DEVIATIONS = 2.563
 # Rounds in which parts below 0 are held at 0 and the others looked for anew.
 MOST_ROUNDS = 50
 # Of the largest variance, the least that one counts as.

@@ -69,11 +69,7 @@ class Total:
         ------
         TotalError : naming the first wrong value.
         """
-        if not isinstance(given, Mapping):
-            raise TotalError((), "wrong_type", "must be an object such as {steps: 7}")
-        for key in given:
-            if key not in KEYS:
-                raise TotalError((str(key),), "unknown_key", f"allowed: {', '.join(KEYS)}")
+        need_keys(given, KEYS, "{steps: 7}")
         steps, blocks = _steps(given, horizon)
         by, groups = given.get("by"), given.get("groups")
         if by is not None and groups is not None:
@@ -316,6 +312,15 @@ def _steps(given: Mapping[str, Any], horizon: int) -> tuple[int | None, bool]:
             ("steps",), "out_of_range", f"{steps} is outside 1..{horizon}, the horizon"
         )
     return int(steps), blocks
+
+
+def need_keys(given: Any, keys: Collection[str], example: str) -> None:
+    """`TotalError` where ``given`` is no object, or has a key that is none of ``keys``."""
+    if not isinstance(given, Mapping):
+        raise TotalError((), "wrong_type", f"must be an object such as {example}")
+    for key in given:
+        if key not in keys:
+            raise TotalError((str(key),), "unknown_key", f"allowed: {', '.join(keys)}")
 
 
 def columns_of(

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.encoding import unseen
 from forecasting.data.panel import Panel
 from forecasting.data.strides import said, strides
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.zeros import stays_zero, takes_zeros
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import STILL
 

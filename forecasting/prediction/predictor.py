@@ -10,7 +10,6 @@ from safetensors.numpy import load_file
 
 from forecasting import bundle
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.copula.dependence import Dependence
 from forecasting.copula.learning import USUAL
 from forecasting.errors import BundleError
@@ -18,6 +17,7 @@ from forecasting.prediction.answers import Answers
 from forecasting.prediction.graph import check_graph
 from forecasting.prediction.why.member import Member
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.windows.batch import Batch, named
 
 

@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from forecasting.bundle import sha256
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.errors import BundleError, ConfigError
 from forecasting.hardware.torch_state import own_randomness
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 
 FOLDER = Path(__file__).parent
 CARD = "card.json"

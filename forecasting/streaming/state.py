@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.ensemble import Ensemble
-from forecasting.errors import DataError
+from forecasting.errors import DataError, listed
+from forecasting.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +60,9 @@ class State:
         """[n] where these series stand; `DataError` names those that do not."""
         unknown = [str(i) for i in ids if str(i) not in self._place]
         if unknown:
-            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
             raise DataError(
                 f"{source} holds series the state has never read: "
-                f"{', '.join(map(repr, unknown[:5]))}{more}; encode their history first"
+                f"{listed(list(map(repr, unknown)), 5)}; encode their history first"
             )
         return np.array([self._place[str(i)] for i in ids], dtype=np.int64)
 

@@ -7,16 +7,13 @@ is refused, with the reason: then it is trained anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.data.strides import strides
 from forecasting.ensemble import Ensemble
@@ -29,6 +26,7 @@ from forecasting.known.occasions import with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.transfer import transfer
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.selection.held_back import Evidence, Origin, origins_within
 from forecasting.selection.judging import correction_and_swing
 from forecasting.training.checks import refuse_no_counts, say_unread
@@ -61,7 +59,6 @@ def carry_on(
     *,
     unseen: int,
     steps: int | None = None,
-    callbacks: Sequence[pl.Callback] = (),
     on_epoch: OnEpoch | None = None,
     device: str = "auto",
 ) -> CarriedOn:
@@ -83,7 +80,7 @@ def carry_on(
     StartAnewError : the panel asks for another network, with the reason.
         DataError, ConfigError, TrainingError : as `fit`.
     """
-    fitting = Fitting(callbacks, on_epoch, pick_device(device))
+    fitting = Fitting((), on_epoch, pick_device(device))
     days = trained.config.occasions
     panel = as_networks_read(with_occasions(panel, days, trained.config.horizon))
     _refuse_another(trained, panel)

@@ -14,11 +14,7 @@ import numpy as np
 from forecasting import pretrained
 from forecasting.arrays import Array
 from forecasting.classical.pool import LONGEST_SEASON
-from forecasting.config import (
-    MOST_MEMBERS,
-    Classical,
-    ForecasterConfig,
-)
+from forecasting.config import MOST_MEMBERS, Classical, ForecasterConfig
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons, told

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from forecasting.data.panel import Panel
-from forecasting.errors import TrainingError
+from forecasting.errors import TrainingError, listed
 from forecasting.hardware.side_by_side import OnEpoch, StoppedError
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
@@ -40,11 +40,10 @@ class LossError(TrainingError):
         self, member: int, step: int, series: list[str], state: dict[str, torch.Tensor]
     ) -> None:
         self.member, self.step, self.series, self.state = member, step, series, state
-        shown = ", ".join(repr(i) for i in series[:NAMED_SERIES])
-        more = f" and {len(series) - NAMED_SERIES} more" if len(series) > NAMED_SERIES else ""
+        shown = listed(list(map(repr, series)), NAMED_SERIES)
         super().__init__(
             f"the loss of member {member} is not a number at step {step}, in the batch of series "
-            f"{shown}{more}; look for extreme values in their y, or lower training.learning_rate"
+            f"{shown}; look for extreme values in their y, or lower training.learning_rate"
         )
 
 

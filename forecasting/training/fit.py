@@ -13,7 +13,7 @@ import torch
 
 from forecasting import pretrained
 from forecasting.arrays import Array
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.copula.dependence import Dependence
 from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
@@ -25,6 +25,7 @@ from forecasting.hardware.threads import threads_of
 from forecasting.known.occasions import kept, with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import (
     Evidence,

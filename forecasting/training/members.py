@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.hardware.side_by_side import OnEpoch, side_by_side
 from forecasting.hardware.switches import errors_only, no_warnings
@@ -24,6 +23,7 @@ from forecasting.hardware.threads import worthwhile_threads
 from forecasting.hardware.torch_state import own_randomness, products_in, random_state_held
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.training.checkpoints import Checkpoints, Keeping, Kept
 from forecasting.training.defaults import TUNED_SHARE
 from forecasting.training.epochs import Epochs, watched_windows

@@ -11,11 +11,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from forecasting.config import Schema
 from forecasting.hardware.graphs import ReplayedLoss
 from forecasting.networks.network import ForecastNetwork
 from forecasting.networks.output import Output
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.training.losses import counted, training_loss, weights_of
 from forecasting.windows.batch import Batch, cut, each, named
 

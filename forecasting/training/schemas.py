@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.resolved import Resolved
+from forecasting.schema import Schema
 from forecasting.windows.prediction import STILL
 
 

@@ -9,11 +9,12 @@ from functools import partial
 
 import numpy as np
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.evaluation.backtest import Backtest, backtest
 from forecasting.prediction.checks import whole_steps
+from forecasting.schema import Schema
 from forecasting.training.fit import fit
 
 MEDIAN_AND_ENDS = (0.1, 0.5, 0.9)

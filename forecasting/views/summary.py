@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from forecasting.ensemble import Ensemble
+from forecasting.errors import listed
 
 Facts = list[tuple[str, str]]
 NAMED = 6  # columns, weights and the like that are named before the rest is counted
@@ -31,14 +32,14 @@ def facts(ensemble: Ensemble, fitted: Mapping[str, Any]) -> Facts:
         ("season", f"{config.season} rows" if config.season > 1 else "none"),
     ]  # fmt: skip
     columns = [
-        f"{role}: {_listed([c.name for c in ensemble.schema.role(role)])}"
+        f"{role}: {listed([c.name for c in ensemble.schema.role(role)], NAMED)}"
         for role in ("past", "future", "static")
         if ensemble.schema.role(role)
     ]
     if columns:
         told.append(("covariates", "; ".join(columns)))
     if model.blend:
-        pool = _listed([f"{name} {share:.0%}" for name, share in model.pool.items()])
+        pool = listed([f"{name} {share:.0%}" for name, share in model.pool.items()], NAMED)
         told.append(("classical", f"{model.blend:.0%} of the median: {pool or 'Theta'}"))
     if "ensemble" in swing:
         spread = ""
@@ -87,11 +88,6 @@ def _networks(ensemble: Ensemble) -> str:
 
 def _steps(horizon: int) -> str:
     return f"{horizon} step{'s' * (horizon > 1)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _duration(seconds: float) -> str:

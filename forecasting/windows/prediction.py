@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.data.calendar import Frequency, calendar_features, calendar_names, phase
 from forecasting.data.panel import Panel
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate
 from forecasting.windows.batch import Batch
 from forecasting.windows.conditioning import condition_rows
 from forecasting.windows.geometry import Geometry

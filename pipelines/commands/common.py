@@ -43,6 +43,7 @@ SetOption = typer.Option(
 HorizonOption = typer.Option(None, "--horizon", help="Steps to forecast; needed with a table.")
 NameOption = typer.Option(None, "--name", help="Name of the model; default: the table's.")
 
+DataOption = typer.Option(None, "--data", help="A table to read instead of data.source.")
 FutureOption = typer.Option(
     None,
     "--future",

@@ -12,6 +12,7 @@ import typer
 from forecasting.errors import ConfigError
 from pipelines.commands.common import (
     CONFIG_SUFFIXES,
+    DataOption,
     FutureOption,
     NotifyOption,
     SetOption,
@@ -39,7 +40,7 @@ def forecast_command(
         ..., metavar="CONFIG|NAME", help="A YAML config, or a registered model (NAME@VERSION)."
     ),
     sets: list[str] | None = SetOption,
-    data: str | None = typer.Option(None, "--data", help="A table to read instead of data.source."),
+    data: str | None = DataOption,
     future: str | None = FutureOption,
     model: str | None = typer.Option(
         None, "--model", help="NAME or NAME@VERSION; default: the config's champion."

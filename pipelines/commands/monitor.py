@@ -10,6 +10,7 @@ import typer
 
 from pipelines.commands.common import (
     CONFIG_SUFFIXES,
+    DataOption,
     NotifyOption,
     SetOption,
     follow,
@@ -34,7 +35,7 @@ def monitor_command(
         ..., metavar="CONFIG|NAME", help="A YAML config, or a registered model."
     ),
     sets: list[str] | None = SetOption,
-    data: str | None = typer.Option(None, "--data", help="A table to read instead of data.source."),
+    data: str | None = DataOption,
     forecasts: str | None = typer.Option(
         None,
         "--forecasts",

@@ -131,7 +131,7 @@ def backtest_command(
     `gatecast backtest sales.csv --horizon 12 --out forecasts.parquet`
     """
     config = experiment(what, sets, horizon=horizon, name=name)
-    from pipelines.training.train import backtest_only
+    from pipelines.training.backtest import backtest_only
 
     with progress_bar() as progress:
         evaluation = backtest_only(config, model=model, future=future, say=tell, progress=progress)

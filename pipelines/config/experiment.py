@@ -15,24 +15,18 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from forecasting.config import (
-    Ahead,
-    CalendarConfig,
-    ForecasterConfig,
-    ModelConfig,
-    Settings,
-    TrainingConfig,
-)
+from forecasting.config import Ahead, CalendarConfig, ForecasterConfig, ModelConfig, TrainingConfig
 from forecasting.errors import ConfigError
 from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
 from forecasting.known.occasions import with_closed_days
+from forecasting.masking import hide
 from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
+from forecasting.settings import Settings
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
 from pipelines.ingestion.config import DataConfig
-from pipelines.machine.masking import hide
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Metric = Annotated[str, AfterValidator(metric_named)]
@@ -316,23 +310,21 @@ class ExperimentConfig(Settings):
                 raise ConfigError("; ".join(lines)) from error
         return parts[0], parts[1]
 
-    def forecaster(
-        self, candidate: str, *, freq: str | None = None, season: int | None = None
-    ) -> ForecasterConfig:
+    def forecaster(self, candidate: str, *, freq: str | None = None) -> ForecasterConfig:
         """Settings of one candidate's forecaster.
 
         Parameters
         ----------
         candidate
             A key of `candidates`.
-        freq, season
+        freq
             Taken from the data where the file says nothing.
         """
         model, training = self._parts(candidate)
         values: dict[str, Any] = {
             "horizon": self.horizon,
             "freq": self.freq or freq,
-            "season": self.season or season,
+            "season": self.season,
             "model": model,
             "training": training,
             "calibrate": self.calibrate,

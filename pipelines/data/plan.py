@@ -12,15 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import ConfigError, DataError
+from forecasting.masking import conceals, masked
+from forecasting.schema import Covariate, Schema
 from pipelines.ingestion.config import DataConfig, ValueConfig
 from pipelines.ingestion.raw import Raw
 from pipelines.ingestion.read.sources import Source, read
 from pipelines.ingestion.result.panels import to_panel
 from pipelines.ingestion.ways.careful import clean
-from pipelines.machine.masking import conceals, masked
 
 NO_Y = "\0y"  # the column that a plan lacks
 EVERY_SERIES = "every series"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
+from forecasting.masking import HIDDEN, concealing, masked
 from pipelines.config import ExperimentConfig
 from pipelines.data.profile import panel_digest
-from pipelines.machine.masking import HIDDEN, concealing, masked
 
 if TYPE_CHECKING:
     from pipelines.ingestion.report.report import Report

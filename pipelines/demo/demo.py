@@ -25,15 +25,14 @@ from forecasting.errors import ConfigError, DataError, GatecastError
 from forecasting.evaluation import baselines, metrics
 from pipelines.config import load_config
 from pipelines.demo.processes import command, free_port, pick_port, running, ui_command_line
-from pipelines.machine.say import Say
-from pipelines.training.candidates import Progress, no_progress
+from pipelines.machine.say import Progress, Say, no_progress
 from pipelines.training.gate import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forecasting.data.panel import Panel
-    from pipelines.training.train import Outcome
+    from pipelines.training.session import Outcome
 
 
 DATA_SET = "m3_monthly"

@@ -10,9 +10,10 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.seasons import Season, seasons_in
 from forecasting.errors import DataError
+from forecasting.masking import masked
 from pipelines.drafting.candidates import Candidate, candidates
 from pipelines.ingestion import DataConfig, IngestResult, MappingError, ingest
-from pipelines.machine.masking import masked
+from pipelines.ingestion.read.proposal import short
 
 ROUNDS = 4  # proposals that are followed: a header's, then a column's
 # Steps to forecast, by the season that the stamps say: weeks and days look further than one of
@@ -114,9 +115,11 @@ def look_at(source: str, given: dict[str, Any], horizon: int | None = None) -> L
             roles = {**roles, **new}
     else:
         raise DataError(f"{masked(source)} leaves too much open; say more with --set data.…")
-    settled = {"id": result.config.id, "ds": result.config.ds, "y": result.config.y}
-    if result.config.layout == "long":
-        roles = {k: _short(v) for k, v in settled.items() if v is not None} | roles
+    config = result.config
+    settled = {"id": config.id, "ds": config.ds, "y": config.y}
+    if config.layout == "long":
+        plain = {k: short(v) if isinstance(v, tuple) else v for k, v in settled.items()}
+        roles = {k: v for k, v in plain.items() if v is not None} | roles
     found = candidates(result, source, roles)
     ahead = min((c.ahead for c in found if c.role == "future"), default=0)
     steps, origins = _extent(result, horizon, ahead)
@@ -152,12 +155,6 @@ def _followed(doubt: MappingError, roles: dict[str, Any]) -> dict[str, Any]:
     if new.get("series") == "name":
         new["series"] = "series"
     return new
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return value[0] if len(value) == 1 else list(value)
-    return value
 
 
 def _extent(result: IngestResult, horizon: int | None, ahead: int) -> tuple[int, int]:

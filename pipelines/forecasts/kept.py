@@ -10,10 +10,10 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
+from forecasting.masking import conceals, masked
 from pipelines.forecasts.file_target import SUFFIXES
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
-from pipelines.machine.masking import conceals, masked
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel

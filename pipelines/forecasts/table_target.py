@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError, GatecastError
+from forecasting.masking import concealing, conceals, masked
 from pipelines.forecasts.job import KEY, Job, iso_text
-from pipelines.machine.masking import concealing, conceals, masked
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to
 _QUANTILE = re.compile(r"q0\.\d+")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from forecasting.errors import DataError
+from forecasting.masking import conceals
 from pipelines.forecasts.file_target import FileTarget
 from pipelines.forecasts.job import Target
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
-from pipelines.machine.masking import conceals
 from pipelines.machine.state import home
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from forecasting.config import Settings
 from forecasting.data.calendar import Frequency
 from forecasting.known.occasions import with_closed_days
+from forecasting.settings import Settings
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Names = tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forecasting.errors import ConfigError
+from forecasting.masking import HIDDEN, masked
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.sources import Source, read
 from pipelines.ingestion.report.strict import refuse_repairs
@@ -17,7 +18,6 @@ from pipelines.ingestion.ways.fast import (
     fast_way,
     may_be_fast,
 )
-from pipelines.machine.masking import HIDDEN, masked
 
 
 def ingest(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from forecasting.errors import DataError
+from forecasting.errors import DataError, listed
 
 # Key of `Raw.removed`, and of a report's lines left out: lines with another number of cells.
 MALFORMED = "malformed line"
@@ -51,10 +51,9 @@ class Raw:
             found = [i for i, n in enumerate(next(upper, [])) if n.strip() == name.strip()]
         if not found:
             names = self.facts.get("all columns", self.names)
-            there = ", ".join(repr(n) for n in names[:20])
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            there = listed(list(map(repr, names)), 20)
             raise DataError(
-                f"missing column: {role} = {name!r} is not in the table; it has {there}{more}"
+                f"missing column: {role} = {name!r} is not in the table; it has {there}"
             )
         if len(found) > 1:
             raise DataError(

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
+from forecasting.masking import masked
 from pipelines.ingestion.columns.columns import Column, read_covariate
 from pipelines.ingestion.columns.numbers import Numbers
 from pipelines.ingestion.columns.values import note_codes, note_signs, note_spellings
@@ -19,7 +20,6 @@ from pipelines.ingestion.config import CovariateConfig, DataConfig, StaticConfig
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.read.sources import read
 from pipelines.ingestion.series.table import Table
-from pipelines.machine.masking import masked
 
 
 def static_columns(

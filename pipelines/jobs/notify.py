@@ -17,8 +17,8 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from forecasting.errors import ConfigError
+from forecasting.masking import hide, masked
 from pipelines.config import ScheduleConfig
-from pipelines.machine.masking import hide, masked
 
 Event = Literal["failed", "refused", "promoted", "drift"]
 

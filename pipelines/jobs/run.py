@@ -18,7 +18,7 @@ from pipelines.monitoring.finding import Verdict
 if TYPE_CHECKING:
     from pipelines.forecasts.forecast import BatchForecast
     from pipelines.monitoring.watch import Watch
-    from pipelines.training.train import Outcome
+    from pipelines.training.session import Outcome
 
 
 class Ended(StrEnum):

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
+from forecasting.masking import masked
 from pipelines.config import ExperimentConfig, ScheduleConfig
 from pipelines.jobs.notify import Notice, notify
-from pipelines.machine.masking import masked
 
 if TYPE_CHECKING:
     from pipelines.jobs.run import JobResult

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Say = Callable[[str], None]  # gets one line of text for a person
+Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 
 
 def silent(_: str) -> None:
     """Tell nobody."""
+
+
+def no_progress(_what: str, _share: float) -> None:
+    """Show no progress."""

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.errors import listed
 from pipelines.monitoring.drift import FEWEST_BLOCKS
 from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
 from pipelines.monitoring.past import OFF_GRID, STRANGERS, Joined
@@ -17,6 +18,7 @@ WIDESPREAD = 0.2  # more of the series than this changed one by one: no longer s
 FEWEST_JUDGED = 10
 GROSS = 3.0
 HARDLY_COVERED = 0.5
+NAMED = 5  # series
 
 
 def blocks_of(rows: pd.DataFrame, length: int) -> Array:
@@ -63,7 +65,7 @@ def verdict_of(
         reasons.append(text)
     names = sorted({f.id for f in series})
     if names:
-        reasons.append(f"{len(names)} of {total} series changed: {_listed(names)}")
+        reasons.append(f"{len(names)} of {total} series changed: {listed(names, NAMED)}")
     reasons += noticed
     counted = [f for f in worse if not (f.about == "accuracy" and replaced)]
     if counted or len(names) > max(WIDESPREAD * total, 1):
@@ -99,7 +101,7 @@ def noticed(
     """
     reasons = []
     if silent:
-        reasons.append(f"{len(silent)} series get no more values: {_listed(silent)}")
+        reasons.append(f"{len(silent)} series get no more values: {listed(silent, NAMED)}")
     strangers = joined.counts[STRANGERS]
     if strangers:
         reasons.append(
@@ -126,11 +128,6 @@ def noticed(
 
 def _where(finding: Finding) -> str:
     return "above what is usual" if finding.value > finding.high else "below what is usual"
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def scores_of(rows: pd.DataFrame, recent: int) -> dict[str, float]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from forecasting import bundle
 from forecasting.errors import GatecastError
+from forecasting.masking import HIDDEN
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.config.file import read_yaml
-from pipelines.machine.masking import HIDDEN
 from pipelines.machine.state import home
 from pipelines.registry.registry import SEASON_TAG, Registry
 from pipelines.tracking.store import connect, default_uri

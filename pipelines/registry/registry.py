@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
+from forecasting.masking import masked
 from forecasting.signing import SigningKey, configured_ring
-from pipelines.machine.masking import masked
 from pipelines.machine.state import home, locked
 from pipelines.registry.files import (
     FOLDERS,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from forecasting.errors import ConfigError, GatecastError
+from forecasting.masking import masked
 from pipelines.config import load_config
 from pipelines.jobs.notify import check_addresses
-from pipelines.machine.masking import masked
 from pipelines.machine.state import HOME_VARIABLE, home
 from pipelines.scheduling.catch_up import SKIPPED, TAG
 from pipelines.scheduling.server import POOL, client_of, connected

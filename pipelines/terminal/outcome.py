@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import typer
 
-from pipelines.machine.masking import hide, masked
+from forecasting.masking import hide, masked
 
 QUIET = "--quiet"
 JSON = "--json"
@@ -97,11 +97,11 @@ def failed(text: str, code: int, kind: str, argv: Sequence[str]) -> None:
     code : the process's exit code.
     kind : the entry of `pipelines.terminal.codes` that tells more.
     """
-    complain(f"gatecast: {' '.join(text.split())}")
+    error = " ".join(text.split())
+    complain(f"gatecast: {error}")
     # A mistake in the options is found before the options are read.
     if _answer.as_json or JSON in argv:
         command = _answer.command or "gatecast"
-        error = " ".join(text.split())
         _print({"command": command, "exit_code": code, "code": kind, "error": error})
 
 

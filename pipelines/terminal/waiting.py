@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pipelines.machine.say import Progress
 from pipelines.terminal.outcome import is_quiet, tell
 
 T = TypeVar("T")
-Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 
 PATIENCE = 2.0  # seconds that nobody minds
 BETWEEN_LINES = 30.0  # seconds between two lines in a log

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.machine.masking import hide, masked
+from forecasting.masking import hide, masked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,9 +103,9 @@ class Run:
             with contextlib.suppress(Exception):
                 self.flush()
 
-    def curve(self, name: str, values: Iterable[float], first: int = 1) -> None:
+    def curve(self, name: str, values: Iterable[float]) -> None:
         """Log a stepped metric, such as the error by horizon with step = horizon step."""
-        for step, value in enumerate(values, start=first):
+        for step, value in enumerate(values, start=1):
             self._gather({name: value}, step)
         self.flush()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
-from pipelines.machine.masking import concealed, masked
+from forecasting.masking import concealed, masked
 from pipelines.machine.state import home, locked, quiet
 from pipelines.tracking.moved import DATABASE, follow_home
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import GatecastError
+from forecasting.masking import hide, masked
 from pipelines.config import ExperimentConfig
-from pipelines.machine.masking import hide, masked
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import (

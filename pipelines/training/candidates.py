@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import BundleError, DataError
 from pipelines.config import ExperimentConfig
+from pipelines.machine.say import Progress, no_progress
 from pipelines.tracking.epochs import EpochLog
 from pipelines.training.stages import StageResult, stage
 from pipelines.training.trained import Trained, bundle_weights
@@ -22,14 +23,9 @@ if TYPE_CHECKING:
     from pipelines.tracking.run import Run
     from pipelines.tracking.tracker import Tracker
 
-Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 OnEpoch = Callable[[dict[str, Any]], None]  # takes rows of a training's history as they come
 
 HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
-
-
-def no_progress(_what: str, _share: float) -> None:
-    """Show no progress."""
 
 
 def origins(config: ExperimentConfig) -> list[int]:
@@ -59,155 +55,147 @@ def split(data: Prepared, config: ExperimentConfig) -> Prepared:
     return replace(data, panel=panel.truncate(rows_held_back, horizon=config.horizon))
 
 
-def fit_candidate(
-    config: ExperimentConfig,
-    name: str,
-    settings: ForecasterConfig,
-    known: Prepared,
-    *,
-    run: Run | None = None,
-    tracker: Tracker | None = None,
-    force: bool = False,
-    progress: Progress = no_progress,
-) -> Trained:
-    """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
+@dataclass(frozen=True)
+class Making:
+    """How an experiment's models are made.
 
-    def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
-        from forecasting.forecaster import Forecaster
-
-        return Forecaster.train(known.panel, settings, on_epoch=on_epoch, checkpoints=unfinished)
-
-    inputs = {"data": known.digest, "settings": settings.model_dump(mode="json")}
-    log = EpochLog(run, tracker, refits=settings.training.validation == "refit")
-    return _fitted(config, name, f"fit-{name}", inputs, fit, log, force, progress)
-
-
-def carry_on(
-    config: ExperimentConfig,
-    name: str,
-    bundle: Path,
-    data: Prepared,
-    *,
-    run: Run | None = None,
-    tracker: Tracker | None = None,
-    force: bool = False,
-    progress: Progress = no_progress,
-) -> Trained:
-    """Train on from a bundle, for a little.
-
-    A candidate goes on from the champion that has not read the rows of the backtest. What is served
-    goes on from that candidate, on every row; its intervals are corrected by the candidate's errors
-    in the backtest. What is new in the data is said in warnings.
-
-    Raises
-    ------
-    StartAnewError
-        The data ask for another network; nothing was kept.
+    Attributes
+    ----------
+    run, tracker : where a training's epochs are noted; None: nowhere.
+    force : whether what the same inputs gave before is made again.
+    progress : gets what is being trained and the share that is done.
     """
 
-    def fit(on_epoch: Callable[[dict[str, Any]], None], _checkpoints: Path) -> Forecaster:
-        from forecasting.forecaster import Forecaster
+    config: ExperimentConfig
+    run: Run | None = None
+    tracker: Tracker | None = None
+    force: bool = False
+    progress: Progress = no_progress
 
-        return Forecaster.load(bundle, trusted=True).carry_on(data.panel, on_epoch=on_epoch)
+    def on_every_row(self) -> Making:
+        """The same, shown by another name than the candidate's own, whose bar is full already."""
+        shown = self.progress
+        return replace(self, progress=lambda what, share: shown(f"on every row: {what}", share))
 
-    inputs = {"data": data.digest, "begin": bundle_weights(bundle)}
-    log = EpochLog(run, tracker)
-    return _fitted(config, name, f"carry-{name}", inputs, fit, log, force, progress)
+    def candidate(self, name: str, settings: ForecasterConfig, known: Prepared) -> Trained:
+        """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
 
+        def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
+            from forecasting.forecaster import Forecaster
 
-def fit_final(
-    config: ExperimentConfig,
-    candidate: Trained,
-    data: Prepared,
-    *,
-    run: Run | None = None,
-    tracker: Tracker | None = None,
-    force: bool = False,
-    progress: Progress = no_progress,
-) -> Trained:
-    """The winner once more, on every row; its intervals are corrected by its errors as candidate.
+            return Forecaster.train(
+                known.panel, settings, on_epoch=on_epoch, checkpoints=unfinished
+            )
 
-    This is what is registered and served. What was judged stays beside it, so that a later
-    challenger and this one can be compared on rows that neither has seen.
-    """
+        inputs = {"data": known.digest, "settings": settings.model_dump(mode="json")}
+        refits = settings.training.validation == "refit"
+        return self._fitted("fit", name, inputs, fit, refits=refits)
 
-    def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
-        from forecasting.forecaster import Forecaster
+    def carried_on(self, name: str, bundle: Path, data: Prepared) -> Trained:
+        """Train on from a bundle, for a little.
 
-        forecaster = Forecaster.load(candidate.bundle, trusted=True)
-        backs, steps = origins(config), candidate.steps
-        return forecaster.refit(
-            data.panel, backs=backs, steps=steps, on_epoch=on_epoch, checkpoints=unfinished
-        )
+        A candidate goes on from the champion that has not read the rows of the backtest. What is
+        served goes on from that candidate, on every row; its intervals are corrected by the
+        candidate's errors in the backtest. What is new in the data is said in warnings.
 
-    inputs = {
-        "data": data.digest,
-        "settings": candidate.config.model_dump(mode="json"),
-        "origins": origins(config),
-        "candidate": bundle_weights(candidate.bundle),
-    }
-    log = EpochLog(run, tracker)
-    name = candidate.name
+        Raises
+        ------
+        StartAnewError
+            The data ask for another network; nothing was kept.
+        """
 
-    def on_every_row(what: str, share: float) -> None:
-        # Another name than the candidate's own, whose bar is full already.
-        progress(f"on every row: {what}", share)
+        def fit(on_epoch: OnEpoch, _unfinished: Path) -> Forecaster:
+            from forecasting.forecaster import Forecaster
 
-    return _fitted(config, name, f"final-{name}", inputs, fit, log, force, on_every_row)
+            return Forecaster.load(bundle, trusted=True).carry_on(data.panel, on_epoch=on_epoch)
 
+        inputs = {"data": data.digest, "begin": bundle_weights(bundle)}
+        return self._fitted("carry", name, inputs, fit)
 
-def _fitted(
-    config: ExperimentConfig,
-    name: str,
-    stage_name: str,
-    inputs: dict[str, Any],
-    fit: Callable[[OnEpoch, Path], Forecaster],
-    log: EpochLog,
-    force: bool,
-    progress: Progress,
-) -> Trained:
-    from forecasting.bundle import verify
-    from forecasting.config import ForecasterConfig
+    def final(self, candidate: Trained, data: Prepared) -> Trained:
+        """The winner once more, on every row; its intervals corrected by its errors as candidate.
 
-    def build(folder: Path, unfinished: Path) -> None:
-        began = time.monotonic()
+        This is what is registered and served. What was judged stays beside it, so that a later
+        challenger and this one can be compared on rows that neither has seen.
+        """
+        backs = origins(self.config)
 
-        def on_epoch(row: dict[str, Any]) -> None:
-            log(row)
-            progress(f"{name}, member {row['member'] + 1}, {row['phase']}", row["step"] / row["of"])
+        def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
+            from forecasting.forecaster import Forecaster
 
-        forecaster = fit(on_epoch, unfinished)
-        forecaster.save(folder / BUNDLE)
-        facts = {
-            "swing": forecaster.swing,
-            "seconds": time.monotonic() - began,
-            "settings": forecaster.config.model_dump(mode="json"),
+            forecaster = Forecaster.load(candidate.bundle, trusted=True)
+            return forecaster.refit(
+                data.panel,
+                backs=backs,
+                steps=candidate.steps,
+                on_epoch=on_epoch,
+                checkpoints=unfinished,
+            )
+
+        inputs = {
+            "data": data.digest,
+            "settings": candidate.config.model_dump(mode="json"),
+            "origins": backs,
+            "candidate": bundle_weights(candidate.bundle),
         }
-        (folder / FACTS).write_text(json.dumps(facts))
-        (folder / HISTORY).write_text(json.dumps(forecaster.history))
+        return self._fitted("final", candidate.name, inputs, fit)
 
-    with log:
+    def _fitted(
+        self,
+        kind: str,
+        name: str,
+        inputs: dict[str, Any],
+        fit: Callable[[OnEpoch, Path], Forecaster],
+        *,
+        refits: bool = False,
+    ) -> Trained:
+        from forecasting.bundle import verify
+        from forecasting.config import ForecasterConfig
+
         inputs = {**inputs, "code": code_version()}
-        made: StageResult = stage(config.name, stage_name, inputs, build, force=force)
-        if made.skipped:
-            try:
-                verify(made.folder / BUNDLE)
-            except BundleError:
-                made = stage(config.name, stage_name, inputs, build, force=True)
-        history = json.loads((made.folder / HISTORY).read_text())
-        if made.skipped:
-            for row in history:
+
+        def build(folder: Path, unfinished: Path) -> None:
+            began = time.monotonic()
+
+            def on_epoch(row: dict[str, Any]) -> None:
                 log(row)
-    facts = json.loads((made.folder / FACTS).read_text())
-    return Trained(
-        name=name,
-        bundle=made.folder / BUNDLE,
-        config=ForecasterConfig.parse(facts["settings"]),
-        history=history,
-        facts=facts,
-        seconds=facts["seconds"],
-        skipped=made.skipped,
-    )
+                what = f"{name}, member {row['member'] + 1}, {row['phase']}"
+                self.progress(what, row["step"] / row["of"])
+
+            forecaster = fit(on_epoch, unfinished)
+            forecaster.save(folder / BUNDLE)
+            facts = {
+                "swing": forecaster.swing,
+                "seconds": time.monotonic() - began,
+                "settings": forecaster.config.model_dump(mode="json"),
+            }
+            (folder / FACTS).write_text(json.dumps(facts))
+            (folder / HISTORY).write_text(json.dumps(forecaster.history))
+
+        def made_by(*, force: bool) -> StageResult:
+            return stage(self.config.name, f"{kind}-{name}", inputs, build, force=force)
+
+        with EpochLog(self.run, self.tracker, refits=refits) as log:
+            made = made_by(force=self.force)
+            if made.skipped:
+                try:
+                    verify(made.folder / BUNDLE)
+                except BundleError:
+                    made = made_by(force=True)
+            history = json.loads((made.folder / HISTORY).read_text())
+            if made.skipped:
+                for row in history:
+                    log(row)
+        facts = json.loads((made.folder / FACTS).read_text())
+        return Trained(
+            name=name,
+            bundle=made.folder / BUNDLE,
+            config=ForecasterConfig.parse(facts["settings"]),
+            history=history,
+            swing=facts.get("swing", {}),
+            seconds=facts["seconds"],
+            skipped=made.skipped,
+        )
 
 
 def code_version() -> str:

@@ -77,7 +77,7 @@ def log_candidate(run: Run, trained: Trained) -> None:
     run.params(trained.config.model_dump(mode="json"))
     run.tag(weights=bundle_weights(trained.bundle))
     run.metrics({"train_seconds": trained.seconds})
-    swing = {f"members_{k}": v for k, v in trained.facts.get("swing", {}).items()}
+    swing = {f"members_{k}": v for k, v in trained.swing.items()}
     run.metrics({k: v for k, v in swing.items() if isinstance(v, int | float)})
 
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError, GatecastError
+from forecasting.masking import HIDDEN, hide
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_profile
 from pipelines.machine.lineage import git_commit, hardware, versions
-from pipelines.machine.masking import HIDDEN, hide
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten
 from pipelines.tracking.store import brief, connect
 from pipelines.training.begin import BEGAN_TAG
-from pipelines.training.candidates import Progress, fit_candidate, fit_final, no_progress, split
+from pipelines.training.candidates import Making, split
 from pipelines.training.trained import bundle_weights
 
 if TYPE_CHECKING:
@@ -175,13 +175,12 @@ def _weights(
         try:
             settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} again")
-            again = fit_candidate(
-                scratch, name, settings, split(data, config), force=True, progress=progress
-            )
+            making = Making(scratch, force=True, progress=progress)
+            again = making.candidate(name, settings, split(data, config))
             findings = [_compare("weights as judged", candidate, again.bundle)]
             if finals:
                 say(f"training {name} again, on every row")
-                final = fit_final(scratch, again, data, force=True, progress=progress)
+                final = making.on_every_row().final(again, data)
                 findings.append(_compare("weights as served", finals[0], final.bundle))
             return findings
         finally:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """One fitted model: its bundle on disk and what training it was like."""
+    """One fitted model: its bundle on disk and what training it was like.
+
+    ``swing`` : least, median and largest score of its members. ``seconds`` : of its training.
+    """
 
     name: str
     bundle: Path
     config: ForecasterConfig
     history: list[dict[str, Any]]
-    facts: dict[str, Any]
+    swing: dict[str, Any]
     seconds: float
     skipped: bool
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.prediction.example import example_panel
+from forecasting.schema import Covariate
 from serving.models.keeper import Keeper, Loaded
 from serving.reading.query import DEFAULT_LEVELS
 

@@ -16,8 +16,8 @@ import numpy as np
 import orjson
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.errors import SeriesProblem
+from forecasting.schema import Covariate
 from serving.errors import Faults, RequestError, show
 from serving.reading import stamps
 from serving.reading.arrow_guard import check_dictionary, check_schema, check_stream

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate
 from forecasting.errors import SeriesProblem
+from forecasting.schema import Covariate
 from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Schema
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.checks import beyond_training
+from forecasting.schema import Schema
 from serving.errors import Faults, RequestError, show
 from serving.reading.together import JOINT_KEYS, Joint
 

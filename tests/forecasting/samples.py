@@ -12,13 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.data.calendar import Frequency, calendar_names
 from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
 from forecasting.prediction.predictor import Predictor
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.streaming import reading
 from forecasting.windows.training import Windows
 

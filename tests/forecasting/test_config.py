@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from forecasting.config import Covariate, ForecasterConfig, ModelConfig, Schema
+from forecasting.config import ForecasterConfig, ModelConfig
 from forecasting.errors import ConfigError
+from forecasting.schema import Covariate, Schema
 
 
 def test_the_smallest_configuration_is_a_horizon() -> None:

@@ -14,9 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forecasting import bundle
-from forecasting.config import ForecasterConfig, Settings
+from forecasting.config import ForecasterConfig
 from forecasting.errors import ConfigError
 from forecasting.resolved import Resolved, ResolvedModel, ResolvedTraining
+from forecasting.settings import Settings
 from forecasting.training.defaults import resolve
 from tests.forecasting.samples import make_panel, settings
 

@@ -16,7 +16,8 @@ from pipelines.machine.state import HOME_VARIABLE
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import connect
 from pipelines.training import pages
-from pipelines.training.train import Outcome, train
+from pipelines.training.session import Outcome
+from pipelines.training.train import train
 from tests.pipelines.sinks import hook, mailbox
 
 __all__ = ["hook", "mailbox"]

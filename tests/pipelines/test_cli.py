@@ -180,7 +180,7 @@ def test_quiet_leaves_nothing_but_results(gatecast: Run) -> None:
 
 def test_train_says_what_it_made(gatecast: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipelines.training.gate import Check, Decision
-    from pipelines.training.train import Outcome
+    from pipelines.training.session import Outcome
 
     class Played:
         scores = pd.DataFrame(

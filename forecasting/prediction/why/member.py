@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.errors import DataError
 from forecasting.prediction.why.layers import Layer, Norm, Stack, layer_of
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from forecasting.windows.batch import Batch, named
 from forecasting.windows.geometry import Geometry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,24 @@ from pipelines.commands.common import (
     print_table,
 )
 from pipelines.commands.diagnose import find_bundle, read_table
+from pipelines.machine.files import write_table
 from pipelines.terminal.outcome import done, tell
 from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 SHOWN = 20  # anomalies on the terminal, the least likely first
 WRITTEN = (".csv", ".parquet")
+
+ForecasterArgument = typer.Argument(
+    ...,
+    metavar="NAME|BUNDLE|RUN",
+    help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
+)
+TableOption = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y.")
+StaticOption = typer.Option(None, "--static", help="A table of static covariates.")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,17 +46,13 @@ def register(app: typer.Typer) -> None:
 
 
 def anomalies_command(
-    what: str = typer.Argument(
-        ...,
-        metavar="NAME|BUNDLE|RUN",
-        help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
-    ),
-    data: Path = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y."),
+    what: str = ForecasterArgument,
+    data: Path = TableOption,
     rate: float = typer.Option(0.01, "--rate", help="False alarms, as a share of the points."),
     last: int | None = typer.Option(
         None, "--last", help="Judge so many points at the end of each series; default: all."
     ),
-    static: Path | None = typer.Option(None, "--static", help="A table of static covariates."),
+    static: Path | None = StaticOption,
     out: Path | None = typer.Option(
         None, "--out", help="Every point with its interval and p-value: a .csv or .parquet file."
     ),
@@ -57,7 +64,6 @@ def anomalies_command(
     `gatecast anomalies demand --data sales.csv --last 7 --rate 0.001 --out judged.parquet`
     """
     from forecasting.prediction.predictor import Predictor
-    from pipelines.machine.files import write_table
 
     _check_targets(out, picture)
     frame = read_table(data)
@@ -69,19 +75,14 @@ def anomalies_command(
     table = watched.table
     for line in lines(table):
         print(line)
-    if out is not None:
-        write_table(table, out)
-    if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        watched.plot(title=f"{data.stem}: expected beside what came").savefig(picture)
-    done(
-        {
-            "rate": rate,
-            "judged": int(table["p"].notna().sum()),
-            "anomalies": table[table["anomaly"]],
-        },
-        made=[path for path in (out, picture) if path is not None],
-    )
+    title = f"{data.stem}: expected beside what came"
+    made = _written(table, out, lambda: watched.plot(title=title), picture)
+    found = {
+        "rate": rate,
+        "judged": int(table["p"].notna().sum()),
+        "anomalies": table[table["anomaly"]],
+    }
+    done(found, made=made)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -100,14 +101,10 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 
 def explain_command(
-    what: str = typer.Argument(
-        ...,
-        metavar="NAME|BUNDLE|RUN",
-        help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
-    ),
-    data: Path = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y."),
+    what: str = ForecasterArgument,
+    data: Path = TableOption,
     future: Path | None = typer.Option(None, "--future", help="Known-future covariates ahead."),
-    static: Path | None = typer.Option(None, "--static", help="A table of static covariates."),
+    static: Path | None = StaticOption,
     horizon: int | None = typer.Option(None, "--horizon", help="Steps; default: as trained."),
     series: str | None = typer.Option(None, "--series", help="To show; default: the first."),
     out: Path | None = typer.Option(
@@ -120,7 +117,6 @@ def explain_command(
     Examples: `gatecast explain demand --data sales.csv --series store-7 --picture why.png`
     """
     from forecasting.prediction.predictor import Predictor
-    from pipelines.machine.files import write_table
 
     _check_targets(out, picture)
     tables = [None if path is None else read_table(path) for path in (data, future, static)]
@@ -136,12 +132,7 @@ def explain_command(
     chosen = chosen.loc[:, [c for c in chosen if c in ("ds", "median") or (chosen[c] != 0).any()]]
     chosen["ds"] = chosen["ds"].astype(str)
     print_table(chosen.set_index("ds"), title=f"{shown}: the parts add up to the median")
-    if out is not None:
-        write_table(table, out)
-    if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(picture)
-    made = [path for path in (out, picture) if path is not None]
+    made = _written(table, out, lambda: figure, picture)
     done({"series": shown, "parts": table[names == shown]}, made=made)
 
 
@@ -150,6 +141,18 @@ def _check_targets(out: Path | None, picture: Path | None) -> None:
         raise ConfigError(f"--out {out}: a table is written as {' or '.join(WRITTEN)}")
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"--picture {picture}: a picture is written as .png")
+
+
+def _written(
+    table: pd.DataFrame, out: Path | None, plot: Callable[[], Figure], picture: Path | None
+) -> list[Path]:
+    """The files that were asked for, written: the table and its picture."""
+    if out is not None:
+        write_table(table, out)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        plot().savefig(picture)
+    return [path for path in (out, picture) if path is not None]
 
 
 def covariates_command(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from forecasting.errors import ConfigError
+from forecasting.masking import masked
 from pipelines.commands.common import CONFIG_SUFFIXES, SetOption, table_name
-from pipelines.machine.masking import masked
 from pipelines.terminal.outcome import done, tell
 from pipelines.terminal.waiting import waiting
 

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.calendar import LAST, kind_below, units_of
-from pipelines.ingestion.columns.layout import stamps_of
 from pipelines.ingestion.columns.periods import (
     FOREIGN,
     KINDS,
@@ -32,6 +31,7 @@ from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.read.proposal import MappingError, in_braces, short
 from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.parts import stamps_of
 from pipelines.ingestion.stamps.stamps import read_stamps
 
 TIME_NAME = re.compile(

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from forecasting.errors import DataError
+from forecasting.masking import conceals
 from pipelines.ingestion.config import DataConfig
-from pipelines.machine.masking import conceals
 
 CHUNK = 50_000
 _SCHEMES = frozenset(

@@ -16,13 +16,13 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from forecasting.errors import DataError
+from forecasting.masking import conceals
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.read.databases import is_database, read_database
 from pipelines.ingestion.read.encodings import SAMPLE, decompress, is_packed, refuse_other_content
 from pipelines.ingestion.read.mapping import settle, wanted_columns
 from pipelines.ingestion.read.textfile import Stream, read_text, text_stream
-from pipelines.machine.masking import conceals
 
 PARQUET = (".parquet", ".parq", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".arrows")

@@ -6,6 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.errors import listed
+
 if TYPE_CHECKING:
     from pipelines.ingestion.report.report import Report
 
@@ -203,8 +205,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{_text(k)}: {_shown(v)}" for k, v in value.items())
     if isinstance(value, list):
-        more = f" and {len(value) - 20} more" if len(value) > 20 else ""
-        return ", ".join(_text(v) for v in value[:20]) + more
+        return listed([_text(v) for v in value], 20)
     return _text(value)
 
 

@@ -13,14 +13,14 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.data.seasons import seasons_in, told
-from forecasting.errors import DataError
+from forecasting.errors import DataError, listed
+from forecasting.masking import hide, masked
 from pipelines.ingestion.clean import Clean, stamp_texts
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Entry
 from pipelines.ingestion.raw import MALFORMED, shown
 from pipelines.ingestion.report.drawing import draw_worst
 from pipelines.ingestion.report.words import DONE, WORDS
-from pipelines.machine.masking import hide, masked
 
 VERSION = 1
 _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
@@ -61,7 +61,7 @@ class Report:
         ]
         aside = facts.get("columns left aside", [])
         if aside:
-            named = ", ".join(aside[:8]) + (f" and {len(aside) - 8} more" if len(aside) > 8 else "")
+            named = listed(aside, 8)
             lines.append(
                 f"columns left aside: {named}; to use one, declare it in data.covariates: "
                 f"{{name: {aside[0]}, role: past}} (or future, static)"

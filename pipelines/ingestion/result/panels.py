@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
+from forecasting.schema import Covariate, Schema
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.columns import Column
 from pipelines.ingestion.segments import reduce

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.config import StampConfig
-from pipelines.ingestion.raw import shown
+from pipelines.ingestion.config import DataConfig, StampConfig
+from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.stamps.short import month_number
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 
@@ -45,6 +45,24 @@ MOSTLY = 0.8
 # Parts of a day that count from 1 or from 0, by how many there are.
 _SLOTS = (48, 96, 144, 288, 1440)
 _DATE = r"^\d{8}$|^\d{4}-\d{1,2}-\d{1,2}$|^\d{1,4}[./]\d{1,2}[./]\d{1,4}$"
+
+
+def stamps_of(raw: Raw, config: DataConfig) -> Stamps:
+    """The stamps of the rows, from one column or several."""
+    names = config.ds or ("ds",)
+    columns = [_day(raw.column(n, "ds"), alone=len(names) == 1) for n in names]
+    if len(columns) == 1:
+        return read_stamps(columns[0], names[0], config.stamps)
+    return read_parts(columns, names, config.stamps)
+
+
+def _day(column: pa.ChunkedArray, alone: bool) -> pa.ChunkedArray:
+    """Typed midnights beside other parts of a stamp are days: their time is in another column."""
+    if alone or not pa.types.is_timestamp(column.type) or column.type.tz is not None:
+        return column
+    days = column.cast(pa.date32(), safe=False)
+    whole = pc.all(pc.equal(days.cast(column.type), column)).as_py()
+    return days if whole is not False else column
 
 
 def read_parts(

@@ -12,7 +12,6 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.steps import with_day
 from forecasting.errors import DataError
 from pipelines.ingestion.clean import Clean
-from pipelines.ingestion.columns.layout import Rows, to_rows
 from pipelines.ingestion.columns.naming import (
     clean_names,
     dropped_names,
@@ -22,6 +21,8 @@ from pipelines.ingestion.columns.naming import (
 )
 from pipelines.ingestion.columns.values import check_values, note_codes, note_signs, note_spellings
 from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.layouts.cells import Rows
+from pipelines.ingestion.layouts.layout import to_rows
 from pipelines.ingestion.ledger import NAT, Ledger, Places
 from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.segments import bounds

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import Forecaster
-from forecasting.config import Covariate, Schema
 from forecasting.data.calendar import Frequency, phase
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
+from forecasting.schema import Covariate, Schema
 
 # Changes of the clock in both directions, on both hemispheres, by an hour and by half of one.
 CHANGES = {

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import forecasting.hardware.threads
 import forecasting.training.module
-from forecasting.config import Schema
 from forecasting.forecaster import Forecaster
 from forecasting.hardware import shares
 from forecasting.hardware.graphs import ReplayedLoss
@@ -25,6 +24,7 @@ from forecasting.networks import scripted as recurrence
 from forecasting.networks.fast_gru import FastGRU
 from forecasting.networks.fast_lstm import FastLSTM
 from forecasting.networks.recurrent import make_cell
+from forecasting.schema import Schema
 from forecasting.windows import training as windows
 from forecasting.windows.training import Windows
 from tests.forecasting.samples import (

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from forecasting.config import Covariate, Schema
 from forecasting.errors import TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.transfer import transfer
 from forecasting.resolved import Resolved
+from forecasting.schema import Covariate, Schema
 from tests.forecasting.samples import CELLS, MIXES, make_panel, quantiles, settings, untrained
 
 ALL = MIXES["all"]

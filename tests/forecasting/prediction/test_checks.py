@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import Forecaster
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.prediction.checks import beyond_training, unfamiliar
+from forecasting.schema import Covariate, Schema
 from forecasting.training.schemas import fitted_schema
 from forecasting.windows.prediction import standardise
 

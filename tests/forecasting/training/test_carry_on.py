@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import StartAnewError
 from forecasting.forecaster import Forecaster
+from forecasting.schema import Schema
 from forecasting.training.carry_on import carry_on, merged
 from forecasting.training.linear import is_solved
 from forecasting.windows.training import Windows

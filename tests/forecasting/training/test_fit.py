@@ -11,10 +11,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from forecasting.config import Covariate, Schema
 from forecasting.errors import ConfigError, DataError, TrainingError
 from forecasting.forecaster import Forecaster
 from forecasting.hardware.devices import pick_device
+from forecasting.schema import Covariate, Schema
 from forecasting.training.members import member_seed
 from forecasting.training.module import ForecastModule
 from forecasting.training.schemas import fitted_schema

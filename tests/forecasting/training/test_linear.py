@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from forecasting.config import ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
+from forecasting.schema import Schema
 from forecasting.selection.held_back import Evidence, Origin
 from forecasting.selection.judging import idle_members
 from forecasting.training import linear

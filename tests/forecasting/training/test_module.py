@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from forecasting import Forecaster
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import tensors_of
+from forecasting.schema import Covariate, Schema
 from forecasting.training import module as training
 from forecasting.training.losses import counted, targets
 from forecasting.training.module import ForecastModule, drawn_origins, read_as_predicted

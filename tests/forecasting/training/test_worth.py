@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forecasting.config import Covariate, Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
+from forecasting.schema import Covariate, Schema
 from forecasting.training.worth import worth
 from tests.forecasting.samples import asked, make_panel
 

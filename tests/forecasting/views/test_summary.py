@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from torch import nn
 
-from forecasting.config import Covariate, ForecasterConfig, Schema
+from forecasting.config import ForecasterConfig
+from forecasting.schema import Covariate, Schema
 from forecasting.views.summary import as_html, as_text, facts
 
 

@@ -21,7 +21,7 @@ from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.forecasts.forecast import forecast
-from pipelines.training.train import backtest_only
+from pipelines.training.backtest import backtest_only
 from tests.pipelines.small import crown, small_bundle
 
 HORIZON, DAYS, KNOWN = 5, 70, 60

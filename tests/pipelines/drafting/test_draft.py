@@ -11,7 +11,7 @@ from pipelines.config import load_config
 from pipelines.data.prepare import prepare
 from pipelines.drafting.draft import draft
 from pipelines.drafting.look import Look, look_at
-from pipelines.training.train import backtest_only
+from pipelines.training.backtest import backtest_only
 from tests.pipelines.drafting.tables import KINDS, town
 
 Seen = Callable[[str], Look]

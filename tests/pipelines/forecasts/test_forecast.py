@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from forecasting.config import Schema
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
+from forecasting.schema import Schema
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import prepare

@@ -13,7 +13,7 @@ from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.moved import follow
 from pipelines.tracking.store import connect
 from pipelines.tracking.tracker import Tracker
-from pipelines.training.train import Outcome
+from pipelines.training.session import Outcome
 
 pytestmark = pytest.mark.timeout(600)
 

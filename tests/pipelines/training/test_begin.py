@@ -13,10 +13,11 @@ from pipelines.config import ExperimentConfig
 from pipelines.jobs.run import Ended, JobResult, config_of
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.store import connect
-from pipelines.training import candidates
 from pipelines.training.begin import BEGAN_TAG, ROUNDS_TAG
+from pipelines.training.candidates import Making
 from pipelines.training.reproduce import reproduce
-from pipelines.training.train import Outcome, train
+from pipelines.training.session import Outcome
+from pipelines.training.train import train
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("undrawn")]
 
@@ -69,13 +70,13 @@ def test_nights_go_on_from_the_champion_until_its_age(
     state: Path,
 ) -> None:
     fits: list[str] = []
-    fitted = candidates._fitted
+    fitted = Making._fitted
 
-    def watched(config: object, name: str, stage: str, *rest: object, **more: object) -> object:
-        fits.append(stage)
-        return fitted(config, name, stage, *rest, **more)  # type: ignore[arg-type]
+    def watched(making: Making, kind: str, name: str, *rest: object, **more: object) -> object:
+        fits.append(f"{kind}-{name}")
+        return fitted(making, kind, name, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(candidates, "_fitted", watched)
+    monkeypatch.setattr(Making, "_fitted", watched)
     first, said = deliveries(3)
     assert "training anew: there is no champion yet" in said
     assert first.promoted

@@ -18,7 +18,8 @@ from pipelines.jobs.run import trained
 from pipelines.registry.files import FINGERPRINT_FILE, FINGERPRINT_FOLDER, FINGERPRINT_TAG
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.tracker import open_tracker
-from pipelines.training.train import Outcome, train
+from pipelines.training.session import Outcome
+from pipelines.training.train import train
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("undrawn")]
 

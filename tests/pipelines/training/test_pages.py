@@ -22,7 +22,7 @@ from pipelines.machine.state import HOME_VARIABLE
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.links import runs_page
 from pipelines.tracking.tracker import Tracker, open_tracker
-from pipelines.training.train import Outcome
+from pipelines.training.session import Outcome
 from tests.browser import Page, chromium, executable
 from tests.pipelines.waiting import answers, until
 

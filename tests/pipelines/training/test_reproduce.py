@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from forecasting.errors import ConfigError, GatecastError
+from forecasting.masking import HIDDEN
 from pipelines.config import ExperimentConfig, build_config
-from pipelines.machine.masking import HIDDEN
 from pipelines.machine.state import home
 from pipelines.tracking.tracker import open_tracker
 from pipelines.training.reproduce import reproduce
-from pipelines.training.train import Outcome, train
+from pipelines.training.session import Outcome
+from pipelines.training.train import train
 
 Make = Callable[..., ExperimentConfig]
 

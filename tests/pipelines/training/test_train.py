@@ -26,9 +26,11 @@ from pipelines.registry.files import HASH_TAG, JUDGED_TAG
 from pipelines.registry.registered import season_of
 from pipelines.registry.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from pipelines.tracking.tracker import open_tracker
-from pipelines.training.candidates import fit_candidate, origins, split
+from pipelines.training.backtest import backtest_only
+from pipelines.training.candidates import Making, origins, split
 from pipelines.training.evaluate import evaluate, load_predictor
-from pipelines.training.train import Outcome, backtest_only, train
+from pipelines.training.session import Outcome
+from pipelines.training.train import train
 from pipelines.training.trained import bundle_weights
 from tests.pipelines.small import monthly_panel, past_forecasts
 
@@ -86,7 +88,7 @@ def test_rows_of_the_backtest_change_no_candidate(experiment: Make, state: Path)
     weights = []
     for y in (panel.y, poisoned):
         known = split(replace(data, panel=replace(panel, y=y)), config)
-        weights.append(bundle_weights(fit_candidate(config, "gru", settings, known).bundle))
+        weights.append(bundle_weights(Making(config).candidate("gru", settings, known).bundle))
     assert weights[0] == weights[1]
 
 
@@ -193,15 +195,15 @@ def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
     config = experiment("damaged")
     data = split(prepare(config), config)
     settings = config.forecaster("gru", freq=data.panel.freq.alias)
-    first = fit_candidate(config, "gru", settings, data)
+    first = Making(config).candidate("gru", settings, data)
     weights = first.bundle / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
-    again = fit_candidate(config, "gru", settings, data)
+    again = Making(config).candidate("gru", settings, data)
     assert not again.skipped
     verify(again.bundle)
-    assert fit_candidate(config, "gru", settings, data).skipped
+    assert Making(config).candidate("gru", settings, data).skipped
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -284,7 +286,7 @@ def test_a_calendar_of_the_config_is_in_the_bundle_that_is_judged(
     )  # fmt: skip
     data = prepare(config)
     settings = config.forecaster("gru", freq=data.panel.freq.alias)
-    made = fit_candidate(config, "gru", settings, split(data, config))
+    made = Making(config).candidate("gru", settings, split(data, config))
     predictor = load_predictor(made.bundle)
     assert predictor.config.occasions is not None
     assert [g.name for g in predictor.config.occasions.groups] == ["DE", "sale"]

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forecasting.config import Covariate, Occasion, Occasions, Schema
+from forecasting.config import Occasion, Occasions
 from forecasting.data.calendar import Frequency
 from forecasting.known.occasions import columns
+from forecasting.schema import Covariate, Schema
 from serving.models.keeper import spec_of
 from serving.reading.json_form import read_json
 from serving.reading.query import Limits, Options, Query, Spec, note_unfamiliar

@@ -14,7 +14,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from forecasting import Forecaster, Predictor
-from forecasting.config import Occasion, Occasions, Schema
+from forecasting.config import Occasion, Occasions
 from forecasting.errors import BundleError, DataError
 from forecasting.known.occasions import columns
 from forecasting.networks.output import tensors_of
@@ -26,6 +26,7 @@ from forecasting.prediction.why.explain import (
     stretches,
 )
 from forecasting.prediction.why.layers import layer_of
+from forecasting.schema import Schema
 from forecasting.windows.prediction import assemble
 from tests.forecasting.samples import MIXES, make_panel, settings, untrained
 

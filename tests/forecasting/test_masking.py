@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError, GatecastError
-from pipelines.machine.masking import (
+from forecasting.masking import (
     HIDDEN,
     concealed,
     concealing,
