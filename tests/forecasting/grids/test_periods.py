@@ -102,4 +102,4 @@ def test_what_is_off_its_rule_or_beyond_its_table_is_refused() -> None:
     with pytest.raises(DataError, match="has stamps from 1700 to 2299 only"):
         Frequency.parse("BME").shift(far, 5)
     with pytest.raises(DataError, match="is not a frequency"):
-        Frequency.parse("445S-N-SAT-XXX")
+        Frequency.parse("445S-N-SAT-QQQ")
