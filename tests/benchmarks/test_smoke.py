@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 # Scripts that others run or import, and by whose run they are seen.
 PARTS = {
+    "deletion": "questions",
     "empty": "serving",
     "load": "serving",
     "servers": "serving",
