@@ -18,7 +18,7 @@ from forecasting import bundle
 from forecasting.arrays import Array
 from forecasting.errors import BundleError
 from forecasting.explain.reference import Layer, Trace, layers_of, member_tensors, read
-from forecasting.prediction.engine import Engine
+from forecasting.prediction.answers import Answers
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -167,7 +167,7 @@ def spread_out(raw: Array, median: Array) -> Array:
     return np.concatenate([below, median[..., None], above], axis=-1)
 
 
-def load(bundle_path: str | Path) -> Engine:
+def load(bundle_path: str | Path) -> Answers:
     """A saved forecaster that predicts with the NumPy networks: slow, and equal to the others."""
     manifest = bundle.verify(bundle_path)
     parts = bundle.read(bundle_path)
@@ -183,4 +183,4 @@ def load(bundle_path: str | Path) -> Engine:
             np.stack([r.scale for r in readings], axis=1),
         )
 
-    return Engine(parts.config, parts.schema, parts.correction, run)
+    return Answers(parts.config, parts.schema, parts.correction, run)
