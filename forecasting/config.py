@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from forecasting.parts import CELLS, CLASSICAL, DECODERS
-from forecasting.quantiles import DISTRIBUTIONS, Distribution
+from forecasting.quantiles import DISTRIBUTIONS, TRAINED, Distribution
 from forecasting.schema import Covariate as Covariate
 from forecasting.schema import Schema as Schema
 from forecasting.settings import Positive, Probability, Settings, Share, among
@@ -23,7 +23,6 @@ from forecasting.transforms import TRANSFORMS
 
 Ahead = Literal["last", "seasonal", "unknown"]
 MOST_MEMBERS = 1000
-DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 
 # By name, of the tables of `forecasting.parts`.
 Cell = Annotated[str, AfterValidator(among(CELLS))]
@@ -83,7 +82,7 @@ class ModelConfig(Settings):
     decoder_size: Positive | None = Field(None, description="width of the decoder's MLP")
     skip: bool = Field(True, description="linear path from the inputs to the forecast")
     head: Annotated[str, AfterValidator(among(DISTRIBUTIONS))] = "quantiles"
-    quantile_levels: tuple[Probability, ...] = DEFAULT_LEVELS
+    quantile_levels: tuple[Probability, ...] = TRAINED
     blend: float | None = Field(
         None, ge=0.0, le=1.0, description="share of classical forecasts in the median; 0: none"
     )

@@ -36,6 +36,7 @@ from forecasting.known.occasions import with_closed_days
 from forecasting.paths.drawn import Drawn
 from forecasting.paths.sampling import PATHS, Draws
 from forecasting.prediction.checks import whole_steps
+from forecasting.quantiles import ASKED
 from forecasting.saving import save as saving
 from forecasting.streaming import reading
 from forecasting.streaming.state import State
@@ -252,7 +253,7 @@ class Forecaster(Ensemble):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
         state: None = None,
     ) -> TableT: ...
@@ -265,7 +266,7 @@ class Forecaster(Ensemble):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
         state: State | None = None,
     ) -> Any: ...
@@ -277,7 +278,7 @@ class Forecaster(Ensemble):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
         state: State | None = None,
     ) -> Any:

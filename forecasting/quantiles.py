@@ -17,6 +17,12 @@ from forecasting.arrays import Array
 MEAN_NODES = 32
 FURTHEST_SCORE = 3.7
 
+# Levels, where nobody asks for others: of forecasts, of what is judged (the median and the ends of
+# the central 80 % and 95 % intervals), and of a network's head.
+ASKED = (0.1, 0.5, 0.9)
+JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)
+TRAINED = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+
 
 @dataclass(frozen=True)
 class Distribution:

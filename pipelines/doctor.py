@@ -25,7 +25,7 @@ from packaging.specifiers import SpecifierSet
 
 from forecasting.errors import GatecastError
 from forecasting.masking import concealed, masked
-from pipelines.machine.state import HOME_VARIABLE, home, quiet
+from pipelines.machine.state import HOME_VARIABLE, cores, home, quiet
 from pipelines.terminal.outcome import done
 
 DISTRIBUTION = "gatecast"
@@ -235,12 +235,12 @@ def check_loads(distribution: str) -> list[Check]:
 
 def check_processor() -> list[Check]:
     """Cores this process may use, and whether more threads than that were asked for."""
-    cores = _cores()
+    count = cores()
     asked = {name: os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name)}
-    over = {name: value for name, value in asked.items() if _number(value) > cores}
+    over = {name: value for name, value in asked.items() if _number(value) > count}
     said = ", ".join(f"{name}={value}" for name, value in asked.items())
-    found = f"{cores} cores" + (f", {said}" if said else "")
-    fix = f"set {', '.join(over)} to at most {cores}" if over else ""
+    found = f"{count} cores" + (f", {said}" if said else "")
+    fix = f"set {', '.join(over)} to at most {count}" if over else ""
     return [Check("processor", not over, found, fix, False)]
 
 
@@ -374,12 +374,6 @@ def _install(wanted: str) -> str:
     """How to install something, by files that are there: a wheel brings no constraints."""
     constraints = f"-c {CONSTRAINTS} " if _source() else ""
     return f"run `pip install {constraints}{wanted}`"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _number(text: str) -> int:

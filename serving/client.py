@@ -20,6 +20,7 @@ import pandas as pd
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
+from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW
 
@@ -128,7 +129,7 @@ class Client:
         future: pd.DataFrame | None = None,
         static: pd.DataFrame | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
         model: str | None = None,
     ) -> pd.DataFrame:
@@ -157,7 +158,7 @@ class Client:
         future: pd.DataFrame | None = None,
         static: pd.DataFrame | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
         model: str | None = None,
         together: Mapping[str, Any] | None = None,

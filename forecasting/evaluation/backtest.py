@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.config import DEFAULT_LEVELS
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
 from forecasting.evaluation import metrics
 from forecasting.evaluation.catalogue import METRICS, Outcomes
+from forecasting.quantiles import TRAINED
 
 # From a panel that ends at the cutoff (with known-future covariates after it) to its forecast,
 # at the horizon and levels of the backtest.
@@ -171,7 +171,7 @@ def backtest(
     season: int,
     windows: int = 3,
     step: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = TRAINED,
 ) -> Backtest:
     """Forecast from the last ``windows`` cutoffs, ``step`` rows apart, with every model.
 

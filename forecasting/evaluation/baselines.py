@@ -22,9 +22,8 @@ from forecasting.arrays import Array, Float
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.quantiles import JUDGED
 
-# Of what is judged: the median, and the ends of the central 80 % and 95 % intervals.
-DEFAULT_LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 # A seasonal series exceeds this many standard errors at its season's lag (90 %, two-sided).
 SEASONALITY_LIMIT = 1.645
 
@@ -76,7 +75,7 @@ def naive(
     horizon: int,
     *,
     season: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
 ) -> Forecast:
     """The last observed value, repeated; intervals grow with the square root of the step.
 
@@ -90,7 +89,7 @@ def seasonal_naive(
     horizon: int,
     *,
     season: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
 ) -> Forecast:
     """The last observed season, repeated; see `naive_arrays`.
 
@@ -105,7 +104,7 @@ def naive2(
     horizon: int,
     *,
     season: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
 ) -> Forecast:
     """The last seasonally adjusted value, reseasoned: M4's scaling method; see `naive2_arrays`."""
     season = _season(panel, season)
@@ -113,7 +112,7 @@ def naive2(
 
 
 def naive_arrays(
-    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = DEFAULT_LEVELS
+    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = JUDGED
 ) -> Reference:
     """Repeat the last observed value of each season position.
 
@@ -148,7 +147,7 @@ def naive_arrays(
 
 
 def naive2_arrays(
-    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = DEFAULT_LEVELS
+    y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = JUDGED
 ) -> Reference:
     """M4's Naive2: seasonal adjustment where a test finds a season, then the last value.
 

@@ -14,8 +14,9 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError
-from forecasting.evaluation.baselines import DEFAULT_LEVELS, Reference, fill_missing, naive_arrays
+from forecasting.evaluation.baselines import Reference, fill_missing, naive_arrays
 from forecasting.hardware.switches import no_warnings
+from forecasting.quantiles import JUDGED
 
 if TYPE_CHECKING:
     from forecasting.data.forecast import Forecast
@@ -33,7 +34,7 @@ def auto_ets(
     horizon: int,
     *,
     season: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
     rows: int | None = None,
     jobs: int = 1,
 ) -> Forecast:
@@ -49,7 +50,7 @@ def auto_theta(
     horizon: int,
     *,
     season: int | None = None,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
     rows: int | None = None,
     jobs: int = 1,
 ) -> Forecast:
@@ -65,7 +66,7 @@ def auto_ets_arrays(
     offsets: Array,
     horizon: int,
     season: int,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
     jobs: int = 1,
 ) -> Reference:
     """AutoETS of [T] histories; a season beyond 24 is taken out by STL first.
@@ -87,7 +88,7 @@ def auto_theta_arrays(
     offsets: Array,
     horizon: int,
     season: int,
-    levels: Sequence[float] = DEFAULT_LEVELS,
+    levels: Sequence[float] = JUDGED,
     jobs: int = 1,
 ) -> Reference:
     """AutoTheta of [T] histories.

@@ -17,6 +17,7 @@ from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import Draws, Labels, Paths, sample
 from forecasting.paths.totals import Total, add_up, quantiles_of_paths
 from forecasting.prediction.engine import Engine
+from forecasting.quantiles import ASKED
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Drawn:
         blocks: bool = False,
         by: str | Sequence[str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
     ) -> Any:
         """Quantiles of totals, ``unique_id, ds, first_step, last_step, mean, q<level>…``.
 
@@ -106,7 +107,7 @@ class Drawn:
         *,
         how: How | None = None,
         nonnegative: bool = False,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
     ) -> Any:
         """Forecasts of the series and of sums of them that add up, in every path.
 

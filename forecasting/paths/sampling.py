@@ -21,6 +21,7 @@ from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import DataError
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import Engine
+from forecasting.quantiles import ASKED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def sample(
     draws: Draws | None = None,
     *,
     horizon: int | None = None,
-    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    quantiles: Sequence[float] = ASKED,
     extend: bool = False,
     names: Sequence[str] | None = None,
 ) -> Paths:

@@ -20,6 +20,7 @@ from forecasting.prediction.engine import Engine
 from forecasting.prediction.why.explain import POINTS, explain
 from forecasting.prediction.why.member import Member
 from forecasting.prediction.why.told import Why
+from forecasting.quantiles import ASKED
 
 # False alarms, as a share of the points, where nobody asks for another.
 RATE = 0.01
@@ -38,7 +39,7 @@ class Answers(Engine):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
     ) -> TableT: ...
 
@@ -50,7 +51,7 @@ class Answers(Engine):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
     ) -> Any: ...
 
@@ -61,7 +62,7 @@ class Answers(Engine):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
     ) -> Any:
         """Forecast a long table ``unique_id, ds, y`` and covariates.
@@ -96,7 +97,7 @@ class Answers(Engine):
         *,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         least: int | None = None,
         every: int = 1,
         last: int | None = None,

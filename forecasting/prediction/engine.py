@@ -34,6 +34,7 @@ from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
 from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
 from forecasting.prediction.original import in_original_units
 from forecasting.prediction.reading import Pool, Reading
+from forecasting.quantiles import ASKED
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -106,7 +107,7 @@ class Engine:
         panel: Panel,
         *,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         extend: bool = False,
     ) -> Forecast:
         """Forecast every series from its end.
@@ -224,7 +225,7 @@ class Engine:
         panel: Panel,
         *,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         least: int | None = None,
         every: int = 1,
         last: int | None = None,

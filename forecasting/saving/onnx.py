@@ -14,6 +14,7 @@ from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.networks.output import stack, tensors_of
 from forecasting.prediction.engine import ARITHMETIC
 from forecasting.prediction.example import example_panel
+from forecasting.quantiles import ASKED
 from forecasting.windows.batch import TIME, named
 from forecasting.windows.prediction import assemble
 
@@ -59,10 +60,10 @@ def export_onnx(forecaster: Ensemble, path: Path) -> None:
 def golden(forecaster: Ensemble) -> dict[str, Any]:
     """Input and forecast of one made-up series, to be answered again after every load."""
     panel = example_panel(forecaster, 1)
-    forecast = forecaster.predict_panel(panel, quantiles=(0.1, 0.5, 0.9))
+    forecast = forecaster.predict_panel(panel, quantiles=ASKED)
     return {
         "mean": forecast.mean[0].tolist(),
         "quantiles": forecast.quantiles[0].tolist(),
-        "levels": [0.1, 0.5, 0.9],
+        "levels": list(ASKED),
         "arithmetic": ARITHMETIC,
     }

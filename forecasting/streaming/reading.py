@@ -43,6 +43,7 @@ from forecasting.networks.recurrent import States
 from forecasting.parts import CELLS
 from forecasting.prediction.engine import Engine, Runner
 from forecasting.prediction.reading import Reading
+from forecasting.quantiles import ASKED
 from forecasting.streaming.state import State, fingerprint, with_ahead
 from forecasting.windows.batch import Batch, each
 from forecasting.windows.geometry import Geometry
@@ -139,7 +140,7 @@ def forecast(
     *,
     future: pd.DataFrame | None = None,
     horizon: int | None = None,
-    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    quantiles: Sequence[float] = ASKED,
 ) -> Forecast:
     """Forecast every series of a state from its last row.
 

@@ -17,6 +17,7 @@ from forecasting.networks.output import Output
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
+from forecasting.windows.prediction import takes_unit
 
 # An origin's own spread may vanish; its errors are measured in at least this share of the
 # series' typical seasonal difference, so that no quiet stretch outweighs all else.
@@ -89,10 +90,10 @@ def training_loss(
     target, weight = targets(output, batch, Geometry.of(config))
     weight = weight / (weight.sum() if total is None else total).clamp(min=1.0)
     scaled = (target - output.level) / output.scale
-    if config.model.spread == "none" or config.model.counts:
-        share = torch.ones_like(output.scale)
-    else:
+    if takes_unit(config):
         share = spread_share(output.scale, batch)
+    else:
+        share = torch.ones_like(output.scale)
     residuals = Residuals(output, batch, config, target, scaled, share)
     loss = target.new_zeros(())
     for name, factor in weights_of(config).items():

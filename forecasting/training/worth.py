@@ -14,10 +14,9 @@ from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.evaluation.backtest import Backtest, backtest
 from forecasting.prediction.checks import whole_steps
+from forecasting.quantiles import ASKED
 from forecasting.schema import Schema
 from forecasting.training.fit import fit
-
-MEDIAN_AND_ENDS = (0.1, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,11 @@ def _judged(
     covariates = tuple(c for c in panel.schema.covariates if c.name in kept)
     some = panel.under(Schema(covariates=covariates))
     engine = fit(some.truncate(windows * config.horizon), config, device=device)
-    model = partial(engine.predict_panel, horizon=config.horizon, quantiles=MEDIAN_AND_ENDS)
+    model = partial(engine.predict_panel, horizon=config.horizon, quantiles=ASKED)
     season = engine.config.season
     return backtest(
         some, {"forecaster": model}, horizon=config.horizon, season=season, windows=windows,
-        levels=MEDIAN_AND_ENDS,
+        levels=ASKED,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from forecasting.errors import BundleError, DataError, SeriesProblem
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import BEYOND_FLOAT
-from forecasting.quantiles import Interpolation, mean_weights
+from forecasting.quantiles import ASKED, Interpolation, mean_weights
 from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
 from forecasting.zero.decoding import Way, decode
@@ -74,7 +74,7 @@ class Zero:
         *,
         freq: str | None = None,
         season: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
     ) -> Any:
         """Forecast a long table ``unique_id, ds, y``, with nothing trained.
 
@@ -105,7 +105,7 @@ class Zero:
         horizon: int,
         *,
         season: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
     ) -> Forecast:
         """Forecast every series from its end; covariates are not read.
 

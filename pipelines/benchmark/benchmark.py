@@ -28,6 +28,7 @@ from pipelines.benchmark import peers
 from pipelines.benchmark.scores import LEVELS, difference, score_task, summary
 from pipelines.data.datasets import PublicSet, Task, inside, load
 from pipelines.machine.say import Say, silent
+from pipelines.machine.state import cores
 
 # What each of our models changes in the settings; "chosen" leaves everything to the rules. With the
 # cell set, small panels begin from nothing: the starting networks are of both cells. Another seed
@@ -187,12 +188,6 @@ def machine() -> str:
         lines = [x for x in info.read_text().splitlines() if x.startswith("model name")]
         name = lines[0].split(":", 1)[1].strip() if lines else name
     return f"{name}, {cores()} cores, Python {platform.python_version()}"
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return allowed or 1
 
 
 def versions() -> dict[str, str]:

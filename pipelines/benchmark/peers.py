@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from forecasting.evaluation.catalogue import BASELINES, Baseline
 from pipelines.benchmark.scores import LEVELS, score_task
 from pipelines.data.datasets import Task
 from pipelines.data.profile import panel_digest
+from pipelines.machine.files import aside, write_text
 
 # Raised whenever scores of the same forecasts would come out differently.
 SCORES_VERSION = 1
@@ -111,7 +111,8 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     seconds = time.perf_counter() - began
     if stem is not None:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        _write(stem.with_suffix(".parquet"), lambda p: scores.to_parquet(p))
+        with aside(stem.with_suffix(".parquet")) as scratch:
+            scores.to_parquet(scratch)
         about = {
             "task": task.name,
             "peer": peer,
@@ -121,7 +122,7 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
             "versions": _versions(peer),
         }
         # The description is written last: where it stands, the scores are whole.
-        _write(stem.with_suffix(".json"), lambda p: p.write_text(json.dumps(about, indent=1)))
+        write_text(json.dumps(about, indent=1), stem.with_suffix(".json"))
     return PeerScores(peer, scores, seconds, False)
 
 
@@ -175,9 +176,3 @@ def _key(task: Task, peer: str, every: int, rows: int | None) -> str:
 
 def _versions(peer: str) -> dict[str, str]:
     return {package: metadata.version(package) for package in _packages(peer)}
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    write(half)
-    half.replace(path)

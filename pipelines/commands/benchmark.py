@@ -43,11 +43,12 @@ def benchmark(
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from forecasting.errors import ConfigError, GatecastError
-    from pipelines.benchmark.benchmark import CACHE, MODELS, RESULTS, Report, cores, run
+    from pipelines.benchmark.benchmark import CACHE, MODELS, RESULTS, Report, run
     from pipelines.benchmark.jobs import run_apart
     from pipelines.benchmark.report import markdown, terminal_tables, write_markdown
     from pipelines.config.file import override
     from pipelines.data.datasets import expand, registry
+    from pipelines.machine.state import cores
 
     console = Console()
     if not sets and report is None:

@@ -17,12 +17,12 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from forecasting.config import Ahead, CalendarConfig, ForecasterConfig, ModelConfig, TrainingConfig
 from forecasting.errors import ConfigError
-from forecasting.evaluation.baselines import DEFAULT_LEVELS
 from forecasting.evaluation.catalogue import baseline_named, metric_named
 from forecasting.known.occasions import with_closed_days
 from forecasting.masking import hide
 from forecasting.paths.reconcile import How
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
+from forecasting.quantiles import ASKED, JUDGED
 from forecasting.settings import Settings
 from pipelines.config.errors import explain
 from pipelines.config.file import merge, override, read_yaml
@@ -75,7 +75,7 @@ class BacktestConfig(Settings):
     )
     baselines: tuple[Baseline, ...] = ("seasonal_naive",)
     metric: Metric = "mase"
-    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = DEFAULT_LEVELS
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = JUDGED
 
     @model_validator(mode="after")
     def _usable(self) -> BacktestConfig:
@@ -185,7 +185,7 @@ class ForecastConfig(Settings):
     future: str | None = Field(
         None, description="a table of covariates known ahead, where they do not follow the history"
     )
-    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.5, 0.9)
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ASKED
     joint: JointConfig | None = Field(
         None, description="paths, totals and a hierarchy of all series together"
     )

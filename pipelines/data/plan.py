@@ -17,7 +17,6 @@ from forecasting.errors import ConfigError, DataError
 from forecasting.masking import conceals, masked
 from forecasting.schema import Covariate, Schema
 from pipelines.ingestion.config import DataConfig, ValueConfig
-from pipelines.ingestion.raw import Raw
 from pipelines.ingestion.read.sources import Source, read
 from pipelines.ingestion.result.panels import to_panel
 from pipelines.ingestion.ways.careful import clean
@@ -100,10 +99,11 @@ def _read(source: Source, panel: Panel, config: DataConfig) -> tuple[Panel, bool
     if shared:
         config = config.replace(id=None, series=EVERY_SERIES)
     blank = pa.nulls(raw.table.num_rows, pa.float64())
-    raw = Raw(
-        raw.table.append_column(NO_Y, blank), [[*line, NO_Y] for line in raw.headers],
-        raw.facts, raw.removed, raw.row,
-    )  # fmt: skip
+    raw = replace(
+        raw,
+        table=raw.table.append_column(NO_Y, blank),
+        headers=[[*line, NO_Y] for line in raw.headers],
+    )
     try:
         return to_panel(clean(raw, config.replace(y=NO_Y), EVERY_SERIES)), shared
     except DataError as error:

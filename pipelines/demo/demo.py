@@ -23,8 +23,10 @@ from forecasting.arrays import Array
 from forecasting.data.scale import mase_scale
 from forecasting.errors import ConfigError, DataError, GatecastError
 from forecasting.evaluation import baselines, metrics
+from forecasting.quantiles import ASKED, JUDGED
 from pipelines.config import load_config
 from pipelines.demo.processes import command, free_port, pick_port, running, ui_command_line
+from pipelines.machine.files import write_table, write_text
 from pipelines.machine.say import Progress, Say, no_progress
 from pipelines.training.gate import RefusedError
 
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 DATA_SET = "m3_monthly"
 SETTINGS = Path(__file__).with_name("m3_monthly.yaml")
 SEASON = 12
-LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 LONE_REQUESTS = 30  # of one series each, for the time of a forecast
 SHOWN_SERIES, SHOWN_STEPS = 4, 6
 # sMAPE on these 18 months, from the competition's tables (Makridakis and Hibon, 2000).
@@ -122,7 +123,6 @@ def demo(
 def _raw_table(out: Path) -> tuple[Any, Path]:
     """The official task, and its history as a raw table on disk, as a user's data would be."""
     from pipelines.data.datasets import load
-    from pipelines.machine.files import write_table
 
     (task,) = load(DATA_SET)
     frame = task.train.to_frame()
@@ -136,7 +136,7 @@ def _body(panel: Panel, model: str, horizon: int) -> dict[str, Any]:
         {"id": str(name), "start": int(start), "y": panel.y[a:b].tolist()}
         for name, start, (a, b) in zip(panel.ids, panel.start, bounds, strict=True)
     ]
-    return {"model": model, "horizon": horizon, "quantiles": list(LEVELS), "series": series}
+    return {"model": model, "horizon": horizon, "quantiles": list(JUDGED), "series": series}
 
 
 def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _result(
     history, horizon = task.train, task.horizon
     actual = _last_rows(task.full, horizon)
     quantiles = _served_quantiles(answer, history)
-    middle = LEVELS.index(0.5)
+    middle = JUDGED.index(0.5)
     scale = mase_scale(history.y, history.offsets, SEASON)
 
     def scored(forecast: Array) -> tuple[float, float]:
@@ -236,9 +236,7 @@ def _result(
         "picture": str(picture),
     }
     path = out / "summary.json"
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(summary, indent=2) + "\n")
-    scratch.replace(path)
+    write_text(json.dumps(summary, indent=2) + "\n", path)
     return DemoResult(summary, scores, shown, path)
 
 
@@ -256,7 +254,7 @@ def _served_quantiles(answer: dict[str, Any], panel: Panel) -> Array:
             f"{len(answer['errors'])} series were refused; first {first['id']}: {first['detail']}"
         )
     by_id = {forecast["id"]: forecast["quantiles"] for forecast in answer["forecasts"]}
-    rows = [[by_id[str(name)][f"{level:g}"] for level in LEVELS] for name in panel.ids]
+    rows = [[by_id[str(name)][f"{level:g}"] for level in JUDGED] for name in panel.ids]
     return np.moveaxis(np.asarray(rows, np.float64), 1, 2)
 
 
@@ -278,14 +276,14 @@ def _picture(shown: list[tuple[str, Array, Array, Array, Array]], out: Path, sma
     for name, y, actual, quantiles, start in shown:
         steps = int(start[0]) + np.arange(len(y) + len(actual))
         known = max(0, len(y) - 4 * SEASON)
-        own = metrics.smape(actual[None], quantiles[None, :, LEVELS.index(0.5)])[0]
+        own = metrics.smape(actual[None], quantiles[None, :, JUDGED.index(0.5)])[0]
         fans.append(
             Fan(
                 title=f"{name} (sMAPE {own:.1f})",
                 history_ds=steps[known : len(y)],
                 history_y=y[known:],
                 ds=steps[len(y) :],
-                levels=LEVELS,
+                levels=JUDGED,
                 quantiles=quantiles,
                 actual=actual,
             )
@@ -305,7 +303,7 @@ def print_result(result: DemoResult, service: str, ui: str) -> None:
     table = Table(box=None, title="Forecasts against what happened", title_justify="left")
     for heading in ("series", "step", "actual", "forecast", "80 % interval"):
         table.add_column(heading, justify="left" if heading == "series" else "right")
-    low, middle, high = (LEVELS.index(level) for level in (0.1, 0.5, 0.9))
+    low, middle, high = (JUDGED.index(level) for level in ASKED)
     for name, _, actual, quantiles, _ in result.shown:
         for step in range(SHOWN_STEPS):
             values = quantiles[step]

@@ -53,9 +53,7 @@ def candidates(result: IngestResult, source: str, roles: dict[str, Any]) -> list
     ----------
     roles : the settings below ``data`` that tell series, time and value apart.
     """
-    names = [
-        n for n in result.clean.facts.get("columns left aside", []) if n not in NUMBERS_OF_ROWS
-    ]
+    names = [n for n in result.clean.aside if n not in NUMBERS_OF_ROWS]
     if not names or result.config.layout != "long" or len(result.clean.y) > MOST_ROWS:
         return []
     found = []

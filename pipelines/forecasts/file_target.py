@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from forecasting.errors import DataError, GatecastError
 from pipelines.forecasts.job import Job, readable
+from pipelines.machine.files import aside
 from pipelines.machine.state import home
 
 SUFFIXES = (".parquet", ".csv")
@@ -81,17 +82,9 @@ class FileTarget:
         """Join the pieces into the file, which appears by a rename; returns its path."""
         pieces = sorted(self._pieces.glob("*.arrow"), key=lambda p: p.stat().st_mtime_ns)
         with _file_errors(self.path):
-            handle, scratch = tempfile.mkstemp(prefix=f".{self.path.name}-", dir=self.path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    (_join_csv if self.path.suffix == ".csv" else _join_parquet)(pieces, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(scratch, 0o644)
-                os.replace(scratch, self.path)
-            except BaseException:
-                Path(scratch).unlink(missing_ok=True)
-                raise
+            join = _join_csv if self.path.suffix == ".csv" else _join_parquet
+            with aside(self.path) as scratch, scratch.open("wb") as file:
+                join(pieces, file)
         shutil.rmtree(self._pieces, ignore_errors=True)
         return str(self.path)
 

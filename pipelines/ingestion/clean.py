@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Clean:
     tz : the zone, or None; stamps are UTC where the step is sub-daily, else wall clock.
     rows_in : rows of the source; removed_lines : lines that never became rows, by reason.
     series_flags : per code, a mask [N] of series; None when nobody looked for them yet.
+    aside : names of columns that nothing was made of.
     """
 
     ids: Array
@@ -43,6 +44,7 @@ class Clean:
     removed_lines: dict[str, int]
     facts: dict[str, Any]
     series_flags: dict[str, Array] | None
+    aside: list[str] = field(default_factory=list)
 
 
 def stamps(clean: Clean) -> Array:

@@ -26,6 +26,9 @@ class Raw:
     facts : what was found out about the source, for the report.
     removed : lines left out before they became rows, by reason.
     row : each row's number in the source, from 1; None when the table is the whole source.
+    every : names of all of the source's columns, those that were not read among them.
+    unread : a number of each column that was not read, where its decimal mark is beyond doubt.
+    separator : between the cells of a line of text; None elsewhere.
     """
 
     table: pa.Table
@@ -33,6 +36,12 @@ class Raw:
     facts: dict[str, Any] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     row: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    every: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        self.every = self.every or self.names
 
     @property
     def names(self) -> list[str]:
@@ -50,8 +59,7 @@ class Raw:
             upper = (line for line in self.headers[:-1] if name.strip() in line)
             found = [i for i, n in enumerate(next(upper, [])) if n.strip() == name.strip()]
         if not found:
-            names = self.facts.get("all columns", self.names)
-            there = listed(list(map(repr, names)), 20)
+            there = listed(list(map(repr, self.every)), 20)
             raise DataError(
                 f"missing column: {role} = {name!r} is not in the table; it has {there}"
             )

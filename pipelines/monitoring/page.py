@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 import io
-import os
-import tempfile
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecasting.errors import GatecastError
 from forecasting.plotting import ACCENT, ACTUAL, GRID, INK, QUIET, STYLE
+from pipelines.machine.files import write_text
 from pipelines.monitoring.drift import TESTS
 from pipelines.monitoring.finding import QUESTIONS, Verdict
 
@@ -60,17 +58,7 @@ figure { margin: 1rem 0 } svg { width: 100%; height: auto; display: block }
 
 def write_page(watch: Watch, evidence: Evidence, path: Path) -> Path:
     """Write the page of a check, whole or not at all."""
-    text = page(watch, evidence)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    except OSError as error:
-        raise GatecastError(f"cannot write the page {path}: {error.strerror}") from error
-    return path
+    return write_text(page(watch, evidence), path)
 
 
 def page(watch: Watch, evidence: Evidence) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
+from pipelines.machine.files import write_text
 from pipelines.machine.state import HOME_VARIABLE, home
 
 if TYPE_CHECKING:
@@ -218,17 +219,8 @@ def password() -> str:
     """``user:password`` of the local server, made at the first call."""
     path = folder() / "auth"
     if not path.exists():
-        write_private(path, f"gatecast:{secrets.token_urlsafe(24)}")
+        write_text(f"gatecast:{secrets.token_urlsafe(24)}", path, private=True)
     return path.read_text().strip()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file whole, readable for its owner only."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as sink:
-        sink.write(text)
-    scratch.replace(path)
 
 
 def _tail(log: Path) -> str:

@@ -17,6 +17,7 @@ import time
 from types import FrameType
 
 from forecasting.errors import GatecastError
+from pipelines.machine.files import write_text
 from pipelines.machine.processes import stop
 from pipelines.machine.state import HOME_VARIABLE, home, quiet
 from pipelines.scheduling.server import (
@@ -32,7 +33,6 @@ from pipelines.scheduling.server import (
     need_prefect,
     password,
     shared_server,
-    write_private,
 )
 
 HOST = "127.0.0.1"
@@ -65,7 +65,7 @@ def supervise(*, limit: int = 1) -> int:
         print("a scheduler is already running here")
         return 0
     try:
-        write_private(folder() / "supervisor.pid", str(os.getpid()))
+        write_text(str(os.getpid()), folder() / "supervisor.pid", private=True)
         return _Supervisor(limit).run()
     finally:
         lock.release()
@@ -123,7 +123,7 @@ class _Supervisor:
                 return False
             time.sleep(POLL_SECONDS)
         if self.server is not None:
-            write_private(folder() / "server.json", json.dumps({"url": address.url}))
+            write_text(json.dumps({"url": address.url}), folder() / "server.json", private=True)
             self._take_up(address)
         self.worker = self._start(
             "worker",
@@ -187,7 +187,7 @@ class _Supervisor:
                 start_new_session=True,
                 env=os.environ | {HOME_VARIABLE: str(home())} | settings,
             )
-        write_private(folder() / f"{name}.pid", str(process.pid))
+        write_text(str(process.pid), folder() / f"{name}.pid", private=True)
         return process
 
     def _watch(self) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from forecasting.errors import GatecastError
 from pipelines.config import CandidateConfig, ExperimentConfig, Range, build_config
 from pipelines.config.file import merge
+from pipelines.machine.files import write_text
 
 WINNER = "tuned"  # the candidate's name in the file that is written
 
@@ -78,21 +76,4 @@ def write_winner(
     today = datetime.date.today().isoformat()
     head = f"# By `gatecast tune` on {today}, from the candidate {name}: {found}.\n"
     text = head + yaml.safe_dump(new, sort_keys=False, allow_unicode=True)
-    scratch = scratch_file(out)
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, out)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise GatecastError(f"cannot write {out}: {error.strerror}") from error
-
-
-def scratch_file(out: Path) -> Path:
-    """An empty file beside the target, or one clear line why there can be none."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.parent)
-    except OSError as error:
-        raise GatecastError(f"cannot write {out}: {error.strerror}") from error
-    os.close(handle)
-    return Path(name)
+    write_text(text, out)

@@ -23,6 +23,7 @@ import numpy as np
 from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
+from pipelines.machine.files import check_writable
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.terminal.waiting import advance
@@ -33,7 +34,6 @@ from pipelines.training.candidates import split
 from pipelines.tuning.space import (
     WINNER,
     decoded,
-    scratch_file,
     suggest,
     with_settings,
     write_winner,
@@ -122,7 +122,7 @@ def tune(
     name = candidate or next(iter(config.candidates))
     if name not in config.candidates:
         raise ConfigError(f"no candidate {name!r}; there are: {', '.join(config.candidates)}")
-    scratch_file(out).unlink()  # before hours of work, not after
+    check_writable(out)
     tracker = open_tracker(config, system_metrics=False)
     tracker.close_abandoned()
     data = prepare(config)

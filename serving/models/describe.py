@@ -10,9 +10,9 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.prediction.example import example_panel
+from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate
 from serving.models.keeper import Keeper, Loaded
-from serving.reading.query import DEFAULT_LEVELS
 
 MAX_CATEGORIES = 50
 EXAMPLE_SEASONS = 3
@@ -96,7 +96,7 @@ def example(loaded: Loaded) -> dict[str, Any]:
         "model": loaded.origin.name,
         "series": [series],
         "horizon": loaded.spec.horizon,
-        "quantiles": list(DEFAULT_LEVELS),
+        "quantiles": list(ASKED),
     }
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from forecasting.errors import DataError
 from forecasting.prediction.answers import Answers
-from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
+from forecasting.quantiles import ASKED
+from serving.reading.query import MAX_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def read_parameters(params: Mapping[str, Any]) -> tuple[int | None, tuple[float,
     extend = params.get("extend")
     if extend is not None and not isinstance(extend, bool | np.bool_):
         raise DataError(f"extend = {_shown(extend)} must be true or false")
-    levels = DEFAULT_LEVELS if quantiles is None else quantiles
+    levels = ASKED if quantiles is None else quantiles
     if not isinstance(levels, list | tuple | np.ndarray) or not 0 < len(levels) <= MAX_LEVELS:
         raise DataError(f"quantiles must be a list of 1 to {MAX_LEVELS} numbers between 0 and 1")
     for level in levels:

@@ -17,11 +17,11 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.checks import beyond_training
+from forecasting.quantiles import ASKED
 from forecasting.schema import Schema
 from serving.errors import Faults, RequestError, show
 from serving.reading.together import JOINT_KEYS, Joint
 
-DEFAULT_LEVELS: Final = (0.1, 0.5, 0.9)
 MAX_LEVELS: Final = 99
 MAX_NAME: Final = 256
 OPTION_KEYS: Final = frozenset({"model", "horizon", "quantiles", "extend", "tz"}) | JOINT_KEYS
@@ -61,7 +61,7 @@ class Options:
     """What is asked of all series alike; ``joint`` : of all of them together."""
 
     horizon: int
-    levels: tuple[float, ...] = DEFAULT_LEVELS
+    levels: tuple[float, ...] = ASKED
     extend: bool = False
     tz: str | None = None
     joint: Joint | None = None
@@ -307,13 +307,13 @@ def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool | None, fault
 def _read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
     levels = body.get("quantiles")
     if levels is None:
-        return DEFAULT_LEVELS
+        return ASKED
     if type(levels) is not list or not levels:
         faults.add(("quantiles",), "wrong_type", "must be a list of numbers between 0 and 1")
-        return DEFAULT_LEVELS
+        return ASKED
     if len(levels) > MAX_LEVELS:
         faults.add(("quantiles",), "out_of_range", f"holds {len(levels)}; at most {MAX_LEVELS}")
-        return DEFAULT_LEVELS
+        return ASKED
     seen: dict[str, int] = {}
     for k, level in enumerate(levels):
         if type(level) is not float and type(level) is not int:
@@ -322,7 +322,7 @@ def _read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
             faults.add(("quantiles", k), "out_of_range", f"must lie between 0 and 1, not {level}")
         elif seen.setdefault(f"{level:g}", k) != k:
             faults.add(("quantiles", k), "duplicate", f"{level:g} is asked for twice")
-    return DEFAULT_LEVELS if faults else tuple(float(level) for level in levels)
+    return ASKED if faults else tuple(float(level) for level in levels)
 
 
 def check_size(count: int, options: Options, spec: Spec) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from forecasting.paths.hierarchy import MOST_LEVELS
 from forecasting.paths.reconcile import HOWS
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
+from forecasting.quantiles import ASKED
 from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
 from serving.reading.joint import MOST_TOTALS
-from serving.reading.query import DEFAULT_LEVELS, MAX_LEVELS
+from serving.reading.query import MAX_LEVELS
 from serving.routes.question_schemas import NUMBER_OR_NULL, question_schemas
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import DOCS
@@ -184,7 +185,7 @@ def _schemas() -> dict[str, Any]:
             "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
             "minItems": 1,
             "maxItems": MAX_LEVELS,
-            "default": list(DEFAULT_LEVELS),
+            "default": list(ASKED),
         },
         "extend": {
             "type": "boolean",

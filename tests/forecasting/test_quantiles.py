@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.config import DEFAULT_LEVELS
 from forecasting.quantiles import (
+    ASKED,
+    TRAINED,
     Interpolation,
     interpolation,
     mean_nodes,
@@ -20,7 +21,7 @@ from forecasting.quantiles import (
 FEW = (0.025, 0.25, 0.5, 0.75, 0.975)
 
 
-@pytest.mark.parametrize("levels", [DEFAULT_LEVELS, (0.1, 0.5, 0.9), FEW])
+@pytest.mark.parametrize("levels", [TRAINED, ASKED, FEW])
 @pytest.mark.parametrize("deviation", [0.01, 0.3, 1.0])
 def test_the_mean_of_lognormal_values_is_right_to_a_hundredth(
     levels: tuple[float, ...], deviation: float
@@ -36,10 +37,10 @@ def test_both_ways_to_a_mean_agree_where_nothing_is_transformed(
     steps: list[float], start: float
 ) -> None:
     """Of values spread like a normal distribution's, whatever their place."""
-    values = start + max(steps) * normal_scores(np.asarray(DEFAULT_LEVELS))
-    tail, weights = mean_nodes(DEFAULT_LEVELS)
+    values = start + max(steps) * normal_scores(np.asarray(TRAINED))
+    tail, weights = mean_nodes(TRAINED)
     assert tail(values) @ weights == pytest.approx(start, abs=1e-6)
-    assert values @ mean_weights(DEFAULT_LEVELS) == pytest.approx(start, abs=1e-6)
+    assert values @ mean_weights(TRAINED) == pytest.approx(start, abs=1e-6)
 
 
 @given(st.lists(st.floats(0.0, 3.0), min_size=12, max_size=12), st.floats(-5.0, 5.0))
@@ -49,13 +50,13 @@ def test_interpolation_is_a_line_in_the_normal_score_between_neighbours(
     """The slow twin, level by level; a matrix product says the same but for rounding."""
     values = start + np.concatenate([[0.0], np.cumsum(steps)])
     wanted = (0.001, 0.025, 0.03, 0.5, 0.61, 0.975, 0.99)
-    knots = normal_scores(np.asarray(DEFAULT_LEVELS))
+    knots = normal_scores(np.asarray(TRAINED))
     expected = []
     for score in normal_scores(np.asarray(wanted)):
         k = min(max(int((knots <= score).sum()) - 1, 0), len(knots) - 2)
         share = (score - knots[k]) / (knots[k + 1] - knots[k])
         expected.append(values[k] + (values[k + 1] - values[k]) * share)
-    found = interpolation(DEFAULT_LEVELS, wanted)
+    found = interpolation(TRAINED, wanted)
     np.testing.assert_allclose(found(values), expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found.roughly(values[None])[0], expected, rtol=1e-9, atol=1e-9)
     assert (np.diff(found(values)) >= 0.0).all()
@@ -63,7 +64,7 @@ def test_interpolation_is_a_line_in_the_normal_score_between_neighbours(
 
 def test_trained_levels_are_taken_as_they_are() -> None:
     values = np.random.default_rng(2).normal(size=(3, 2, 13)).cumsum(axis=-1)
-    found = interpolation(DEFAULT_LEVELS, DEFAULT_LEVELS[::-3])
+    found = interpolation(TRAINED, TRAINED[::-3])
     np.testing.assert_array_equal(found(values), values[..., ::-3])
 
 
@@ -77,11 +78,11 @@ def test_quantiles_that_cross_are_made_to_rise_from_the_median_and_others_stay()
 def test_levels_and_normal_scores_name_the_same_quantiles() -> None:
     values = np.sort(np.random.default_rng(0).normal(size=(4, 13)), axis=-1)
     wanted = (0.01, 0.3, 0.77)
-    by_score = Interpolation.at(DEFAULT_LEVELS, normal_scores(np.asarray(wanted)))
-    np.testing.assert_array_equal(by_score(values), Interpolation(DEFAULT_LEVELS, wanted)(values))
+    by_score = Interpolation.at(TRAINED, normal_scores(np.asarray(wanted)))
+    np.testing.assert_array_equal(by_score(values), Interpolation(TRAINED, wanted)(values))
 
 
-@pytest.mark.parametrize("levels", [DEFAULT_LEVELS, (0.1, 0.5, 0.9), FEW, (0.2, 0.5, 0.6)])
+@pytest.mark.parametrize("levels", [TRAINED, ASKED, FEW, (0.2, 0.5, 0.6)])
 def test_the_mean_is_that_of_lines_between_levels_and_level_tails(
     levels: tuple[float, ...],
 ) -> None:
@@ -95,7 +96,7 @@ def test_the_mean_is_that_of_lines_between_levels_and_level_tails(
 
 def test_far_nodes_go_on_beyond_the_outermost_levels_and_no_further_than_was_learned() -> None:
     """Asymmetric tails: the mean of exp comes from where the upper one leads."""
-    levels = (0.1, 0.5, 0.9)
+    levels = ASKED
     tail, weights = mean_nodes(levels)
     scores = tail(normal_scores(np.asarray(levels)))
     assert scores.max() > normal_scores(np.array([0.9]))[0]

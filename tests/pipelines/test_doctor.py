@@ -137,8 +137,8 @@ def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ">=3.11" in check.fix
 
 
-def test_more_threads_than_cores_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_cores", lambda: 2)
+def test_more_threads_thancores_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "cores", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("MKL_NUM_THREADS", "2")
     (check,) = doctor.check_processor()

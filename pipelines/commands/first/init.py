@@ -85,8 +85,7 @@ def _describe(look: Look) -> None:
         tell(f"a doubt, settled for now: {line}")
     report = look.result.report
     print(report.summary)
-    aside = "columns left aside" in report.to_dict()["facts"]
-    for note in report.notes[: -1 if aside else None]:
+    for note in report.notes[: -1 if look.result.clean.aside else None]:
         print(f"  {note}")
     print()
     for line in drawn(look.result):

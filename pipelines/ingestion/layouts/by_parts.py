@@ -51,7 +51,7 @@ def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     there = (stamps.ravel() != NAT) | ~np.isnan(y.values) | np.repeat(base == NAT, width)
     there[y.unreadable] = True
     rows = np.flatnonzero(there)
-    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, *ds_at)][:100]
+    aside = [n for i, n in enumerate(raw.names) if n and i not in (*at, *id_at, *ds_at)]
     return Rows(
         ids,
         np.repeat(codes, width)[rows],
@@ -63,14 +63,12 @@ def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
             texts=texts.take(rows),
             tz=found.tz,
             facts=found.facts,
+            weeks=found.weeks,
         ),
         y.take(rows),
         np.repeat(np.arange(1, count + 1), width)[rows],
-        facts={
-            "cells": f"a row is a cell of the table, a {kind} of {ds}",
-            **({"columns left aside": aside} if aside else {}),
-            **marks,
-        },
+        facts={"cells": f"a row is a cell of the table, a {kind} of {ds}", **marks},
+        aside=aside,
     )
 
 

@@ -32,7 +32,7 @@ class Rows:
     ids : [K] names as written; codes : [T] which one each row has, -1 for none.
     y : what was read of the values; unit_factor : [T] from the unit column, NaN for an unknown
         unit.
-    row : [T] row of the source, from 1.
+    row : [T] row of the source, from 1. aside : columns that nothing is made of.
     """
 
     ids: Array
@@ -43,6 +43,7 @@ class Rows:
     columns: dict[str, Column] = field(default_factory=dict)
     unit_factor: Array | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -60,8 +61,8 @@ def csv_of(
     raw: Raw, config: DataConfig, columns: dict[str, pa.ChunkedArray]
 ) -> tuple[CsvConfig, dict[str, str]]:
     """How the numbers of some columns are written, and what the report says of it."""
-    csv = config.csv.replace(separator=raw.facts.get("separator", config.csv.separator))
-    return table_marks(columns, csv, raw.facts.get("marks of columns not read", {}))
+    csv = config.csv.replace(separator=raw.separator or config.csv.separator)
+    return table_marks(columns, csv, raw.unread)
 
 
 def matrix_of(raw: Raw, positions: list[int]) -> pa.ChunkedArray:

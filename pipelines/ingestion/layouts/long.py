@@ -48,9 +48,7 @@ def long_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     used |= {c.source for c in config.covariates}
     used |= {v.unit.column for v in (config.values, *config.covariates) if v.unit is not None}
     used = {n.strip() for n in used}
-    ignored = [n for n in raw.facts.get("all columns", raw.names) if n and n.strip() not in used]
-    if ignored:
-        rows.facts["columns left aside"] = ignored[:100]
+    rows.aside = [n for n in raw.every if n and n.strip() not in used]
     if config.values.unit is None:
-        rows.facts |= units_aside(raw, ignored, ids, codes, rows.y.values)
+        rows.facts |= units_aside(raw, rows.aside, ids, codes, rows.y.values)
     return rows

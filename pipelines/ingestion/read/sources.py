@@ -253,7 +253,7 @@ def _read_parquet(
         config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
         names = plain.schema.names
         wanted = wanted_columns(config, names)
-        facts["all columns"] = names
+        every = names
         if wanted is not None:
             stripped = {w.strip() for w in wanted}
             names = [n for n in names if n.strip() in stripped] or names
@@ -264,7 +264,7 @@ def _read_parquet(
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
     if not table.num_rows:
         raise DataError(f"{source} has no rows")
-    return Raw(table, [list(table.column_names)], facts), config
+    return Raw(table, [list(table.column_names)], facts, every=every), config
 
 
 def _is_local(filesystem: Any) -> bool:
@@ -312,13 +312,13 @@ def _from_table(
         raise DataError("the table has no rows")
     names = list(table.column_names)
     config = settle(config, [names], table.slice(0, SAMPLE_ROWS), lambda columns: table)
-    facts["all columns"] = names
+    every = names
     wanted = wanted_columns(config, names)
     if wanted is not None:
         stripped = {w.strip() for w in wanted}
         names = [n for n in table.column_names if n.strip() in stripped]
         table = table.select(names) if names else table
-    return Raw(table, [list(table.column_names)], facts), config
+    return Raw(table, [list(table.column_names)], facts, every=every), config
 
 
 def _joined(tables: list[pa.Table], source: str) -> pa.Table:
@@ -354,7 +354,8 @@ def _together(raws: list[Raw], paths: list[str]) -> Raw:
         for reason, count in raw.removed.items():
             removed[reason] = removed.get(reason, 0) + count
     table = pa.table(columns, names=first.table.column_names)
-    return Raw(table, first.headers, {**first.facts, "files": len(raws)}, removed)
+    facts = {**first.facts, "files": len(raws)}
+    return replace(first, table=table, facts=facts, removed=removed)
 
 
 def _first_line(error: BaseException) -> str:

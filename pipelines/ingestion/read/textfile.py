@@ -33,11 +33,15 @@ _GROUPED = re.compile(rb'(?m)(?:^|;)"?[+-]?[1-9]\d{0,2}\.\d{3}"?(?:;|\r?$)')
 
 @dataclass(frozen=True)
 class Stream:
-    """A text table in blocks, the config with the roles of its columns, and what is known of it."""
+    """A text table in blocks, the config with the roles of its columns, and what is known of it.
+
+    ``every`` names all columns, those that are not read among them.
+    """
 
     batches: Iterator[pa.RecordBatch]
     config: DataConfig
     facts: dict[str, Any]
+    every: list[str]
 
 
 def read_text(data: pa.Buffer, name: str, config: DataConfig) -> tuple[Raw, DataConfig]:
@@ -101,8 +105,8 @@ def _read(
     config: DataConfig,
 ) -> tuple[Raw, DataConfig]:
     names = dialect.headers[-1]
-    config, texts, marks = _roles(dialect, body, config)
-    facts = _facts(dialect, encoding, config) | marks
+    config, texts, unread = _roles(dialect, body, config)
+    facts = _facts(dialect, encoding, config)
     if config.layout in ("rows", "calendar"):
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
     table, malformed = parse(body, dialect, names, texts, wanted_columns(config, names))
@@ -125,7 +129,16 @@ def _read(
         raise DataError(f"{name} has a header but no rows")
     width = _named_width(dialect.headers, table)
     headers = [line[:width] for line in dialect.headers]
-    return Raw(table.select(range(width)), headers, facts, removed), config
+    raw = Raw(
+        table.select(range(width)),
+        headers,
+        facts,
+        removed,
+        every=[*names],
+        unread=unread,
+        separator=dialect.separator,
+    )
+    return raw, config
 
 
 def _named_width(headers: list[list[str]], table: pa.Table) -> int:
@@ -144,7 +157,6 @@ def _facts(dialect: Dialect, encoding: str, config: DataConfig) -> dict[str, Any
         "encoding": encoding,
         "separator": dialect.separator,
         "header lines": len(dialect.headers) if config.csv.header_lines else 0,
-        "all columns": [*dialect.headers[-1]],
         **dialect.facts(),
     }
 
@@ -163,8 +175,8 @@ def _commas(names: list[str], table: pa.Table, numeric: set[str]) -> bool:
 
 def _roles(
     dialect: Dialect, body: pa.Buffer, config: DataConfig
-) -> tuple[DataConfig, set[str], dict[str, Any]]:
-    """The config with the roles of the columns, the columns that stay text, and facts on marks."""
+) -> tuple[DataConfig, set[str], dict[str, str]]:
+    """The config with the roles of the columns, the columns that stay text, and `Raw.unread`."""
     names = dialect.headers[-1]
     sample, _ = parse(_head(body), dialect, names, (), None)
     width = _named_width(dialect.headers, sample)
@@ -212,8 +224,7 @@ def _roles(
             for n, c in zip(names, cells.columns, strict=True)
             if wanted is not None and n in numeric and n.strip() not in wanted
         }
-        marks = {n: e for n, e in examples.items() if e is not None}
-        return config, texts, {"marks of columns not read": marks} if marks else {}
+        return config, texts, {n: e for n, e in examples.items() if e is not None}
     return config, texts, {}
 
 
@@ -285,13 +296,13 @@ def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig
     if plain is None or len(plain[0].headers) != 1:
         return None
     dialect, body = plain
-    config, texts, marks = _roles(dialect, body, config)
+    config, texts, _ = _roles(dialect, body, config)
     file = pa.BufferReader(body) if path is None else pa.OSFile(path)
     if path is not None:
         file.seek(len(data) - len(body))
     names = dialect.headers[-1]
     batches = stream(file, dialect, names, texts, wanted_columns(config))
-    return Stream(batches, config, _facts(dialect, "utf-8", config) | marks)
+    return Stream(batches, config, _facts(dialect, "utf-8", config), [*names])
 
 
 def _few(rows: int) -> float:

@@ -23,6 +23,9 @@ from pipelines.ingestion.report.drawing import draw_worst
 from pipelines.ingestion.report.words import DONE, WORDS
 
 VERSION = 1
+# Key of a report's facts: the first columns that nothing was made of.
+ASIDE = "columns left aside"
+MOST_ASIDE = 100
 _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
 
 
@@ -59,7 +62,7 @@ class Report:
             for key in ("titles", "marks", "reading", "marked", "lost end", "ahead", "season")
             if key in facts
         ]
-        aside = facts.get("columns left aside", [])
+        aside = facts.get(ASIDE, [])
         if aside:
             named = listed(aside, 8)
             lines.append(
@@ -95,6 +98,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     findings = [_finding(e, clean, limits.positions) for e in ledger.entries.values()]
     lengths = np.diff(clean.offsets)
     found = seasons_in(clean.y, clean.offsets)
+    aside = {ASIDE: clean.aside[:MOST_ASIDE]} if clean.aside else {}
     values: dict[str, Any] = {
         "version": VERSION,
         "source": masked(str(config.source)) if config.source else "table in memory",
@@ -125,7 +129,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
             "y": config.y,
         },
         "frequency": _frequency(clean, limits.series),
-        "facts": {**clean.facts, "season": told(found, clean.freq.seasons)},
+        "facts": {**clean.facts, **aside, "season": told(found, clean.freq.seasons)},
         "findings": findings,
         "totals": [str(i) for i in clean.ids if _TOTAL.fullmatch(str(i))][: limits.series],
         "worst": _worst(clean, limits.series),

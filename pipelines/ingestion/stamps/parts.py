@@ -19,7 +19,6 @@ from pipelines.ingestion.stamps.short import month_number
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
 
 _SIGN = "\x1f"
-ISO_WEEKS = "weeks are those of ISO 8601"
 # What a column's name says it is; the first that fits.
 _ROLES = {
     "day of year": r"day_?of_?(the_?)?year|doy|yday|julian.*|ordinal",
@@ -96,6 +95,7 @@ def read_parts(
     if note:
         earlier = read.facts.get("reading")
         read.facts["reading"] = f"{earlier}; {note}" if earlier else note
+        read.weeks = True
     return read
 
 
@@ -191,7 +191,7 @@ def _of_years(
         week = _numbers(parts["week"].str.replace(r"(?i)^(kw|wk|w)", "", regex=True), "week", 1, 53)
         _refuse_53(year, week)
         day = _numbers(parts["weekday"], "weekday", 1, 7) if "weekday" in rest else "1"
-        note = f"{ISO_WEEKS}: the first of a year holds its first Thursday"
+        note = "weeks are those of ISO 8601: the first of a year holds its first Thursday"
         return year + "-" + week.str.zfill(2) + "-" + day, "%G-%V-%u", note
     of_year = parts.get("day of year")
     if of_year is None and rest == {"day"} and pd.to_numeric(parts["day"], "coerce").max() > 31:

@@ -40,7 +40,7 @@ class Stamps:
     texts : [K] as they were written, where they were text.
     tz : the zone that the column's type names.
     offsets : [K] microseconds ahead of UTC, as written beside instants; None when none was.
-    facts : what was found out, for the report.
+    facts : what was found out, for the report. weeks : years and their weeks.
     """
 
     values: Array
@@ -52,6 +52,7 @@ class Stamps:
     tz: str | None = None
     offsets: Array | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    weeks: bool = False
 
     def rows(self) -> Array:
         """[T] int64, one per row."""

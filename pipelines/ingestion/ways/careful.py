@@ -36,7 +36,6 @@ from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, r
 from pipelines.ingestion.series.table import Table
 from pipelines.ingestion.stamps.clock import Clock, set_clock
 from pipelines.ingestion.stamps.months import foreign_months
-from pipelines.ingestion.stamps.parts import ISO_WEEKS
 from pipelines.ingestion.statics import static_columns
 
 # Rows that may go from a table of any size, and their largest share in a small one.
@@ -94,7 +93,7 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     facts |= blank_ends(table.ids, table.y, offsets, start, freq, config)
     return Clean(
         table.ids, names, offsets, start, table.y, freq, clock.tz, table.columns, static, ledger,
-        steps, len(rows), raw.removed, facts, flags,
+        steps, len(rows), raw.removed, facts, flags, rows.aside,
     )  # fmt: skip
 
 
@@ -106,6 +105,7 @@ def _nothing(
         none.astype(object), names, np.zeros(1, np.int64), none, none.astype(np.float64),
         Frequency.parse(config.freq or ("step" if clock.integer else "D")), clock.tz, {}, {},
         ledger, None, len(rows), raw.removed, {**rows.facts, **ledger.facts}, {},
+        rows.aside,
     )  # fmt: skip
 
 
@@ -285,7 +285,7 @@ def _without(
 
 def _of_weeks(rows: Rows) -> bool:
     """Whether the stamps are years and their weeks."""
-    return ISO_WEEKS in str(rows.facts.get("reading", ""))
+    return rows.stamps.weeks
 
 
 def _to_start(table: Table, freq: Frequency, ledger: Ledger) -> None:

@@ -75,9 +75,9 @@ def clean_parquet(file: pq.ParquetFile, config: DataConfig) -> Clean | None:
     facts = {
         "kind": "parquet",
         "row groups": file.metadata.num_row_groups,
-        "all columns": file.schema_arrow.names,
     }
-    return _clean(batches, file.metadata.num_rows, names, config, facts)
+    every = list(file.schema_arrow.names)
+    return _clean(batches, file.metadata.num_rows, names, config, facts, every)
 
 
 def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
@@ -86,21 +86,26 @@ def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
     if names is None:
         return None
     batches = iter(table.select(names).to_batches(BATCH))
-    facts = {"kind": "table in memory", "all columns": table.column_names}
-    return _clean(batches, table.num_rows, names, config, facts)
+    facts = {"kind": "table in memory"}
+    return _clean(batches, table.num_rows, names, config, facts, list(table.column_names))
 
 
 def clean_stream(
-    batches: Iterator[pa.RecordBatch], config: DataConfig, facts: dict[str, Any]
+    batches: Iterator[pa.RecordBatch], config: DataConfig, facts: dict[str, Any], every: list[str]
 ) -> Clean | None:
-    """The clean table of blocks of text; None when it has to go the long way."""
+    """The clean table of blocks of text; None when it has to go the long way.
+
+    Parameters
+    ----------
+    every : names of all columns, those that are not read among them.
+    """
     try:
         first = next(batches, None)
         names = _columns(first.schema, config) if first is not None else None
         if first is None or names is None:
             return None
         chosen = (batch.select(names) for batch in chain([first], batches))
-        return _clean(chosen, None, names, config, facts)
+        return _clean(chosen, None, names, config, facts, every)
     except pa.ArrowInvalid:  # a cell of another type, a line of another length
         return None
 
@@ -112,7 +117,7 @@ def clean_raw(raw: Raw, config: DataConfig) -> Clean | None:
     if names is None:
         return None
     batches = iter(table.select(names).to_batches(BATCH))
-    found = _clean(batches, table.num_rows, names, config, dict(raw.facts))
+    found = _clean(batches, table.num_rows, names, config, dict(raw.facts), raw.every)
     return replace(found, removed_lines=raw.removed) if found is not None else None
 
 
@@ -147,10 +152,10 @@ def _columns(schema: pa.Schema, config: DataConfig) -> list[str] | None:
 
 def _clean(
     batches: Iterator[pa.RecordBatch], rows: int | None, names: list[str], config: DataConfig,
-    facts: dict[str, Any],
+    facts: dict[str, Any], every: list[str],
 ) -> Clean | None:  # fmt: skip
-    aside = {n.strip() for n in facts.get("all columns", ())} - set(names)
-    if any(names_units(n) for n in aside):
+    aside = [n for n in every if n and n.strip() not in names]
+    if any(names_units(n.strip()) for n in aside):
         return None  # which units they say is looked at
     scan = Scan(np.empty(0 if rows is None else rows), config)
     integer, tz = False, None
@@ -163,14 +168,14 @@ def _clean(
             take(scan, batch, integer)
         if rows is None:
             scan.y = scan.y[: scan.row].copy()
-        return _finish(scan, config, names, integer, tz, facts)
+        return _finish(scan, config, integer, tz, facts, aside)
     except NotCleanError:
         return None
 
 
 def _finish(
-    scan: Scan, config: DataConfig, names: list[str], integer: bool, tz: str | None,
-    facts: dict[str, Any],
+    scan: Scan, config: DataConfig, integer: bool, tz: str | None, facts: dict[str, Any],
+    aside: list[str],
 ) -> Clean:  # fmt: skip
     freq = scan.freq
     if freq is None or freq.integer != integer or scan.row != len(scan.y):
@@ -186,9 +191,6 @@ def _finish(
         raise NotCleanError
     if config.freq is None:
         freq = Frequency.parse(common_alias(freq, start))
-    aside = [n for n in facts.get("all columns", ()) if n and n.strip() not in names]
-    if aside:
-        facts["columns left aside"] = aside[:100]
     facts |= blank_ends(ids, scan.y, offsets, start, freq, config)
     facts |= {
         "stamps": "integers, read as step" if integer else "typed",
@@ -196,22 +198,9 @@ def _finish(
         "checked": "in one pass: every id, every step and every value",
     }
     return Clean(
-        ids,
-        ids,
-        offsets,
-        start,
-        scan.y,
-        freq,
-        tz,
-        {},
-        {},
-        Ledger(),
-        None,
-        scan.row,
-        {},
-        facts,
-        None,
-    )
+        ids, ids, offsets, start, scan.y, freq, tz, {}, {}, Ledger(), None, scan.row, {}, facts,
+        None, aside,
+    )  # fmt: skip
 
 
 def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
@@ -233,5 +222,5 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     elif (text := open_text(source, config)) is not None:
         config = text.config
         if may_be_fast(config):
-            found = clean_stream(text.batches, config, text.facts)
+            found = clean_stream(text.batches, config, text.facts, text.every)
     return IngestResult(found, config) if found is not None else None

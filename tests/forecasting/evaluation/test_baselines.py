@@ -15,7 +15,6 @@ from forecasting.errors import DataError, GatecastError
 from forecasting.evaluation import metrics
 from forecasting.evaluation.backtest import backtest
 from forecasting.evaluation.baselines import (
-    DEFAULT_LEVELS,
     fill_missing,
     forward_fill,
     naive,
@@ -26,9 +25,10 @@ from forecasting.evaluation.baselines import (
     seasonality_test,
 )
 from forecasting.evaluation.statistical import auto_ets_arrays, auto_theta_arrays
+from forecasting.quantiles import JUDGED
 from tests.datasets import DATA, M4, needs_data
 
-LOW, MIDDLE, HIGH = 0, 2, 4  # columns of DEFAULT_LEVELS
+LOW, MIDDLE, HIGH = 0, 2, 4  # columns of JUDGED
 
 
 def load(folder: str, horizon: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -241,7 +241,7 @@ def test_statistical_forecasts_equal_the_library_called_by_hand_and_stand_holes(
         sides = ["lo-95", "lo-80", "mean", "hi-80", "hi-95"]
         for column, side in enumerate(sides):
             np.testing.assert_allclose(out.quantiles[0, :, column], alone[side], rtol=1e-9)
-        assert len(DEFAULT_LEVELS) == len(sides)
+        assert len(JUDGED) == len(sides)
         assert np.abs(out.mean[1] - out.mean[0]).max() < 10
         assert (out.mean[2] == 3).all()
         assert np.isnan(out.mean[3]).all()

@@ -16,10 +16,11 @@ from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig, Range, build_config, load_config
 from pipelines.data.prepare import prepare
+from pipelines.machine.files import check_writable
 from pipelines.tracking.store import connect
 from pipelines.training.candidates import origins
 from pipelines.tuning import tune as tuning
-from pipelines.tuning.space import decoded, scratch_file, suggest, with_settings
+from pipelines.tuning.space import decoded, suggest, with_settings
 from pipelines.tuning.tune import Tuned, fold_origins, tune
 from tests.pipelines.small import monthly_panel
 
@@ -250,4 +251,4 @@ def test_what_cannot_be_searched_is_one_clear_line(
         build_config({**experiment().public(), "tune": {"space": {"model.nope": {"choices": [1]}}}})
     (tmp_path / "file").write_text("")
     with pytest.raises(GatecastError, match="cannot write"):
-        scratch_file(tmp_path / "file" / "w.yaml")
+        check_writable(tmp_path / "file" / "w.yaml")
