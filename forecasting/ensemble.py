@@ -11,6 +11,7 @@ import torch
 from forecasting.arrays import Array
 from forecasting.copula.dependence import Dependence
 from forecasting.copula.learning import USUAL
+from forecasting.evaluation.choice import Choice
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.output import answer, tensors_of
 from forecasting.prediction.answers import Answers
@@ -26,11 +27,10 @@ class Ensemble(Answers):
     Attributes
     ----------
     networks : one per member, on the CPU unless moved with `to`.
-    history : one row per epoch of training. swing : min, median and max score of the members on
-        held-back origins (MASE), and the ensemble's; where a pretrained start was among the
-        choices, ``start_shipped``, ``start_tuned`` and ``start_none`` are what each scored.
+    history : one row per epoch of training.
     fitted : ``seconds``, ``series``, ``rows`` and the newest stamp (``until``, in microseconds or
         steps) of the training; empty where they are not known.
+    choice : what was tried at held-back origins and why this was kept.
     """
 
     def __init__(
@@ -42,15 +42,21 @@ class Ensemble(Answers):
         correction: Array | None = None,
         dependence: Dependence | None = None,
         history: list[dict[str, Any]] | None = None,
-        swing: dict[str, float] | None = None,
         fitted: dict[str, float] | None = None,
+        choice: Choice | None = None,
     ) -> None:
         super().__init__(
             config, schema, correction, self._run_networks, dependence=dependence or USUAL
         )
         self.networks = list(networks)
-        self.history, self.swing, self.fitted = history or [], swing or {}, fitted or {}
+        self.history, self.fitted = history or [], fitted or {}
+        self.choice = choice or Choice()
         self.device = torch.device("cpu")
+
+    @property
+    def swing(self) -> dict[str, float]:
+        """How the members' scores differ; see `Choice`."""
+        return self.choice.swing
 
     def to(self, device: str) -> Self:
         """A copy with its networks on another device; this one stays as it is."""

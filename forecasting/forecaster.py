@@ -527,6 +527,6 @@ class Forecaster(Ensemble):
             correction=ensemble.correction,
             dependence=ensemble.dependence,
             history=ensemble.history,
-            swing=ensemble.swing,
             fitted=ensemble.fitted,
+            choice=ensemble.choice,
         )

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from forecasting import bundle
 from forecasting.data.calendar import Frequency, calendar_names
 from forecasting.ensemble import Ensemble
 from forecasting.errors import BundleError
+from forecasting.evaluation.choice import Choice
 from forecasting.networks import ForecastNetwork
 from forecasting.networks.decoders import StateDecoder
 from forecasting.saving.onnx import export_onnx, golden
@@ -82,6 +84,7 @@ def save(
                 "members": {"count": len(ensemble.networks), **ensemble.swing},
                 "start": ensemble.config.training.start,
                 "fitted": ensemble.fitted,
+                "choice": ensemble.choice.to_json(),
                 "metrics": dict(metrics or {}),
                 "golden": golden(ensemble),
                 **dict(extra or {}),
@@ -137,7 +140,7 @@ def load(path: str | Path, *, trusted: bool = False) -> Ensemble:
         networks=networks,
         correction=parts.correction,
         dependence=parts.dependence,
-        swing=swing,
+        choice=replace(Choice.of_json(manifest.get("choice")), swing=swing),
         fitted=_told(fitted) if fitted.keys() >= FITTED else {},
     )
 

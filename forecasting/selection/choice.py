@@ -66,9 +66,20 @@ def best(starts: Sequence[Start]) -> Start:
     """The first, unless a later one is better by `SURE` standard errors of the difference."""
     kept = starts[0]
     for other in starts[1:]:
-        unit = np.maximum(np.nanmean(kept.errors, axis=1, keepdims=True), 1e-12)
-        gain = ((kept.errors - other.errors) / unit).mean(axis=0)
-        gain = gain[np.isfinite(gain)]
-        if len(gain) and gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+        gain, unsure = lead(kept, other)
+        if gain > SURE * unsure:
             kept = other
     return kept
+
+
+def lead(one: Start, other: Start) -> tuple[float, float]:
+    """How much less another errs, as a share of the error of one, and its standard error.
+
+    NaN where no forecast of both is known.
+    """
+    unit = np.maximum(np.nanmean(one.errors, axis=1, keepdims=True), 1e-12)
+    gain = ((one.errors - other.errors) / unit).mean(axis=0)
+    gain = gain[np.isfinite(gain)]
+    if not len(gain):
+        return math.nan, math.nan
+    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))

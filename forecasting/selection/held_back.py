@@ -100,12 +100,14 @@ class Evidence:
     ----------
     config : the networks' settings. networks : asked once each, together.
     origins : of one panel. readings : per origin its chunks, positions and answer.
+    reasons : why the settings are what they are, as far as these origins decided.
     """
 
     config: Resolved
     networks: list[ForecastNetwork]
     origins: tuple[Origin, ...]
     readings: tuple[tuple[tuple[Rows, Reading], ...], ...]
+    reasons: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -135,7 +137,13 @@ class Evidence:
                 tuple((i, replace(r, params=r.params[:, kept])) for i, r in chunks)
                 for chunks in self.readings
             ),
+            self.reasons,
         )
+
+    @property
+    def pool(self) -> tuple[Classical, ...]:
+        """The classical forecasts that were asked, by name."""
+        return next((reading.names for chunks in self.readings for _, reading in chunks), ())
 
     def with_blend(self, share: float) -> Evidence:
         """The same under another share of the classical forecasts."""
@@ -144,6 +152,10 @@ class Evidence:
     def with_pool(self, weights: dict[Classical, float]) -> Evidence:
         """The same under other weights of the classical forecasts that were asked."""
         return replace(self, config=self.config.replace(model={"pool": weights}))
+
+    def because(self, reason: str) -> Evidence:
+        """The same, with one more reason."""
+        return replace(self, reasons=(*self.reasons, reason))
 
     def quantiles(
         self, origin: int, blend: float, members: Sequence[int] | None = None

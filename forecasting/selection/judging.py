@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from forecasting.arrays import Array
@@ -103,7 +105,29 @@ def idle_members(evidence: Evidence) -> list[int]:
     return solved
 
 
-def share_of_classical(evidence: Evidence) -> float:
+@dataclass(frozen=True)
+class Blend:
+    """A share of the classical forecasts, and what it lies between.
+
+    Attributes
+    ----------
+    rule : the settings' own. best : the one that errs least at held-back origins. trust : how far
+        it is to be believed against the rule, 0 to 1.
+    """
+
+    rule: float
+    best: float
+    trust: float
+
+    @property
+    def share(self) -> float:
+        """Of the median, 0 to 1."""
+        if not self.trust:
+            return self.rule
+        return round(self.trust * self.best + (1.0 - self.trust) * self.rule, 3)
+
+
+def share_of_classical(evidence: Evidence) -> Blend:
     """The share of the classical forecasts between the rule's and the one that errs least.
 
     The more forecasts are known the nearer to the latter, at most halfway: they judge networks that
@@ -116,10 +140,9 @@ def share_of_classical(evidence: Evidence) -> float:
     if not all_positive(evidence):
         scores = scores[:, :1]
     if not np.isfinite(scores).all():
-        return rule
+        return Blend(rule, rule, 0.0)
     best = BLENDS[int((scores / np.maximum(scores[0], 1e-12)).sum(axis=1).argmin())]
-    trust = min(_trust(errors[0]), MOST_TRUST)
-    return round(trust * best + (1.0 - trust) * rule, 3)
+    return Blend(rule, best, min(_trust(errors[0]), MOST_TRUST))
 
 
 def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
@@ -167,9 +190,19 @@ def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
 
 def with_shares(evidence: Evidence, *, blend: bool, pool: bool) -> Evidence:
     """The evidence under the classical forecasts' weights (``pool``), and share, it asks for."""
-    if pool:
-        evidence = evidence.with_pool(weights_of_pool(evidence))
-    return evidence.with_blend(share_of_classical(evidence)) if blend else evidence
+    if pool and len(evidence.config.model.pool) > 1:
+        evidence = evidence.with_pool(weights_of_pool(evidence)).because(
+            "the classical forecasts are weighted by what errs least together, drawn towards equal "
+            "weights, the more so the fewer forecasts there are"
+        )
+    if not blend:
+        return evidence
+    found = share_of_classical(evidence)
+    return evidence.with_blend(found.share).because(
+        f"the classical forecasts have {found.share:.0%} of the median: {found.best:.0%} errs "
+        f"least here, the rule for such a panel is {found.rule:.0%}, and so few or many forecasts "
+        f"are trusted {found.trust:.0%} against it"
+    )
 
 
 def all_positive(evidence: Evidence) -> bool:

@@ -111,7 +111,9 @@ def carry_on(
             ).networks
     # How errors go together over steps and series is no matter of a few new rows.
     together = trained.dependence
-    made = fitting.ensemble(config, schema, networks, correction, swing, together)
+    choice = trained.choice.because(["its networks were carried on with rows that came since"])
+    choice = replace(choice, swing=swing)
+    made = fitting.ensemble(config, schema, networks, correction, together, choice)
     return CarriedOn(made, notes)
 
 

@@ -19,6 +19,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.wall import on_wall_clock, wall_backs
 from forecasting.ensemble import Ensemble
 from forecasting.errors import ConfigError, DataError
+from forecasting.evaluation.choice import Choice
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.hardware.threads import threads_of
@@ -26,6 +27,7 @@ from forecasting.known.occasions import kept, with_occasions
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.schema import Schema
+from forecasting.selection.account import account, unseen
 from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import (
     Evidence,
@@ -110,8 +112,8 @@ class Fitting:
         schema: Schema,
         networks: list[ForecastNetwork],
         correction: Array | None = None,
-        swing: dict[str, float] | None = None,
         dependence: Dependence | None = None,
+        choice: Choice | None = None,
     ) -> Ensemble:
         """The outcome, with the history of how it came about."""
         return Ensemble(
@@ -121,7 +123,7 @@ class Fitting:
             correction=correction,
             dependence=dependence,
             history=self.history,
-            swing=swing,
+            choice=choice,
         )
 
 
@@ -148,7 +150,7 @@ def fit(
 
     Returns
     -------
-    Ensemble : calibrated, with ``history`` and ``swing`` filled.
+    Ensemble : calibrated, with ``history`` and ``choice`` filled.
 
     Raises
     ------
@@ -240,7 +242,8 @@ def refit(
                 steps=steps,
                 begin=Beginning(_beginning(config, panel.schema)),
             ).networks
-    return fitting.ensemble(config, panel.schema, networks, correction, swing, dependence)
+    choice = replace(trained.choice, swing=swing)
+    return fitting.ensemble(config, panel.schema, networks, correction, dependence, choice)
 
 
 def as_networks_read(panel: Panel) -> Panel:
@@ -302,6 +305,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
             chosen.config,
             trained=chosen,
             scores=scores,
+            starts=starts,
         )
     correction, swing = correction_and_swing(chosen.evidence, panel)
     dependence = dependence_of(chosen.evidence, panel, correction, rows)
@@ -310,8 +314,9 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
         panel = fitted(whole)
         begin = Beginning(shipped)
         networks = fitting.members(panel, _shorter(chosen.config), "final", begin=begin).networks
-    swing = {**swing, **scores}
-    return fitting.ensemble(chosen.config, panel.schema, networks, correction, swing, dependence)
+    choice = account(chosen.evidence, starts=starts, begun=chosen.name)
+    choice = replace(choice, swing={**swing, **scores})
+    return fitting.ensemble(chosen.config, panel.schema, networks, correction, dependence, choice)
 
 
 def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble:
@@ -322,7 +327,20 @@ def _started_unseen(fitting: Fitting, panel: Panel, start: Resolved) -> Ensemble
         begin = Beginning(shipped)
         networks = fitting.members(panel, _shorter(start), "final", begin=begin).networks
     correction = rolled_widening(networks, panel, start)
-    return fitting.ensemble(start, panel.schema, networks, correction)
+    choice = unseen(_nothing_held_back(start))
+    return fitting.ensemble(start, panel.schema, networks, correction, choice=choice)
+
+
+def _nothing_held_back(config: Resolved) -> str:
+    if config.training.validation == "none":
+        return (
+            "training.validation = none holds nothing back to choose by: rules for such panels do"
+        )
+    return (
+        "most histories are too short to hold a horizon back and to learn from what is left: "
+        f"rules for such panels choose, beginning {config.training.start!r} and "
+        f"{config.model.blend:.0%} of the median from classical forecasts"
+    )
 
 
 def _shorter(config: Resolved) -> Resolved:
@@ -346,17 +364,19 @@ def _fit_from_nothing(
     *,
     trained: Start | None = None,
     scores: dict[str, float] | None = None,
+    starts: Sequence[Start] = (),
 ) -> Ensemble:
     """Train from nothing.
 
-    ``trained`` : networks made without what is held back, and judged. ``scores`` : of the starts,
-    for the swing.
+    ``trained`` : networks made without what is held back, and judged, the best of ``starts``.
+    ``scores`` : of those, for the swing.
     """
     rows = rows_to_validate(panel, config)
     swing: dict[str, float] = {}
     correction, dependence, steps = None, None, None
     judged: list[ForecastNetwork] = []
     whole = panel
+    choice = unseen(_nothing_held_back(config))
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
         panel = fitted(panel, panel.truncate(rows))
@@ -367,7 +387,8 @@ def _fit_from_nothing(
             evidence = Evidence.of(judged, origins, config)
         else:
             evidence = trained.evidence
-        evidence = _settled(fitting, evidence)
+        before, evidence = evidence, _settled(fitting, evidence)
+        choice = account(evidence, before=before, starts=starts, begun="none")
         config, judged = evidence.config, evidence.networks
         correction, swing = correction_and_swing(evidence, panel)
         dependence = dependence_of(evidence, panel, correction, rows)
@@ -383,8 +404,8 @@ def _fit_from_nothing(
         judged = [*kept, *final.networks]
     if not rows:
         correction = rolled_widening(judged, panel, config)
-    swing = {**swing, **(scores or {})}
-    return fitting.ensemble(config, panel.schema, judged, correction, swing, dependence)
+    choice = replace(choice, swing={**swing, **(scores or {})})
+    return fitting.ensemble(config, panel.schema, judged, correction, dependence, choice)
 
 
 def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
@@ -395,5 +416,8 @@ def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
         if idle:
             members = [m for m in range(len(evidence.networks)) if m not in idle]
             settings = {"linear_mix": (), "members": len(members)}
-            evidence = evidence.only(members, config.replace(training=settings))
+            evidence = evidence.only(members, config.replace(training=settings)).because(
+                f"{len(idle)} of {len(evidence.networks)} networks have a solved linear path and "
+                "err no less together with the others than those do alone: they are dropped"
+            )
     return with_shares(evidence, blend=fitting.open_blend, pool=fitting.open_pool)

@@ -14,7 +14,7 @@ from forecasting.evaluation.catalogue import METRICS
 from forecasting.plotting import Fan, calibration, error_by_step, fan_chart
 from pipelines.data.profile import panel_profile
 from pipelines.ingestion.report.page import write_html
-from pipelines.training.trained import bundle_weights, describe
+from pipelines.training.trained import bundle_choice, bundle_weights, describe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +79,10 @@ def log_candidate(run: Run, trained: Trained) -> None:
     run.metrics({"train_seconds": trained.seconds})
     swing = {f"members_{k}": v for k, v in trained.swing.items()}
     run.metrics({k: v for k, v in swing.items() if isinstance(v, int | float)})
+    choice = bundle_choice(trained.bundle)
+    if choice.tried:
+        run.table(choice.table.round(5), "choice.json")
+    run.text(choice.markdown() + "\n", "choice.md")
 
 
 def log_diagnosis(run: Run, trained: Trained, panel: Panel) -> None:
@@ -250,6 +254,7 @@ def version_description(
         figures = [METRICS[key].text.format(s[key]) for key in shown]
         lines.append(f"| {name} | " + " | ".join(figures) + " |")
     lines += ["", "The gate:", "", decided.markdown(), "", decided.reason]
+    lines += ["", "How it was chosen:", "", bundle_choice(trained.bundle).markdown()]
     return "\n".join(lines)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.evaluation.choice import Choice
+
 if TYPE_CHECKING:
     from forecasting.config import ForecasterConfig
 
@@ -31,6 +33,11 @@ class Trained:
         """Training steps that the kept weights took; None when nothing was written down."""
         final = [int(row["step"]) for row in self.history if row.get("phase") == "final"]
         return max(final, default=None)
+
+
+def bundle_choice(bundle: Path) -> Choice:
+    """How a bundle's forecaster was chosen."""
+    return Choice.of_json(json.loads((bundle / "manifest.json").read_text()).get("choice"))
 
 
 def bundle_weights(bundle: Path) -> str:

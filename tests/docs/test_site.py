@@ -30,8 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = sorted(DOCS.rglob("*.md"))
 # Pages whose Python runs as it stands, each from an empty folder; others have tests of their own.
-RUN = ("index.md", "calendars.md", "coming-from.md", "looking-back.md", "tasks/holes.md",
-       "tasks/holidays.md", "tasks/explain.md", "tasks/short-series.md")  # fmt: skip
+RUN = ("index.md", "calendars.md", "choice.md", "coming-from.md", "looking-back.md",
+       "tasks/holes.md", "tasks/holidays.md", "tasks/explain.md",
+       "tasks/short-series.md")  # fmt: skip
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 
 
@@ -134,6 +135,8 @@ def test_the_python_of_a_page_runs_as_it_stands(
         assert (tmp_path / "forecast.png").is_file()
     elif name == "looking-back.md":
         assert names["past"].groupby("unique_id")["cutoff"].nunique().eq(10).all()
+    elif name == "choice.md":
+        assert names["forecaster"].choice.table["kept"].any()
     elif name == "tasks/explain.md":
         assert sorted(set(names["by_step"]["step"])) == [1, 2, 3, 4, 5, 6]
     else:

@@ -176,7 +176,7 @@ def test_the_share_of_classical_goes_as_far_to_the_best_one_as_forecasts_are_kno
     known = sum(int(np.isfinite(origin.step).sum()) for origin in origins)
     trust = known / (known + like_a_rule) if trust is None else trust
     expected = trust * perfect + (1.0 - trust) * 0.2
-    found = share_of_classical(replace(evidence, origins=origins))
+    found = share_of_classical(replace(evidence, origins=origins)).share
     assert found == pytest.approx(expected, abs=6e-4)
 
 
@@ -234,7 +234,7 @@ def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPat
         errors = evidence.errors_by_forecast(share)
         first = evidence.errors_by_forecast(0.0)
         totals.append(sum(np.nanmean(errors[k]) / np.nanmean(first[k]) for k in range(2)))
-    assert share_of_classical(evidence) == round(BLENDS[int(np.argmin(totals))] / 2, 3)
+    assert share_of_classical(evidence).share == round(BLENDS[int(np.argmin(totals))] / 2, 3)
 
 
 def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
@@ -242,7 +242,7 @@ def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     whole = make_panel([60, 50, 40, 20], positive=True)
     blank = tuple(replace(o, actual=np.full_like(o.actual, np.nan)) for o in evidence.origins)
     silent = replace(evidence, origins=blank)
-    assert share_of_classical(silent) == 0.2
+    assert share_of_classical(silent).share == 0.2
     config = silent.config.replace(calibrate=True, training={"validation": "refit"})
     calibrated = replace(silent, config=config)
     for panel, known in ((whole, True), (whole.tail(5), False)):

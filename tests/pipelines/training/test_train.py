@@ -56,6 +56,9 @@ def test_the_winner_is_registered_with_its_lineage_and_becomes_champion(
         assert version.tags.get(tag), tag
     assert version.tags["data_hash"] == outcome.data_hash
     assert "The gate" in (version.description or "")
+    chosen = (version.description or "").partition("How it was chosen:")[2]
+    assert "training.validation = none" in chosen
+    assert "choice.md" in {file.path for file in found.client.list_artifacts(version.run_id)}
 
 
 def test_the_winner_has_the_best_score_of_the_candidates(outcome: Outcome) -> None:
