@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class Run:
-    """One open run. Epoch metrics are gathered and written in batches; the rest at once."""
+    """One open run. Numbers of epochs are written beside the training, all else at once."""
 
     def __init__(self, client: MlflowClient, run_id: str, name: str, artifact_uri: str) -> None:
         self.client = client
@@ -45,6 +46,8 @@ class Run:
         self.artifact_uri = artifact_uri
         self.seconds_logging = 0.0
         self._waiting: list[Any] = []
+        self._guard = threading.Lock()
+        self._sender: threading.Thread | None = None
         self._flushed = time.monotonic()
         self._away = False
 
@@ -91,17 +94,19 @@ class Run:
         self.flush()
 
     def epoch(self, values: Mapping[str, float], step: int) -> None:
-        """Keep the numbers of one epoch; they are written every few seconds.
+        """Keep the numbers of one epoch; they are written every few seconds, in another thread.
 
-        A store that fails meanwhile costs no training: the numbers wait, and whatever is logged
-        after it tells the error.
+        A store that fails or hangs meanwhile costs no training: the numbers wait, and whatever is
+        logged after it tells the error.
         """
         self._gather(values, step)
+        if self._sender is not None and self._sender.is_alive():
+            return
         pause = AWAY_SECONDS if self._away else FLUSH_SECONDS
         many = len(self._waiting) >= METRICS_PER_BATCH and not self._away
         if many or time.monotonic() - self._flushed > pause:
-            with contextlib.suppress(Exception):
-                self.flush()
+            self._sender = threading.Thread(target=self._try_to_send, daemon=True)
+            self._sender.start()
 
     def curve(self, name: str, values: Iterable[float]) -> None:
         """Log a stepped metric, such as the error by horizon with step = horizon step."""
@@ -117,16 +122,32 @@ class Run:
         now = int(time.time() * 1000)
         for name, value in values.items():
             if value is not None and math.isfinite(value):
-                self._waiting.append(Metric(name, float(value), now, int(step)))
+                with self._guard:
+                    self._waiting.append(Metric(name, float(value), now, int(step)))
 
     def flush(self) -> None:
         """Write the gathered metrics."""
+        if self._sender is not None:
+            self._sender.join()
+        self._send()
+
+    def _try_to_send(self) -> None:
+        with contextlib.suppress(Exception):
+            self._send()
+
+    def _send(self) -> None:
         self._away = True
         try:
             with self._clocked():
-                while self._waiting:
-                    self.client.log_batch(self.id, metrics=self._waiting[:METRICS_PER_BATCH])
-                    del self._waiting[:METRICS_PER_BATCH]
+                while True:
+                    with self._guard:
+                        batch = self._waiting[:METRICS_PER_BATCH]
+                    if not batch:
+                        break
+                    self.client.log_batch(self.id, metrics=batch)
+                    # What came meanwhile stands behind it.
+                    with self._guard:
+                        del self._waiting[: len(batch)]
             self._away = False
         finally:
             self._flushed = time.monotonic()

@@ -6,8 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,6 +31,30 @@ def test_state_lies_below_the_state_folder(tracker: Tracker, state: Path) -> Non
         run.text("hello", "notes/hello.txt")
     assert run.artifact_uri.startswith((state / "artifacts" / "tracking").as_uri())
     assert list((state / "artifacts").rglob("hello.txt"))
+
+
+def test_a_store_that_hangs_holds_up_no_training_and_gets_every_epoch_later(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.tracking.run.FLUSH_SECONDS", -1.0)
+    answering, asked = threading.Event(), threading.Event()
+    log_batch = type(tracker.client).log_batch
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        asked.set()
+        assert answering.wait(60)
+        return log_batch(*args, **options)
+
+    with tracker.run("a run") as run:
+        monkeypatch.setattr(type(tracker.client), "log_batch", slowly)
+        for step in range(2500):
+            run.epoch({"train_loss": float(step)}, step)
+        # All steps are taken while the store has not answered the first call.
+        assert asked.wait(60)
+        assert not answering.is_set()
+        answering.set()
+    history = tracker.client.get_metric_history(run.id, "train_loss")
+    assert sorted(m.step for m in history) == list(range(2500))
 
 
 def test_everything_a_run_is_given_can_be_read_back(tracker: Tracker) -> None:
