@@ -31,6 +31,11 @@ def runs_page(server: str, experiment_id: str | None = None) -> str:
     return f"{base}/{experiment_id}/runs?{urlencode(view)}"
 
 
+def runs_beside(experiment_id: str) -> str:
+    """The same page from within MLflow's own pages, whatever address those have."""
+    return runs_page("", experiment_id).removeprefix("/")
+
+
 def experiment_of(client: MlflowClient, name: str | None = None) -> Experiment | None:
     """The experiment of that name; without a name that of the newest run, None where there is none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ class Run:
         self.name = name
         self.artifact_uri = artifact_uri
         self.seconds_logging = 0.0
+        self.model_id: str | None = None
+        self.judged_on: tuple[str, str] | None = None
         self._waiting: list[Any] = []
         self._guard = threading.Lock()
         self._sender: threading.Thread | None = None
@@ -93,6 +96,11 @@ class Run:
         self._gather(values, step)
         self.flush()
 
+    def scores(self, values: Mapping[str, float]) -> None:
+        """Log final numbers of the run, and of its model on the data it was judged on."""
+        self._gather(values, 0, of_model=True)
+        self.flush()
+
     def epoch(self, values: Mapping[str, float], step: int) -> None:
         """Keep the numbers of one epoch; they are written every few seconds, in another thread.
 
@@ -114,16 +122,18 @@ class Run:
             self._gather({name: value}, step)
         self.flush()
 
-    def _gather(self, values: Mapping[str, float], step: int) -> None:
+    def _gather(self, values: Mapping[str, float], step: int, *, of_model: bool = False) -> None:
         import math
 
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
+        name_of, digest = self.judged_on or (None, None)
+        model = (self.model_id, name_of, digest) if of_model and self.model_id else ()
         for name, value in values.items():
             if value is not None and math.isfinite(value):
                 with self._guard:
-                    self._waiting.append(Metric(name, float(value), now, int(step)))
+                    self._waiting.append(Metric(name, float(value), now, int(step), *model))
 
     def flush(self) -> None:
         """Write the gathered metrics."""
@@ -200,6 +210,8 @@ class Run:
 
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
+        self.judged_on = (name[:500], digest[:36])
+
         schema = {
             "mlflow_colspec": [
                 {"type": _column_type(kind), "name": str(column), "required": True}
@@ -217,6 +229,31 @@ class Run:
         tag = InputTag("mlflow.data.context", "training")
         with self._clocked():
             self.client.log_inputs(self.id, [DatasetInput(entity, [tag])])
+
+    def model(self, experiment_id: str, params: Mapping[str, Any]) -> None:
+        """Make a logged model of the run's name, of which `scores` are kept beside the run's."""
+        from mlflow.entities import LoggedModelOutput
+
+        told = {k: str(v)[:PARAM_LENGTH] for k, v in flatten(hide(params)).items() if v is not None}
+        with self._clocked():
+            made = self.client.create_logged_model(
+                experiment_id, model_name(self.name), self.id, params=told, model_type="forecaster"
+            )
+            self.model_id = made.model_id
+            self.client.log_outputs(self.id, [LoggedModelOutput(made.model_id, 0)])
+
+    def end(self, status: str) -> None:
+        """Close the run, and its model as ready or failed."""
+        if self.model_id is not None:
+            self.client.finalize_logged_model(
+                self.model_id, "READY" if status == "FINISHED" else "FAILED"
+            )
+        self.client.set_terminated(self.id, status)
+
+
+def model_name(text: str) -> str:
+    """A name that a logged model may have: without signs that addresses and paths are made of."""
+    return re.sub(r"[/:.%\"'\s]+", "-", text).strip("-")[:200]
 
 
 def _column_type(kind: str) -> str:

@@ -116,14 +116,14 @@ class Tracker:
             yield run
             run.flush()
             run.metric("seconds_total", time.monotonic() - began)
-            self.client.set_terminated(run.id, "FINISHED")
+            run.end("FINISHED")
         except BaseException as error:
             status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
             # The store itself may be what failed: the first error must not be lost to a second.
             with contextlib.suppress(Exception):
                 run.flush()
                 run.tag(error=f"{type(error).__name__}: {brief(error)}")
-                self.client.set_terminated(run.id, status)
+                run.end(status)
             if (told := self._told(error)) is not error:
                 raise told from error
             raise

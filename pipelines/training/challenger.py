@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,6 +69,10 @@ class Candidacy:
         Why a person takes the data as they are, whatever they changed; None: nobody does.
     signer
         Signs what passes the gate; None: nobody does.
+    others
+        The candidates that did not win, each with its run.
+    page
+        Where the runs stand beside each other, as an address within MLflow's pages.
     """
 
     config: ExperimentConfig
@@ -82,6 +86,8 @@ class Candidacy:
     lineage: Mapping[str, Any]
     accepted: str | None = None
     signer: SigningKey | None = None
+    others: Sequence[tuple[Run, Trained]] = ()
+    page: str = ""
 
     @property
     def profile(self) -> dict[str, float]:
@@ -110,9 +116,11 @@ def register_and_judge(
             return Registration(unchanged, None, is_champion)
     profile = candidacy.profile
     before = _beside_before(candidacy, registry)
-    decision = _ask_gate(candidacy, profile, before)
+    decision = _ask_gate(candidacy, candidacy.final, profile, before)
     version = _register(candidacy, registry, decision, profile)
-    pages.log_decision(candidacy.pipeline, candidacy.run, decision)
+    pages.log_decision((candidacy.pipeline, candidacy.run), decision)
+    for run, other in candidacy.others:
+        pages.log_decision((run,), _ask_gate(candidacy, other, profile, before), asked=False)
     if not decision.promote:
         registry.refuse(name, version, decision.reason)
     elif promote:
@@ -149,11 +157,13 @@ def _keep_fingerprint(candidacy: Candidacy) -> str:
         return sha256(path)
 
 
-def _ask_gate(candidacy: Candidacy, profile: dict[str, float], before: Before) -> Decision:
+def _ask_gate(
+    candidacy: Candidacy, trained: Trained, profile: dict[str, float], before: Before
+) -> Decision:
     config, evaluation = candidacy.config, candidacy.evaluation
     reference = _profile_of(candidacy.champion)
     return decide(
-        judge(evaluation, candidacy.candidate.name, config, bundle=candidacy.final.bundle),
+        judge(evaluation, trained.name, config, bundle=trained.bundle),
         _judged_champion(evaluation, config, candidacy.champion),
         judge(evaluation, "seasonal_naive", config),
         config.gate,
@@ -190,7 +200,7 @@ def _register(
             "gate": "passed" if decision.promote else "refused",
         },
         description=pages.version_description(
-            config, candidacy.final, evaluation, decision, candidacy.data
+            config, candidacy.final, evaluation, decision, candidacy.data, candidacy.page
         ),
         example=pages.input_example(panel),
         # What the gate refused stays unsigned: who moves an alias cannot bring it into production.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,17 @@ def candidate_tags(name: str, settings: ForecasterConfig) -> dict[str, Any]:
 
 def log_dataset(run: Run, data: Prepared, digest: str) -> None:
     """The data as an input of the run, and the ingestion's report beside it."""
+    log_input(run, data, digest)
+    run.json(panel_profile(data.panel, recent=data.panel.freq.season * 2), "data/profile.json")
+    if data.report is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            data.report.write_json(Path(scratch) / "ingestion.json")
+            write_html(data.report, Path(scratch) / "ingestion.html")
+            run.folder(Path(scratch), "data")
+
+
+def log_input(run: Run, data: Prepared, digest: str) -> None:
+    """The data as an input of the run."""
     from pipelines.data.prepare import source_name
 
     panel = data.panel
@@ -64,12 +75,6 @@ def log_dataset(run: Run, data: Prepared, digest: str) -> None:
         profile={"num_rows": panel.rows, "num_series": len(panel), "freq": panel.freq.alias},
         columns=columns,
     )
-    run.json(panel_profile(panel, recent=panel.freq.season * 2), "data/profile.json")
-    if data.report is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            data.report.write_json(Path(scratch) / "ingestion.json")
-            write_html(data.report, Path(scratch) / "ingestion.html")
-            run.folder(Path(scratch), "data")
 
 
 def log_candidate(run: Run, trained: Trained) -> None:
@@ -127,7 +132,7 @@ def _model_scores(
     by_step: pd.DataFrame,
     by_cutoff: pd.DataFrame,
 ) -> None:
-    run.metrics(evaluation.scores_of(model))
+    run.scores(evaluation.scores_of(model))
     steps = by_step[by_step["model"] == model].sort_values("step")
     parted = [name for name, metric in METRICS.items() if metric.parted]
     for name in parted:
@@ -218,14 +223,20 @@ def comparison_line(evaluation: Evaluation, metric: str, winner: str) -> str:
     return f"{metric}: " + ", ".join(parts)
 
 
-def log_decision(parent: Run, run: Run, decided: Decision) -> None:
-    """The gate's table and its reason, in the pipeline's run and the challenger's."""
-    for target in (parent, run):
-        target.table(decided.table(), "gate.json")
-        target.text(decided.markdown() + f"\n\n{decided.reason}\n", "gate.md")
-        target.tags(
-            {"gate": "passed" if decided.promote else "refused", "gate_reason": decided.reason}
-        )
+def log_decision(runs: Sequence[Run], decided: Decision, *, asked: bool = True) -> None:
+    """The gate's table and its reason, in the pipeline's run and the challenger's.
+
+    ``asked`` : whether it decided anything; else what it would have said of one that did not win.
+    """
+    note = "" if asked else "It was not asked of this candidate: another scored better.\n\n"
+    for run in runs:
+        run.table(decided.table(), "gate.json")
+        run.text(f"{note}{decided.markdown()}\n\n{decided.reason}\n", "gate.md")
+        if asked:
+            passed = "passed" if decided.promote else "refused"
+            run.tags({"gate": passed, "gate_reason": decided.reason})
+        else:
+            run.tags({"gate": "not asked"})
 
 
 def version_description(
@@ -234,8 +245,12 @@ def version_description(
     evaluation: Evaluation,
     decided: Decision,
     data: Prepared,
+    page: str,
 ) -> str:
-    """The text of a model version's page: what it is, how it scored, what the gate said."""
+    """The text of a model version's page: what it is, how it scored, what the gate said.
+
+    ``page`` : the address of the runs beside each other.
+    """
     shown = [key for key, metric in METRICS.items() if metric.shown]
     lines = [f"**{trained.name}**: {describe(trained.config)}."]
     if config.description:
@@ -255,6 +270,7 @@ def version_description(
         lines.append(f"| {name} | " + " | ".join(figures) + " |")
     lines += ["", "The gate:", "", decided.markdown(), "", decided.reason]
     lines += ["", "How it was chosen:", "", bundle_choice(trained.bundle).markdown()]
+    lines += ["", f"[Beside the other candidates]({page})"]
     return "\n".join(lines)
 
 

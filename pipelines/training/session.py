@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecasting.masking import masked
 from forecasting.signing import SigningKey
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
 from pipelines.machine.say import Progress, Say
 from pipelines.registry.registry import CHAMPION, Registry
+from pipelines.tracking.links import runs_beside, runs_page
 from pipelines.tracking.run import Run
+from pipelines.tracking.store import on_a_server
 from pipelines.tracking.tracker import Tracker
 from pipelines.training import pages
 from pipelines.training.begin import Begin
@@ -137,6 +140,8 @@ def _run(session: Session, pipeline: Run, promote: bool) -> Outcome:
                 lineage=session.lineage | (session.begin.tags if session.begin else {}),
                 accepted=session.accepted,
                 signer=session.signer,
+                others=[(runs[name], one) for name, one in trained.items() if name != winner],
+                page=runs_beside(session.tracker.experiment_id),
             )
             result = register_and_judge(candidacy, registry, force=session.force, promote=promote)
         pipeline.tags(
@@ -153,6 +158,9 @@ def _run(session: Session, pipeline: Run, promote: bool) -> Outcome:
         pipeline.metrics({f"seconds_{name}": value for name, value in seconds.items()})
         if result.decision is not None:
             say(result.decision.reason)
+        if on_a_server(session.tracker.uri):
+            page = runs_page(session.tracker.uri, session.tracker.experiment_id)
+            say(f"the runs beside each other: {masked(page)}")
         return Outcome(
             name=config.name,
             evaluation=evaluation,
@@ -185,7 +193,10 @@ def _fit_candidates(
         with session.clock("train"):
             say(f"training {label}")
             trained[name] = _fit_candidate(session, name, settings, runs[name])
+        pages.log_input(runs[name], session.data, session.data.digest)
         pages.log_candidate(runs[name], trained[name])
+        settled = trained[name].config.model_dump(mode="json")
+        runs[name].model(session.tracker.experiment_id, settled)
         if trained[name].skipped:
             say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
     return runs, trained

@@ -255,9 +255,33 @@ def test_the_run_tells_the_story(outcome: Outcome, experiment: Make) -> None:
     there = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"config.yaml", "scores.json", "error_by_horizon.png", "calibration.png"} <= there
     assert {"gate.json", "gate.md"} <= there
+    for name, run_id in outcome.candidate_run_ids.items():
+        own = {file.path for file in client.list_artifacts(run_id)}
+        assert {"gate.json", "gate.md", "fans.png", "errors_by_series.json"} <= own, name
+    gates = {n: client.get_run(i).data.tags["gate"] for n, i in outcome.candidate_run_ids.items()}
+    assert [n for n, gate in gates.items() if gate != "not asked"] == [outcome.winner]
+    page = registry(experiment()).version(outcome.name, None).description or ""
+    assert f"(#/experiments/{winner.info.experiment_id}/runs?" in page
     assert parent.inputs.dataset_inputs[0].dataset.digest == outcome.data_hash[:36]
     steps = client.get_metric_history(outcome.run_id, "horizon/smape")
     assert [point.step for point in steps] == [1, 2, 3, 4, 5, 6]
+
+
+def test_each_candidate_is_a_logged_model_with_its_scores_on_the_data(
+    outcome: Outcome, experiment: Make
+) -> None:
+    client = open_tracker(experiment()).client
+    run = client.get_run(outcome.run_id)
+    models = client.search_logged_models([run.info.experiment_id])
+    by_run = {model.source_run_id: model for model in models}
+    for name, run_id in outcome.candidate_run_ids.items():
+        model = by_run[run_id]
+        assert str(model.status) in ("READY", "LoggedModelStatus.READY")
+        assert model.params["model.cell"] == client.get_run(run_id).data.params["model.cell"]
+        scores = outcome.evaluation.scores_of(name)
+        kept = {m.key: m.value for m in model.metrics}
+        assert kept["mase"] == pytest.approx(scores["mase"])
+        assert {m.dataset_digest for m in model.metrics} == {outcome.data_hash[:36]}
 
 
 def test_a_backtest_alone_registers_nothing_and_finds_the_same_scores(
