@@ -30,7 +30,7 @@ from forecasting.errors import GatecastError
 from forecasting.forecaster import Forecaster
 from forecasting.pretrained import weights
 from forecasting.schema import Schema
-from forecasting.training.defaults import MEDIAN, SHARES
+from forecasting.training.defaults import MEDIAN_WEIGHT, SMAPE_WEIGHT
 from pipelines.data.datasets import load, registry
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -237,8 +237,9 @@ def settings(kind: str, members: int, steps: int | None, seed: int) -> Forecaste
         },
         training={
             "max_steps": steps or plan.steps, "batch_size": 64, "epoch_steps": 250, "seed": seed,
-            "loss": {"pinball": 1.0, "mae": MEDIAN, "smape": SHARES}, "members": members,
-            "cell_mix": ("gru", "lstm"), "validation": "none", "threads": 1, "ema": 0.995,
+            "loss": {"pinball": 1.0, "mae": MEDIAN_WEIGHT, "smape": SMAPE_WEIGHT},
+            "members": members, "cell_mix": ("gru", "lstm"), "validation": "none",
+            "threads": 1, "ema": 0.995,
             "weight_decay": 1e-4, "noise": 0.0,
         },
         calibrate=False,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.errors import DataError
 
 # Nodes of the mean of a transformed distribution, and the normal score beyond which none counts:
 # what lies there was never learned.
@@ -22,6 +23,42 @@ FURTHEST_SCORE = 3.7
 ASKED = (0.1, 0.5, 0.9)
 JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)
 TRAINED = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+
+
+def column_of(level: float) -> str:
+    """The name of a level's column in every table of forecasts: six digits of it behind a q."""
+    return f"q{level:g}"
+
+
+def level_of(column: str) -> float | None:
+    """The level that a column is named by; None for any other column."""
+    try:
+        level = float(column[1:]) if column.startswith("q") else 0.0
+    except ValueError:
+        return None
+    return level if 0.0 < level < 1.0 else None
+
+
+def check_levels(levels: Sequence[Any]) -> None:
+    """Refuse what are no levels, or levels that no table could hold beside each other.
+
+    Raises
+    ------
+    DataError : naming the first that is none, or all of them where two would be one column.
+    """
+    if isinstance(levels, float | int | str):
+        raise DataError(f"quantiles = {levels!r} must be a list of levels: [0.1, 0.5, 0.9]")
+    for level in levels:
+        if isinstance(level, str) or level is None:
+            raise DataError(f"quantile {level!r} is no number within (0, 1)")
+        if not 0.0 < level < 1.0:
+            raise DataError(f"quantile {level} is outside (0, 1)")
+    names = {column_of(level) for level in levels}
+    if any(level_of(name) is None for name in names) or len(names) < len(set(levels)):
+        raise DataError(
+            f"quantiles = {list(levels)!r}: columns are named by six digits of a level, in "
+            "which two of these are one, or one is 0 or 1; ask for levels further apart"
+        )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
+from forecasting.data.encoding import decode
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.quantiles import ASKED
@@ -266,14 +267,6 @@ def _schema(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> Sch
     return Schema(covariates=tuple(covariates))
 
 
-def _plain(values: Any, covariate: Covariate) -> Any:
-    """Numbers as they are, codes as the names they stand for."""
-    if covariate.type == "real":
-        return values
-    names = np.array([None, *covariate.categories], dtype=object)
-    return names[np.nan_to_num(values).astype(np.int64)]
-
-
 def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     import pyarrow as pa
 
@@ -290,7 +283,7 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     }
     for j, covariate in enumerate(panel.schema.past):
         columns[f"past.{covariate.name}"] = _lists(
-            _plain(panel.past[:, j], covariate), panel.offsets
+            decode(panel.past[:, j], covariate), panel.offsets
         )
     if panel.schema.future:
         offsets = panel.offsets + np.arange(len(panel) + 1) * steps
@@ -302,9 +295,9 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
                 ahead = panel.horizon[:, :steps, j]
                 rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
                 values[rows + np.arange(ahead.shape[1])] = ahead
-            columns[f"future.{covariate.name}"] = _lists(_plain(values, covariate), offsets)
+            columns[f"future.{covariate.name}"] = _lists(decode(values, covariate), offsets)
     for j, covariate in enumerate(panel.schema.static):
-        columns[f"static.{covariate.name}"] = pa.array(_plain(panel.static[:, j], covariate))
+        columns[f"static.{covariate.name}"] = pa.array(decode(panel.static[:, j], covariate))
     table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

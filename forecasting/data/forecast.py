@@ -12,6 +12,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import category
 from forecasting.data.panel import public_stamps
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +71,7 @@ class Forecast:
             }
         )
         for k, level in enumerate(self.levels):
-            frame[f"q{level:g}"] = self.quantiles[:, :, k].ravel()
+            frame[column_of(level)] = self.quantiles[:, :, k].ravel()
         return frame
 
     def without(self, lost: Array, code: str, detail: str) -> Forecast:

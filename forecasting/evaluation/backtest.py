@@ -20,7 +20,7 @@ from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
 from forecasting.evaluation import metrics
 from forecasting.evaluation.catalogue import METRICS, Outcomes
-from forecasting.quantiles import TRAINED
+from forecasting.quantiles import TRAINED, column_of
 
 # From a panel that ends at the cutoff (with known-future covariates after it) to its forecast,
 # at the horizon and levels of the backtest.
@@ -79,7 +79,7 @@ class Backtest:
                 }
             )
             for k, level in enumerate(self.levels):
-                part[f"q{level:g}"] = self.quantiles[model][:, :, k].ravel()
+                part[column_of(level)] = self.quantiles[model][:, :, k].ravel()
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.errors import DataError
+from forecasting.quantiles import level_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,10 +109,10 @@ def _values(series: Any) -> np.ndarray[Any, Any]:
 
 
 def _named(column: str) -> str:
-    if not column.startswith("q"):
+    level = level_of(column)
+    if level is None or level != round(level, 3):
         return column
-    level = float(column[1:])
-    return f"q{level:.3f}" if level == round(level, 3) else f"q{level:g}"
+    return f"q{level:.3f}"  # as Darts itself names them
 
 
 def _times(stamps: pd.Series, like: Any) -> Any:

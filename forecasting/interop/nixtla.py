@@ -9,6 +9,7 @@ from typing import Any
 
 from forecasting.errors import DataError
 from forecasting.interop.kinds import as_pandas, like
+from forecasting.quantiles import column_of, level_of
 
 
 def to_nixtla(forecast: Any, model: str = "Gatecast") -> Any:
@@ -22,14 +23,15 @@ def to_nixtla(forecast: Any, model: str = "Gatecast") -> Any:
     DataError : a level without one that lies on the other side of the median.
     """
     frame = as_pandas(forecast)
-    levels = {float(c[1:]): c for c in frame.columns if c.startswith("q")}
+    named = ((level_of(str(c)), c) for c in frame.columns)
+    levels = {level: c for level, c in named if level is not None}
     point = levels.pop(0.5, "mean")
     renamed = {point: model}
     for level, column in levels.items():
         if not any(abs(level + other - 1.0) < 1e-9 for other in levels):
             raise DataError(
-                f"{column} has no counterpart q{1.0 - level:g}, so it is the end of no interval: "
-                "forecast both, or leave it out"
+                f"{column} has no counterpart {column_of(1.0 - level)}, so it is the end of no "
+                "interval: forecast both, or leave it out"
             )
         width = round(100.0 * abs(1.0 - 2.0 * level), 6)
         renamed[column] = f"{model}-{'lo' if level < 0.5 else 'hi'}-{width:g}"

@@ -23,6 +23,7 @@ from forecasting.paths.reconcile import DEVIATIONS, Errors, How, reconciled
 from forecasting.paths.sampling import Paths
 from forecasting.paths.totals import BEYOND_FLOAT, quantiles_of_paths
 from forecasting.prediction.engine import Engine
+from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class Coherent:
             }
         )
         for k, level in enumerate(self.levels):
-            frame[f"q{level:g}"] = self.quantiles[..., k].ravel()
+            frame[column_of(level)] = self.quantiles[..., k].ravel()
         return frame
 
 

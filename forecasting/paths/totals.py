@@ -13,6 +13,7 @@ from forecasting.data.forecast import Forecast
 from forecasting.data.panel import public_stamps
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.paths.sampling import Labels, Paths
+from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ class Totals:
         )
         found = self.quantiles(levels)
         for k, level in enumerate(levels):
-            frame[f"q{level:g}"] = found[..., k].ravel()
+            frame[column_of(level)] = found[..., k].ravel()
         return frame
 
     def whole(self) -> Totals:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from forecasting.prediction.checks import unfamiliar, unknown_categories, usable
 from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
 from forecasting.prediction.original import in_original_units
 from forecasting.prediction.reading import Pool, Reading
-from forecasting.quantiles import ASKED
+from forecasting.quantiles import ASKED, check_levels
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch
 from forecasting.windows.geometry import Geometry
@@ -261,20 +261,7 @@ class Engine:
                 f"horizon = {steps} cannot be extended beyond {self.config.horizon}: the model "
                 "needs known-future covariates"
             )
-        if isinstance(quantiles, float | int | str):
-            raise DataError(f"quantiles = {quantiles!r} must be a list of levels: [0.1, 0.5, 0.9]")
-        wanted: Sequence[Any] = quantiles
-        for level in wanted:
-            if isinstance(level, str) or level is None:
-                raise DataError(f"quantile {level!r} is no number within (0, 1)")
-            if not 0.0 < level < 1.0:
-                raise DataError(f"quantile {level} is outside (0, 1)")
-        names = {f"{level:g}" for level in wanted}
-        if names & {"0", "1"} or len(names) < len(set(wanted)):
-            raise DataError(
-                f"quantiles = {list(wanted)!r}: columns are named by six digits of a level, in "
-                "which two of these are one, or one is 0 or 1; ask for levels further apart"
-            )
+        check_levels(quantiles)
         if not panel.freq.same_step(self.freq):
             raise DataError(
                 f"the series have freq = {panel.freq.alias}, the model was trained on "

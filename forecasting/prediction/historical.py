@@ -18,6 +18,7 @@ from forecasting.data.panel import Panel, public_stamps, ranges
 from forecasting.data.steps import after_cut
 from forecasting.data.wall import rows_for
 from forecasting.errors import DataError
+from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,7 @@ class Historical:
             }
         )
         for k, level in enumerate(self.levels):
-            frame[f"q{level:g}"] = self.quantiles[:, :, k].ravel()
+            frame[column_of(level)] = self.quantiles[:, :, k].ravel()
         return frame
 
 

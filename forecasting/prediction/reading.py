@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.config import Classical
 from forecasting.data.panel import Panel
-from forecasting.prediction.theta import window_theta
+from forecasting.prediction.window_theta import window_theta
 from forecasting.quantiles import quantiles_of, rearrange
 from forecasting.resolved import Resolved
 from forecasting.windows.batch import Batch

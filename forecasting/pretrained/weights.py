@@ -2,7 +2,7 @@
 
 ``card.json`` says what each was trained on and how, and holds its settings and the SHA-256 of its
 weights; ``python -m benchmarks.pretrain`` makes both. Which panels start from them,
-`forecasting.training.defaults` says; what becomes of them, `forecasting.selection.choice`.
+`forecasting.training.defaults` says; what becomes of them, `forecasting.selection.starts`.
 """
 
 from __future__ import annotations

@@ -82,8 +82,8 @@ TUNED_SHARE = 0.5
 TUNED_READ = 20
 # Weights of the median's absolute error, and of its sMAPE where logs are read, beside the pinball
 # loss of all quantiles.
-MEDIAN = 0.5
-SHARES = 3.0
+MEDIAN_WEIGHT = 0.5
+SMAPE_WEIGHT = 3.0
 # Horizons held back to judge by, at least; and in histories that spare them, at most so many, up to
 # one in WINDOWS_SHARE of the rows.
 LEAST_WINDOWS = 2
@@ -370,8 +370,12 @@ def _loss(config: ForecasterConfig, transform: str, long: bool) -> dict[str, Any
     loss = config.training.loss
     if config.model.head != "quantiles" or "loss" in config.training.given:
         return loss.model_dump() | {"mae": loss.mae or 0.0}
-    shares = SHARES if TRANSFORMS[transform].ratios else 0.0
-    return loss.model_dump() | {"mae": MEDIAN, "smape": shares, "mse": SQUARES if long else 0.0}
+    shares = SMAPE_WEIGHT if TRANSFORMS[transform].ratios else 0.0
+    return loss.model_dump() | {
+        "mae": MEDIAN_WEIGHT,
+        "smape": shares,
+        "mse": SQUARES if long else 0.0,
+    }
 
 
 def _linear_mix(config: ForecasterConfig, long: bool) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from forecasting.selection.account import account, unseen
-from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import (
     Evidence,
     Origin,
@@ -40,8 +39,9 @@ from forecasting.selection.judging import (
     correction_and_swing,
     idle_members,
     rolled_widening,
-    with_shares,
 )
+from forecasting.selection.shares import with_shares
+from forecasting.selection.starts import Start, best
 from forecasting.selection.together import dependence_of
 from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread

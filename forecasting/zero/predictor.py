@@ -19,7 +19,7 @@ from forecasting.errors import BundleError, DataError, SeriesProblem
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import BEYOND_FLOAT
-from forecasting.quantiles import ASKED, Interpolation, mean_weights
+from forecasting.quantiles import ASKED, Interpolation, check_levels, mean_weights
 from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
 from forecasting.zero.decoding import Way, decode
@@ -173,10 +173,4 @@ def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:
             f"season = {season} is outside 1..{LONGEST_SEASON}: give the steps of a shorter one, "
             "1 for none"
         )
-    if isinstance(quantiles, float | int | str):
-        raise DataError(f"quantiles = {quantiles!r} must be a list of levels: [0.1, 0.5, 0.9]")
-    for level in quantiles:
-        if isinstance(level, str) or level is None:
-            raise DataError(f"quantile {level!r} is no number within (0, 1)")
-        if not 0.0 < level < 1.0:
-            raise DataError(f"quantile {level} is outside (0, 1)")
+    check_levels(quantiles)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.data.panel import public_stamps
+from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     from forecasting.data.forecast import Forecast
@@ -49,7 +50,7 @@ class Job:
     @property
     def columns(self) -> list[str]:
         """Columns of the output, in order."""
-        return [*FIXED, *(f"q{level:g}" for level in self.levels), *LAST]
+        return [*FIXED, *(column_of(level) for level in self.levels), *LAST]
 
 
 def table_of(forecast: Forecast, cutoffs: Any, job: Job) -> pa.Table:
@@ -75,7 +76,9 @@ def table_of(forecast: Forecast, cutoffs: Any, job: Job) -> pa.Table:
         "mean": pa.array(forecast.mean.ravel()),
     }
     for k, level in enumerate(forecast.levels):
-        columns[f"q{level:g}"] = pa.array(np.ascontiguousarray(forecast.quantiles[:, :, k]).ravel())
+        columns[column_of(level)] = pa.array(
+            np.ascontiguousarray(forecast.quantiles[:, :, k]).ravel()
+        )
     stamp = pa.scalar(job.created, pa.timestamp("us", tz="UTC"))
     columns["created"] = pa.repeat(stamp, rows)
     columns["job"] = pa.repeat(job.digest, rows)

@@ -22,6 +22,7 @@ from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import ConfigError, DataError, SeriesProblem
+from forecasting.quantiles import column_of
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, write
@@ -197,7 +198,7 @@ class AsSaid:
     def predict_panel(self, panel: Panel, *, horizon: int, quantiles: Sequence[float]) -> Forecast:
         """`Engine.predict_panel`, what was said in its place."""
         found = self.predictor.predict_panel(panel, horizon=horizon, quantiles=quantiles)
-        names = ["mean", *(f"q{level:g}" for level in quantiles)]
+        names = ["mean", *(column_of(level) for level in quantiles)]
         if self.said.empty or any(name not in self.said.columns for name in names):
             return found
         mean, values = found.mean.copy(), found.quantiles.copy()

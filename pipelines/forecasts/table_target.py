@@ -16,6 +16,7 @@ import pyarrow as pa
 from forecasting.errors import DataError, GatecastError
 from forecasting.masking import concealing, conceals, masked
 from pipelines.forecasts.job import KEY, Job, iso_text
+from pipelines.machine.databases import reason, with_driver
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to
 _QUANTILE = re.compile(r"q0\.\d+")
@@ -191,7 +192,7 @@ def open_engine(url: str) -> Any:
     """A SQLAlchemy engine, or one clear line."""
     import sqlalchemy as sa
 
-    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    address = with_driver(url)
     waiting = {"timeout": PATIENCE_SECONDS} if address.startswith("sqlite") else {}
     try:
         return sa.create_engine(address, connect_args=waiting)
@@ -208,9 +209,3 @@ def split_name(table: str) -> tuple[str | None, str]:
     """Schema and name of ``schema.table``."""
     schema, _, name = table.rpartition(".")
     return schema or None, name
-
-
-def reason(error: BaseException) -> str:
-    """First line of what the database said."""
-    original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0][:300]

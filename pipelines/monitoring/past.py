@@ -11,6 +11,7 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
+from forecasting.quantiles import column_of, level_of
 from pipelines.forecasts.kept import native
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def join(forecasts: pd.DataFrame, panel: Panel, season: int) -> Joined:
     rows["step"] = rows["step"].astype(np.int64)
     rows["version"] = rows["version"].astype(np.int64)
     pair = widest(forecasts.columns)
-    bounds = [forecasts[f"q{p:g}"].to_numpy(np.float64)[matched] for p in pair] if pair else None
+    bounds = [forecasts[column_of(p)].to_numpy(np.float64)[matched] for p in pair] if pair else None
     rows["low"], rows["high"] = bounds if bounds else (np.nan, np.nan)
     scale = _scales(panel, rows, season)
     rows["signed"] = (rows["median"] - rows["y"]) / scale
@@ -121,7 +122,7 @@ def scores_by(rows: pd.DataFrame, key: str) -> pd.DataFrame:
 
 def widest(columns: Any) -> tuple[float, float] | None:
     """The outermost pair of levels p and 1 - p among columns ``q<level>``."""
-    levels = sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))
+    levels = sorted(level for c in columns if (level := level_of(str(c))) is not None)
     for low in levels:
         for high in levels:
             if low < 0.5 and abs(low + high - 1.0) < 1e-9:

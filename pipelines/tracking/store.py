@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.errors import GatecastError
 from forecasting.masking import concealed, masked
+from pipelines.machine.databases import with_driver
 from pipelines.machine.state import home, locked, quiet
 from pipelines.tracking.moved import DATABASE, follow_home
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 
 SQLITE = "sqlite:///"
-POSTGRES = ("postgres", "postgresql")
 
 
 class StoreVersionError(GatecastError):
@@ -28,18 +28,12 @@ class StoreVersionError(GatecastError):
 
 def default_uri() -> str:
     """Tracking URI: ``MLFLOW_TRACKING_URI`` or SQLite in the state folder."""
-    return store_uri(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / DATABASE}")
+    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / DATABASE}")
 
 
 def on_a_server(uri: str) -> bool:
     """Whether a store is a server's, which makes and migrates its own tables."""
     return uri.startswith("http")
-
-
-def store_uri(uri: str) -> str:
-    """A store's URI with PostgreSQL's driver in it, where it names none: the one we install."""
-    scheme, mark, rest = uri.partition("://")
-    return f"postgresql+psycopg://{rest}" if mark and scheme in POSTGRES else uri
 
 
 def connect(uri: str | None = None) -> MlflowClient:
@@ -51,7 +45,7 @@ def connect(uri: str | None = None) -> MlflowClient:
         When the store cannot be reached or is no MLflow store.
     """
     quiet()
-    uri = store_uri(uri or default_uri())
+    uri = with_driver(uri or default_uri())
     if "://" not in uri or uri.startswith("file:"):
         raise GatecastError(
             f"tracking.uri {masked(uri)!r} is not usable: give sqlite:///path/mlflow.db, "

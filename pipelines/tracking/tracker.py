@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import GatecastError
 from forecasting.masking import hide, masked
 from pipelines.config import ExperimentConfig
+from pipelines.machine.databases import with_driver
 from pipelines.machine.state import home, locked
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import (
@@ -28,7 +29,6 @@ from pipelines.tracking.store import (
     default_uri,
     on_a_server,
     store_errors,
-    store_uri,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Tracker:
             Root folder or URI of a new experiment's artifacts. Default for a local database:
             ``.gatecast/artifacts``; for a server: what the server says.
         """
-        uri = store_uri(uri or default_uri())
+        uri = with_driver(uri or default_uri())
         client = connect(uri)
         # A folder for the artifacts may be one that cannot be named: ``~nobody``, a loop of links.
         errors: tuple[type[Exception], ...] = (*store_errors(), OSError, RuntimeError)

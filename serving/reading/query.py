@@ -17,7 +17,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.checks import beyond_training
-from forecasting.quantiles import ASKED
+from forecasting.quantiles import ASKED, column_of, level_of
 from forecasting.schema import Schema
 from serving.errors import Faults, RequestError, show
 from serving.reading.together import JOINT_KEYS, Joint
@@ -318,9 +318,9 @@ def _read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
     for k, level in enumerate(levels):
         if type(level) is not float and type(level) is not int:
             faults.add(("quantiles", k), "wrong_type", f"must be a number, not {show(level)}")
-        elif not 0.0 < level < 1.0:
+        elif not 0.0 < level < 1.0 or level_of(column_of(level)) is None:
             faults.add(("quantiles", k), "out_of_range", f"must lie between 0 and 1, not {level}")
-        elif seen.setdefault(f"{level:g}", k) != k:
+        elif seen.setdefault(column_of(level), k) != k:
             faults.add(("quantiles", k), "duplicate", f"{level:g} is asked for twice")
     return ASKED if faults else tuple(float(level) for level in levels)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.forecast import Forecast
+from forecasting.quantiles import column_of
 from serving.reading.query import Query
 
 
@@ -27,5 +28,5 @@ def write_plain(query: Query, found: Forecast) -> list[dict[str, Any]] | None:
     names = [name for name in query.ids for _ in range(steps)]
     columns = [names, flat.tolist(), found.mean.ravel().tolist()]
     columns += [found.quantiles[:, :, k].ravel().tolist() for k in range(len(found.levels))]
-    keys = ["unique_id", "ds", "mean", *(f"q{level:g}" for level in found.levels)]
+    keys = ["unique_id", "ds", "mean", *(column_of(level) for level in found.levels)]
     return [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forecasting.errors import DataError
 from forecasting.quantiles import (
     ASKED,
     TRAINED,
     Interpolation,
+    check_levels,
+    column_of,
     interpolation,
+    level_of,
     mean_nodes,
     mean_weights,
     normal_scores,
@@ -102,3 +109,23 @@ def test_far_nodes_go_on_beyond_the_outermost_levels_and_no_further_than_was_lea
     assert scores.max() > normal_scores(np.array([0.9]))[0]
     assert np.abs(scores).max() <= 3.7
     assert weights.sum() == pytest.approx(1.0)
+
+
+@given(st.floats(1e-6, 1.0 - 1e-6))
+def test_a_level_is_read_back_from_its_column(level: float) -> None:
+    found = level_of(column_of(level))
+    assert found == pytest.approx(level, rel=1e-5)
+    assert column_of(found) == column_of(level)
+
+
+@pytest.mark.parametrize("column", ["q", "q0", "q1", "quantity", "q-0.1", "0.1", "qnan", "Q0.5"])
+def test_other_columns_are_no_levels(column: str) -> None:
+    assert level_of(column) is None
+
+
+@pytest.mark.parametrize(
+    "levels", [0.5, "0.5", [0.0], [1.0], [None], ["0.5"], [0.1, 0.1000001], [0.9999999], [math.nan]]
+)
+def test_levels_that_no_table_could_hold_are_refused(levels: Any) -> None:
+    with pytest.raises(DataError, match="quantile"):
+        check_levels(levels)

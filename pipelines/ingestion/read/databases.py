@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Collection
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 from forecasting.errors import DataError
 from forecasting.masking import conceals
 from pipelines.ingestion.config import DataConfig
+from pipelines.machine.databases import reason, with_driver
 
 CHUNK = 50_000
 _SCHEMES = frozenset(
@@ -58,13 +58,13 @@ def read_database(
 
     if not (config.query or config.table):
         raise DataError(f"{source} is a database: set data.query or data.table")
-    source = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", source)
+    source = with_driver(source)
     try:
         engine = sa.create_engine(source)
     except ModuleNotFoundError as error:
         raise DataError(f"{source}: the driver {error.name} is not installed") from None
     except Exception as error:
-        raise DataError(f"{source} is no database URL: {_reason(error)}") from None
+        raise DataError(f"{source} is no database URL: {reason(error)}") from None
     path = engine.url.database
     named = path and not path.startswith(("file:", ":memory:"))
     if engine.dialect.name == "sqlite" and named and not Path(str(path)).is_file():
@@ -90,7 +90,7 @@ def read_database(
     except sa.exc.NoSuchTableError as error:
         raise DataError(f"{source} has no table {error}") from None
     except sa.exc.SQLAlchemyError as error:
-        raise DataError(f"{source} refused: {_reason(error)}") from None
+        raise DataError(f"{source} refused: {reason(error)}") from None
     finally:
         engine.dispose()
     if not any(chunks):
@@ -123,8 +123,3 @@ def _column(chunks: list[pa.Array]) -> pa.ChunkedArray:
     else:
         target = kinds.pop() if kinds else pa.null()
     return pa.chunked_array([c.cast(target) for c in chunks], type=target)
-
-
-def _reason(error: BaseException) -> str:
-    original = getattr(error, "orig", None) or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0][:300]

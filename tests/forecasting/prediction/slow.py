@@ -12,7 +12,7 @@ from forecasting.classical.pool import classical
 from forecasting.data.calendar import calendar_features, phase
 from forecasting.data.panel import Panel
 from forecasting.prediction.engine import Engine
-from forecasting.prediction.theta import window_theta
+from forecasting.prediction.window_theta import window_theta
 from forecasting.prediction.zeros import stays_zero, takes_zeros, with_zeros, zero_chances
 from forecasting.windows.batch import batch_of
 from forecasting.windows.conditioning import condition

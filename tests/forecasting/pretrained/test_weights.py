@@ -20,8 +20,8 @@ from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
 from forecasting.resolved import Resolved
 from forecasting.selection import judging
-from forecasting.selection.choice import Start, best
 from forecasting.selection.held_back import Evidence, Origin
+from forecasting.selection.starts import Start, best
 from forecasting.training import fit
 from forecasting.training.defaults import START_SERIES, STARTS, resolve, started
 from forecasting.training.members import Trained

@@ -16,12 +16,13 @@ from forecasting.data.scale import mase_scale
 from forecasting.ensemble import Ensemble
 from forecasting.forecaster import Forecaster
 from forecasting.prediction import engine, theta
-from forecasting.selection import held_back, judging
+from forecasting.selection import held_back
+from forecasting.selection import shares as classical_shares
 from forecasting.selection.held_back import Evidence, Origin, origins_within
-from forecasting.selection.judging import (
+from forecasting.selection.judging import correction_and_swing
+from forecasting.selection.shares import (
     BLENDS,
     MOST_TRUST,
-    correction_and_swing,
     share_of_classical,
     weights_of_pool,
     with_shares,
@@ -172,7 +173,7 @@ def test_the_share_of_classical_goes_as_far_to_the_best_one_as_forecasts_are_kno
         replace(origin, actual=evidence.medians(number, perfect))
         for number, origin in enumerate(evidence.origins)
     )
-    monkeypatch.setattr(judging, "LIKE_A_RULE", like_a_rule)
+    monkeypatch.setattr(classical_shares, "LIKE_A_RULE", like_a_rule)
     known = sum(int(np.isfinite(origin.step).sum()) for origin in origins)
     trust = known / (known + like_a_rule) if trust is None else trust
     expected = trust * perfect + (1.0 - trust) * 0.2
@@ -195,7 +196,7 @@ def test_weights_of_the_pool_go_to_what_errs_least(
     evidence = replace(evidence, origins=origins)
     shares = []
     for like_a_rule in (1e9, 10.0, 1e-9):
-        monkeypatch.setattr(judging, "LIKE_A_RULE", like_a_rule)
+        monkeypatch.setattr(classical_shares, "LIKE_A_RULE", like_a_rule)
         weights = weights_of_pool(evidence)
         assert sum(weights.values()) == pytest.approx(1.0)
         shares.append(weights[best])
@@ -205,7 +206,7 @@ def test_weights_of_the_pool_go_to_what_errs_least(
 
 def test_weights_err_no_more_than_those_of_a_plain_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the simplex in steps of a tenth, on the forecasts that they are learned from."""
-    monkeypatch.setattr(judging, "LIKE_A_RULE", 0.0)
+    monkeypatch.setattr(classical_shares, "LIKE_A_RULE", 0.0)
     evidence, _ = evidence_of({**POOL, "pool": {"theta": 0.5, "drift": 0.5}})
 
     def error(weights: dict[Classical, float]) -> float:
@@ -228,7 +229,7 @@ def test_what_a_user_has_set_is_left_alone() -> None:
 
 def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     evidence, _ = evidence_of({"blend": 0.0})
-    monkeypatch.setattr(judging, "LIKE_A_RULE", 0.0)
+    monkeypatch.setattr(classical_shares, "LIKE_A_RULE", 0.0)
     totals = []
     for share in BLENDS:
         errors = evidence.errors_by_forecast(share)
@@ -260,11 +261,11 @@ def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
 def test_shares_count_only_where_every_value_is_above_zero() -> None:
     forecaster = untrained(settings())
     panel = make_panel([30, 20], positive=True)
-    assert judging.all_positive(asked(forecaster.networks, panel, forecaster.config))
+    assert classical_shares.all_positive(asked(forecaster.networks, panel, forecaster.config))
     y = panel.y.copy()
     y[3] = 0.0
     low = asked(forecaster.networks, with_y(panel, y), forecaster.config)
-    assert not judging.all_positive(low)
+    assert not classical_shares.all_positive(low)
 
 
 @pytest.mark.parametrize(

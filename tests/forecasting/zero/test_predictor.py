@@ -123,6 +123,7 @@ def test_odd_series_give_finite_forecasts_of_their_own_size(zero: Zero, y: list[
         ({"quantiles": 0.5}, "must be a list of levels"),
         ({"quantiles": [1.0]}, "outside (0, 1)"),
         ({"quantiles": ["high"]}, "no number within"),
+        ({"quantiles": [0.1, 0.1000001]}, "six digits"),
         ({"df": [1, 2]}, "df must be a table of pandas, polars or Arrow"),
         ({"df": table().rename(columns={"y": "value"})}, "y"),
         ({"df": table().assign(y=np.nan)}, "no value is observed"),

@@ -16,7 +16,7 @@ from forecasting.arrays import Array
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.selection.held_back import Evidence
-from forecasting.selection.judging import with_shares
+from forecasting.selection.shares import with_shares
 
 # What is simpler is kept unless another is better by so many standard errors of the difference.
 SURE = 1.0

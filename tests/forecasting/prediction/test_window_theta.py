@@ -14,7 +14,7 @@ from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.prediction.predictor import Predictor
 from forecasting.prediction.reading import bounds_of
-from forecasting.prediction.theta import ALPHAS, DRIFT, MOST_BEGINS, MOST_ROWS, window_theta
+from forecasting.prediction.window_theta import ALPHAS, DRIFT, MOST_BEGINS, MOST_ROWS, window_theta
 from tests.forecasting.samples import asked, make_panel, settings
 
 LEVELS = (0.1, 0.5, 0.9)
