@@ -150,7 +150,7 @@ def history_lengths(result: IngestResult) -> Array:
 def _followed(doubt: MappingError, roles: dict[str, Any]) -> dict[str, Any]:
     """The proposal of a doubt, where it says something new that can be used."""
     new = dict(doubt.roles)
-    if "…" in str(new) or all(roles.get(key) == value for key, value in new.items()):
+    if not doubt.usable or all(roles.get(key) == value for key, value in new.items()):
         raise doubt
     if new.get("series") == "name":
         new["series"] = "series"

@@ -23,7 +23,7 @@ from pipelines.ingestion.read.calendars import (
     time_in,
     told_apart,
 )
-from pipelines.ingestion.read.proposal import MappingError, flow, in_braces, short
+from pipelines.ingestion.read.proposal import OPEN, MappingError, flow, in_braces, short
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.stamps import NAT, read_stamps
 
@@ -171,7 +171,7 @@ def settle_long(
         if not targets:
             raise MappingError(
                 "no column holds numbers; name the values in data.y",
-                {"id": list(ids or keys or ["…"]), "ds": short(ds), "y": "…"},
+                {"id": list(ids or keys or [OPEN]), "ds": short(ds), "y": OPEN},
             )
         if not one and not ids and not keys and len(plain) > 1 and config.layout is None:
             _refuse_wide(ds, plain)
@@ -293,7 +293,7 @@ def _time_of(
         raise MappingError(
             f"no column holds time stamps: the table has {there}; name it in data.ds, or set "
             "data.layout: rows if the stamps stand in the header",
-            {"id": list(ids or ["…"]), "ds": "…", "y": y or "…"},
+            {"id": list(ids or [OPEN]), "ds": OPEN, "y": y or OPEN},
         )
     # A date in one column and the time of day in another are one stamp.
     return (options[0], *(seen.clocks if len(seen.clocks) == 1 else ())), sure

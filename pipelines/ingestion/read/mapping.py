@@ -20,7 +20,7 @@ from pipelines.ingestion.read.calendars import (
 )
 from pipelines.ingestion.read.heads import headless
 from pipelines.ingestion.read.long import Whole, look, refuse_hidden_parts, settle_long
-from pipelines.ingestion.read.proposal import MappingError, flow, in_braces, short
+from pipelines.ingestion.read.proposal import OPEN, MappingError, flow, in_braces, short
 from pipelines.ingestion.stamps.stamps import NAT, read_stamps
 
 FIRST_YEAR = 1600  # numbers in a header that are as large are years
@@ -93,7 +93,7 @@ def _refuse_headless(config: DataConfig, names: list[str], sample: pa.Table) -> 
         found = settle(numbered, [columns], sample)
         roles: dict[str, Any] = {"layout": found.layout} if found.layout != "long" else {}
         roles |= {"id": short(found.id)} if found.id else {"series": found.series or "name"}
-        roles |= {"ds": short(found.ds or ("…",)), "y": found.y}
+        roles |= {"ds": short(found.ds or (OPEN,)), "y": found.y}
     except MappingError as error:
         roles = dict(error.roles)
     roles = {"csv": {"header_lines": 0}} | {k: v for k, v in roles.items() if v}

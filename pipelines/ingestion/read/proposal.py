@@ -8,6 +8,9 @@ import yaml
 
 from forecasting.errors import DataError
 
+# What stands in a proposal where a person has to say which column.
+OPEN = "…"
+
 
 class MappingError(DataError):
     """The roles of the columns cannot be told.
@@ -27,6 +30,12 @@ class MappingError(DataError):
         self.proposal = _pasted(roles)
         if others:
             self.proposal += f"  # or {', '.join(others)}"
+
+    @property
+    def usable(self) -> bool:
+        """Whether the proposal names a column wherever one is wanted."""
+        told = (v if isinstance(v, list | tuple) else [v] for v in self.roles.values())
+        return not any(value == OPEN for values in told for value in values)
 
 
 def short(ds: tuple[str, ...]) -> Any:
