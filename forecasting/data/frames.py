@@ -97,7 +97,7 @@ def read(
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
     beside = static_beside(frame, codes, ids, schema) if static is None else None
-    step = step_of(freq, stamps, offsets, tz)
+    step = step_of(freq, stamps, offsets, tz, ids)
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
     step = with_day(step, stamps, (start := stamps[offsets[:-1]]), codes)
@@ -299,10 +299,18 @@ def _refuse_irregular(
     wrong[1:] |= (codes[1:] == codes[:-1]) & (position[1:] == position[:-1])
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
+        kept = np.bincount(codes, weights=wrong, minlength=len(ids)) == 0
+        other = f", which series {ids[kept.argmax()]!r} keeps" if kept.any() else ""
+        months = step.unit == "month" and bool(kept.any())
+        cure = (
+            'bring all to begins of months, df["ds"] = df["ds"].dt.to_period("M").dt.to_timestamp()'
+            if months
+            else "name the right freq"
+        )
         raise DataError(
             f"series {ids[codes[at]]!r}: ds = {stamps[at]} does not lie on the grid of "
-            f"freq = {step.alias} that starts at {start[codes[at]]} "
-            f"({int(wrong.sum())} such rows in all); name the right freq, or let "
+            f"freq = {step.alias} that starts at {start[codes[at]]}{other} "
+            f"({int(wrong.sum())} such rows in all); {cure}, or let "
             "`gatecast ingest` snap or resample the stamps"
         )
 

@@ -14,6 +14,8 @@ from forecasting.errors import DataError
 MOSTLY = 0.9
 # Distinct days from which on it is seen that they are a few of every month.
 LEAST_DAYS = 6
+# Rows of a series from which on it is seen that it keeps to one of them.
+LEAST_ROWS = 3
 # Days that a weekend and holidays move the first or last business day of a month at most.
 FEW_DAYS = 6
 
@@ -76,24 +78,46 @@ def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
     return replace(freq, day=int(was[lost].max()) + 1) if lost.any() else freq
 
 
-def days_of_months(stamps: Array) -> tuple[int, ...]:
+def days_of_months(stamps: Array, offsets: Array) -> tuple[int, ...]:
     """The two or three days that stand in every month, such as 1 and 15; () where none do.
+
+    Series that each keep to one day of their own, such as begins and ends of months, do not.
 
     Parameters
     ----------
-    stamps : [K] ``datetime64[us]``, of any series in any order. 31 stands for the last of a month.
+    stamps : [T] ``datetime64[us]``, those of each series in order. 31 stands for the last of a
+        month. offsets : [N + 1] bounds of the series.
     """
     days = np.unique(stamps.astype("datetime64[D]"))
     if len(days) < LEAST_DAYS or (stamps != stamps.astype("datetime64[D]")).any():
         return ()
+    of_month = _of_month(days)
     months = days.astype("datetime64[M]")
-    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
-    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
     kinds, often = np.unique(of_month, return_counts=True)
     span = int((months[-1] - months[0]).astype(np.int64)) + 1
     if not 2 <= len(kinds) <= 3 or int(often.min()) < min(MOSTLY * span, span - 1):
         return ()
+    if not _several_days(stamps, offsets).any():
+        return ()
     return tuple(int(k) for k in kinds)
+
+
+def _of_month(days: Array) -> Array:
+    """Days of their months from 1; 31 is the last of any."""
+    months = days.astype("datetime64[M]")
+    of_month = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+    of_month[days + 1 == (months + 1).astype("datetime64[D]")] = 31
+    return np.asarray(of_month)
+
+
+def _several_days(stamps: Array, offsets: Array) -> Array:
+    """[N] whether the stamps of a series lie on more than one day of their months."""
+    of_month = _of_month(stamps.astype("datetime64[D]"))
+    codes = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    low, high = np.full(len(offsets) - 1, 99), np.zeros(len(offsets) - 1, np.int64)
+    np.minimum.at(low, codes, of_month)
+    np.maximum.at(high, codes, of_month)
+    return np.asarray(high > low)
 
 
 def business_ends(stamps: Array) -> str:
@@ -124,9 +148,14 @@ def business_ends(stamps: Array) -> str:
 
 
 def step_of(
-    freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None
+    freq: str | Frequency | None, stamps: Array, offsets: Array, tz: str | None, ids: Array
 ) -> Frequency:
-    """The step that is given or, of stamps in the order of their series, the one they keep to."""
+    """The step that is given or, of stamps in the order of their series, the one they keep to.
+
+    Parameters
+    ----------
+    stamps : [T]; offsets : [N + 1] bounds of the series. ids : [N], for what is refused.
+    """
     step = Frequency.parse(freq) if freq is not None else infer_frequency(stamps, offsets)
     if freq is None and tz is not None and not step.sub_daily:
         # Those of the place, not of UTC.
@@ -134,10 +163,10 @@ def step_of(
     if isinstance(freq, str):
         _refuse_other_anchor(step, stamps if tz is None else wall_clock(stamps, tz))
     elif freq is None:
-        ruled = rule_of(wall_clock(stamps, tz))
+        ruled = rule_of(wall_clock(stamps, tz), offsets, ids)
         if ruled is not None:
             return ruled
-        _refuse_twice_a_month(wall_clock(stamps, tz))
+        _refuse_twice_a_month(wall_clock(stamps, tz), offsets)
         _refuse_business_ends(wall_clock(stamps, tz))
     if step.unit == "open" and step.sub_daily and tz is not None:
         raise DataError(
@@ -150,18 +179,33 @@ def step_of(
     return step
 
 
-def rule_of(stamps: Array) -> Frequency | None:
+def rule_of(stamps: Array, offsets: Array, ids: Array) -> Frequency | None:
     """The rule that every stamp keeps to: half months, or business ends of months; None for none.
 
     Parameters
     ----------
-    stamps : [K] ``datetime64[us]`` of the wall clock, of any series in any order.
+    stamps : [T] ``datetime64[us]`` of the wall clock, those of each series in order.
+    offsets : [N + 1] bounds of the series; ids : [N].
+
+    Raises
+    ------
+    DataError : some series keep to half months, and others to months; one of each is named.
     """
     if stamps.dtype.kind == "i":
         return None
     named: dict[tuple[int, ...], str] = {(1, 15): "SMS", (15, 31): "SME"}
     business = {"first": "BMS", "last": "BME"}
-    rule = named.get(days_of_months(stamps)) or business.get(business_ends(stamps))
+    halves = named.get(days_of_months(stamps, offsets))
+    if halves is not None:
+        several = _several_days(stamps, offsets)
+        alone = np.flatnonzero(~several & (np.diff(offsets) >= LEAST_ROWS))
+        if len(alone):
+            raise DataError(
+                f"series keep different steps: {ids[several.argmax()]!r} two days of each month, "
+                f"{ids[alone[0]]!r} one: forecast them apart, or, where the other half is missing "
+                f"in the second, say so: freq = {halves}"
+            )
+    rule = halves or business.get(business_ends(stamps))
     if rule is None:
         return None
     freq, own = Frequency.parse(rule), np.unique(stamps)
@@ -245,8 +289,8 @@ def _refuse_other_anchor(step: Frequency, stamps: Array) -> None:
         )
 
 
-def _refuse_twice_a_month(stamps: Array) -> None:
-    days = () if stamps.dtype.kind == "i" else days_of_months(stamps)
+def _refuse_twice_a_month(stamps: Array, offsets: Array) -> None:
+    days = () if stamps.dtype.kind == "i" else days_of_months(stamps, offsets)
     if days:
         raise DataError(
             f"ds lies on the days {', '.join(map(str, days))} of each month (31: its last), which "

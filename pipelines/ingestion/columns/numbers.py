@@ -17,7 +17,8 @@ from pipelines.ingestion.raw import is_text
 
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
-BLANK = "[\\s\u00a0\u2009\u202f'’_]"
+# Blanks, and what is written for an apostrophe.
+BLANK = "[\\s\u00a0\u2009\u202f_'`\u00b4\u02b9\u02bc\u2018\u2019\u2032]"
 _SPACE = "[\\s\u00a0\u2009\u202f]*"
 MONEY = (
     r"(?:(?:US|CA|AU|NZ|HK|[ACRS])?\$|\p{Sc}|EUR|USD|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|ISK"
@@ -49,11 +50,14 @@ _PEELED = (
     (_DASHES, "-"),
     (rf"^({_UNIT}?){_SPACE}\({_SPACE}({_UNIT}?){_SPACE}([^()+-][^()]*?){_SPACE}({_UNIT}?){_SPACE}\)"
      rf"{_SPACE}({_UNIT}?)$", r"-\1\2\3\4\5"),
-    (rf"^((?:[^()+-][^()]*)?[\d.,](?:{_SPACE}{_UNIT})?){_SPACE}-{_SPACE}({_UNIT}?)$", r"-\1\2"),
+    (rf"^((?:[^()+-][^()]*)?\d(?:{_SPACE}{_UNIT})?){_SPACE}-{_SPACE}({_UNIT}?)$", r"-\1\2"),
     (rf"^([+-]?){_SPACE}{_UNIT}{_SPACE}([+-]?)", r"\1\2"),
     (rf"{_SPACE}{_UNIT}$", ""),
     (rf"^([+-]){_SPACE}", r"\1"),
 )  # fmt: skip
+# Whole amounts: 5.- and 5,-- are 5, but where 12.50- says that the sign stands behind.
+_WHOLE = (rf"(\d)[.,]-{{1,2}}({_SPACE}{_UNIT}?)$", r"\1\2")
+_BEHIND = rf"\d{_SPACE}-{_SPACE}{_UNIT}?$"
 _SAMPLE = 200_000
 _EXPONENT = r"([eE][+-]?\d+)?"
 EXACT = 2.0**53
@@ -294,7 +298,10 @@ def _peeled(clean: pa.Array) -> tuple[pa.Array, Signs | None]:
         signs = Signs(at, own[np.asarray(texts.indices)], cells)
         # 5 € of $: two signs are no number.
         twice = pc.greater(pc.count_substring_regex(clean, _UNIT), 1)
-    for pattern, instead in _PEELED:
+    dashed = pc.replace_substring_regex(clean, *_PEELED[0])
+    behind = pc.any(pc.match_substring_regex(dashed, _BEHIND)).as_py()
+    peeled_off = _PEELED if behind else (*_PEELED[:2], _WHOLE, *_PEELED[2:])
+    for pattern, instead in peeled_off:
         peeled = pc.replace_substring_regex(clean, pattern, instead)
         clean = pc.if_else(pc.fill_null(twice, False), clean, peeled) if len(at) else peeled
     return clean, signs

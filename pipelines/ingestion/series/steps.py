@@ -77,12 +77,12 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
         if chosen.unit == "month" and not integer and business_ends(ds.astype("datetime64[us]")):
             # Moved to the months' end or begin, which is what was asked for.
             alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
-    elif not integer and (ruled := rule_of(ds.astype("datetime64[us]"))) is not None:
+    elif not integer and (ruled := rule_of(ds.astype("datetime64[us]"), offsets, ids)) is not None:
         chosen = ruled
         alias = np.where(keys[:, 0] > 0, chosen.alias, alias)
         evidence["rule"] = chosen.alias
     else:
-        if not integer and (days := days_of_months(ds.astype("datetime64[us]"))):
+        if not integer and (days := days_of_months(ds.astype("datetime64[us]"), offsets)):
             raise DataError(
                 f"the stamps lie on the days {', '.join(map(str, days))} of each month (31: its "
                 "last), which is no regular step; count them to months with freq: MS and "

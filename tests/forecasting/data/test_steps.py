@@ -12,6 +12,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.steps import business_ends
 from forecasting.data.tables import say_open_ends
 from forecasting.errors import DataError
+from pipelines.ingestion import DataConfig, ingest
 from tests.pipelines.ingestion.samples import read
 
 
@@ -53,3 +54,63 @@ def test_ends_without_y_are_warned_of() -> None:
     y = np.array([1.0, 2.0, 3.0, 1.0, np.nan, np.nan, np.nan, np.nan])
     with pytest.warns(UserWarning, match=r"1 series, such as 'b', end with rows without y"):
         say_open_ends(y, offsets, np.array(["a", "b", "c"], dtype=object))
+
+
+# Stamps of one step, each series on a phase of its own.
+PHASES = st.one_of(
+    st.lists(st.sampled_from([f"W-{d}" for d in ("MON", "TUE", "FRI", "SAT", "SUN")]),
+             min_size=2, max_size=4).map(lambda kinds: [(k, 0) for k in kinds]),
+    st.lists(st.integers(0, 59), min_size=2, max_size=4).map(lambda m: [("h", k) for k in m]),
+    st.lists(st.integers(0, 27), min_size=2, max_size=4).map(
+        lambda days: [("MS", 1_440 * d) for d in days]
+    ),
+    st.lists(st.sampled_from(["MS", "ME"]), min_size=2, max_size=4).map(
+        lambda kinds: [(k, 0) for k in kinds]
+    ),
+)  # fmt: skip
+
+
+@given(PHASES, st.integers(0, 11), st.integers(12, 40))
+@settings(max_examples=60, deadline=None)
+def test_each_series_keeps_the_phase_it_has_or_two_are_named(
+    phases: list[tuple[str, int]], month: int, count: int
+) -> None:
+    """No grid of one series invents rows in another, or moves its stamps."""
+    parts = []
+    for k, (freq, minutes) in enumerate(phases):
+        ds = pd.date_range(f"2021-{month + 1:02d}-01", periods=count, freq=freq)
+        ds = ds + pd.Timedelta(minutes, "min")
+        parts.append(pd.DataFrame({"unique_id": f"s{k}", "ds": ds, "y": np.arange(count) + 1.0}))
+    df = pd.concat(parts, ignore_index=True)
+    ends = {freq for freq, _ in phases} == {"MS", "ME"}
+    try:
+        panel = Panel.from_frame(df)
+    except DataError as error:
+        # Ends of months cannot be told from the 28th or 30th where a series begins with one.
+        assert ends
+        assert month in (1, 3, 5, 8, 10)
+        assert "which series 's" in str(error)  # noqa: PT017
+    else:
+        stamps = panel.freq.stamps(panel.start, 0, count)
+        assert panel.rows == len(df)
+        assert np.array_equal(stamps.ravel(), df["ds"].to_numpy().astype("datetime64[us]"))
+    try:
+        frame = ingest(DataConfig(), source=df).frame
+    except DataError as error:
+        assert ends
+        assert "series keep different steps" in str(error)  # noqa: PT017
+    else:
+        assert list(frame["ds"]) == list(df["ds"])
+        assert list(frame["y"]) == list(df["y"])
+
+
+def test_half_months_beside_months_are_two_steps() -> None:
+    halves, months = (pd.date_range("2021-01-01", "2022-12-31", freq=f) for f in ("SMS", "MS"))
+    df = pd.concat(
+        [pd.DataFrame({"unique_id": i, "ds": d, "y": 1.0 + np.arange(len(d))})
+         for i, d in (("a", halves), ("b", months), ("c", halves))]
+    )  # fmt: skip
+    for read_it in (Panel.from_frame, lambda t: ingest(DataConfig(), source=t)):
+        with pytest.raises(DataError, match=r"'a' two days of each month, 'b' one: forecast them"):
+            read_it(df)
+    assert Panel.from_frame(df, freq="SMS").freq.alias == "SMS"

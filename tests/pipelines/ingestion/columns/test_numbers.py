@@ -43,7 +43,9 @@ def codes(result: IngestResult) -> dict[str, int]:
     return {f["code"]: f["count"] for f in result.report.to_dict()["findings"]}
 
 
-BLANKS = st.sampled_from([" ", "\u00a0", "\u2009", "\u202f", "'", "’", "_"])
+BLANKS = st.sampled_from(
+    [" ", "\u00a0", "\u2009", "\u202f", "_", "'", "’", "`", "\u00b4", "\u02bc", "\u2032", "\u2018"]
+)
 
 
 @given(parts=st.lists(st.integers(0, 99999), min_size=2, max_size=4), blank=BLANKS)
@@ -71,6 +73,26 @@ def test_a_blank_parts_groups_of_three_or_the_cell_is_no_number(
 def test_thousands_with_blanks_go_on_as_before(number: int, blank: str, decimals: str) -> None:
     (found,) = values([f"{number:,}".replace(",", blank) + decimals])
     assert found == number + float(decimals.replace(",", ".") or 0)
+
+
+@given(
+    number=st.integers(1, 10**8),
+    mark=st.sampled_from([",", "."]),
+    dash=st.sampled_from(["-", "--", "–", "—", "–-"]),
+    money=st.sampled_from(["{}", "CHF {}", "{} €", "Fr{}", "kr {}", "-{}", "({})"]),
+)
+@DRAWN
+def test_a_dash_for_the_cents_is_no_sign(number: int, mark: str, dash: str, money: str) -> None:
+    """5.- and 5,– are 5; where 12.50- stands beside them the dash may be a sign, and none is."""
+    cell = money.format(f"{number:,}".replace(",", "'") + mark + dash)
+    (found,) = values([cell])
+    if money == "Fr{}":
+        assert np.isnan(found)
+    else:
+        assert found == (-number if money in ("-{}", "({})") else number)
+    found, behind = values([cell, "12.50-"], decimal=".")
+    assert behind == -12.5
+    assert np.isnan(found)
 
 
 def test_a_stray_blank_is_a_finding_and_a_column_of_durations_is_refused(mend: Mend) -> None:
