@@ -81,7 +81,8 @@ def command_modules() -> list[str]:
     found = pkgutil.walk_packages(commands.__path__, prefix)
     names = [module.name.removeprefix(prefix) for module in found if not module.ispkg]
     ranks = {name: rank for rank, name in enumerate(FIRST)}
-    return sorted(set(names) - {SHARED}, key=lambda name: (ranks.get(name, len(FIRST)), name))
+    own = [name for name in names if name.rpartition(".")[2] != SHARED]
+    return sorted(own, key=lambda name: (ranks.get(name, len(FIRST)), name))
 
 
 def main() -> None:

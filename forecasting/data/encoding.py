@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,11 @@ from forecasting.schema import Covariate
 if TYPE_CHECKING:
     # Imported where tables are handled: a service of arrays starts without pandas.
     import pandas as pd
+
+LISTS = (list, dict, set, np.ndarray)
+_TIMES = (datetime.date, datetime.time, datetime.timedelta)
+# Whole numbers as text of which so few are different are codes, as of regions.
+FEW_CODES = 12
 
 
 def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
@@ -48,6 +55,46 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
         where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
         raise DataError(f"column {name} is infinite ({where}); leave it empty if it is missing")
     return values
+
+
+def refuse_no_names(column: pd.Series, name: str) -> None:
+    """Refuse what names neither a category nor a series: dates, times and spans, lists, records.
+
+    Raises
+    ------
+    DataError : the first such value, and what to make of it.
+    """
+    import pandas as pd
+
+    if not pd.api.types.is_object_dtype(column.dtype):
+        return
+    for value in column:
+        if isinstance(value, LISTS):
+            raise DataError(
+                f"column {name} holds lists or records such as {value!r}: make a column of each of "
+                "their parts, one number or name a row"
+            )
+        if isinstance(value, _TIMES):
+            raise DataError(
+                f"column {name} holds {type(value).__name__} values such as {value}, which are no "
+                "numbers; make numbers of them, for instance the days since some date, or the hour"
+            )
+
+
+def say_text_numbers(column: pd.Series, name: str) -> None:
+    """Warn of a covariate whose numbers are text: each of them would be a category of its own."""
+    texts = column.dropna().unique()
+    if len(texts) <= FEW_CODES and not any("." in str(t) for t in texts):
+        return
+    if all(isinstance(t, str) and _is_number(t) for t in texts):
+        warnings.warn(
+            f"column {name} holds numbers as text, such as {texts[0]!r}, and each of the "
+            f"{len(texts):,} is a category of its own: where they are quantities, make numbers of "
+            f'them, df["{name}"] = pd.to_numeric(df["{name}"]); where they are names, say so: '
+            f'categorical=["{name}"]',
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -96,7 +96,7 @@ def read(
         codes, stamps, frame = codes[order], stamps[order], frame.iloc[order]
     offsets = np.searchsorted(codes, np.arange(len(ids) + 1)).astype(np.int64)
     _refuse_duplicates(codes, stamps, ids)
-    beside = static_beside(frame, codes, ids, schema) if static is None else None
+    statics = static_beside(frame, codes, ids, schema) if static is None else static
     step = step_of(freq, stamps, offsets, tz, ids)
     if tz is not None and not step.sub_daily and not step.integer:
         stamps = _local_days(stamps, tz)
@@ -106,8 +106,9 @@ def read(
         refuse_steps_of_the_clock(step, stamps, codes, tz)
     _refuse_irregular(step, start, codes, position, stamps, ids)
 
-    say_blank(frame, static, schema)
+    trained = schema is not None
     schema = schema or schema_of(frame, static, past, future, categorical)
+    say_blank(frame, static, schema, trained=trained)
     y = numbers(frame["y"], "y", frame)
     refuse_unknown(categorical, schema)
     columns = {c.name: encode(frame[c.name], c, frame) for c in schema.past}
@@ -122,7 +123,6 @@ def read(
     rows = _Grid(codes, position, lengths)
     past_grid = rows.fill_columns([columns[c.name] for c in schema.past])
     future_grid = rows.fill_columns([columns[c.name] for c in schema.future])
-    statics = static if static is not None else beside
     static_grid = static_values(statics, ids, schema)
     for c in (*schema.past, *schema.future):
         _say_unseen(c, frame, columns[c.name])
@@ -213,12 +213,31 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
-        return utc.to_numpy().astype("datetime64[us]"), zone_name(column.dt.tz)
+        return _in_microseconds(utc), zone_name(column.dt.tz)
     if not pd.api.types.is_datetime64_dtype(column.dtype):
         column = _parsed(column)
         if isinstance(column.dtype, pd.DatetimeTZDtype):
             return _stamps(column)
-    return column.to_numpy().astype("datetime64[us]"), None
+    return _in_microseconds(column), None
+
+
+def _in_microseconds(column: pd.Series) -> Array:
+    """Stamps of any unit as ``datetime64[us]``; `DataError` for those that it cannot hold."""
+    stamps = column.to_numpy()
+    found = stamps.astype("datetime64[us]")
+    lost = np.flatnonzero(found.astype(stamps.dtype) != stamps)
+    if len(lost):
+        row, unit = int(lost[0]), np.datetime_data(stamps.dtype)[0]
+        if unit == "ns":
+            raise DataError(
+                f"row {row}: ds = {stamps[row]} is finer than microseconds, which stamps are kept "
+                'in: round them, df["ds"] = df["ds"].dt.round("us")'
+            )
+        raise DataError(
+            f"row {row}: ds lies {int(stamps[row].astype(np.int64)):,} {unit} from 1970, beyond "
+            "the years that stamps can have: were they counted in another unit?"
+        )
+    return found
 
 
 def _parsed(column: pd.Series) -> pd.Series:

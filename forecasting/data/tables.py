@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.data.encoding import blank, category, encode, numbers
+from forecasting.data.encoding import (
+    LISTS,
+    blank,
+    category,
+    encode,
+    numbers,
+    refuse_no_names,
+    say_text_numbers,
+)
 from forecasting.errors import DataError, listed
 from forecasting.schema import Covariate, Schema
 
@@ -154,15 +162,15 @@ def say_truths(y: pd.Series) -> None:
         )
 
 
-def say_blank(frame: pd.DataFrame, static: pd.DataFrame | None, schema: Schema | None) -> None:
-    """Warn of covariates that a trained forecaster reads and that have no value in any row.
+def say_blank(
+    frame: pd.DataFrame, static: pd.DataFrame | None, schema: Schema, *, trained: bool
+) -> None:
+    """Warn of covariates that have no value in any row.
 
     Parameters
     ----------
-    schema : the forecaster's; None in training.
+    schema : the forecaster's where one is ``trained``; else what the tables say.
     """
-    if schema is None:
-        return
     tables = [(frame, (*schema.past, *schema.future)), (static, schema.static)]
     blanks = [
         c.name
@@ -172,10 +180,10 @@ def say_blank(frame: pd.DataFrame, static: pd.DataFrame | None, schema: Schema |
         if c.name in table and len(table) and table[c.name].isna().all()
     ]
     if blanks:
-        named = listed(blanks, 8)
+        learned = "what was learned of them is of no use" if trained else "nothing is learned"
         warnings.warn(
-            f"covariates without a value in any row: {named}; they count as missing, and what was "
-            "learned of them is of no use",
+            f"covariates without a value in any row: {listed(blanks, 8)}; they count as missing, "
+            f"and {learned}",
             UserWarning,
             stacklevel=5,
         )
@@ -195,6 +203,8 @@ def series_codes(column: pd.Series, where: str = "") -> tuple[Array, Array]:
     ------
     DataError : a row without a name, by its number from 0.
     """
+    if pd.api.types.is_object_dtype(column.dtype) and column.map(type).isin(LISTS).any():
+        refuse_no_names(column, f"{where}unique_id")
     codes, values = pd.factorize(column, sort=False)
     ids = [category(i) for i in values]
     if len(set(ids)) < len(ids):
@@ -340,6 +350,9 @@ def schema_of(
             if name not in categorical and is_date(column):
                 numbers(column, str(name), table)  # refuses, and says what to do
             if is_text or name in categorical:
+                refuse_no_names(column, str(name))
+                if name not in categorical:
+                    say_text_numbers(column, str(name))
                 kinds = {category(v) for v in column.dropna().unique()}
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
             else:

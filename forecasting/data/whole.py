@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from forecasting.arrays import Array
@@ -28,9 +30,54 @@ _FORMS = (
     ("%y%m%d", 10_000, 1_231),
 )  # fmt: skip
 
+# Counts of time that steps may be: what they are, pandas' unit and origin, and the origin in units
+# since 1970. Numbers below the first are counters, and dates that end before a year, or after now,
+# are not believed.
+_COUNTS = (
+    ("days since 1960, as SAS counts", "D", "1960-01-01", -3_653),
+    ("days since 1970", "D", "1970-01-01", 0),
+    ("days of a spreadsheet", "D", "1899-12-30", -25_569),
+    ("days of old Macs", "D", "1904-01-01", -24_107),
+    ("hours since 1970", "h", "1970-01-01", 0),
+    ("hours since 1900", "h", "1900-01-01", -613_608),
+    ("minutes since 1970", "m", "1970-01-01", 0),
+)
+_COUNTED, _LATELY = 10_000, 1990
+
+
+def say_counts(steps: Array) -> None:
+    """Warn of plain steps that may count days, hours or minutes, with the lines that parse them.
+
+    Parameters
+    ----------
+    steps : [T] of any series, in any order.
+    """
+    low, high = int(steps.min()), int(steps.max())
+    if low < _COUNTED or low == high:
+        return
+    end = np.datetime64("now", "Y") + 2
+    found = []
+    for what, unit, origin, ahead in _COUNTS:
+        # Beyond it a date is none that is believed, and pandas knows none.
+        counted = np.minimum(np.array([low, high]) + ahead, 50_000_000)
+        first, last = counted.astype(f"datetime64[{unit}]").astype("datetime64[us]")
+        if np.datetime64(f"{_LATELY}-01-01") <= last < end:
+            spelled = "min" if unit == "m" else unit
+            parsed = f'pd.to_datetime(df["ds"], unit="{spelled}", origin="{origin}")'
+            found.append(f"{first.astype('datetime64[D]')} as {what}, {parsed}")
+    if found:
+        warnings.warn(
+            f"column ds holds whole numbers such as {low}, which are read as plain steps; if they "
+            f"count time they begin at {'; or at '.join(found)}; freq says that they are steps",
+            UserWarning,
+            stacklevel=6,
+        )
+
 
 def refuse_dates(steps: Array) -> None:
     """Whole numbers that can only be dates would be forecast as steps: 202212, 202213, 202214.
+
+    Of those that may count time a warning is given, see `say_counts`.
 
     Parameters
     ----------
@@ -70,6 +117,7 @@ def refuse_dates(steps: Array) -> None:
         inside = EPOCH[0] * size <= values[0] and values[-1] < EPOCH[1] * size
         if inside and int(np.diff(values).min()) >= SHORTEST * size:
             raise _look_like(values, "Unix time", name)
+    say_counts(values)
 
 
 def refuse_size(size: int, first: int = 0) -> None:
@@ -154,13 +202,23 @@ def _growth(values: Array) -> float:
     return float(slots / len(values))
 
 
+def _from_1960(values: Array, unit: str) -> str:
+    """Which dates Unix time gives, and those that SAS and Stata, which count from 1960, mean."""
+    stamps = values[[0, -1]].astype(f"datetime64[{unit}]").astype("datetime64[D]")
+    earlier = stamps[0] - np.timedelta64(3_653, "D")
+    return (
+        f", {stamps[0]} to {stamps[1]} (counted from 1960, as SAS and Stata do, they begin at "
+        f'{earlier}: origin="1960-01-01")'
+    )
+
+
 def _look_like(values: Array, what: str, form: str) -> DataError:
     first = int(values[0])
     text = 'df["ds"].astype(str)'
     width = {"%g%V": 4, "%y%m": 4, "%y%j": 5, "%y%m%d": 6}.get(form, 0)
     text += f".str.zfill({width})" if width else ""
     if what == "Unix time":
-        cure = f'pd.to_datetime(df["ds"], unit="{form}")'
+        cure = f'pd.to_datetime(df["ds"], unit="{form}"){_from_1960(values, form)}'
     elif form == "quarter":
         century = "" if first >= FIRST_YEAR * 10 else '"20" + '
         text += "" if first >= FIRST_YEAR * 10 else ".str.zfill(3)"

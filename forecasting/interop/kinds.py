@@ -153,7 +153,16 @@ def _read_polars(table: Any) -> pd.DataFrame:
             f"column {objects[0]} of the polars table holds Python objects: cast it to text, "
             "numbers or stamps, or drop it"
         )
-    return _from_arrow(table.to_arrow())
+    import pyarrow as pa
+
+    try:
+        return _from_arrow(table.to_arrow())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        wide = [name for name, kind in table.schema.items() if str(kind).endswith("128")]
+        raise DataError(
+            f"column {', '.join(wide) or 'of the polars table'} cannot be read through Arrow: cast "
+            f"it to Int64 or Float64 ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def _write_polars(frame: pd.DataFrame, given: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 from forecasting.data.forecast import with_ids_as_given
@@ -175,6 +176,10 @@ class Answers(Engine):
         panel = Panel.from_frame(
             df, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
+        return replace(self.why_panel(panel, horizon=horizon, points=points), given=df)
+
+    def why_panel(self, panel: Panel, *, horizon: int | None = None, points: int = POINTS) -> Why:
+        """Explain the median of every series of a panel; as `why`, its table of pandas."""
         found = explain(self, self.members(), panel, horizon=horizon, points=points)
         if found.problems:
             first = found.problems[0]
@@ -182,7 +187,7 @@ class Answers(Engine):
                 f"{len(found.problems)} of {len(panel)} series cannot be explained; first: series "
                 f"{first.id!r}: {first.detail}"
             )
-        return Why(found, df)
+        return Why(found, _names(panel))
 
     def explain(
         self,
@@ -230,13 +235,17 @@ class Answers(Engine):
         ------
         DataError : bad input, a rate that is none, or a series none of whose points can be judged.
         """
+        panel = Panel.from_frame(df, freq=self.freq, static=static, schema=self.schema)
+        return replace(self.watch_panel(panel, rate=rate, last=last), given=df)
+
+    def watch_panel(self, panel: Panel, *, rate: float = RATE, last: int | None = None) -> Watch:
+        """Judge every point of a panel; as `watch`, its table of pandas."""
         last = None if last is None else whole_steps(last)
         if last is not None and last < 1:
             raise DataError(f"last = {last} must be 1 or more points")
-        panel = Panel.from_frame(df, freq=self.freq, static=static, schema=self.schema)
         last = None if last is None else min(last, max(panel.rows, 1))
         found, standing = watch(self, panel, rate, last=last)
-        return Watch(self, check_rate(rate), whole(found), standing, df)
+        return Watch(self, check_rate(rate), whole(found), standing, _names(panel))
 
     def anomalies(
         self,
@@ -258,3 +267,10 @@ class Answers(Engine):
         DataError : as `watch`.
         """
         return self.watch(df, rate=rate, last=last, static=static).table
+
+
+def _names(panel: Panel) -> Any:
+    """A table of a panel's names, which says how an answer's ids are written."""
+    import pandas as pd
+
+    return pd.DataFrame({"unique_id": panel.ids})

@@ -116,7 +116,7 @@ def _of_run(registry: Registry, run_id: str, scratch: Path) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A long table of a file; `DataError` for one that cannot be read."""
+    """A long table of a file, its stamps as they stand there; `DataError` where it is none."""
     import pandas as pd
 
     existing(str(path), "table")
@@ -124,11 +124,18 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         frame = pd.read_csv(path, dtype={"unique_id": "string"})
-        if "ds" in frame and not pd.api.types.is_integer_dtype(frame["ds"]):
-            frame["ds"] = pd.to_datetime(frame["ds"])
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from None
-    return frame
+    if "ds" not in frame or pd.api.types.is_numeric_dtype(frame["ds"]):
+        return frame
+    try:
+        return frame.assign(ds=pd.to_datetime(frame["ds"], format="ISO8601"))
+    except ValueError as error:
+        raise DataError(
+            f"{path}: column ds is not in ISO 8601 (2024-01-31, or with a time): which number is "
+            f"the day is not guessed at here; write it so, or give a registered model, whose "
+            f"config says how tables are read ({error})"
+        ) from None
 
 
 def lines(found: Diagnosis) -> list[str]:

@@ -34,6 +34,8 @@ class Prepared:
         Series that are too short to train on and are not in the panel.
     planned
         What a person should know of the table of known-future covariates, a line each.
+    reading
+        How the stamps were read where they could be read otherwise; "" where they could not.
     """
 
     panel: Panel
@@ -41,6 +43,7 @@ class Prepared:
     report: Report | None = None
     left_out: int = 0
     planned: tuple[str, ...] = ()
+    reading: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -56,6 +59,11 @@ class Prepared:
             f"({int(lengths.min())} to {int(lengths.max())} each), freq {self.panel.freq.alias}"
             + (f"; {self.left_out:,} too short to train on left out" if self.left_out else "")
         )
+
+    @property
+    def said(self) -> list[str]:
+        """The summary, and what else no command must keep to itself, a line each."""
+        return [self.summary, *filter(None, [self.reading]), *self.planned]
 
     @property
     def notes(self) -> list[str]:
@@ -121,18 +129,19 @@ def _ingested(
 
         panel, notes = add_plan(future, panel, result.config, config.horizon)
         planned = tuple(notes)
+    reading = str(result.clean.facts.get("reading", ""))
     if every_series:
-        return Prepared(panel, source, planned=planned)
+        return Prepared(panel, source, planned=planned, reading=reading)
     trainable = result.trainable
     if trainable.all():
-        return Prepared(panel, source, result.report, planned=planned)
+        return Prepared(panel, source, result.report, planned=planned, reading=reading)
     if not trainable.any():
         raise DataError(
             f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
             f"{result.config.flags.min_rows} values that training asks for"
         )
     left_out = int((~trainable).sum())
-    return Prepared(panel.select(trainable), source, result.report, left_out, planned)
+    return Prepared(panel.select(trainable), source, result.report, left_out, planned, reading)
 
 
 def source_name(source: str) -> str:

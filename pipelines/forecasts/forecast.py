@@ -138,7 +138,7 @@ def forecast(
     if data is not None:
         config = config.model_copy(update={"data": config.data.replace(source=data)})
     prepared = prepare(config, every_series=True, future=future or config.forecast.future)
-    for line in (prepared.summary, *prepared.planned):
+    for line in prepared.said:
         say(line)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):

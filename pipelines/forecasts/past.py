@@ -289,7 +289,8 @@ def look_back(
     if data is not None:
         config = config.model_copy(update={"data": config.data.replace(source=data)})
     prepared = prepare(config, every_series=True, future=future or config.forecast.future)
-    say(prepared.summary)
+    for line in prepared.said:
+        say(line)
     panel = prepared.panel
     cutoffs = past.cutoffs(panel)
     source = config.monitor.forecasts or config.forecast.output or default_output(name)

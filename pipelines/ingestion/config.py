@@ -131,8 +131,9 @@ class StampFormat(Settings):
     ``format`` is a strptime pattern (``%G-W%V`` too), or ``iso``, ``epoch_s``, ``epoch_ms``,
     ``epoch_us``, ``epoch_ns``, ``epoch_d`` (Unix time), ``excel``, ``excel_1904`` (days of a
     spreadsheet), ``mjd`` (modified Julian days), ``ticks`` (.NET), ``filetime`` (Windows),
-    ``year``, ``financial_year``, ``half_year``, ``quarter``, ``month`` (with its year, 01/19 or
-    Jan-19), ``week`` or ``step``.
+    any count as ``days since 1960-01-01`` (hours, minutes, seconds, milliseconds), ``year``,
+    ``financial_year``, ``half_year``, ``quarter``, ``month`` (with its year, 01/19 or Jan-19),
+    ``week`` or ``step``.
     """
 
     format: str = Field(min_length=1)

@@ -81,7 +81,8 @@ def monitor(
         raise DataError(f"--forecasts {forecasts}: there is no such file or folder")
     tracker = open_tracker(config)
     data = prepare(config)
-    say(data.summary)
+    for line in data.said:
+        say(line)
     source = forecasts or config.monitor.forecasts or config.forecast.output
     recent = config.monitor.recent or config.horizon
     past = read_forecasts(

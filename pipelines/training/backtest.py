@@ -42,7 +42,7 @@ def backtest_only(
     """
     check_baselines(config)
     data = prepare(config, future=future)
-    for line in (data.summary, *data.planned):
+    for line in data.said:
         say(line)
     if model is not None:
         name, _, wanted = model.partition("@")

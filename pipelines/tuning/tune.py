@@ -126,7 +126,8 @@ def tune(
     tracker = open_tracker(config, system_metrics=False)
     tracker.close_abandoned()
     data = prepare(config)
-    say(data.summary)
+    for line in data.said:
+        say(line)
     known = split(data, config)
     search = _Search(config, name, known, tracker, say)
     title = f"tune {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"

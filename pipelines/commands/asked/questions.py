@@ -16,8 +16,9 @@ from pipelines.commands.common import (
     WhatArgument,
     experiment,
     print_table,
+    table_name,
 )
-from pipelines.commands.diagnose import find_bundle, read_table
+from pipelines.commands.diagnose import find_bundle
 from pipelines.machine.files import write_table
 from pipelines.terminal.outcome import done, tell
 from pipelines.terminal.waiting import waiting
@@ -34,7 +35,9 @@ ForecasterArgument = typer.Argument(
     metavar="NAME|BUNDLE|RUN",
     help="A registered model (NAME@VERSION), a saved forecaster's folder, or a run id.",
 )
-TableOption = typer.Option(..., "--data", help="A .csv or .parquet table: unique_id, ds, y.")
+TableOption = typer.Option(
+    ..., "--data", help="A table, read by the model's config; of a folder's: unique_id, ds, y."
+)
 StaticOption = typer.Option(None, "--static", help="A table of static covariates.")
 
 
@@ -47,12 +50,12 @@ def register(app: typer.Typer) -> None:
 
 def anomalies_command(
     what: str = ForecasterArgument,
-    data: Path = TableOption,
+    data: str = TableOption,
     rate: float = typer.Option(0.01, "--rate", help="False alarms, as a share of the points."),
     last: int | None = typer.Option(
         None, "--last", help="Judge so many points at the end of each series; default: all."
     ),
-    static: Path | None = StaticOption,
+    static: str | None = StaticOption,
     out: Path | None = typer.Option(
         None, "--out", help="Every point with its interval and p-value: a .csv or .parquet file."
     ),
@@ -64,18 +67,18 @@ def anomalies_command(
     `gatecast anomalies demand --data sales.csv --last 7 --rate 0.001 --out judged.parquet`
     """
     from forecasting.prediction.predictor import Predictor
+    from pipelines.commands.asked.common import panel_of
 
     _check_targets(out, picture)
-    frame = read_table(data)
-    about = None if static is None else read_table(static)
     with tempfile.TemporaryDirectory() as scratch:
         engine = Predictor.load(find_bundle(what, Path(scratch)))
         with waiting(f"judging with {what}"):
-            watched = engine.watch(frame, rate=rate, last=last, static=about)
+            panel = panel_of(what, engine, data, static=static)
+            watched = engine.watch_panel(panel, rate=rate, last=last)
     table = watched.table
     for line in lines(table):
         print(line)
-    title = f"{data.stem}: expected beside what came"
+    title = f"{table_name(data)}: expected beside what came"
     made = _written(table, out, lambda: watched.plot(title=title), picture)
     found = {
         "rate": rate,
@@ -102,9 +105,9 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 def explain_command(
     what: str = ForecasterArgument,
-    data: Path = TableOption,
-    future: Path | None = typer.Option(None, "--future", help="Known-future covariates ahead."),
-    static: Path | None = StaticOption,
+    data: str = TableOption,
+    future: str | None = typer.Option(None, "--future", help="Known-future covariates ahead."),
+    static: str | None = StaticOption,
     horizon: int | None = typer.Option(None, "--horizon", help="Steps; default: as trained."),
     series: str | None = typer.Option(None, "--series", help="To show; default: the first."),
     out: Path | None = typer.Option(
@@ -117,13 +120,14 @@ def explain_command(
     Examples: `gatecast explain demand --data sales.csv --series store-7 --picture why.png`
     """
     from forecasting.prediction.predictor import Predictor
+    from pipelines.commands.asked.common import panel_of
 
     _check_targets(out, picture)
-    tables = [None if path is None else read_table(path) for path in (data, future, static)]
     with tempfile.TemporaryDirectory() as scratch:
         engine = Predictor.load(find_bundle(what, Path(scratch)))
         with waiting(f"explaining with {what}"):
-            why = engine.why(tables[0], future=tables[1], static=tables[2], horizon=horizon)
+            panel = panel_of(what, engine, data, future=future, static=static)
+            why = engine.why_panel(panel, horizon=horizon)
     table = why.table
     names = table["unique_id"].astype(str)
     shown = names.iloc[0] if series is None else series
@@ -177,7 +181,8 @@ def covariates_command(
 
     config = experiment(what, sets, horizon=horizon)
     data = prepare(config)
-    tell(data.summary)
+    for line in data.said:
+        tell(line)
     name = candidate or next(iter(config.candidates))
     if name not in config.candidates:
         raise ConfigError(f"--candidate {name}: there are {', '.join(config.candidates)}")

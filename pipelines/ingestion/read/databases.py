@@ -91,6 +91,12 @@ def read_database(
         raise DataError(f"{source} has no table {error}") from None
     except sa.exc.SQLAlchemyError as error:
         raise DataError(f"{source} refused: {reason(error)}") from None
+    except (TypeError, ValueError) as error:
+        # SQLite keeps any value in a column of any type: an integer in a DATE, words in a NUMERIC.
+        raise DataError(
+            f"{source}: a value is not of the type that its column declares ({reason(error)}); "
+            "read the columns as they are, with data.query: SELECT CAST(ds AS TEXT) AS ds, …"
+        ) from None
     finally:
         engine.dispose()
     if not any(chunks):

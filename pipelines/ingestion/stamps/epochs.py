@@ -8,12 +8,14 @@ meant, and the table is refused with each of them named.
 from __future__ import annotations
 
 import datetime
+import re
 
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.stamps.readings import DAY
+from pipelines.ingestion.ledger import NAT
+from pipelines.ingestion.stamps.readings import DAY, fit_of
 
 # Microseconds of one count, and its origin in microseconds since 1970.
 COUNTS: dict[str, tuple[float, int]] = {
@@ -28,6 +30,34 @@ COUNTS: dict[str, tuple[float, int]] = {
     "ticks": (0.1, -719_162 * DAY),
     "filetime": (0.1, -134_774 * DAY),
 }
+# What any format may say: days since 1960-01-01.
+_SINCE = re.compile(
+    r"(?i)\s*(?P<unit>days?|hours?|minutes?|seconds?|milliseconds?|microseconds?)\s+since\s+"
+    r"(?P<origin>-?\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)\s*"
+)
+_UNITS = {
+    "day": DAY, "hour": DAY // 24, "minute": DAY // 1440, "second": 1_000_000, "millisecond": 1_000,
+    "microsecond": 1,
+}  # fmt: skip
+# From where else the numbers of programs are counted, by the unit.
+_SAS_DAYS, _SAS_SECONDS = "days since 1960-01-01", "seconds since 1960-01-01"
+_STATA = "milliseconds since 1960-01-01"
+_JULIAN = "days since -4713-11-24"
+DAYS = ("excel", "excel_1904", "epoch_d", "mjd", _SAS_DAYS, "days since 1900-01-01")
+_SECONDS = (
+    "epoch_s", _SAS_SECONDS, "seconds since 1904-01-01", "seconds since 1980-01-06",
+    "seconds since 2000-01-01", "seconds since 2001-01-01",
+)  # fmt: skip
+_ALIKE = (DAYS, _SECONDS, ("epoch_ms", _STATA))
+# What plain steps may be besides.
+_COUNTING = (
+    *DAYS, "days since 0000-12-31", "days since -0001-12-31", _JULIAN, "hours since 1970-01-01",
+    "hours since 1900-01-01", "minutes since 1970-01-01",
+)  # fmt: skip
+# Smallest number that plain steps are looked at for it, and how many days tell a working week.
+_LARGE, _WEEKS = 10_000, 10
+# Year in which counts of plain steps end at least, and digits of those that count days.
+_LATELY = 1990
 # Those that name an instant; the others are wall clock.
 INSTANTS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "filetime")
 _WORDS = {
@@ -41,6 +71,12 @@ _WORDS = {
     "mjd": "modified Julian days",
     "ticks": "ticks of .NET, of 100 ns since the year 1",
     "filetime": "file times of Windows, of 100 ns since 1601",
+    _SAS_DAYS: "days since 1960, as SAS and Stata count",
+    _SAS_SECONDS: "seconds since 1960, as SAS counts",
+    _STATA: "milliseconds since 1960, as Stata counts",
+    _JULIAN: "Julian days, as astronomers count",
+    "days since 0000-12-31": "days since the year 1, as Python's ordinals",
+    "days since -0001-12-31": "days since the year 0, as MATLAB's",
 }
 # Years from now from which on a date is not believed without a word.
 FAR_AHEAD = 20
@@ -51,9 +87,12 @@ LIKELY = 1950
 # Unix time that ends more years ago than this may be a count from another origin.
 RECENT = 5
 EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
-_ORIGINS = ("1980-01-06", "2000-01-01", "2001-01-01")
+# What days of a spreadsheet are confused with.
+_LIKE_EXCEL = ("excel_1904", "mjd", "days since 1900-01-01")
 # Days beyond which no steps but quarters, halves and years are believed of spreadsheets.
 LONGEST = 92
+# Microseconds beyond which stamps do not count.
+_FARTHEST = 4e18
 # Microseconds of the steps at which people measure.
 _SECOND = 1_000_000
 _USUAL = np.array(
@@ -64,15 +103,128 @@ _USUAL = np.array(
 )
 
 
+def is_count(kind: str) -> bool:
+    """Whether a format counts time from an origin."""
+    return kind in COUNTS or _SINCE.fullmatch(kind) is not None
+
+
+def _count(kind: str) -> tuple[float, int]:
+    """Microseconds of one count, and its origin in microseconds since 1970.
+
+    Raises
+    ------
+    DataError : an origin that is no date.
+    """
+    if kind in COUNTS:
+        return COUNTS[kind]
+    found = _SINCE.fullmatch(kind)
+    assert found is not None
+    try:
+        origin = np.datetime64(found["origin"].replace(" ", "T"), "us")
+    except ValueError as error:
+        raise DataError(f"stamps.formats: {kind!r} counts from no date: {error}") from None
+    return float(_UNITS[found["unit"].lower().rstrip("s")]), int(origin.astype(np.int64))
+
+
 def count_to_stamps(values: Array, kind: str) -> Array:
-    """[K] microseconds since 1970 of whole numbers, or of numbers with a fraction."""
-    unit, origin = COUNTS[kind]
+    """[K] microseconds since 1970 of whole numbers, or of numbers with a fraction.
+
+    `NAT` where they lie beyond what microseconds can say.
+    """
+    unit, origin = _count(kind)
+    far = np.abs(values.astype(np.float64)) * unit > _FARTHEST
+    values = np.where(far, 0, values)
     if values.dtype.kind == "f":
         # A fraction of a day is exact to the second and no further.
         whole = _SECOND if unit >= _SECOND else 1
-        return np.asarray(np.round(values * (unit / whole)).astype(np.int64) * whole + origin)
-    moved = values * int(unit) if unit >= 1 else values // round(1 / unit)
-    return np.asarray(moved + origin)
+        moved = np.round(values * (unit / whole)).astype(np.int64) * whole
+    else:
+        moved = values * int(unit) if unit >= 1 else values // round(1 / unit)
+    return np.asarray(np.where(far, NAT, moved + origin))
+
+
+def likelier(values: Array, kind: str, name: str) -> str:
+    """The count that numbers are, where the calendar bears out another than ``kind`` and not it.
+
+    Monthly stamps lie on one day of their months, and those of working days on no weekend, from
+    one origin only.
+
+    Raises
+    ------
+    DataError : the calendar bears out several others; each is named.
+    """
+    known = np.unique(values)
+    alike = next((kinds for kinds in _ALIKE if kind in kinds), ())
+    # Programs that count seconds are younger than spreadsheets' dates may be.
+    since = 0 if kind in DAYS else OLD
+    others = [k for k in alike if k != kind and _fits(known, k) and _ends(known, k) >= since]
+    if len(known) < 2 or not others:
+        return kind
+    found = _borne_out(known, [kind, *others])
+    if kind in found:
+        return kind
+    if len(found) == 1:
+        return found[0]
+    raise _several(known, found, name)
+
+
+def _borne_out(known: Array, kinds: list[str]) -> list[str]:
+    """Those of several counts that no other one rules out."""
+    stamps = {k: count_to_stamps(known, k) for k in kinds}
+    fits = {k: fit_of(s) for k, s in stamps.items()}
+    left = [k for k in kinds if not any(fits[o].rules_out(fits[k]) for o in kinds)]
+    if _step(known) * _count(kinds[0])[0] == DAY and len(known) >= _WEEKS:
+        working = [k for k in left if not ((stamps[k] // DAY + 3) % 7 >= 5).any()]
+        left = working or left
+    return left
+
+
+def day_count(values: Array, name: str) -> str:
+    """The origin from which numbers of five digits count days, where only one is possible.
+
+    Raises
+    ------
+    DataError : several are; each is named with its first date.
+    """
+    known = np.unique(values)
+    possible = [k for k in DAYS[:-1] if _fits(known, k)] or ["excel"]
+    found = _borne_out(known, possible) if len(known) > 1 else possible
+    if len(found) == 1 and len(known) > 1:
+        return found[0]
+    raise _several(known, found, name, '["%y%j"] (two digits of a year and its days)')
+
+
+def _several(known: Array, kinds: list[str], name: str, *more: str) -> DataError:
+    said = ", or ".join(f"{_said(k)} (from {_day(known[0], k)})" for k in kinds)
+    cures = " or ".join([*(f'["{k}"]' for k in kinds), *more])
+    return DataError(
+        f"column {name}: numbers such as {known[0].item():.20g} may be {said}: set "
+        f"stamps.formats: {cures}, or write them as dates; for plain steps set freq: "
+        f"{_plain(known)}"
+    )
+
+
+def also_counts(values: Array) -> str:
+    """What plain steps would be if they counted time, for the report; "" for small numbers."""
+    known = np.unique(values)
+    if len(known) < 2 or int(known[0]) < _LARGE:
+        return ""
+    possible = [k for k in _COUNTING if _fits(known, k) and _ends(known, k) >= _LATELY]
+    if not possible:
+        return ""
+    dates = ", ".join(f'{_day(known[0], k)} as ["{k}"]' for k in possible)
+    return (
+        f"whole numbers such as {known[0]} are plain steps; if they count time they begin at "
+        f"{dates}: set stamps.formats"
+    )
+
+
+def _said(kind: str) -> str:
+    return _WORDS.get(kind, kind)
+
+
+def _ends(known: Array, kind: str) -> int:
+    return _year(int(count_to_stamps(known[-1:], kind)[0]))
 
 
 def last_believed() -> int:
@@ -94,7 +246,8 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     """
     known = np.unique(values)
     first, last = (_year(v) for v in count_to_stamps(known[[0, -1]], kind))
-    others = [k for k in COUNTS if k != kind and _fits(known, k)]
+    alike = next((kinds for kinds in _ALIKE if kind in kinds), ())
+    others = [k for k in dict.fromkeys((*COUNTS, *alike)) if k != kind and _fits(known, k)]
     ahead = last > last_believed() or first > last_believed() - FAR_AHEAD + 1
     far = (ahead and not late) or (kind in INSTANTS and last < OLD)
     if kind == "excel" and _step(known) > LONGEST and not _usual(_step(known) * DAY):
@@ -103,51 +256,35 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
             "as dates are that are written as one number, and no days of a spreadsheet: give their "
             'format, such as stamps.formats: ["%m%d%y"], or set stamps.formats: ["excel"]'
         )
-    step = _step(known) * COUNTS[kind][0]
-    sharp = any(COUNTS[k][0] == COUNTS["ticks"][0] for k in others)
+    step = _step(known) * _count(kind)[0]
+    sharp = any(_count(k)[0] == COUNTS["ticks"][0] for k in others)
     example = f"numbers such as {known[0].item():.20g}"
     if far or (sharp and kind in INSTANTS and not (step >= 60 * _SECOND and _usual(step))):
         why = f"the years {first} to {last}" if far else f"steps of {step / _SECOND:g} s in {first}"
         possible = [kind, *others]
-        said = ", or ".join(f"{_WORDS[k]} (from {_day(known[0], k)})" for k in possible)
+        said = ", or ".join(f"{_said(k)} (from {_day(known[0], k)})" for k in possible)
         cures = " or ".join(f'["{k}"]' for k in possible)
         raise DataError(
-            f"column {name}: {example} would give {why} as {_WORDS[kind]}; they may be {said}: "
+            f"column {name}: {example} would give {why} as {_said(kind)}; they may be {said}: "
             f"set stamps.formats: {cures}, or write them as dates; for plain steps set "
             f"freq: {_plain(known)}"
         )
-    said = f"{example} are {_WORDS[kind]}: {_day(known[0], kind)}"
-    if kind == "excel":
-        other = _day(known[0], "excel_1904")
-        said += f' (old Macs count from 1904, {other}: stamps.formats: ["excel_1904"])'
-        if "mjd" in others:
-            said += f' (as modified Julian days {_day(known[0], "mjd")}: stamps.formats: ["mjd"])'
-    if kind in EPOCHS and last < last_believed() - FAR_AHEAD - RECENT:
-        said += _other_origins(known, kind)
-    return said
-
-
-def _other_origins(known: Array, kind: str) -> str:
-    """The dates that old Unix time would be, counted from the origins of other programs."""
-    last = int(count_to_stamps(known[-1:], kind)[0])
-    limit = np.datetime64(f"{last_believed() - FAR_AHEAD + 1}-01-01", "us").astype(np.int64)
-    moved = {
-        origin: int(np.datetime64(origin, "us").astype(np.int64))
-        for origin in _ORIGINS
-        if last + np.datetime64(origin, "us").astype(np.int64) < limit
-    }
-    first = int(count_to_stamps(known[:1], kind)[0])
-    named = [
-        f"from {origin[:4]} they would begin at "
-        f"{np.datetime64(first + shift, 'us').astype('datetime64[D]')}"
-        for origin, shift in moved.items()
-    ]
-    return f" (counted {', '.join(named)}: write those as dates)" if named else ""
+    said = f"{example} are {_said(kind)}: {_day(known[0], kind)} to {_day(known[-1], kind)}"
+    if kind not in (*EPOCHS, *DAYS):
+        return said
+    near = [k for k in alike if k in others and (kind != "excel" or k in _LIKE_EXCEL)]
+    if kind in EPOCHS and last >= last_believed() - FAR_AHEAD - RECENT:
+        # An origin after 1970 puts it at a time that has not come.
+        near = [k for k in near if k in (_SAS_SECONDS, _STATA)]
+    if len(known) > 1:
+        near = _borne_out(known, [kind, *near])[1:]
+    named = [f'{_day(known[0], k)} as {_said(k)}, stamps.formats: ["{k}"]' for k in near]
+    return f"{said} (they may begin at {'; or at '.join(named)})" if named else said
 
 
 def _fits(known: Array, kind: str) -> bool:
     """Whether another count gives dates of which people have data."""
-    unit, origin = COUNTS[kind]
+    unit, origin = _count(kind)
     low, high = (float(v) * unit + origin for v in (known[0], known[-1]))
     # Small numbers are no Unix time of the first days of 1970.
     year = LIKELY if origin else 1971

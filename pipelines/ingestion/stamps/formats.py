@@ -15,7 +15,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
-from pipelines.ingestion.stamps.epochs import COUNTS, last_believed, refuse_count
+from pipelines.ingestion.stamps.epochs import also_counts, is_count, last_believed, refuse_count
 from pipelines.ingestion.stamps.periods import length_of, refuse_half_days, refuse_mixed
 from pipelines.ingestion.stamps.proposals import propose
 from pipelines.ingestion.stamps.readings import DAY
@@ -82,7 +82,7 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
         found, found_zone = read_as(text.iloc[left], form, config, zones)
         read = found != NAT
         _refuse_far_ahead(text.iloc[left], found, form.format, config, name)
-        if form.format in COUNTS and not config.formats and read.any():
+        if is_count(form.format) and not config.formats and read.any():
             counted = text.iloc[left[read]].astype(np.int64).to_numpy()
             told = "latest" in config.given
             notes.append(refuse_count(counted, form.format, name, late=told))
@@ -98,6 +98,8 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
         counts["unreadable"] = unread
     values = np.where(late & (values != NAT), values + DAY, values)
     integer = bool(formats) and all(f.format == "step" for f in formats)
+    if integer and not config.formats:
+        notes += filter(None, [also_counts(values[values != NAT])])
     facts: dict[str, Any] = {"stamps": {k: v for k, v in counts.items() if v}}
     if notes:
         facts["reading"] = "; ".join(notes)

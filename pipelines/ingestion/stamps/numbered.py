@@ -13,7 +13,7 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
-from pipelines.ingestion.stamps.epochs import count_to_stamps, last_believed
+from pipelines.ingestion.stamps.epochs import DAYS, count_to_stamps, last_believed
 from pipelines.ingestion.stamps.readings import Fit, fit_of
 
 FIRST_YEAR = 1700
@@ -189,7 +189,7 @@ def _counts(values: Array) -> list[str]:
     """The origins from which whole numbers of five digits may count days of the last decades."""
     limit = np.datetime64(f"{last_believed()}-12-31", "us").astype(np.int64)
     since = np.datetime64("1982-01-01", "us").astype(np.int64)
-    ends = {kind: count_to_stamps(values[[0, -1]], kind) for kind in ("epoch_d", "excel")}
+    ends = {kind: count_to_stamps(values[[0, -1]], kind) for kind in DAYS}
     return [kind for kind, (low, high) in ends.items() if low >= since and high < limit]
 
 

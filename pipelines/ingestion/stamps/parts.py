@@ -41,6 +41,8 @@ _FISCAL = re.compile(
 )
 # Share of rows whose months follow each other for the order of the rows to say something.
 MOSTLY = 0.8
+# Years from which on it is seen that none has a twelfth month.
+FEW_YEARS = 3
 # Parts of a day that count from 1 or from 0, by how many there are.
 _SLOTS = (48, 96, 144, 288, 1440)
 _DATE = r"^\d{8}$|^\d{4}-\d{1,2}-\d{1,2}$|^\d{1,4}[./]\d{1,2}[./]\d{1,4}$"
@@ -163,11 +165,49 @@ def _written(texts: list[pd.Series], names: Sequence[str]) -> tuple[pd.Series, s
     joined = _joined(texts, " ")
     if len(role) < len(names):
         return joined, "", ""
+    if len(names) == 2 and not {"month", "quarter", "half", "week", "day of year"} & set(role):
+        note = _as_months(plain, names)
+        if note:
+            return joined, "", note
     if "year" in role:
         return _of_years({r: plain[k] for r, k in role.items()}, joined, names)
     if len(texts) == 2 and texts[0].str.fullmatch(_DATE).all():
         return _of_days(_iso(texts[0]), plain[1], names, joined)
     return joined, "", ""
+
+
+def _as_months(texts: list[pd.Series], names: Sequence[str]) -> str:
+    """What is to be said of numbers 1 to 12 beside a year, in a column not called month.
+
+    Raises
+    ------
+    DataError : they are something else by their column's name, or no year has all twelve.
+    """
+    if not texts[0].str.fullmatch(r"\d{4}").all() or not texts[1].str.fullmatch(r"\d{1,2}").all():
+        return ""
+    numbers = np.unique(texts[1].astype(int))
+    if not len(numbers) or numbers[0] < 1 or numbers[-1] > 31:
+        return ""
+    role = _role(names[1])
+    if role in _ROLES:
+        raise DataError(
+            f"column {names[1]} says which {role} a row is of, and {names[0]} the year alone: the "
+            f"month is in no column: name its column too, or, if {names[1]} holds months, rename it"
+        )
+    if numbers[-1] > 12:
+        return ""
+    full = texts[1].astype(int).groupby(texts[0]).max()
+    if numbers[-1] in range(5, 12) and len(full) >= FEW_YEARS and (full == numbers[-1]).all():
+        raise DataError(
+            f"column {names[1]}: every year of {names[0]} ends with {numbers[-1]}, as parts of "
+            f"years do and months do not: write one column of stamps; if they are months, set "
+            'stamps.formats: ["month"]'
+        )
+    return (
+        f"numbers {numbers[0]} to {numbers[-1]} in column {names[1]} are months of the calendar, "
+        f"1 its January; where {names[0]} begins in another month, write the calendar's year and "
+        "month"
+    )
 
 
 def _role(name: str) -> str:

@@ -11,6 +11,7 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
+from pipelines.ingestion.stamps.epochs import likelier
 from pipelines.ingestion.stamps.numbered import also, date_kind, refuse_odd_years
 from pipelines.ingestion.stamps.periods import small_parts
 from pipelines.ingestion.stamps.readings import Fit, fit_of
@@ -81,7 +82,7 @@ def propose(
     if financial.any():
         notes.append("financial years, stamped with the January of the first of their two")
     take(StampFormat(format="iso"), left.str.fullmatch(ISO).to_numpy(dtype=bool))
-    for digits in _long_digits(left):
+    for digits in _long_digits(left, name):
         take(*digits)
     days = left.str.fullmatch(r"(1[6-9]|2[0-2])\d{2}(0[1-9]|1[0-2])([0-2]\d|3[01])")
     take(StampFormat(format="%Y%m%d"), days.to_numpy(dtype=bool))
@@ -128,7 +129,7 @@ def propose(
     return tuple(chosen)
 
 
-def _long_digits(left: pd.Series) -> list[tuple[StampFormat, Array]]:
+def _long_digits(left: pd.Series, name: str) -> list[tuple[StampFormat, Array]]:
     """Dates with hours as digits alone, and Unix time, with the texts that are each."""
     found = []
     taken = np.zeros(len(left), bool)
@@ -142,7 +143,8 @@ def _long_digits(left: pd.Series) -> list[tuple[StampFormat, Array]]:
     ):  # fmt: skip
         fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool) & ~taken
         if fits.any():
-            found.append((StampFormat(format=form), fits[~taken]))
+            kind = likelier(left[fits].astype(np.int64).to_numpy(), form, name)
+            found.append((StampFormat(format=kind), fits[~taken]))
             taken = taken | fits
     return found
 

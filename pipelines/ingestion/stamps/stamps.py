@@ -15,7 +15,17 @@ from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import is_text
-from pipelines.ingestion.stamps.epochs import COUNTS, EPOCHS, count_to_stamps, refuse_count
+from pipelines.ingestion.stamps.epochs import (
+    COUNTS,
+    EPOCHS,
+    INSTANTS,
+    also_counts,
+    count_to_stamps,
+    day_count,
+    is_count,
+    likelier,
+    refuse_count,
+)
 from pipelines.ingestion.stamps.formats import read_texts
 from pipelines.ingestion.stamps.numbered import YEARS, also, date_kind, refuse_odd_years
 from pipelines.ingestion.stamps.readings import DAY
@@ -137,9 +147,10 @@ def _serials(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     zone = np.full(len(values), own_zone(config.zone, zones), np.int8)
     late = "latest" in config.given
     facts = {"stamps": "days since 1900, as in spreadsheets"}
+    kind = likelier(values[known], "excel", name)
     if known.any():
-        facts["reading"] = refuse_count(values[known], "excel", name, late=late)
-    out = np.where(known, count_to_stamps(np.where(known, values, 0.0), "excel"), NAT)
+        facts["reading"] = refuse_count(values[known], kind, name, late=late)
+    out = np.where(known, count_to_stamps(np.where(known, values, 0.0), kind), NAT)
     return Stamps(out, zone, zones, None, facts=facts)
 
 
@@ -186,7 +197,8 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         facts["reading"] = reading
     zones: list[str] = []
     naive = own_zone(config.zone, zones)
-    zone = np.broadcast_to(np.int8(UTC if kind.startswith("epoch") else naive), values.shape)
+    instant = kind in INSTANTS or kind == "epoch"
+    zone = np.broadcast_to(np.int8(UTC if instant else naive), values.shape)
     if kind == "step":
         zone = np.broadcast_to(np.int8(NAIVE), values.shape)
         return Stamps(values, zone, [], None, integer=True, facts=facts)
@@ -212,8 +224,10 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
 
 def _reading(kind: str, known: Array, name: str, config: StampConfig) -> str:
     """What is to be said of integers that may be several things, of which one was taken."""
-    if kind in COUNTS:
+    if is_count(kind):
         return refuse_count(known, kind, name, late="latest" in config.given)
+    if kind == "step":
+        return also_counts(known)
     return also(np.unique(known), kind)
 
 
@@ -229,13 +243,8 @@ def _kind(known: Array, name: str) -> str:
         return "year"
     if _DATES.search(name) and low >= SERIALS[0] and high < SERIALS[1]:
         if high < OLD_SERIALS:
-            raise DataError(
-                f"column {name}: numbers such as {low} may be days of a spreadsheet (before "
-                "1983), days since 1970, or two digits of a year and its days; set "
-                'stamps.formats: ["excel"] or ["%y%j"], write days since 1970 as dates, or set '
-                "freq: step"
-            )
-        return "excel"
+            return day_count(known, name)
+        return likelier(known, "excel", name)
     for kind, digits in _COMPACT.items():
         reach = 10 ** (digits - 4)
         if low >= 1700 * reach and high < 2201 * reach and not _calendar(known, digits)[1].any():
@@ -243,7 +252,7 @@ def _kind(known: Array, name: str) -> str:
     for kind in EPOCHS:
         unit = COUNTS[kind][0]
         if low * unit >= EPOCH_REACH[0] and high * unit < EPOCH_REACH[1]:
-            return kind
+            return likelier(known, kind, name)
     return "epoch" if low > 0 and (_any_epoch(known) != NAT).all() else "step"
 
 

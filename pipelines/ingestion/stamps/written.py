@@ -12,7 +12,7 @@ from forecasting.errors import DataError
 from forecasting.hardware.switches import no_warnings
 from pipelines.ingestion.config import StampConfig, StampFormat
 from pipelines.ingestion.ledger import NAT
-from pipelines.ingestion.stamps.epochs import COUNTS, INSTANTS, count_to_stamps
+from pipelines.ingestion.stamps.epochs import INSTANTS, count_to_stamps, is_count
 from pipelines.ingestion.stamps.numbered import with_century
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.short import read_months
@@ -59,7 +59,7 @@ def read_as(
     own = own_zone(form.zone or config.zone, zones)
     name = form.format
     zone = np.full(len(text), own, np.int8)
-    if name in COUNTS or name in ("step", "year"):
+    if is_count(name) or name in ("step", "year"):
         return _numbers(text, name, config, zone)
     if name == "financial_year":
         return read_pattern(text.str.extract(r"(\d{4})")[0], "%Y")[0], zone
@@ -106,7 +106,7 @@ def _parts_of_years(text: pd.Series, name: str) -> Array:
 
 
 def _numbers(text: pd.Series, name: str, config: StampConfig, zone: Array) -> tuple[Array, Array]:
-    """Texts that are numbers, as one of `COUNTS`, as years or as steps."""
+    """Texts that are numbers, as a count of time, as years or as steps."""
     whole = text.str.fullmatch(r"[+-]?\d{1,19}(\.0*)?").to_numpy(dtype=bool)
     out = np.full(len(text), NAT)
     known = whole & ((name != "year") | text.str.fullmatch(r"\d{4}").to_numpy(dtype=bool))

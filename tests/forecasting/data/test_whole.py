@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -66,3 +67,54 @@ def test_clocks_of_any_origin_are_no_steps(origin: str, unit: int) -> None:
     with pytest.raises(DataError, match=r"time|dates"):
         Panel.from_frame(table(numbers, 50))
     assert Panel.from_frame(table(numbers, 50), freq=f"{3600 * unit}step").rows == 50
+
+
+COUNTS = {
+    ("D", "1960-01-01"): "days since 1960", ("D", "1970-01-01"): "days since 1970",
+    ("D", "1899-12-30"): "a spreadsheet", ("D", "1904-01-01"): "old Macs",
+    ("h", "1970-01-01"): "hours since 1970", ("h", "1900-01-01"): "hours since 1900",
+    ("min", "1970-01-01"): "minutes since 1970",
+}  # fmt: skip
+
+
+@given(
+    st.sampled_from(sorted(COUNTS)),
+    st.dates(pd.Timestamp("2003-01-01").date(), pd.Timestamp("2025-06-30").date()),
+    st.integers(2, 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_counts_of_time_are_warned_of_and_the_line_that_is_named_parses_them(
+    count: tuple[str, str], first: object, length: int
+) -> None:
+    unit, origin = count
+    true = pd.date_range(str(first), periods=length, freq=unit if unit != "min" else "7min")
+    numbers = (true - pd.Timestamp(origin)) // pd.Timedelta(1, unit)
+    df = table(numbers, length)
+    with pytest.warns(UserWarning, match="plain steps; if they count time") as caught:
+        Panel.from_frame(df)
+    said = str(caught[0].message)
+    line = f'pd.to_datetime(df["ds"], unit="{unit}", origin="{origin}")'
+    assert f"{true[0].date()} as {COUNTS[count]}" in said or COUNTS[count] in said
+    assert line in said
+    assert list(eval(line, {"pd": pd, "df": df})) == list(true)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Panel.from_frame(df, freq=Panel.from_frame(table(range(length), length)).freq.alias
+                         if unit != "min" else "7step")  # fmt: skip
+
+
+def test_small_numbers_and_those_of_no_time_are_steps_without_a_word() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for first in (0, 1, 500, 9_000, 80_000, 100_000, 2_000_000, 900_000_000):
+            Panel.from_frame(table(range(first, first + 30), 30))
+
+
+def test_unix_time_is_refused_with_the_dates_it_gives_and_those_from_1960() -> None:
+    true = pd.date_range("2022-01-01", periods=48, freq="h")
+    seconds = (true - pd.Timestamp("1960-01-01")) // pd.Timedelta("1s")
+    df = table(seconds, 48)
+    with pytest.raises(DataError, match=r"2032-01-02 to 2032-01-03 \(counted from 1960, .*2022-0"):
+        Panel.from_frame(df)
+    parsed = pd.to_datetime(df["ds"], unit="s", origin="1960-01-01")
+    assert list(parsed) == list(true)

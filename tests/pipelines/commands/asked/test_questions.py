@@ -79,3 +79,13 @@ def test_a_forecast_is_explained_written_and_drawn(
         build(), ["explain", str(bundle), "--data", str(table), "--series", "none"]
     )
     assert "no series 'none' was explained" in str(wrong.exception)
+
+
+def test_a_folders_table_is_not_guessed_at(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    stamps = pd.date_range("2020-01-01", periods=60, freq="D").strftime("%d/%m/%Y")
+    pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(60.0)}).to_csv(path, index=False)
+    for command in ("explain", "anomalies"):
+        result = CliRunner().invoke(build(), [command, str(bundle), "--data", str(path)])
+        assert isinstance(result.exception, GatecastError)
+        assert "not in ISO 8601" in str(result.exception)

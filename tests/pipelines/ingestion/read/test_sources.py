@@ -216,3 +216,21 @@ def test_a_static_covariate_may_be_declared_and_stand_in_the_static_table(tmp_pa
     missing = config.replace(covariates=({"name": "colour", "role": "static"},))
     with pytest.raises(DataError, match="colour"):
         ingest(missing)
+
+
+@pytest.mark.parametrize(
+    ("declared", "ds", "y"),
+    [("ds date, y real", 1_704_067_200, 1.5), ("ds text, y numeric", "2024-01-01", "1'000.5"),
+     ("ds timestamp, y real", "01/02/2024", 1.5), ("ds numeric, y real", "2024-01-01", 1.5),
+     ("ds date, y real", "2024-01-01 00:00:00", 1.5)],
+)  # fmt: skip
+def test_values_of_another_type_than_declared_are_told_with_the_cure(
+    declared: str, ds: object, y: object, tmp_path: Path
+) -> None:
+    """SQLite keeps any value in any column, which SQLAlchemy's types do not read."""
+    with sqlite3.connect(tmp_path / "t.db") as base:
+        base.execute(f"create table t (unique_id text, {declared})")
+        base.executemany("insert into t values ('a', ?, ?)", [(ds, y)] * 3)
+    config = {"source": f"sqlite:///{tmp_path / 't.db'}", "table": "t"}
+    with pytest.raises(DataError, match=r"not of the type that its column declares.*SELECT CAST"):
+        ingest(DataConfig.parse(config))

@@ -150,3 +150,42 @@ def test_a_week_53_where_there_is_none_is_refused() -> None:
     true = pd.date_range("2024-01-01", periods=70, freq="W-MON")
     with pytest.raises(DataError, match="2024 has no week 53 by ISO 8601"):
         of_series({"year": true.year, "week": true.strftime("%W").astype(int)}, true)
+
+
+@given(
+    st.sampled_from(["p", "x", "period", "per", "no", "code"]), st.integers(24, 90),
+    st.integers(2001, 2020), st.integers(0, 11),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None)
+def test_numbers_of_periods_are_months_and_that_is_said(
+    name: str, count: int, year: int, month: int
+) -> None:
+    true = pd.date_range(f"{year}-{month + 1:02d}-01", periods=count, freq="MS")
+    result = joined({"year": [s.year for s in true], name: [s.month for s in true]})
+    assert list(result.frame["ds"]) == list(true)
+    said = f"in column {name} are months of the calendar, 1 its January; where year begins in"
+    assert any(said in note for note in result.report.notes)
+
+
+@given(st.integers(5, 11), st.sampled_from(["x", "period"]), st.integers(3, 8))
+@settings(max_examples=10, deadline=None)
+def test_parts_of_which_no_year_has_twelve_are_no_months(last: int, name: str, years: int) -> None:
+    rows = [(2010 + y, k) for y in range(years) for k in range(1, last + 1)]
+    parts = {"year": [y for y, _ in rows], name: [k for _, k in rows]}
+    with pytest.raises(DataError, match=rf"ends with {last}, as parts of years do"):
+        joined(parts)
+    assert joined(parts, stamps={"formats": ["month"]}, gaps={"policy": "insert"}).freq == "MS"
+
+
+@pytest.mark.parametrize("name", ["day", "hour", "weekday", "tag", "minute"])
+def test_a_year_and_a_day_or_an_hour_are_no_month(name: str) -> None:
+    rows = [(2015 + y, k) for y in range(4) for k in range(1, 8)]
+    with pytest.raises(DataError, match="the month is in no column"):
+        joined({"year": [y for y, _ in rows], name: [k for _, k in rows]})
+
+
+@pytest.mark.parametrize("form", ["P{}", "P{:02d}", "Per {}", "AP{}", "{:03d}"])
+def test_periods_with_a_mark_of_theirs_are_refused(form: str) -> None:
+    rows = [(2015 + y, form.format(k)) for y in range(4) for k in range(1, 13)]
+    with pytest.raises(DataError, match="cannot be read as a time stamp"):
+        joined({"year": [y for y, _ in rows], "x": [k for _, k in rows]})
