@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 
 from serving.reading.body import ARROW
 from tests.serving.conftest import Caller
@@ -183,3 +186,58 @@ def test_a_column_of_the_wrong_length_is_a_problem_of_its_series(call: Caller, c
     assert found.column("id").to_pylist() == ["store-2"]
     for name in right.column_names:
         assert found.column(name).to_pylist() == right.column(name).to_pylist()
+
+
+STARTS = {
+    "s": pa.timestamp("s"), "ms": pa.timestamp("ms"), "us": pa.timestamp("us"),
+    "ns": pa.timestamp("ns"), "date32": pa.date32(), "date64": pa.date64(), "text": pa.string(),
+    "dictionary": pa.dictionary(pa.int8(), pa.string()),
+    "stamps in a dictionary": pa.dictionary(pa.int32(), pa.timestamp("s")),
+}  # fmt: skip
+VALUES = st.one_of(st.none(), st.integers(-500, 500), st.floats(-1e6, 1e6, width=32))
+
+
+@hypothesis.given(
+    rows=st.lists(st.lists(VALUES, min_size=20, max_size=44), min_size=1, max_size=5),
+    days=st.integers(-20_000, 30_000), kind=st.sampled_from(sorted(STARTS)),
+    lists=st.sampled_from([pa.list_, pa.large_list]), whole=st.booleans(), nan=st.booleans(),
+    cut=st.integers(0, 3),
+)  # fmt: skip
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_types_say_the_same_are_answered_as_json(
+    call: Caller, rows: list[list[Any]], days: int, kind: str, lists: Any, whole: bool, nan: bool,
+    cut: int,
+) -> None:  # fmt: skip
+    if whole:
+        rows = [[None if v is None else int(v) for v in y] for y in rows]
+    first = np.datetime64("1990-01-01") + days % 11_000
+    asked = [{"id": f"s{i}", "start": str(first + i), "y": y} for i, y in enumerate(rows)]
+    filled = [[float("nan") if v is None and nan and not whole else v for v in y] for y in rows]
+    numbers = pa.int32() if whole else pa.float32()
+    texts = pa.array([s["start"] for s in asked])
+    stamps = pa.array(np.array([s["start"] for s in asked], "datetime64[D]"))
+    wanted = STARTS[kind]
+    if pa.types.is_dictionary(wanted):
+        plain = texts if wanted.value_type == pa.string() else stamps.cast(wanted.value_type)
+        start = plain.dictionary_encode()
+    else:
+        start = texts if wanted == pa.string() else stamps.cast(wanted)
+    given_table = pa.table(
+        {"id": [s["id"] for s in asked], "start": start, "y": pa.array(filled, lists(numbers))}
+    )
+    parts = [given_table.slice(0, cut), given_table.slice(cut)]
+    answer = ask(call, stream(pa.concat_tables(parts), horizon=2, quantiles=[0.5]))
+    body = call.post({"series": asked, "horizon": 2, "quantiles": [0.5]}).json()
+    if answer.status_code != 200:
+        assert "forecasts" not in body or not body["forecasts"]
+        return
+    found, about = read(answer.content)
+    assert about["errors"] == body["errors"]
+    assert [s.isoformat() for s in found["start"].to_pylist()] == [
+        f["ds"][0] for f in body["forecasts"]
+    ]
+    for row, forecast in zip(found.to_pylist(), body["forecasts"], strict=True):
+        assert row["id"] == forecast["id"]
+        np.testing.assert_allclose(row["mean"], forecast["mean"], rtol=1e-4, atol=1e-3)
