@@ -27,6 +27,8 @@ EXCHANGED = [d.replace(day=d.month, month=d.day) if d.day <= 12 else d for d in
 TWICE = sorted([*MS, *(MS + pd.Timedelta(days=14))])
 TOTALS = [t for d in MS for t in (f"{d:%Y-%m}", *([str(d.year)] * (d.month == 12)))]
 HALF = [f"{d:%Y-%m-%d} {d.hour % 12 or 12}:00{' PM' * (d.hour > 11)}" for d in H]
+LATE = pd.date_range("2014-01-01", periods=110, freq="MS")
+WORK = pd.date_range("2020-05-18", periods=40, freq="B")
 BME = pd.date_range("2019-01-01", periods=40, freq="BME")
 # By what a row of the table begins with: stamps and texts that are read so, and texts refused.
 ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
@@ -67,6 +69,14 @@ ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
     "`202253`": (None, [], [f"{d:%Y%j}" for d in D]),
     "`2022/23`": (YS, [f"{d.year}/{(d.year + 1) % 100:02}" for d in YS], []),
     "`1990`": (YS, [str(d.year) for d in YS], []),
+    "counts of days": (
+        LATE, [str((d - pd.Timestamp(0)).days) for d in LATE],
+        [str((d - pd.Timestamp("1900-01-01")).days) for d in LATE],
+    ),
+    "days before 1983": (
+        WORK, [str((d - pd.Timestamp(0)).days) for d in WORK], [str(21_915 + k) for k in range(30)]
+    ),
+    "whole numbers": (range(737_791, 737_831), [str(k) for k in range(737_791, 737_831)], []),
     "Unix time": (
         D, [str((d - pd.Timestamp("1899-12-30")).days) for d in D],
         [str(19_421 + k) for k in range(30)],
@@ -85,8 +95,11 @@ def rows_of(root: Path) -> list[str]:
 
 
 def test_every_row_of_the_table_is_run(root: Path) -> None:
-    # Stamps in several columns are run in test_parts.
-    apart = ("several columns", "`fiscal_year`", "the year of the calendar")
+    # Stamps in several columns are run in test_parts, formats that are given in test_epochs.
+    apart = (
+        "several columns", "`fiscal_year`", "the year of the calendar", "numbers 1 …",
+        "`days since 1960-01-01`",
+    )  # fmt: skip
     rows = [row for row in rows_of(root) if not row.startswith(apart)]
     for row in rows:
         assert sum(row.startswith(begin) for begin in ROWS) == 1, row
