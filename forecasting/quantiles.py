@@ -97,14 +97,25 @@ def _negative_binomial(params: Array, scale: Array, levels: tuple[float, ...]) -
     return np.asarray(counts / scale[..., None])
 
 
+# Named, not written in place: a forecaster that has answered holds one, and travels by pickle.
+def _as_told(params: Array, scale: Array, levels: tuple[float, ...]) -> Array:
+    return params
+
+
+def _mean_count(params: Array, scale: Array) -> Array:
+    return np.asarray(params[..., 0] * scale)
+
+
+def _one_for_all(params: Array, scale: Array, levels: tuple[float, ...]) -> Array:
+    return np.repeat(params, len(levels), axis=-1)
+
+
 # By the names of `forecasting.networks.heads.HEADS`, what ``model.head`` may say.
 DISTRIBUTIONS: dict[str, Distribution] = {
-    "quantiles": Distribution(lambda params, scale, levels: params, drawn=True),
+    "quantiles": Distribution(_as_told, drawn=True),
     "student_t": Distribution(_student_t, drawn=True),
-    "negative_binomial": Distribution(
-        _negative_binomial, count_mean=lambda params, scale: params[..., 0] * scale
-    ),
-    "point": Distribution(lambda params, scale, levels: np.repeat(params, len(levels), axis=-1)),
+    "negative_binomial": Distribution(_negative_binomial, count_mean=_mean_count),
+    "point": Distribution(_one_for_all),
 }
 
 

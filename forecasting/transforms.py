@@ -37,6 +37,10 @@ class Transform:
     grows: bool = False
     ratios: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name, so that a forecaster that has answered travels to other processes."""
+        return named, (next(name for name, own in TRANSFORMS.items() if own is self),)
+
     def forward(self, y: Array) -> Array:
         """The transformed values, float64; outside the domain they become missing (NaN)."""
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -53,6 +57,11 @@ class Transform:
     def reads_zero(self) -> bool:
         """Whether 0 is a number to it."""
         return bool(np.isfinite(self.forward(np.zeros(1))[0]))
+
+
+def named(name: str) -> Transform:
+    """The transform that ``model.transform`` calls so."""
+    return TRANSFORMS[name]
 
 
 # By what ``model.transform`` calls them.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import pickle
 import random
 import signal
 import threading
@@ -22,7 +24,7 @@ import pytest
 import torch
 
 from forecasting.forecaster import Forecaster
-from tests.forecasting.samples import seasonal_frame
+from tests.forecasting.samples import seasonal_frame, settings, untrained
 from tests.forecasting.test_forecaster import QUICK, fitted
 
 __all__ = ["fitted"]
@@ -110,3 +112,13 @@ def test_forecasts_pictures_and_fits_in_threads_are_what_each_is_alone(fitted: F
         pd.testing.assert_frame_equal(one, other)
     assert list(warnings.filters) == filters
     assert dict(matplotlib.rcParams) == style
+
+
+@pytest.mark.parametrize("head", ["quantiles", "student_t", "negative_binomial", "point"])
+def test_a_forecaster_that_has_answered_travels_to_other_processes(head: str) -> None:
+    model = untrained(settings(model={"head": head}))
+    stamps = pd.date_range("2024-01-01", periods=40)
+    df = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(40.0) + 1.0})
+    told = model.predict(df)
+    for same in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        pd.testing.assert_frame_equal(same.predict(df), told)
