@@ -18,11 +18,14 @@ import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
+from forecasting.data.encoding import category
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.quantiles import ASKED
+from forecasting.paths.planned import ahead_in
 from forecasting.schema import Covariate, Schema
-from serving.reading.body import ARROW
+from serving.reading.body import ARROW, JSON
+from serving.reading.stamps import OFFSET, write_stamps
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,6 +70,27 @@ class Forecasts:
     notes: list[dict[str, Any]]
     together: dict[str, Any] = field(default_factory=dict)
     paths: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """Forecasts in scenarios, of the series that could be forecast.
+
+    Attributes
+    ----------
+    table : ``scenario, unique_id, ds, mean, q<level>…``. differences : the same less those of the
+        base, and ``median``. totals : differences over all steps, without ``ds``.
+    base : the scenario that others are compared with. errors, model : as `Forecasts` has them.
+    notes : what to know of a series, or of a ``scenario``.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    totals: pd.DataFrame
+    base: str
+    model: dict[str, Any]
+    errors: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
 
 
 class Client:
@@ -188,6 +212,39 @@ class Client:
         answer = self._send("POST", "/v1/forecast", body, {"content-type": ARROW, "accept": ARROW})
         return _read(answer.content)
 
+    def scenarios(
+        self,
+        df: pd.DataFrame,
+        scenarios: Mapping[str, Any],
+        *,
+        base: str | None = None,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        model: str | None = None,
+    ) -> Scenarios:
+        """What if: as `Forecaster.scenarios`, for the series that can be forecast."""
+        about = self._about(model)
+        steps = horizon if horizon is not None else int(about["horizon"])
+        tables = [told for told in scenarios.values() if isinstance(told, pd.DataFrame)]
+        schema = _schema(about, (df, future, static, *tables))
+        panel = Panel.from_frame(
+            df, freq=about["freq"], static=static, schema=schema, future_frame=future
+        )
+        plans = [_plan(panel, steps, name, told) for name, told in scenarios.items()]
+        body = {
+            "model": about["name"],
+            "horizon": steps,
+            "quantiles": [float(q) for q in quantiles],
+            "scenarios": plans,
+            **({} if base is None else {"base": base}),
+            **_flat(panel, steps),
+        }
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        answer = self._send("POST", "/v1/scenarios", content, {"content-type": JSON})
+        return _scenarios(orjson.loads(answer.content), panel.tz)
+
     def _about(self, model: str | None) -> dict[str, Any]:
         if model is None:
             model = next(m["name"] for m in self.models() if m["default"])
@@ -274,6 +331,94 @@ def _plain(values: Any, covariate: Covariate) -> Any:
     return names[np.nan_to_num(values).astype(np.int64)]
 
 
+def _flat(panel: Panel, steps: int) -> dict[str, Any]:
+    """The series of a panel in the flat form of JSON."""
+    start = write_stamps(panel.start[:, None], panel.freq, panel.tz)
+    body: dict[str, Any] = {
+        "ids": panel.ids.tolist(),
+        "sizes": panel.lengths,
+        "start": [_stamp(one[0]) for one in start],
+        "y": panel.y,
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    schema = panel.schema
+    columns: dict[str, dict[str, Any]] = {"past": {}, "future": {}, "static": {}}
+    for j, covariate in enumerate(schema.past):
+        columns["past"][covariate.name] = _listed(panel.past[:, j], covariate)
+    for j, covariate in enumerate(schema.future):
+        columns["future"][covariate.name] = _listed(_with_ahead(panel, steps, j)[0], covariate)
+    for j, covariate in enumerate(schema.static):
+        columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
+    return {**body, **{role: told for role, told in columns.items() if told}}
+
+
+def _stamp(stamp: Any) -> Any:
+    return stamp.item() if isinstance(stamp, np.integer) else str(stamp)
+
+
+def _listed(values: Any, covariate: Covariate) -> Any:
+    told = _plain(values, covariate)
+    return told.tolist() if told.dtype == object else np.ascontiguousarray(told)
+
+
+def _plan(panel: Panel, steps: int, name: str, told: Any) -> dict[str, Any]:
+    """A scenario as a request has it."""
+    if isinstance(told, Mapping):
+        return {"name": name, "future": dict(told)}
+    block = ahead_in(panel, steps, name, told)
+    where = {str(series): i for i, series in enumerate(panel.ids)}
+    named = [category(series) for series in told["unique_id"].unique()]
+    columns = [(j, c) for j, c in enumerate(panel.schema.future) if c.name in told.columns]
+    own = {
+        series: {c.name: _listed(block[where[series], :, j], c) for j, c in columns}
+        for series in named
+    }
+    return {"name": name, "series": own}
+
+
+def _scenarios(answer: dict[str, Any], zone: str | None) -> Scenarios:
+    tables, differences, totals, notes = [], [], [], list[dict[str, Any]]()
+    for scenario in answer["scenarios"]:
+        name = scenario["name"]
+        notes += [{"scenario": name, **note} for note in scenario.get("notes", [])]
+        for one in scenario["forecasts"]:
+            key = {"scenario": name, "unique_id": one["id"]}
+            notes += [{"id": one["id"], **note} for note in one.get("notes", [])]
+            stamps = {**key, "ds": one["ds"]}
+            tables.append(pd.DataFrame({**stamps, "mean": one["mean"], **_by_level(one)}))
+            moved = one.get("difference")
+            if moved is not None:
+                told = {"mean": moved["mean"], "median": moved["median"], **_by_level(moved)}
+                differences.append(pd.DataFrame({**stamps, **told}))
+                total = moved["total"]
+                totals.append({**key, "mean": total["mean"], **_by_level(total)})
+    return Scenarios(
+        table=_stamped(tables, zone),
+        differences=_stamped(differences, zone),
+        totals=pd.DataFrame(totals),
+        base=answer["base"],
+        model=answer["model"],
+        errors=answer["errors"],
+        notes=notes,
+    )
+
+
+def _by_level(told: dict[str, Any]) -> dict[str, Any]:
+    return {f"q{level}": values for level, values in told["quantiles"].items()}
+
+
+def _stamped(frames: list[pd.DataFrame], zone: str | None) -> pd.DataFrame:
+    """One table, its stamps read from text."""
+    if not frames:
+        return pd.DataFrame()
+    whole = pd.concat(frames, ignore_index=True)
+    if whole["ds"].dtype.kind not in "iu":
+        read = pd.to_datetime(whole["ds"], utc=zone is not None, format="ISO8601")
+        whole["ds"] = read if zone is None else read.dt.tz_convert(zone)
+    return whole
+
+
 def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     import pyarrow as pa
 
@@ -292,17 +437,9 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
         columns[f"past.{covariate.name}"] = _lists(
             _plain(panel.past[:, j], covariate), panel.offsets
         )
-    if panel.schema.future:
-        offsets = panel.offsets + np.arange(len(panel) + 1) * steps
-        for j, covariate in enumerate(panel.schema.future):
-            values = np.full(int(offsets[-1]), np.nan)
-            position = np.arange(panel.rows) + panel.series * steps
-            values[position] = panel.future[:, j]
-            if panel.horizon is not None:
-                ahead = panel.horizon[:, :steps, j]
-                rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
-                values[rows + np.arange(ahead.shape[1])] = ahead
-            columns[f"future.{covariate.name}"] = _lists(_plain(values, covariate), offsets)
+    for j, covariate in enumerate(panel.schema.future):
+        values, offsets = _with_ahead(panel, steps, j)
+        columns[f"future.{covariate.name}"] = _lists(_plain(values, covariate), offsets)
     for j, covariate in enumerate(panel.schema.static):
         columns[f"static.{covariate.name}"] = pa.array(_plain(panel.static[:, j], covariate))
     table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
@@ -310,6 +447,18 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _with_ahead(panel: Panel, steps: int, column: int) -> tuple[Any, Any]:
+    """A known-future column over history and horizon, and [N + 1] where each series begins."""
+    offsets = panel.offsets + np.arange(len(panel) + 1) * steps
+    values = np.full(int(offsets[-1]), np.nan)
+    values[np.arange(panel.rows) + panel.series * steps] = panel.future[:, column]
+    if panel.horizon is not None:
+        ahead = panel.horizon[:, :steps, column]
+        rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
+        values[rows + np.arange(ahead.shape[1])] = ahead
+    return values, offsets
 
 
 def _lists(values: Any, offsets: Any) -> Any:

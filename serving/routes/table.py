@@ -11,12 +11,14 @@ from serving.routes import (
     invocations,
     models,
     openapi,
+    scenarios,
 )
 
 ROUTES = (
     *forecast.ROUTES,
     *anomalies.ROUTES,
     *explain.ROUTES,
+    *scenarios.ROUTES,
     *invocations.ROUTES,
     *models.ROUTES,
     *health.ROUTES,

@@ -27,6 +27,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("forecast", "POST", "/v1/forecast", {"series": [series()]}),
     ("forecast", "POST", "/v1/explain", {"series": [series()]}),
     ("forecast", "POST", "/v1/anomalies", {"series": [series()]}),
+    ("forecast", "POST", "/v1/scenarios", {"series": [series()]}),
     ("forecast", "POST", "/invocations", {"inputs": {}}),
     ("forecast", "GET", "/v1/models", None),
     ("forecast", "GET", "/v1/models/retail", None),

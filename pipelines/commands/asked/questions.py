@@ -65,7 +65,7 @@ def anomalies_command(
     """
     from forecasting.prediction.predictor import Predictor
 
-    _check_targets(out, picture)
+    check_targets(out, picture)
     frame = read_table(data)
     about = None if static is None else read_table(static)
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,7 +76,7 @@ def anomalies_command(
     for line in lines(table):
         print(line)
     title = f"{data.stem}: expected beside what came"
-    made = _written(table, out, lambda: watched.plot(title=title), picture)
+    made = write_asked(table, out, lambda: watched.plot(title=title), picture)
     found = {
         "rate": rate,
         "judged": int(table["p"].notna().sum()),
@@ -118,7 +118,7 @@ def explain_command(
     """
     from forecasting.prediction.predictor import Predictor
 
-    _check_targets(out, picture)
+    check_targets(out, picture)
     tables = [None if path is None else read_table(path) for path in (data, future, static)]
     with tempfile.TemporaryDirectory() as scratch:
         engine = Predictor.load(find_bundle(what, Path(scratch)))
@@ -132,18 +132,19 @@ def explain_command(
     chosen = chosen.loc[:, [c for c in chosen if c in ("ds", "median") or (chosen[c] != 0).any()]]
     chosen["ds"] = chosen["ds"].astype(str)
     print_table(chosen.set_index("ds"), title=f"{shown}: the parts add up to the median")
-    made = _written(table, out, lambda: figure, picture)
+    made = write_asked(table, out, lambda: figure, picture)
     done({"series": shown, "parts": table[names == shown]}, made=made)
 
 
-def _check_targets(out: Path | None, picture: Path | None) -> None:
+def check_targets(out: Path | None, picture: Path | None) -> None:
+    """`ConfigError` for files of kinds that are not written."""
     if out is not None and out.suffix.lower() not in WRITTEN:
         raise ConfigError(f"--out {out}: a table is written as {' or '.join(WRITTEN)}")
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"--picture {picture}: a picture is written as .png")
 
 
-def _written(
+def write_asked(
     table: pd.DataFrame, out: Path | None, plot: Callable[[], Figure], picture: Path | None
 ) -> list[Path]:
     """The files that were asked for, written: the table and its picture."""
