@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
@@ -245,6 +246,71 @@ class Client:
         answer = self._send("POST", "/v1/scenarios", content, {"content-type": JSON})
         return _scenarios(orjson.loads(answer.content), panel.tz)
 
+    def append(
+        self,
+        series: str,
+        rows: pd.DataFrame,
+        *,
+        begin: bool = False,
+        future: pd.DataFrame | None = None,
+        static: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """Append rows to a series that the service keeps, or ``begin`` one.
+
+        Parameters
+        ----------
+        rows : ``ds, y`` and the model's past and known-future covariates; rows left out between
+            are missing values. future : ``ds`` and known-future covariates of the steps after.
+        static : by name; the first time is enough.
+
+        Returns
+        -------
+        What is kept now: ``rows``, ``first``, ``last``, ``next`` and how many were ``appended``.
+
+        Raises
+        ------
+        ServiceError : with the code ``unknown_series``, ``gap``, ``contradiction`` and the like.
+        """
+        about = self._about(model)
+        body = {"model": about["name"], "begin": begin, **_appended(about, rows, future)}
+        if static:
+            body["static"] = {name: _given(value) for name, value in static.items()}
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        path = f"/v1/series/{quote(series, safe='')}/append"
+        answer = self._send("POST", path, content, {"content-type": JSON})
+        told: dict[str, Any] = orjson.loads(answer.content)["series"]
+        return told
+
+    def forecast_of(
+        self,
+        series: str,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        model: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecast a series that the service keeps: ``unique_id, ds, mean, q<level>…``."""
+        name = self._about(model)["name"]
+        asked = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
+        if horizon is not None:
+            asked["horizon"] = str(horizon)
+        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(asked)}"
+        answer = self._json("GET", path)
+        if answer["errors"]:
+            raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")
+        (one,) = answer["forecasts"]
+        frame = {"unique_id": series, "ds": one["ds"], "mean": one["mean"], **_by_level(one)}
+        about = self._json(
+            "GET", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}"
+        )
+        return _stamped([pd.DataFrame(frame)], about["series"]["tz"])
+
+    def forget(self, series: str, *, model: str | None = None) -> None:
+        """Delete a series that the service keeps."""
+        name = self._about(model)["name"]
+        self._json("DELETE", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}")
+
     def _about(self, model: str | None) -> dict[str, Any]:
         if model is None:
             model = next(m["name"] for m in self.models() if m["default"])
@@ -351,6 +417,40 @@ def _flat(panel: Panel, steps: int) -> dict[str, Any]:
     for j, covariate in enumerate(schema.static):
         columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
     return {**body, **{role: told for role, told in columns.items() if told}}
+
+
+def _appended(
+    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Rows of one series, and what is known of the steps after, as an append has them."""
+    schema = _schema(about, (rows, future))
+    known = {c.name for c in schema.future if c.name in rows.columns}
+    if future is not None:
+        known |= {c.name for c in schema.future if c.name in future.columns}
+    # All columns as if they were of the past: none of these rows is a horizon by itself.
+    columns = [c for c in schema.past if c.name in rows.columns]
+    columns += [c.replace(role="past") for c in schema.future if c.name in known]
+    given = rows.assign(unique_id="series")
+    parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
+    whole = pd.concat(parts, ignore_index=True)
+    freq, form = about["freq"], Schema(covariates=tuple(columns))
+    panel = Panel.from_frame(whole, freq=freq, schema=form)
+    count = int(Panel.from_frame(given[["unique_id", "ds", "y"]], freq=freq).lengths[0])
+    body: dict[str, Any] = {
+        "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
+        "y": panel.y[:count],
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    for j, covariate in enumerate(columns):
+        values = _listed(panel.past[:, j], covariate)
+        role = "future" if covariate.name in known else "past"
+        body.setdefault(role, {})[covariate.name] = values if role == "future" else values[:count]
+    return body
+
+
+def _given(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _stamp(stamp: Any) -> Any:

@@ -42,19 +42,27 @@ async def forecast(call: Call) -> Reply:
     else:
         loaded, query = _parse(call.service, sent, kind)
     stage["parse"].observe(perf_counter() - began)
+    return await answered(call, loaded, query, wanted)
+
+
+async def answered(
+    call: Call, loaded: Loaded, query: Query, wanted: str, *, beside: bytes | None = None
+) -> Reply:
+    """Compute and write; ``beside`` : the JSON of ``series``, told before the forecasts."""
+    stage = call.service.metrics.stage
     if _is_large(query, loaded):
 
         def work(stop: threading.Event) -> Reply:
             began = perf_counter()
             answer = call.service.batcher.compute(loaded.until(stop), [query])[0]
             stage["compute"].observe(perf_counter() - began)
-            return _written(call, loaded, answer, wanted)
+            return _written(call, loaded, answer, wanted, beside)
 
         return await call.compute(work, _seconds(query, loaded))
     began = perf_counter()
     answer = await call.service.batcher.forecast(loaded, query)
     stage["compute"].observe(perf_counter() - began)
-    return _written(call, loaded, answer, wanted)
+    return _written(call, loaded, answer, wanted, beside)
 
 
 def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
@@ -65,9 +73,13 @@ def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
     return loaded, arrow_form.read_arrow(table, options, loaded.spec)
 
 
-def _written(call: Call, loaded: Loaded, answer: Answer, wanted: str) -> Reply:
+def _written(
+    call: Call, loaded: Loaded, answer: Answer, wanted: str, beside: bytes | None
+) -> Reply:
     began = perf_counter()
     content = write_json(answer) if wanted == JSON else write_arrow(answer)
+    if beside is not None:
+        content = b'{"series":%b,%b' % (beside, content[1:])
     reply = call.packed(content, wanted)
     metrics = call.service.metrics
     metrics.stage["write"].observe(perf_counter() - began)

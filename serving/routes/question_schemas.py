@@ -74,6 +74,7 @@ def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[st
             "explanations", {"median": numbers, "parts": parts, "notes": OBJECTS}
         ),
         **_plan_schemas(series, numbers),
+        **_series_schemas(series),
     }
 
 
@@ -136,6 +137,59 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
             "type": "object",
             "properties": {**told, "scenarios": scenarios, "errors": OBJECTS},
         },
+    }
+
+
+def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
+    """What `serving.routes.series` takes and answers."""
+    own = {name: told for name, told in series["properties"].items() if name != "id"}
+    whole, stamp = {"type": "integer"}, {"type": ["string", "integer"]}
+    about = {
+        "id": TEXT,
+        "rows": {**whole, "description": "kept"},
+        **dict.fromkeys(("first", "last", "next"), stamp),
+        "freq": TEXT,
+        "tz": {"type": ["string", "null"]},
+    }
+    counts = {
+        "appended": {**whole, "description": "rows that were new"},
+        "known": {**whole, "description": "rows that stood there already"},
+        "passed": {**whole, "description": "rows before what is kept"},
+        "notes": OBJECTS,
+    }
+    options = {
+        "horizon": {"type": "integer", "minimum": 1},
+        "quantiles": {"type": "array", "items": {"type": "number"}},
+        "extend": {"type": "boolean"},
+    }
+    asked = {
+        "model": TEXT,
+        "tz": TEXT,
+        "begin": {"type": "boolean", "description": "the series may begin with these rows"},
+        **own,
+        "forecast": {
+            "description": "forecast then: true, or how",
+            "oneOf": [{"type": "boolean"}, {"type": "object", "properties": options}],
+        },
+    }
+    model = {"model": {"type": "object"}}
+    kept = {"series": {"type": "object", "properties": about}, **model}
+    appended = {
+        "series": {"type": "object", "properties": {**about, **counts}},
+        **model,
+        "forecasts": OBJECTS,
+        "errors": OBJECTS,
+    }
+    return {
+        "AppendRequest": {
+            "type": "object",
+            "required": ["start", "y"],
+            "additionalProperties": False,
+            "properties": asked,
+        },
+        "AppendAnswer": {"type": "object", "properties": appended},
+        "SeriesAnswer": {"type": "object", "properties": kept},
+        "DeletedAnswer": {"type": "object", "properties": {"deleted": TEXT, **model}},
     }
 
 

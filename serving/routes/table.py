@@ -12,6 +12,7 @@ from serving.routes import (
     models,
     openapi,
     scenarios,
+    series,
 )
 
 ROUTES = (
@@ -19,6 +20,7 @@ ROUTES = (
     *anomalies.ROUTES,
     *explain.ROUTES,
     *scenarios.ROUTES,
+    *series.ROUTES,
     *invocations.ROUTES,
     *models.ROUTES,
     *health.ROUTES,
