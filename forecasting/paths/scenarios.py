@@ -8,9 +8,10 @@ quantiles say how far that goes by luck; what the model does not know of the cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -151,26 +152,34 @@ def compare(
     levels, own, rising = levels_and_places(draws.paths, (*dict.fromkeys((*quantiles, MEDIAN)),))
     found, rows = _forecast(engine, panel, blocks, steps, levels)
     told = [str(i) for i in (panel.ids if names is None else names)]
-    scores = _Scores(engine, panel, told, (steps, draws.paths), draws.seed)
+    ranks = _Ranks(engine, panel, told, (steps, draws.paths), draws.seed)
     wanted = tuple(quantiles)
-    outcomes = []
+    # Scenarios of the same series are looked at together.
+    alike: dict[bytes, list[str]] = {}
     for name in blocks:
-        position = np.flatnonzero((rows[first] >= 0) & (rows[name] >= 0))
-        here, there = rows[name][position], rows[first][position]
-        forecast = replace(
-            found,
-            ids=panel.ids[position],
-            start=found.start[here],
-            mean=found.mean[here],
-            quantiles=found.quantiles[here][..., own[: len(wanted)]],
-            levels=wanted,
-            problems=[],
-        )
-        difference = None
-        if name != first:
-            difference = _difference(found, (here, there), position, (own, rising), scores, wanted)
-        outcomes.append(Outcome(name, position, forecast, difference))
-    return Compared(first, tuple(outcomes), _problems(found, panel, list(blocks)))
+        alike.setdefault(((rows[first] >= 0) & (rows[name] >= 0)).tobytes(), []).append(name)
+    made: dict[str, Outcome] = {}
+    for key, group in alike.items():
+        position = np.flatnonzero(np.frombuffer(key, bool))
+        changes = _differences(
+            found, rows[first][position], [rows[name][position] for name in group],
+            (own, rising), partial(_ranks_of, ranks, position, rows[first], found), wanted,
+        )  # fmt: skip
+        for name, change in zip(group, changes, strict=True):
+            here = rows[name][position]
+            forecast = replace(
+                found,
+                ids=panel.ids[position],
+                start=found.start[here],
+                mean=found.mean[here],
+                quantiles=found.quantiles[here[:, None, None], np.arange(steps)[:, None],
+                                          own[: len(wanted)]],
+                levels=wanted,
+                problems=[],
+            )  # fmt: skip
+            made[name] = Outcome(name, position, forecast, None if name == first else change)
+    outcomes = tuple(made[name] for name in blocks)
+    return Compared(first, outcomes, _problems(found, panel, list(blocks)))
 
 
 def _forecast(
@@ -231,62 +240,66 @@ def _once(pool: Pool) -> Pool:
     return made
 
 
-class _Scores:
-    """[n, h, S] what orders the paths of some series of a panel."""
+class _Ranks:
+    """[n, h, S] at which rank of its forecast each path of some series of a panel stands."""
 
     def __init__(
         self, engine: Engine, panel: Panel, names: list[str], shape: tuple[int, int], seed: int
     ) -> None:
         self.engine, self.names, self.shape, self.seed = engine, names, shape, seed
         self.labels = labels_of(panel)
-        self._kept: dict[tuple[int, ...], Array] = {}
 
     def of(self, position: Array, start: Array) -> Array:
         """Of the series at positions [n], whose forecasts begin at ``start`` [n]."""
-        key = tuple(position.tolist())
-        if key not in self._kept:
-            # Scenarios mostly have the same series: one set of scores is kept, and no more.
-            self._kept = {
-                key: self.engine.dependence.scores(
-                    [self.names[k] for k in key],
-                    start.astype(np.int64).tolist(),
-                    {c: [told[k] for k in key] for c, told in self.labels.items()},
-                    self.shape,
-                    self.seed,
-                )
-            }
-        return self._kept[key]
+        scores = self.engine.dependence.scores(
+            [self.names[k] for k in position.tolist()],
+            start.astype(np.int64).tolist(),
+            {c: [told[k] for k in position.tolist()] for c, told in self.labels.items()},
+            self.shape,
+            self.seed,
+        )
+        places = np.broadcast_to(np.arange(scores.shape[-1]), scores.shape)
+        return in_ranks(places, scores)
 
 
-def _difference(
+def _ranks_of(ranks: _Ranks, position: Array, row: Array, found: Forecast, part: Array) -> Array:
+    return ranks.of(position[part], found.start[row[position[part]]])
+
+
+def _differences(
     found: Forecast,
-    rows: tuple[Array, Array],
-    position: Array,
+    base: Array,
+    others: Sequence[Array],
     places: tuple[Array, Array],
-    scores: _Scores,
+    ranks: Callable[[Array], Array],
     wanted: tuple[float, ...],
-) -> Difference:
-    """Of forecast rows ``rows[0]`` [n] beside ``rows[1]`` [n]; ``places`` of levels in them."""
-    here, there = rows
+) -> list[Difference]:
+    """Of forecast rows ``others`` [n] each beside those of ``base`` [n].
+
+    ``places`` : of levels in them. ``ranks`` : of the paths of those of the n series at [m].
+    """
     own, rising = places
+    many, steps, count = len(others), found.mean.shape[1], len(base)
     median = own[[*dict.fromkeys((*wanted, MEDIAN))].index(MEDIAN)]
-    count, steps = len(here), found.mean.shape[1]
-    quantiles = np.empty((count, steps, len(wanted)))
-    totals = np.empty((count, len(wanted)))
-    for begin in range(0, count, AT_ONCE):
-        part = slice(begin, begin + AT_ONCE)
-        moved = found.quantiles[here[part]][..., rising] - found.quantiles[there[part]][..., rising]
-        quantiles[part] = quantiles_of_paths(moved, wanted)
-        paths = in_ranks(moved, scores.of(position[part], found.start[here[part]]))
-        totals[part] = quantiles_of_paths(paths.sum(axis=1), wanted)
-    mean = found.mean[here] - found.mean[there]
-    return Difference(
-        mean=mean,
-        median=found.quantiles[here][..., median] - found.quantiles[there][..., median],
-        quantiles=quantiles,
-        total_mean=mean.sum(axis=1),
-        total_quantiles=totals,
-    )
+    quantiles = np.empty((many, count, steps, len(wanted)))
+    totals = np.empty((many, count, len(wanted)))
+    # So many series at once that what is made of all scenarios stays in memory's reach.
+    width = max(AT_ONCE // many, 1)
+    for begin in range(0, count, width):
+        part = np.arange(begin, min(begin + width, count))
+        rank = ranks(part)
+        there = found.quantiles[base[part]][..., rising]
+        here = np.stack([found.quantiles[rows[part]][..., rising] for rows in others])
+        here -= there
+        paths = np.take_along_axis(here, rank[None], axis=-1).sum(axis=2)
+        quantiles[:, part] = quantiles_of_paths(here, wanted)
+        totals[:, part] = quantiles_of_paths(paths, wanted)
+    changes = []
+    for k, rows in enumerate(others):
+        mean = found.mean[rows] - found.mean[base]
+        middle = found.quantiles[rows, :, median] - found.quantiles[base, :, median]
+        changes.append(Difference(mean, middle, quantiles[k], mean.sum(axis=1), totals[k]))
+    return changes
 
 
 def _problems(
