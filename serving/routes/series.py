@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -22,7 +23,7 @@ from serving.reading.query import (
     read_options,
     refuse_unknown,
 )
-from serving.routes.forecast import answered
+from serving.routes.forecast import LARGE_BODY, answered
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.states.asked import (
@@ -34,8 +35,11 @@ from serving.states.asked import (
     rows_looked_at,
 )
 from serving.states.kept import Change, Kept, joined, unknown_series
+from serving.states.store import BusyError
 
 MOST_PARAMETERS: Final = 10
+# The version that answers, what was written, notes of it, and the forecast that is asked for.
+Appended = tuple[Loaded, Change, list[dict[str, Any]], Query | None]
 
 
 async def append(call: Call) -> Reply:
@@ -47,7 +51,7 @@ async def append(call: Call) -> Reply:
     stage = service.metrics.stage
     stage["read"].observe(perf_counter() - began)
 
-    def work() -> tuple[Loaded, Change, list[dict[str, Any]], Query | None]:
+    def work(wait: bool) -> Appended:
         asked = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
         loaded = service.loaded(read_model_name(asked))
         model, store = loaded.origin.name, service.states
@@ -55,14 +59,22 @@ async def append(call: Call) -> Reply:
         looked_at = rows_looked_at(loaded.predictor)
         keep = max(service.settings.series_rows, looked_at)
         change = store.append(
-            model, series, lambda kept, load: joined(kept, load, told.given, keep)
+            model, series, lambda kept, load: joined(kept, load, told.given, keep), wait=wait
         )
         query = None
         if told.forecast is not None:
             query = _query(service, loaded, series, told.forecast)
         return loaded, change, told.notes, query
 
-    loaded, change, notes, query = await call.parse(work, len(sent))
+    small = len(sent) <= LARGE_BODY and "content-encoding" not in call.headers
+    done: Appended | None = None
+    if small and not service.settings.series_sync:
+        # A page or two, written without waiting for the disk or for others.
+        with suppress(BusyError):
+            done = work(False)
+    if done is None:
+        done = await call.parse(lambda: work(True), len(sent))
+    loaded, change, notes, query = done
     about = {
         **_about(series, change.kept),
         "appended": change.appended,

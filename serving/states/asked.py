@@ -33,6 +33,7 @@ from serving.states.kept import Given, Kept, Rows, Y, at, other_step
 APPEND_KEYS: Final = frozenset(
     {"model", "tz", "begin", "start", "y", "past", "future", "static", "forecast"}
 )
+SHORTEST_MONTH: Final = 28  # days
 FORECAST_KEYS: Final = frozenset({"horizon", "quantiles", "extend"})
 
 
@@ -206,8 +207,8 @@ def query_of(series: str, kept: Kept, row: int, rows: Rows, options: Options, sp
     freq = Frequency.parse(kept.freq)
     if not freq.same_step(spec.freq):
         raise other_step(kept, spec.freq.alias)
-    if freq.unit == "month":
-        # The day of the month that a series means is that of its first stamp.
+    if freq.unit == "month" and _late_in_month(kept, freq):
+        # The day that the series means is that of its first stamp: February may cut it later.
         rows = {name: [*[None] * row, *values] for name, values in rows.items()}
         row = 0
     size, good = len(rows[Y]), np.ones(1, bool)
@@ -240,6 +241,12 @@ def query_of(series: str, kept: Kept, row: int, rows: Rows, options: Options, sp
         future[name] = _column(covariate, [*before, *ahead])
     query.past, query.future = past, future
     return check_columns(query, spec, good)
+
+
+def _late_in_month(kept: Kept, freq: Frequency) -> bool:
+    stamp = at(kept.begun, 0, freq)
+    first = stamp.astype("datetime64[M]").astype("datetime64[us]")
+    return not freq.end and bool(stamp[0] - first[0] >= np.timedelta64(SHORTEST_MONTH, "D"))
 
 
 def _column(covariate: Covariate, values: list[Any]) -> Array:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +38,12 @@ TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS whole (bytes INTEGER NOT NULL)",
     "INSERT INTO whole SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM whole)",
 )
+
+
+class BusyError(RequestError):
+    """Another append is under way, and took longer than was waited for."""
+
+
 Joined = Callable[[Kept | None, Callable[[int], Rows]], Change]
 
 
@@ -59,37 +64,51 @@ class Store:
         self._own = threading.local()
         self._opened: list[sqlite3.Connection] = []
 
-    def append(self, model: str, series: str, join: Joined) -> Change:
+    def append(self, model: str, series: str, join: Joined, *, wait: bool = True) -> Change:
         """Write what ``join`` makes of a series, whole, or nothing where it refuses.
+
+        ``wait`` : for another append that is under way, which else is ``too_busy``.
 
         Raises
         ------
         RequestError : of ``join``; 503 where the file cannot be used.
         """
-        with self._file() as file, _written(file):
-            kept, size = _kept(file, model, series)
-            change = join(kept, lambda place: _piece(file, model, series, place))
-            about = orjson.dumps(asdict(change.kept))
-            new = _write(file, model, series, change)
-            new += len(about) + len(model) + len(series) + BYTES_OF_SERIES
-            if kept is not None:
-                before = orjson.dumps(asdict(kept))
-                new += size - len(before) - len(model) - len(series) - BYTES_OF_SERIES
-            file.execute(
-                "INSERT INTO series VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET "
-                "about = excluded.about, bytes = excluded.bytes, used = excluded.used",
-                (model, series, about, new, int(self.clock())),
-            )
-            file.execute("UPDATE whole SET bytes = bytes + ?", (new - size,))
-            gone = self._make_room(file, model, series)
+        with self._file() as file:
+            # Who must not wait leaves the turn to others, and comes again beside the event loop.
+            file.execute(f"PRAGMA busy_timeout = {int(1e3 * WAIT_SECONDS) if wait else 0}")
+            with _written(file):
+                change, gone = self._append(file, model, series, join)
         if gone:
             logs.info("series that were used longest ago made room for others", count=gone)
         return change
 
+    def _append(
+        self, file: sqlite3.Connection, model: str, series: str, join: Joined
+    ) -> tuple[Change, int]:
+        found = file.execute(
+            "SELECT about, bytes FROM series WHERE model = ? AND id = ?", (model, series)
+        ).fetchone()
+        kept = None if found is None else Kept(**orjson.loads(found[0]))
+        change = join(kept, lambda place: _piece(file, model, series, place))
+        about = orjson.dumps(change.kept)
+        size = 0 if found is None else found[1]
+        grown = len(about) + _write(file, model, series, change)
+        if found is None:
+            grown += len(model) + len(series) + BYTES_OF_SERIES
+        else:
+            grown -= len(found[0])
+        file.execute(
+            "INSERT INTO series VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET "
+            "about = excluded.about, bytes = excluded.bytes, used = excluded.used",
+            (model, series, about, size + grown, int(self.clock())),
+        )
+        file.execute("UPDATE whole SET bytes = bytes + ?", (grown,))
+        return change, self._make_room(file, model, series)
+
     def about(self, model: str, series: str) -> Kept | None:
         """What is kept of a series beside its rows; None where nothing is."""
         with self._file() as file:
-            return _kept(file, model, series)[0]
+            return _kept(file, model, series)
 
     def newest(
         self, model: str, series: str, enough: Callable[[Rows], bool]
@@ -101,7 +120,7 @@ class Store:
         kept, row, rows : ``row`` is the number of the first of the rows.
         """
         with self._file() as file, _read(file):
-            kept, _ = _kept(file, model, series)
+            kept = _kept(file, model, series)
             if kept is None:
                 return None
             rows: dict[str, list[Any]] = {}
@@ -173,7 +192,7 @@ class Store:
             yield file
         except (sqlite3.Error, OSError, orjson.JSONDecodeError) as error:
             busy = "locked" in str(error) or "busy" in str(error)
-            raise RequestError(
+            raise (BusyError if busy else RequestError)(
                 503,
                 "too_busy" if busy else "series_unavailable",
                 f"series cannot be read or written in {self.folder.name}/{FILE} of the service's "
@@ -225,11 +244,11 @@ def _read(file: sqlite3.Connection) -> Iterator[None]:
         file.execute("COMMIT")
 
 
-def _kept(file: sqlite3.Connection, model: str, series: str) -> tuple[Kept | None, int]:
+def _kept(file: sqlite3.Connection, model: str, series: str) -> Kept | None:
     found = file.execute(
-        "SELECT about, bytes FROM series WHERE model = ? AND id = ?", (model, series)
+        "SELECT about FROM series WHERE model = ? AND id = ?", (model, series)
     ).fetchone()
-    return (None, 0) if found is None else (Kept(**orjson.loads(found[0])), found[1])
+    return None if found is None else Kept(**orjson.loads(found[0]))
 
 
 def _piece(file: sqlite3.Connection, model: str, series: str, place: int) -> Rows:

@@ -315,6 +315,18 @@ def test_long_histories_are_cut_and_answer_as_before(app: Application, tmp_path:
     caller.app.service.close()
 
 
+def test_a_series_that_begins_late_in_a_month_keeps_its_day(kept: Caller) -> None:
+    y = [100.0 + k % 12 for k in range(3 * PIECE)]
+    for start in ("1990-01-30", "1990-01-31", "1990-02-28"):
+        wanted = kept.post({"series": [{"id": "a", "start": start, "y": y}]}).json()
+        about = {"start": start, "y": y, "begin": True, "forecast": True}
+        found = kept.post(about, path_of(f"a{start}")).json()
+        assert found["forecasts"][0]["ds"] == wanted["forecasts"][0]["ds"]
+        assert found["forecasts"][0]["quantiles"] == wanted["forecasts"][0]["quantiles"]
+        following = {"start": found["series"]["next"], "y": [5.0]}
+        assert kept.post(following, path_of(f"a{start}")).json()["series"]["appended"] == 1
+
+
 def service_of(app: Application, home: Path, **more: Any) -> Iterator[Caller]:
     update = {"home": home, "protect": False, **more}
     other = Application(app.settings.model_copy(update=update))
