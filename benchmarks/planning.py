@@ -88,7 +88,7 @@ class Line:
 
 def planning(brief: bool) -> list[list[str]]:
     """Rows of the table: what, ours, beside, ratio."""
-    rounds = 5 if brief else 300
+    rounds = 5 if brief else 200
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         register(bundle(home / "bundle", brief), home)
@@ -99,7 +99,7 @@ def planning(brief: bool) -> list[list[str]]:
         server.start()
         try:
             server.wait()
-            return [*_scenarios(Line(port), rounds), *_states(Line(port), rounds)]
+            return [*_scenarios(Line(port), rounds), *_states(Line(port), rounds, brief)]
         finally:
             server.stop()
 
@@ -141,10 +141,10 @@ def _scenarios(line: Line, rounds: int) -> Iterator[list[str]]:
             yield _row(f"{what}, beside {told}", taken["plans"], taken[name])
 
 
-def _states(line: Line, rounds: int) -> Iterator[list[str]]:
+def _states(line: Line, rounds: int, brief: bool) -> Iterator[list[str]]:
     stamps = pd.date_range(START, periods=max(HISTORIES) + rounds + 10, freq="MS", unit="us")
     plain = ("POST", "/v1/forecast", orjson.dumps(request(1, SHORT)))
-    for rows in HISTORIES:
+    for rows in HISTORIES[:1] if brief else HISTORIES:
         (series,) = request(1, rows)["series"]
         path, place = f"/v1/series/{rows}", [rows, rows]
         begin = {"start": START, "y": series["y"], "future": series["future"], "begin": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from serving.errors import RequestError
 from serving.models import describe
@@ -14,16 +14,17 @@ from serving.models.keeper import Loaded
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
 from serving.reading.query import Query, read_model_name
-from serving.routes.asking import parse_json
+from serving.routes.asking import (
+    DRAWS_OF_NUMBER,
+    DRAWS_PER_SECOND,
+    LARGE_ANSWER,
+    LARGE_BODY,
+    parse_json,
+)
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
 from serving.writing.arrow_form import write_arrow
-
-LARGE_BODY: Final = 64 * 1024  # bytes; more are parsed beside the event loop
-LARGE_ANSWER: Final = 20_000  # numbers; more are written there, too
-DRAWS_PER_SECOND: Final = 10_000_000  # numbers of paths drawn and ordered, about
-DRAWS_OF_NUMBER: Final = 2  # that take as long as a number of an answer, about
 
 
 async def forecast(call: Call) -> Reply:

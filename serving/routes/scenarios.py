@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from forecasting.paths.scenarios import compare
+from serving.models.batcher import SMALL
 from serving.models.keeper import Loaded
 from serving.reading.asked.scenario_options import (
     SCENARIOS,
@@ -13,23 +12,34 @@ from serving.reading.asked.scenario_options import (
     check_scenarios,
 )
 from serving.reading.query import Query
-from serving.routes.asking import answer_question, document
+from serving.routes.asking import (
+    DRAWS_OF_NUMBER,
+    DRAWS_PER_SECOND,
+    LARGE_ANSWER,
+    answer_question,
+    document,
+)
 from serving.routes.route import Call, Reply, Route
 from serving.security import FORECAST
 from serving.writing.planned import write_planned
 
-DRAWS_PER_SECOND: Final = 10_000_000  # numbers of paths, about
-
 
 async def scenarios(call: Call) -> Reply:
     """Every series in every scenario, beside the base."""
-    return await answer_question(call, SCENARIOS, _seconds, _compared)
+    return await answer_question(call, SCENARIOS, _seconds, _compared, _small)
 
 
 def _seconds(loaded: Loaded, query: Query) -> float:
     forecasts, options = check_scenarios(query, loaded.spec), asked(query)
     drawn = forecasts * options.horizon * options.draws.paths
     return loaded.seconds_of(forecasts, 1) + drawn / DRAWS_PER_SECOND
+
+
+def _small(loaded: Loaded, query: Query) -> bool:
+    options = asked(query)
+    forecasts = len(query.sizes) * options.runs
+    drawn = forecasts * options.horizon * options.draws.paths
+    return forecasts <= SMALL and drawn // DRAWS_OF_NUMBER <= LARGE_ANSWER
 
 
 def _compared(loaded: Loaded, query: Query) -> bytes:

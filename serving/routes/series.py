@@ -23,7 +23,8 @@ from serving.reading.query import (
     read_options,
     refuse_unknown,
 )
-from serving.routes.forecast import LARGE_BODY, answered
+from serving.routes.asking import LARGE_BODY
+from serving.routes.forecast import answered
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.states.asked import (
