@@ -59,7 +59,7 @@ def draw_scenarios() -> None:
         {
             "no promotion": {"promotion": 0},
             "promotion in the second week": {"promotion": [0] * 7 + [1] * 7},
-            "dearer by 1": known.assign(price=known["price"] + 1),
+            "dearer by 1": known.drop(columns="promotion").assign(price=known["price"] + 1),
         },
         future=known.assign(promotion=0.0).assign(
             promotion=lambda f: (f.groupby("unique_id").cumcount() < 4).astype(float)
