@@ -350,7 +350,7 @@ class Forecaster(Ensemble):
         future: Tabular | None = None,
         static: Tabular | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         draws: Draws | None = None,
     ) -> Planned:
         """What if: forecasts under other known-future covariates, and what they change.

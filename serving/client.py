@@ -22,8 +22,8 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import category
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
-from forecasting.quantiles import ASKED
 from forecasting.paths.planned import ahead_in
+from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW, JSON
 from serving.reading.stamps import OFFSET, write_stamps
@@ -222,7 +222,7 @@ class Client:
         future: pd.DataFrame | None = None,
         static: pd.DataFrame | None = None,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         model: str | None = None,
     ) -> Scenarios:
         """What if: as `Forecaster.scenarios`, for the series that can be forecast."""
@@ -287,7 +287,7 @@ class Client:
         series: str,
         *,
         horizon: int | None = None,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] = ASKED,
         model: str | None = None,
     ) -> pd.DataFrame:
         """Forecast a series that the service keeps: ``unique_id, ds, mean, q<level>…``."""

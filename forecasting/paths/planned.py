@@ -20,6 +20,7 @@ from forecasting.paths.sampling import Draws
 from forecasting.paths.scenarios import Compared, Outcome, ahead_of, check_plan, compare
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import Engine
+from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate, Schema
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Wanted:
 
     base: str | None = None
     horizon: int | None = None
-    quantiles: Sequence[float] = (0.1, 0.5, 0.9)
+    quantiles: Sequence[float] = ASKED
     draws: Draws | None = None
 
 

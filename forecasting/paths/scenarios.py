@@ -27,6 +27,7 @@ from forecasting.paths.totals import quantiles_of_paths
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import Engine
 from forecasting.prediction.reading import Pool
+from forecasting.quantiles import ASKED
 from forecasting.schema import Schema
 
 # The base where nobody names one: what the table, or the request, says of the steps ahead.
@@ -125,7 +126,7 @@ def compare(
     base: str | None = None,
     draws: Draws | None = None,
     horizon: int | None = None,
-    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    quantiles: Sequence[float] = ASKED,
     names: Sequence[str] | None = None,
 ) -> Compared:
     """Forecast every series in each scenario, and say what it changes.
