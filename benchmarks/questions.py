@@ -2,6 +2,7 @@
 
 GATECAST_DATA=../data python -m benchmarks.questions --report docs/questions.md
 GATECAST_DATA=../data python -m benchmarks.questions nn5_daily --models models
+python -m benchmarks.questions --planning --report docs/questions.md
 python benchmarks/questions.py --brief
 
 Anomalies: a forecaster is trained on the first two thirds of each history; the last third is
@@ -11,6 +12,8 @@ which none of them could know: their recall is the best they could have at that 
 
 Explanations: time beside a forecast's, what the parts lack to the median, and a deletion test
 beside sampled Shapley values (Castro, Gómez & Tejada 2009) of as many network calls.
+
+Scenarios and kept series: what they take over HTTP, beside plain requests (`planning.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.deletion import POINTS, deletion
+from benchmarks.planning import planning
 from forecasting import Forecaster, Predictor
 from forecasting.arrays import Array, Float
 from forecasting.config import ForecasterConfig
@@ -41,6 +45,7 @@ from pipelines.benchmark.report import write_markdown
 from pipelines.data.datasets import DATA_VARIABLE, load
 
 BEGIN, END = "<!-- questions:begin -->", "<!-- questions:end -->"
+PLANNING = "<!-- planning:begin -->", "<!-- planning:end -->"
 SETS = (
     "m4_hourly", "m4_weekly", "m4_monthly_sample", "m4_quarterly_sample", "m4_yearly_sample",
     "m1_monthly", "m3_monthly", "nn5_daily", "etth1", "aus_retail",
@@ -330,13 +335,18 @@ def main() -> int:
     parser.add_argument("--models", type=Path, help="folder that trained models are kept in")
     parser.add_argument("--why", default="m3_monthly", help="the set whose model is explained")
     parser.add_argument("--report", type=Path, help="write the tables into this page")
+    parser.add_argument("--planning", action="store_true", help="scenarios and kept series alone")
     options = parser.parse_args()
+    console = Console()
+    if options.planning:
+        _tell(console, _planning(options.brief), options.report, PLANNING)
+        return 0
     if not options.brief and not os.environ.get(DATA_VARIABLE):
         print(f"the sets lie in the folder that {DATA_VARIABLE} names: set it", file=sys.stderr)
         return 2
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    console, rows, why = Console(), [], []
+    rows, why = [], []
     try:
         names = ["made up"] if options.brief else options.sets or list(SETS)
         for name in names:
@@ -352,10 +362,20 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     text = table(HEAD, rows) + "\n" + table(["explanations", "ours", "beside", "ratio"], why)
-    console.print(text, markup=False, soft_wrap=True)
-    if options.report:
-        write_markdown(options.report, text, begin=BEGIN, end=END)
+    _tell(console, text, options.report, (BEGIN, END))
+    if options.brief:
+        _tell(console, _planning(options.brief), options.report, PLANNING)
     return 0
+
+
+def _planning(brief: bool) -> str:
+    return table(["over HTTP, p50", "ours", "beside", "ratio"], planning(brief))
+
+
+def _tell(console: Console, text: str, report: Path | None, ends: tuple[str, str]) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+    if report:
+        write_markdown(report, text, begin=ends[0], end=ends[1])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
 from forecasting.known.occasions import with_closed_days
 from forecasting.paths.drawn import Drawn
+from forecasting.paths.planned import Planned, Wanted
 from forecasting.paths.sampling import PATHS, Draws
 from forecasting.prediction.checks import whole_steps
 from forecasting.quantiles import ASKED
@@ -339,6 +340,40 @@ class Forecaster(Ensemble):
             horizon=horizon,
             extend=extend,
         )
+
+    def scenarios(
+        self,
+        df: Any,
+        scenarios: Mapping[str, Any],
+        *,
+        base: str | None = None,
+        future: Tabular | None = None,
+        static: Tabular | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = ASKED,
+        draws: Draws | None = None,
+    ) -> Planned:
+        """What if: forecasts under other known-future covariates, and what they change.
+
+        Parameters
+        ----------
+        df, future, static, horizon, quantiles : as `predict` takes them.
+        scenarios : by name a table ``unique_id, ds`` and columns known ahead, of some series or
+            all; or ``{"promo": 0}``: by column a value for every step, or a list with one for
+            each. What a scenario does not say is as in the table.
+        base : the scenario that others are compared with; None: what the table says of the steps
+            ahead, under the name "base". draws : how many paths, and which; 200 of seed 0.
+
+        Returns
+        -------
+        Planned : ``.table``, ``.differences``, ``.totals`` in the kind of ``df``, and ``.plot()``.
+
+        Raises
+        ------
+        DataError : as `predict`; a scenario that says what is not known ahead, or not every step.
+        """
+        wanted = Wanted(base, horizon, quantiles, draws)
+        return Planned.by(self, df, scenarios, wanted, future=future, static=static)
 
     def plot(
         self,

@@ -262,6 +262,46 @@ def parts_chart(ds: Array, level: Array, parts: Mapping[str, Array], *, title: s
     return figure
 
 
+def scenarios_chart(
+    ds: Array,
+    base: str,
+    forecast: Array,
+    others: Mapping[str, tuple[Array, Array, Array, Array]],
+    *,
+    title: str = "",
+) -> Figure:
+    """Forecasts of scenarios beside the base's, and below what each changes of it.
+
+    Parameters
+    ----------
+    ds, forecast : [h] of the base. others : by name the forecast, its difference from the base,
+        and the low and high end of the difference's band, [h] each.
+    """
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(8.6, 5.6), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        above.plot(ds, forecast, color=INK, linewidth=1.8, label=base)
+        for color, (name, (mean, moved, low, high)) in zip(
+            _colors(len(others)), others.items(), strict=True
+        ):
+            above.plot(ds, mean, color=color, linewidth=1.6, label=name)
+            below.fill_between(ds, low, high, color=color, alpha=0.2, linewidth=0)
+            below.plot(ds, moved, color=color, linewidth=1.6)
+        below.axhline(0.0, color=INK, linewidth=0.9)
+        above.set_title(title)
+        above.set_ylabel("mean forecast")
+        below.set_ylabel(f"less {base}: mean, 80 % of paths")
+        above.margins(x=0.01)
+        for ax in (above, below):
+            _plain_numbers(ax)
+        if ds.dtype.kind == "M":
+            below.tick_params(axis="x", labelrotation=30)
+        above.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
 def error_by_step(
     curves: Mapping[str, Array], *, metric: str, title: str = "Error by horizon"
 ) -> Figure:

@@ -31,6 +31,7 @@ FIRST = (
     "monitor",
     "tune",
     "asked.questions",
+    "asked.scenarios",
     "diagnose",
     "serve",
     "registry",

@@ -45,11 +45,14 @@ class Application:
         self.service.bodies.under_way += 1
         metrics.waiting.inc()
         try:
-            route, arguments = self.table.find(scope["path"], scope["method"])
+            route, arguments = self.table.find(
+                scope["path"], scope["method"], scope.get("raw_path")
+            )
             name = route.path
             headers = body.read_headers(scope)
             caller = identify(headers, self.service.keys)
-            call = Call(self.service, receive, headers, request_id, arguments, caller)
+            parameters = scope.get("query_string", b"").decode("latin-1")
+            call = Call(self.service, receive, headers, request_id, arguments, caller, parameters)
             if not route.always:
                 self.service.bodies.check_room()
                 self.quotas.take(caller.key)

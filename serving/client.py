@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import numpy as np
@@ -18,12 +19,14 @@ import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
-from forecasting.data.encoding import decode
+from forecasting.data.encoding import category, decode
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
+from forecasting.paths.planned import ahead_in
 from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate, Schema
-from serving.reading.body import ARROW
+from serving.reading.body import ARROW, JSON
+from serving.reading.stamps import OFFSET, write_stamps
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,6 +71,27 @@ class Forecasts:
     notes: list[dict[str, Any]]
     together: dict[str, Any] = field(default_factory=dict)
     paths: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """Forecasts in scenarios, of the series that could be forecast.
+
+    Attributes
+    ----------
+    table : ``scenario, unique_id, ds, mean, q<level>…``. differences : the same less those of the
+        base, and ``median``. totals : differences over all steps, without ``ds``.
+    base : the scenario that others are compared with. errors, model : as `Forecasts` has them.
+    notes : what to know of a series, or of a ``scenario``.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    totals: pd.DataFrame
+    base: str
+    model: dict[str, Any]
+    errors: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
 
 
 class Client:
@@ -189,6 +213,104 @@ class Client:
         answer = self._send("POST", "/v1/forecast", body, {"content-type": ARROW, "accept": ARROW})
         return _read(answer.content)
 
+    def scenarios(
+        self,
+        df: pd.DataFrame,
+        scenarios: Mapping[str, Any],
+        *,
+        base: str | None = None,
+        future: pd.DataFrame | None = None,
+        static: pd.DataFrame | None = None,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = ASKED,
+        model: str | None = None,
+    ) -> Scenarios:
+        """What if: as `Forecaster.scenarios`, for the series that can be forecast."""
+        about = self._about(model)
+        steps = horizon if horizon is not None else int(about["horizon"])
+        tables = [told for told in scenarios.values() if isinstance(told, pd.DataFrame)]
+        schema = _schema(about, (df, future, static, *tables))
+        panel = Panel.from_frame(
+            df, freq=about["freq"], static=static, schema=schema, future_frame=future
+        )
+        plans = [_plan(panel, steps, name, told) for name, told in scenarios.items()]
+        body = {
+            "model": about["name"],
+            "horizon": steps,
+            "quantiles": [float(q) for q in quantiles],
+            "scenarios": plans,
+            **({} if base is None else {"base": base}),
+            **_flat(panel, steps),
+        }
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        answer = self._send("POST", "/v1/scenarios", content, {"content-type": JSON})
+        return _scenarios(orjson.loads(answer.content), panel.tz)
+
+    def append(
+        self,
+        series: str,
+        rows: pd.DataFrame,
+        *,
+        begin: bool = False,
+        future: pd.DataFrame | None = None,
+        static: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """Append rows to a series that the service keeps, or ``begin`` one.
+
+        Parameters
+        ----------
+        rows : ``ds, y`` and the model's past and known-future covariates; rows left out between
+            are missing values. future : ``ds`` and known-future covariates of the steps after.
+        static : by name; the first time is enough.
+
+        Returns
+        -------
+        What is kept now: ``rows``, ``first``, ``last``, ``next`` and how many were ``appended``.
+
+        Raises
+        ------
+        ServiceError : with the code ``unknown_series``, ``gap``, ``contradiction`` and the like.
+        """
+        about = self._about(model)
+        body = {"model": about["name"], "begin": begin, **_appended(about, rows, future)}
+        if static:
+            body["static"] = {name: _given(value) for name, value in static.items()}
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        path = f"/v1/series/{quote(series, safe='')}/append"
+        answer = self._send("POST", path, content, {"content-type": JSON})
+        told: dict[str, Any] = orjson.loads(answer.content)["series"]
+        return told
+
+    def forecast_of(
+        self,
+        series: str,
+        *,
+        horizon: int | None = None,
+        quantiles: Sequence[float] = ASKED,
+        model: str | None = None,
+    ) -> pd.DataFrame:
+        """Forecast a series that the service keeps: ``unique_id, ds, mean, q<level>…``."""
+        name = self._about(model)["name"]
+        asked = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
+        if horizon is not None:
+            asked["horizon"] = str(horizon)
+        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(asked)}"
+        answer = self._json("GET", path)
+        if answer["errors"]:
+            raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")
+        (one,) = answer["forecasts"]
+        frame = {"unique_id": series, "ds": one["ds"], "mean": one["mean"], **_by_level(one)}
+        about = self._json(
+            "GET", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}"
+        )
+        return _stamped([pd.DataFrame(frame)], about["series"]["tz"])
+
+    def forget(self, series: str, *, model: str | None = None) -> None:
+        """Delete a series that the service keeps."""
+        name = self._about(model)["name"]
+        self._json("DELETE", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}")
+
     def _about(self, model: str | None) -> dict[str, Any]:
         if model is None:
             model = next(m["name"] for m in self.models() if m["default"])
@@ -267,6 +389,128 @@ def _schema(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> Sch
     return Schema(covariates=tuple(covariates))
 
 
+def _flat(panel: Panel, steps: int) -> dict[str, Any]:
+    """The series of a panel in the flat form of JSON."""
+    start = write_stamps(panel.start[:, None], panel.freq, panel.tz)
+    body: dict[str, Any] = {
+        "ids": panel.ids.tolist(),
+        "sizes": panel.lengths,
+        "start": [_stamp(one[0]) for one in start],
+        "y": panel.y,
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    schema = panel.schema
+    columns: dict[str, dict[str, Any]] = {"past": {}, "future": {}, "static": {}}
+    for j, covariate in enumerate(schema.past):
+        columns["past"][covariate.name] = _listed(panel.past[:, j], covariate)
+    for j, covariate in enumerate(schema.future):
+        columns["future"][covariate.name] = _listed(_with_ahead(panel, steps, j)[0], covariate)
+    for j, covariate in enumerate(schema.static):
+        columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
+    return {**body, **{role: told for role, told in columns.items() if told}}
+
+
+def _appended(
+    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Rows of one series, and what is known of the steps after, as an append has them."""
+    schema = _schema(about, (rows, future))
+    known = {c.name for c in schema.future if c.name in rows.columns}
+    if future is not None:
+        known |= {c.name for c in schema.future if c.name in future.columns}
+    # All columns as if they were of the past: none of these rows is a horizon by itself.
+    columns = [c for c in schema.past if c.name in rows.columns]
+    columns += [c.replace(role="past") for c in schema.future if c.name in known]
+    given = rows.assign(unique_id="series")
+    parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
+    whole = pd.concat(parts, ignore_index=True)
+    freq, form = about["freq"], Schema(covariates=tuple(columns))
+    panel = Panel.from_frame(whole, freq=freq, schema=form)
+    count = int(Panel.from_frame(given[["unique_id", "ds", "y"]], freq=freq).lengths[0])
+    body: dict[str, Any] = {
+        "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
+        "y": panel.y[:count],
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    for j, covariate in enumerate(columns):
+        values = _listed(panel.past[:, j], covariate)
+        role = "future" if covariate.name in known else "past"
+        body.setdefault(role, {})[covariate.name] = values if role == "future" else values[:count]
+    return body
+
+
+def _given(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _stamp(stamp: Any) -> Any:
+    return stamp.item() if isinstance(stamp, np.integer) else str(stamp)
+
+
+def _listed(values: Any, covariate: Covariate) -> Any:
+    told = decode(values, covariate)
+    return told.tolist() if told.dtype == object else np.ascontiguousarray(told)
+
+
+def _plan(panel: Panel, steps: int, name: str, told: Any) -> dict[str, Any]:
+    """A scenario as a request has it."""
+    if isinstance(told, Mapping):
+        return {"name": name, "future": dict(told)}
+    block = ahead_in(panel, steps, name, told)
+    where = {str(series): i for i, series in enumerate(panel.ids)}
+    named = [category(series) for series in told["unique_id"].unique()]
+    columns = [(j, c) for j, c in enumerate(panel.schema.future) if c.name in told.columns]
+    own = {
+        series: {c.name: _listed(block[where[series], :, j], c) for j, c in columns}
+        for series in named
+    }
+    return {"name": name, "series": own}
+
+
+def _scenarios(answer: dict[str, Any], zone: str | None) -> Scenarios:
+    tables, differences, totals, notes = [], [], [], list[dict[str, Any]]()
+    for scenario in answer["scenarios"]:
+        name = scenario["name"]
+        notes += [{"scenario": name, **note} for note in scenario.get("notes", [])]
+        for one in scenario["forecasts"]:
+            key = {"scenario": name, "unique_id": one["id"]}
+            notes += [{"id": one["id"], **note} for note in one.get("notes", [])]
+            stamps = {**key, "ds": one["ds"]}
+            tables.append(pd.DataFrame({**stamps, "mean": one["mean"], **_by_level(one)}))
+            moved = one.get("difference")
+            if moved is not None:
+                told = {"mean": moved["mean"], "median": moved["median"], **_by_level(moved)}
+                differences.append(pd.DataFrame({**stamps, **told}))
+                total = moved["total"]
+                totals.append({**key, "mean": total["mean"], **_by_level(total)})
+    return Scenarios(
+        table=_stamped(tables, zone),
+        differences=_stamped(differences, zone),
+        totals=pd.DataFrame(totals),
+        base=answer["base"],
+        model=answer["model"],
+        errors=answer["errors"],
+        notes=notes,
+    )
+
+
+def _by_level(told: dict[str, Any]) -> dict[str, Any]:
+    return {f"q{level}": values for level, values in told["quantiles"].items()}
+
+
+def _stamped(frames: list[pd.DataFrame], zone: str | None) -> pd.DataFrame:
+    """One table, its stamps read from text."""
+    if not frames:
+        return pd.DataFrame()
+    whole = pd.concat(frames, ignore_index=True)
+    if whole["ds"].dtype.kind not in "iu":
+        read = pd.to_datetime(whole["ds"], utc=zone is not None, format="ISO8601")
+        whole["ds"] = read if zone is None else read.dt.tz_convert(zone)
+    return whole
+
+
 def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     import pyarrow as pa
 
@@ -285,17 +529,9 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
         columns[f"past.{covariate.name}"] = _lists(
             decode(panel.past[:, j], covariate), panel.offsets
         )
-    if panel.schema.future:
-        offsets = panel.offsets + np.arange(len(panel) + 1) * steps
-        for j, covariate in enumerate(panel.schema.future):
-            values = np.full(int(offsets[-1]), np.nan)
-            position = np.arange(panel.rows) + panel.series * steps
-            values[position] = panel.future[:, j]
-            if panel.horizon is not None:
-                ahead = panel.horizon[:, :steps, j]
-                rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
-                values[rows + np.arange(ahead.shape[1])] = ahead
-            columns[f"future.{covariate.name}"] = _lists(decode(values, covariate), offsets)
+    for j, covariate in enumerate(panel.schema.future):
+        values, offsets = _with_ahead(panel, steps, j)
+        columns[f"future.{covariate.name}"] = _lists(decode(values, covariate), offsets)
     for j, covariate in enumerate(panel.schema.static):
         columns[f"static.{covariate.name}"] = pa.array(decode(panel.static[:, j], covariate))
     table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
@@ -303,6 +539,18 @@ def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _with_ahead(panel: Panel, steps: int, column: int) -> tuple[Any, Any]:
+    """A known-future column over history and horizon, and [N + 1] where each series begins."""
+    offsets = panel.offsets + np.arange(len(panel) + 1) * steps
+    values = np.full(int(offsets[-1]), np.nan)
+    values[np.arange(panel.rows) + panel.series * steps] = panel.future[:, column]
+    if panel.horizon is not None:
+        ahead = panel.horizon[:, :steps, column]
+        rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
+        values[rows + np.arange(ahead.shape[1])] = ahead
+    return values, offsets
 
 
 def _lists(values: Any, offsets: Any) -> Any:

@@ -25,6 +25,7 @@ TITLES = {
     405: "Method not allowed",
     406: "Not acceptable",
     408: "Too slow",
+    409: "Conflict",
     413: "Request too large",
     415: "Unsupported media type",
     421: "Unknown host",

@@ -102,6 +102,15 @@ class ServingSettings(BaseModel):
     max_draws: int = Field(
         50_000_000, ge=1, description="numbers of sample paths: series x steps x paths x passes"
     )
+    series_bytes: int = Field(
+        256 * MIB, ge=MIB, description="kept of series; those used longest ago make room"
+    )
+    series_rows: int = Field(
+        10_000, ge=1, description="kept of each series; what a forecast looks at in any case"
+    )
+    series_sync: bool = Field(
+        False, description="an append waits for the disk: nothing is lost where the machine fails"
+    )
     max_waiting: int = Field(1_000, ge=1, description="requests under way in a worker, then 503")
     max_connections: int = Field(2_000, ge=1, description="held by a worker, then 503")
     head_seconds: float = Field(10.0, gt=0, description="for the headers to arrive")
@@ -204,6 +213,11 @@ class ServingSettings(BaseModel):
     def cache(self) -> Path:
         """Folder of the models fetched so far."""
         return self.home.absolute() / "cache" / "models"
+
+    @property
+    def states(self) -> Path:
+        """Folder of the series that are kept."""
+        return self.home.absolute() / "series"
 
     @property
     def engine_threads(self) -> int:

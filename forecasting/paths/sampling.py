@@ -121,7 +121,7 @@ def sample(
     refuse_too_much(len(panel), steps, draws.paths)
     asked = panel.ids if names is None else np.array(list(names), dtype=object)
     labels = labels_of(panel)
-    levels, own_place, path_place = _places(draws.paths, tuple(quantiles))
+    levels, own_place, path_place = levels_and_places(draws.paths, tuple(quantiles))
     found = engine.checked(panel, steps, levels)
     place = {name: k for k, name in enumerate(panel.ids.tolist())}
     kept = np.array([place[name] for name in found.ids.tolist()], dtype=np.int64)
@@ -167,7 +167,9 @@ def labels_of(panel: Panel) -> dict[str, list[str | None]]:
 
 
 @lru_cache(maxsize=32)
-def _places(paths: int, asked: tuple[float, ...]) -> tuple[tuple[float, ...], Array, Array]:
+def levels_and_places(
+    paths: int, asked: tuple[float, ...]
+) -> tuple[tuple[float, ...], Array, Array]:
     """Levels to ask the engine for, and where among them those asked for and those of paths are.
 
     A level of paths that bears the name of one asked for is that one.

@@ -271,8 +271,13 @@ def quantiles_of_paths(values: Array, levels: Iterable[float]) -> Array:
 
     So at a single step they are the forecast's own quantiles at the levels of the paths.
     """
-    found = np.quantile(values, list(levels), axis=-1, method="hazen")
-    return np.ascontiguousarray(np.moveaxis(found, 0, -1))
+    levels, paths = np.array(list(levels), np.float64), values.shape[-1]
+    place = np.clip(levels * paths - 0.5, 0.0, paths - 1.0)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, paths - 1)
+    rising = np.sort(values, axis=-1)
+    below, above = rising[..., low], rising[..., high]
+    return np.asarray(below + (above - below) * (place - low))
 
 
 def _problem(

@@ -50,7 +50,8 @@ def read_flat(
         faults.stop()
     count = len(sizes)
     check_size(count, options, spec)
-    options = replace(options, joint=read_joint(body, spec, options, count, faults))
+    if question.together:
+        options = replace(options, joint=read_joint(body, spec, options, count, faults))
     y = numbers([body["y"]], lambda _: ("y",), faults, no_booleans=no_booleans)
     ids = _ids(body.get("ids"), count, faults)
     given: Any = body.get("start")

@@ -32,8 +32,8 @@ def read_joint(
     if not JOINT_KEYS & body.keys():
         return None
     before = faults.count
-    paths = _whole(body, "paths", (LEAST_PATHS, MOST_PATHS), faults)
-    seed = _whole(body, "seed", (0, 2**63 - 1), faults)
+    paths = read_whole(body, "paths", (LEAST_PATHS, MOST_PATHS), faults)
+    seed = read_whole(body, "seed", (0, 2**63 - 1), faults)
     labels = _labels(body.get("labels"), count, spec, faults)
     own = [c.name for c in spec.schema.static if c.type == "categorical"]
     columns = (*own, *labels)
@@ -88,9 +88,10 @@ def _check_cost(joint: Joint, count: int, spec: Spec, options: Options) -> None:
         )
 
 
-def _whole(
+def read_whole(
     body: Mapping[str, Any], key: str, limits: tuple[int, int], faults: Faults
 ) -> int | None:
+    """A whole number within limits, or None where there is none; what is wrong is a fault."""
     value = body.get(key)
     if value is None:
         return None

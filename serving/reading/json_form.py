@@ -65,8 +65,9 @@ def read_json(
         faults.add(("series",), "empty", "holds no series")
         faults.stop()
     check_size(len(series), options, spec)
-    joint = read_joint(body, spec, options, len(series), faults)
-    options = replace(options, joint=joint)
+    if question.together:
+        joint = read_joint(body, spec, options, len(series), faults)
+        options = replace(options, joint=joint)
     return _Reader(spec, options, series, faults, no_booleans).read()
 
 

@@ -222,7 +222,7 @@ def read_options(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Options
     zone = read_zone(body, faults)
     return Options(
         horizon=read_horizon(body, spec, extend, faults),
-        levels=_read_levels(body, faults),
+        levels=read_levels(body, faults),
         extend=extend,
         tz=zone,
     )
@@ -235,10 +235,12 @@ class Question:
     Attributes
     ----------
     keys : of the options. read : them, checked; what is wrong goes to the faults.
+    together : whether all series may be asked for together, by the keys of `JOINT_KEYS`.
     """
 
     keys: frozenset[str]
     read: Callable[[Mapping[str, Any], Spec, Faults], Options]
+    together: bool = False
 
 
 def refuse_windows(windows: int, limit: int, why: str, cure: str) -> None:
@@ -252,7 +254,7 @@ def refuse_windows(windows: int, limit: int, why: str, cure: str) -> None:
         )
 
 
-FORECAST: Final = Question(OPTION_KEYS, read_options)
+FORECAST: Final = Question(OPTION_KEYS, read_options, together=True)
 
 
 def read_zone(body: Mapping[str, Any], faults: Faults) -> str | None:
@@ -304,7 +306,8 @@ def read_horizon(body: Mapping[str, Any], spec: Spec, extend: bool | None, fault
     return horizon
 
 
-def _read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
+def read_levels(body: Mapping[str, Any], faults: Faults) -> tuple[float, ...]:
+    """The quantiles asked for, or the usual ones; what is wrong is a fault."""
     levels = body.get("quantiles")
     if levels is None:
         return ASKED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from forecasting.errors import DataError
 from serving.errors import RequestError
@@ -15,6 +15,11 @@ from serving.reading.body import JSON
 from serving.reading.json_form import body_object, read_json
 from serving.reading.query import FORECAST, Query, Question, read_model_name
 from serving.routes.route import Call, Reply, Service
+
+LARGE_BODY: Final = 64 * 1024  # bytes; more are parsed beside the event loop
+LARGE_ANSWER: Final = 20_000  # numbers; more are written there, too
+DRAWS_PER_SECOND: Final = 10_000_000  # numbers of paths drawn and ordered, about
+DRAWS_OF_NUMBER: Final = 2  # that take as long as a number of an answer, about
 
 
 def parse_json(
@@ -32,6 +37,7 @@ async def answer_question(
     question: Question,
     seconds: Callable[[Loaded, Query], float],
     answer: Callable[[Loaded, Query], bytes],
+    small: Callable[[Loaded, Query], bool] | None = None,
 ) -> Reply:
     """Read, parse, answer beside the event loop, write.
 
@@ -40,6 +46,8 @@ async def answer_question(
     seconds : an estimate of what the answer takes; it refuses what would take too much.
     answer : of a version that stops when nobody waits; what it finds wrong with the data as a
         whole is a refusal.
+    small : whether an answer takes so little that going beside the loop would take longer; None:
+        none does.
     """
     began = perf_counter()
     body.media_type(call.headers, (JSON,))
@@ -47,22 +55,28 @@ async def answer_question(
     stage = call.service.metrics.stage
     stage["read"].observe(perf_counter() - began)
     began = perf_counter()
-    loaded, query = await call.parse(
-        lambda: parse_json(call.service, call.unpacked(sent), question), len(sent)
-    )
+    if small is not None and len(sent) <= LARGE_BODY and "content-encoding" not in call.headers:
+        loaded, query = parse_json(call.service, sent, question)
+    else:
+        loaded, query = await call.parse(
+            lambda: parse_json(call.service, call.unpacked(sent), question), len(sent)
+        )
     estimate = seconds(loaded, query)
     stage["parse"].observe(perf_counter() - began)
 
-    def work(stop: threading.Event) -> Reply:
+    def work(stop: threading.Event | None) -> Reply:
         began = perf_counter()
         try:
-            content = answer(loaded.until(stop), query)
+            content = answer(loaded if stop is None else loaded.until(stop), query)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
         stage["compute"].observe(perf_counter() - began)
         return call.packed(content, JSON)
 
-    reply = await call.compute(work, estimate)
+    if small is not None and not loaded.heavy and small(loaded, query):
+        reply = work(None)
+    else:
+        reply = await call.compute(work, estimate)
     call.service.metrics.series.labels(loaded.origin.name).inc(len(query.position))
     return reply
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from forecasting.prediction.why.explain import explain
 from serving.models.keeper import Loaded
+from serving.reading.asked.why_options import WHY, WhyOptions, windows_of
 from serving.reading.query import Query
-from serving.reading.why_options import WHY, WhyOptions, windows_of
 from serving.routes.asking import answer_question, document
 from serving.routes.route import Call, Reply, Route
 from serving.security import FORECAST

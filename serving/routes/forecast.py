@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 
 from serving.errors import RequestError
 from serving.models import describe
@@ -14,16 +14,17 @@ from serving.models.keeper import Loaded
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
 from serving.reading.query import Query, read_model_name
-from serving.routes.asking import parse_json
+from serving.routes.asking import (
+    DRAWS_OF_NUMBER,
+    DRAWS_PER_SECOND,
+    LARGE_ANSWER,
+    LARGE_BODY,
+    parse_json,
+)
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
 from serving.writing.arrow_form import write_arrow
-
-LARGE_BODY: Final = 64 * 1024  # bytes; more are parsed beside the event loop
-LARGE_ANSWER: Final = 20_000  # numbers; more are written there, too
-DRAWS_PER_SECOND: Final = 10_000_000  # numbers of paths drawn and ordered, about
-DRAWS_OF_NUMBER: Final = 2  # that take as long as a number of an answer, about
 
 
 async def forecast(call: Call) -> Reply:
@@ -42,19 +43,27 @@ async def forecast(call: Call) -> Reply:
     else:
         loaded, query = _parse(call.service, sent, kind)
     stage["parse"].observe(perf_counter() - began)
+    return await answered(call, loaded, query, wanted)
+
+
+async def answered(
+    call: Call, loaded: Loaded, query: Query, wanted: str, *, beside: bytes | None = None
+) -> Reply:
+    """Compute and write; ``beside`` : the JSON of ``series``, told before the forecasts."""
+    stage = call.service.metrics.stage
     if _is_large(query, loaded):
 
         def work(stop: threading.Event) -> Reply:
             began = perf_counter()
             answer = call.service.batcher.compute(loaded.until(stop), [query])[0]
             stage["compute"].observe(perf_counter() - began)
-            return _written(call, loaded, answer, wanted)
+            return _written(call, loaded, answer, wanted, beside)
 
         return await call.compute(work, _seconds(query, loaded))
     began = perf_counter()
     answer = await call.service.batcher.forecast(loaded, query)
     stage["compute"].observe(perf_counter() - began)
-    return _written(call, loaded, answer, wanted)
+    return _written(call, loaded, answer, wanted, beside)
 
 
 def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
@@ -65,9 +74,13 @@ def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
     return loaded, arrow_form.read_arrow(table, options, loaded.spec)
 
 
-def _written(call: Call, loaded: Loaded, answer: Answer, wanted: str) -> Reply:
+def _written(
+    call: Call, loaded: Loaded, answer: Answer, wanted: str, beside: bytes | None
+) -> Reply:
     began = perf_counter()
     content = write_json(answer) if wanted == JSON else write_arrow(answer)
+    if beside is not None:
+        content = b'{"series":%b,%b' % (beside, content[1:])
     reply = call.packed(content, wanted)
     metrics = call.service.metrics
     metrics.stage["write"].observe(perf_counter() - began)

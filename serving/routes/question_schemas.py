@@ -1,9 +1,11 @@
-"""Schemas of the OpenAPI document for what is asked of histories: why, and is this odd."""
+"""Schemas of the OpenAPI document for what is asked of histories: why, what if, is this odd."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS, PATHS
+from forecasting.paths.scenarios import BASE, MOST_SCENARIOS
 from forecasting.prediction.anomalies.found import KINDS
 from forecasting.prediction.anomalies.watch import MOST
 from forecasting.prediction.answers import RATE
@@ -71,6 +73,123 @@ def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[st
         "WhyAnswer": _answered(
             "explanations", {"median": numbers, "parts": parts, "notes": OBJECTS}
         ),
+        **_plan_schemas(series, numbers),
+        **_series_schemas(series),
+    }
+
+
+def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    """What `serving.routes.scenarios` takes and answers."""
+    columns = {
+        "type": "object",
+        "description": "by known-future covariate a value for every step, or a list with one each",
+    }
+    plan = {
+        "type": "object",
+        "required": ["name"],
+        "additionalProperties": False,
+        "properties": {
+            "name": TEXT,
+            "future": {**columns, "description": f"of all series: {columns['description']}"},
+            "series": {"type": "object", "additionalProperties": columns},
+        },
+    }
+    by_level = {"type": "object", "additionalProperties": numbers}
+    of_level = {"type": "object", "additionalProperties": {"type": "number"}}
+    total = {"mean": {"type": "number"}, "quantiles": of_level}
+    difference = {
+        "mean": numbers,
+        "median": numbers,
+        "quantiles": by_level,
+        "total": {"type": "object", "properties": total},
+    }
+    forecast = {
+        "id": TEXT,
+        "ds": STAMPS,
+        "mean": numbers,
+        "quantiles": by_level,
+        "difference": {"type": "object", "properties": difference},
+        "notes": OBJECTS,
+    }
+    one = {
+        "name": TEXT,
+        "forecasts": {"type": "array", "items": {"type": "object", "properties": forecast}},
+        "notes": OBJECTS,
+    }
+    asked = {
+        "scenarios": {
+            "type": "array", "minItems": 1, "maxItems": MOST_SCENARIOS, "items": plan
+        },
+        "base": {**TEXT, "description": f"a scenario; left out: the series' own ({BASE})"},
+        "horizon": {"type": "integer", "minimum": 1, "description": "left out: as trained"},
+        "quantiles": numbers,
+        "paths": {
+            "type": "integer", "minimum": LEAST_PATHS, "maximum": MOST_PATHS, "default": PATHS
+        },
+        "seed": {"type": "integer", "minimum": 0, "default": 0},
+    }  # fmt: skip
+    told = {"model": {"type": "object"}, "base": TEXT, "joint": {"type": "object"}}
+    scenarios = {"type": "array", "items": {"type": "object", "properties": one}}
+    request = _asked(asked, series)
+    return {
+        "PlanRequest": {**request, "required": ["series", "scenarios"]},
+        "PlanAnswer": {
+            "type": "object",
+            "properties": {**told, "scenarios": scenarios, "errors": OBJECTS},
+        },
+    }
+
+
+def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
+    """What `serving.routes.series` takes and answers."""
+    own = {name: told for name, told in series["properties"].items() if name != "id"}
+    whole, stamp = {"type": "integer"}, {"type": ["string", "integer"]}
+    about = {
+        "id": TEXT,
+        "rows": {**whole, "description": "kept"},
+        **dict.fromkeys(("first", "last", "next"), stamp),
+        "freq": TEXT,
+        "tz": {"type": ["string", "null"]},
+    }
+    counts = {
+        "appended": {**whole, "description": "rows that were new"},
+        "known": {**whole, "description": "rows that stood there already"},
+        "passed": {**whole, "description": "rows before what is kept"},
+        "notes": OBJECTS,
+    }
+    options = {
+        "horizon": {"type": "integer", "minimum": 1},
+        "quantiles": {"type": "array", "items": {"type": "number"}},
+        "extend": {"type": "boolean"},
+    }
+    asked = {
+        "model": TEXT,
+        "tz": TEXT,
+        "begin": {"type": "boolean", "description": "the series may begin with these rows"},
+        **own,
+        "forecast": {
+            "description": "forecast then: true, or how",
+            "oneOf": [{"type": "boolean"}, {"type": "object", "properties": options}],
+        },
+    }
+    model = {"model": {"type": "object"}}
+    kept = {"series": {"type": "object", "properties": about}, **model}
+    appended = {
+        "series": {"type": "object", "properties": {**about, **counts}},
+        **model,
+        "forecasts": OBJECTS,
+        "errors": OBJECTS,
+    }
+    return {
+        "AppendRequest": {
+            "type": "object",
+            "required": ["start", "y"],
+            "additionalProperties": False,
+            "properties": asked,
+        },
+        "AppendAnswer": {"type": "object", "properties": appended},
+        "SeriesAnswer": {"type": "object", "properties": kept},
+        "DeletedAnswer": {"type": "object", "properties": {"deleted": TEXT, **model}},
     }
 
 

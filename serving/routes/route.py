@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 import orjson
 from starlette.routing import compile_path
@@ -23,6 +24,7 @@ from serving.running.memory import MUCH, Memory
 from serving.running.metrics import Metrics
 from serving.security import Caller, Guard
 from serving.settings import ServingSettings
+from serving.states.store import Store
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Service:
         self.batcher = Batcher(self.metrics, self.lanes, together=settings.batching)
         self.memory = Memory()
         self.bodies = Bodies(settings)
+        self.states = Store(settings.states, settings.series_bytes, sync=settings.series_sync)
         self.routes: tuple[Route, ...] = ()
 
     def keeper(self, name: str) -> Keeper:
@@ -77,6 +80,7 @@ class Service:
     def close(self) -> None:
         """Let work under way end."""
         self.lanes.close()
+        self.states.close()
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Call:
     id: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     caller: Caller = field(default_factory=Caller)
+    parameters: str = ""  # what stands behind the ? of the address
 
     async def body(self) -> bytes:
         """The whole body, as sent."""
@@ -202,15 +207,23 @@ class Table:
             else:
                 self.plain[path] = methods
 
-    def find(self, path: str, method: str) -> tuple[Route, Mapping[str, str]]:
-        """The route and its arguments; 404 or 405 otherwise."""
+    def find(
+        self, path: str, method: str, raw: bytes | None = None
+    ) -> tuple[Route, Mapping[str, str]]:
+        """The route and its arguments; 404 or 405 otherwise.
+
+        ``raw`` : the path before it was decoded, where ``%2F`` is no border of an argument.
+        """
         methods, arguments = self.plain.get(path), {}
         if methods is None:
+            sent = path if raw is None else raw.decode("latin-1")
             for pattern, candidates in self.patterns:
-                match = pattern.fullmatch(path)
+                match = pattern.fullmatch(sent)
                 if match is not None:
                     methods, arguments = candidates, match.groupdict()
                     break
+            if raw is not None:
+                arguments = {name: _decoded(text, path) for name, text in arguments.items()}
         if methods is None:
             raise RequestError(404, "unknown_path", f"no such path: {show(path)}; see /docs")
         route = methods.get("GET" if method == "HEAD" else method)
@@ -221,3 +234,10 @@ class Table:
                 405, "method_not_allowed", f"{name} takes {allowed}", headers={"allow": allowed}
             )
         return route, arguments
+
+
+def _decoded(text: str, path: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise RequestError(404, "unknown_path", f"no such path: {show(path)}; see /docs") from None

@@ -11,12 +11,16 @@ from serving.routes import (
     invocations,
     models,
     openapi,
+    scenarios,
+    series,
 )
 
 ROUTES = (
     *forecast.ROUTES,
     *anomalies.ROUTES,
     *explain.ROUTES,
+    *scenarios.ROUTES,
+    *series.ROUTES,
     *invocations.ROUTES,
     *models.ROUTES,
     *health.ROUTES,

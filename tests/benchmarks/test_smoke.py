@@ -21,6 +21,7 @@ PARTS = {
     "deletion": "questions",
     "empty": "serving",
     "load": "serving",
+    "planning": "questions",
     "servers": "serving",
     "stages": "serving",
     "zero_corpus": "pretrain_zero",
@@ -134,6 +135,7 @@ def test_questions_runs(tmp_path: Path) -> None:
     assert len(found[1][4].split(" / ")) == 4
     told = {row[0].split(",")[0] for row in found[3:]}
     assert {"explain", "parts less the median", "deletion test"} <= told
+    assert {"10 scenarios of 1 series", "append", "append with forecast"} <= told
     assert all(float(row[3]) > 0 for row in found[3:] if row[0].startswith("explain"))
 
 

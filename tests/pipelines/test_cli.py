@@ -31,6 +31,7 @@ ELSEWHERE = {
     "reproduce": "needs a whole run; the answer is built of what train's is",
     "tune": "takes minutes; the answer is built of what train's is",
     "covariates": "trains several times; tests/forecasting/training/test_worth.py",
+    "scenarios": "needs covariates ahead; tests/pipelines/commands/asked/test_scenarios.py",
     "benchmark": "takes minutes; the answer names the files it wrote",
 }
 # A command line for each command: what it needs is made by the fixtures, in this order.

@@ -176,3 +176,29 @@ def test_a_refresh_uses_the_key(client: Client, app: Application) -> None:
     assert client.refresh("monthly")["swapped"] is False
     with pytest.raises(ServiceError, match="401"):
         Client("http://test", transport=Bridge(app)).refresh("monthly")
+
+
+def test_a_kept_series_is_begun_appended_to_forecast_and_forgotten(
+    client: Client, retail: Predictor
+) -> None:
+    whole = sales(1).assign(promo=lambda f: f["promo"].astype(float))
+    rows, ahead = whole[:-4].drop(index=3), whole[-4:].drop(columns=["y", "temp", "unique_id"])
+    about = {"region": "north", "area": np.float64(80.0)}
+    series = rows.drop(columns="unique_id")
+    first = client.append("shop 1/2", series[:40], begin=True, static=about, model="retail")
+    assert (first["rows"], first["appended"]) == (41, 41)
+    last = client.append("shop 1/2", series[38:], future=ahead, model="retail")
+    assert last["known"] == 2
+    found = client.forecast_of("shop 1/2", horizon=3, quantiles=[0.3], model="retail")
+    expected = retail.predict(
+        rows.assign(unique_id="shop 1/2"), horizon=3, quantiles=[0.3],
+        future=ahead.assign(unique_id="shop 1/2"),
+        static=pd.DataFrame([{"unique_id": "shop 1/2", **about}]),
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-5)
+    with pytest.raises(ServiceError) as refused:
+        client.append("shop 1/2", series[:2].assign(y=1.0), model="retail")
+    assert (refused.value.status, refused.value.code) == (409, "contradiction")
+    client.forget("shop 1/2", model="retail")
+    with pytest.raises(ServiceError, match="nothing is kept"):
+        client.forecast_of("shop 1/2", model="retail")

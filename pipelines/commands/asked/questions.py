@@ -69,7 +69,7 @@ def anomalies_command(
     from forecasting.prediction.predictor import Predictor
     from pipelines.commands.asked.common import panel_of
 
-    _check_targets(out, picture)
+    check_targets(out, picture)
     with tempfile.TemporaryDirectory() as scratch:
         engine = Predictor.load(find_bundle(what, Path(scratch)))
         with waiting(f"judging with {what}"):
@@ -79,7 +79,7 @@ def anomalies_command(
     for line in lines(table):
         print(line)
     title = f"{table_name(data)}: expected beside what came"
-    made = _written(table, out, lambda: watched.plot(title=title), picture)
+    made = write_asked(table, out, lambda: watched.plot(title=title), picture)
     found = {
         "rate": rate,
         "judged": int(table["p"].notna().sum()),
@@ -122,7 +122,7 @@ def explain_command(
     from forecasting.prediction.predictor import Predictor
     from pipelines.commands.asked.common import panel_of
 
-    _check_targets(out, picture)
+    check_targets(out, picture)
     with tempfile.TemporaryDirectory() as scratch:
         engine = Predictor.load(find_bundle(what, Path(scratch)))
         with waiting(f"explaining with {what}"):
@@ -136,18 +136,19 @@ def explain_command(
     chosen = chosen.loc[:, [c for c in chosen if c in ("ds", "median") or (chosen[c] != 0).any()]]
     chosen["ds"] = chosen["ds"].astype(str)
     print_table(chosen.set_index("ds"), title=f"{shown}: the parts add up to the median")
-    made = _written(table, out, lambda: figure, picture)
+    made = write_asked(table, out, lambda: figure, picture)
     done({"series": shown, "parts": table[names == shown]}, made=made)
 
 
-def _check_targets(out: Path | None, picture: Path | None) -> None:
+def check_targets(out: Path | None, picture: Path | None) -> None:
+    """`ConfigError` for files of kinds that are not written."""
     if out is not None and out.suffix.lower() not in WRITTEN:
         raise ConfigError(f"--out {out}: a table is written as {' or '.join(WRITTEN)}")
     if picture is not None and picture.suffix.lower() != ".png":
         raise ConfigError(f"--picture {picture}: a picture is written as .png")
 
 
-def _written(
+def write_asked(
     table: pd.DataFrame, out: Path | None, plot: Callable[[], Figure], picture: Path | None
 ) -> list[Path]:
     """The files that were asked for, written: the table and its picture."""
