@@ -12,17 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
-import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
-from forecasting.errors import DataError, GatecastError
+from forecasting.errors import DataError, GatecastError, lacking
 from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW
+
+try:
+    import httpx
+    import orjson
+except ModuleNotFoundError as absent:
+    raise lacking("the client of the service", absent) from None
 
 if TYPE_CHECKING:
     from types import TracebackType
