@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         need("the service", *NEEDED)
         settings = _settings(arguments)
+        if settings.mcp:
+            need("GATECAST_MCP = true", "mcp")
         from serving.running import tracing
 
         tracing.check(settings)

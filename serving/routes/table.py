@@ -11,6 +11,7 @@ from serving.routes import (
     invocations,
     models,
     openapi,
+    tools,
 )
 
 ROUTES = (
@@ -21,5 +22,6 @@ ROUTES = (
     *models.ROUTES,
     *health.ROUTES,
     *openapi.ROUTES,
+    *tools.ROUTES,
     *explorer.ROUTES,
 )
