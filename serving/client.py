@@ -19,14 +19,15 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError, lacking
 from forecasting.quantiles import ASKED
-from forecasting.schema import Covariate, Schema
-from serving.reading.body import ARROW
 
 try:
     import httpx
     import orjson
 except ModuleNotFoundError as absent:
     raise lacking("the client of the service", absent) from None
+
+from forecasting.schema import Covariate, Schema
+from serving.reading.body import ARROW
 
 if TYPE_CHECKING:
     from types import TracebackType
