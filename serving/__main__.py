@@ -12,13 +12,13 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from forecasting.errors import ConfigError, GatecastError
-from serving.running import tracing
+from forecasting.errors import ConfigError, GatecastError, need
 from serving.settings import ServingSettings, quiet
 
 BACKLOG = 2048
 GRACE_SECONDS = 30
 HEALTH_SECONDS = 30  # without a sign of life, and a worker is started anew
+NEEDED = ("bentoml", "httptools", "orjson", "prometheus_client", "starlette", "uvicorn")
 EXAMPLE = "example: python -m serving --model m3-monthly --port 3000"
 
 
@@ -28,7 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     # What is written here holds models and their data: for its owner only.
     os.umask(0o077)
     try:
+        need("the service", *NEEDED)
         settings = _settings(arguments)
+        if settings.mcp:
+            need("GATECAST_MCP = true", "mcp")
+        from serving.running import tracing
+
         tracing.check(settings)
         _check_ring(settings)
         listener = _take_port(settings)

@@ -13,17 +13,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import httpx
 import numpy as np
-import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import category, decode
 from forecasting.data.panel import Panel
-from forecasting.errors import DataError, GatecastError
+from forecasting.errors import DataError, GatecastError, lacking
 from forecasting.paths.planned import ahead_in
 from forecasting.quantiles import ASKED
+
+try:
+    import httpx
+    import orjson
+except ModuleNotFoundError as absent:
+    raise lacking("the client of the service", absent) from None
+
+
 from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW, JSON
 from serving.reading.stamps import OFFSET, write_stamps

@@ -89,6 +89,9 @@ class ServingSettings(BaseModel):
     public_metrics: bool = Field(True, description="/metrics without a key")
     public_docs: bool = Field(True, description="/docs and /openapi.json without a key")
     explorer: bool = Field(True, description="the page at / that draws forecasts")
+    mcp: bool | None = Field(
+        None, description="tools for language models at /mcp; default: where mcp is installed"
+    )
 
     max_body: int = Field(32 * MIB, ge=1024, description="bytes of a body as sent")
     max_content: int = Field(128 * MIB, ge=1024, description="bytes of a body once decompressed")

@@ -70,7 +70,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "pipelines.commands.schedule.by_flags_command": TYPER,
         "pipelines.commands.train.train_command": TYPER,
         "pipelines.ingestion.ledger.note": "what a line of the ledger holds, each part by its name",
-        "serving.routes.openapi._schemas": DOCUMENT,
+        "serving.routes.openapi.schemas": DOCUMENT,
     },
     house.imports_stand_on_top: {
         "forecasting.__getattr__": "the face is lazy: a config must not pay for torch",

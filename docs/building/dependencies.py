@@ -7,13 +7,29 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "dependencies.md"
+NAME = "gatecast"
 BEGIN, END = "<!-- dependencies:begin -->", "<!-- dependencies:end -->"
-GROUPS = ("demo", "schedule", "tune", "baselines", "traces", "postgres", "docs", "notebooks")
+GROUPS = ("train", "plots", "pipelines", "serve", "mcp", "demo", "schedule", "tune", "calendars",
+          "baselines", "traces", "postgres", "docs", "notebooks")  # fmt: skip
+# What people install, as they write it, and what it is for.
+INSTALLED = {
+    "": "predict from saved models, read sets of the library, keys",
+    "serve": "the service and its client",
+    "serve,mcp": "the service with `/mcp`",
+    "pipelines": "tables, stored forecasts, monitoring, registry, MLflow's pages",
+    "train": "`Forecaster.fit` in Python",
+    "train,pipelines": "`gatecast train` and all around it, without the service",
+    "all": "every command and setting",
+}
 # Why each is there: what would have to be written without it.
 WHY = {
     "bentoml": "runs the service's processes and is how models are packed for its platform",
@@ -24,10 +40,13 @@ WHY = {
     "filelock": "one job at a time on a machine",
     "fsspec": "tables in object stores and behind URLs",
     "httptools": "the service's HTTP parser",
+    "holidays": "holidays of countries, read once in training",
     "httpx": "the client of the service, and notices",
     "ipykernel": "runs notebooks",
     "matplotlib": "pictures of forecasts and runs",
     "mkdocs-material": "the site of these pages, with search, read from the disk",
+    "mcp": "the protocol of `/mcp`",
+    "mlflow-skinny": "MLflow's client alone: models of a tracking server",
     "mlflow": "tracking, the registry of models, pages to compare runs",
     "nbclient": "executes notebooks in a test",
     "nbformat": "reads and checks notebooks",
@@ -49,6 +68,7 @@ WHY = {
     "pyyaml": "config files",
     "rich": "tables and bars in the terminal",
     "safetensors": "weights on disk, without pickle",
+    "scipy": "sparse matrices of hierarchies, optimisers, special functions",
     "sqlalchemy": "tables in databases; held below a release with which schedules do not fire",
     "starlette": "the shell around the service's routes",
     "statsforecast": "AutoETS and AutoTheta as references",
@@ -65,7 +85,52 @@ def required() -> dict[str, list[str]]:
     """Requirements by group, as pyproject.toml has them; "" for what is always installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    return {"": project["dependencies"], **{g: extras[g] for g in GROUPS if g in extras}}
+    own = {g: [one for one in extras[g] if name_of(one) != NAME] for g in GROUPS if g in extras}
+    return {"": project["dependencies"], **{group: needs for group, needs in own.items() if needs}}
+
+
+def needed(groups: Iterable[str]) -> set[str]:
+    """Every distribution that an installation of these groups holds, as far as it is here."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [Requirement(one) for one in project["dependencies"]]
+    asked += [Requirement(one) for group in groups for one in extras[group]]
+    found: set[tuple[str, str]] = set()
+    while asked:
+        one = asked.pop()
+        name = canonicalize_name(one.name)
+        for extra in ("", *one.extras):
+            if (name, extra) in found or (one.marker and not one.marker.evaluate({"extra": extra})):
+                continue
+            found.add((name, extra))
+            if name == NAME:
+                asked += [Requirement(inner) for inner in extras.get(extra, ())]
+                continue
+            asked += [
+                Requirement(str(need).partition(";")[0])
+                for need in map(Requirement, _requires(name))
+                if need.marker is None or need.marker.evaluate({"extra": extra})
+            ]
+    return {name for name, _ in found} - {NAME}
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def installations() -> list[str]:
+    """A row for each of INSTALLED: what it takes on the disk, and whether torch is in it."""
+    lines = ["| | distributions | MiB | torch | for |", "|---|---:|---:|---|---|"]
+    for groups, purpose in INSTALLED.items():
+        names = needed(group for group in groups.split(",") if group)
+        size = sum(_size(one) for name in names for one in metadata.distributions(name=name))
+        asked = f"pip install '{NAME}[{groups}]'" if groups else f"pip install {NAME}"
+        torch = "yes" if "torch" in names else "no"
+        lines.append(f"| `{asked}` | {len(names)} | {size:,.0f} | {torch} | {purpose} |")
+    return lines
 
 
 def name_of(requirement: str) -> str:
@@ -109,7 +174,7 @@ def _licence(found: metadata.Distribution) -> str:
 
 def tables() -> str:
     """All tables, as they stand between the marks."""
-    lines = []
+    lines = ["### What an installation takes", "", *installations(), ""]
     for group, requirements in required().items():
         title = f"`gatecast[{group}]`" if group else "Always"
         lines += [f"### {title}", "", "| | version | MiB | licence | why |"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
-from forecasting.errors import GatecastError
+from forecasting.errors import lacking
 from forecasting.evaluation.baselines import Reference, fill_missing, naive_arrays
 from forecasting.hardware.switches import no_warnings
 from forecasting.quantiles import JUDGED
@@ -73,7 +73,7 @@ def auto_ets_arrays(
 
     Raises
     ------
-    GatecastError : statsforecast is not installed.
+    MissingGroupError : statsforecast is not installed.
     """
     models = _models()
     if season > LONGEST_ETS_SEASON:
@@ -95,7 +95,7 @@ def auto_theta_arrays(
 
     Raises
     ------
-    GatecastError : statsforecast is not installed.
+    MissingGroupError : statsforecast is not installed.
     """
     model = _models().AutoTheta(season_length=season)
     return _forecast(model, y, offsets, horizon, season, levels, jobs)
@@ -118,11 +118,8 @@ def _of_panel(
 def _models() -> Any:
     try:
         from statsforecast import models
-    except ImportError:
-        raise GatecastError(
-            "AutoETS and AutoTheta need the statsforecast package: "
-            "pip install 'gatecast[baselines]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise lacking("a forecast of AutoETS or AutoTheta", error) from None
     return models
 
 

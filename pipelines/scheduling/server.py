@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forecasting.errors import GatecastError
+from forecasting.errors import GatecastError, MissingGroupError
 from pipelines.machine.files import write_text
 from pipelines.machine.state import HOME_VARIABLE, home
 
@@ -205,13 +205,14 @@ def alive(pid: int, command: str = "") -> bool:
 
 
 def need_prefect() -> None:
-    """A `GatecastError` with what to do where Prefect is not installed."""
+    """A `MissingGroupError` with what to do where Prefect is not installed."""
     import importlib.util
 
     if importlib.util.find_spec("prefect") is None:
-        raise GatecastError(
+        raise MissingGroupError(
+            "schedule",
             "scheduling needs Prefect, which is not installed: pip install 'gatecast[schedule]'; "
-            "without it, let cron run `gatecast train CONFIG`"
+            "without it, let cron run `gatecast train CONFIG`",
         )
 
 

@@ -51,6 +51,10 @@ def connect(uri: str | None = None) -> MlflowClient:
             f"tracking.uri {masked(uri)!r} is not usable: give sqlite:///path/mlflow.db, "
             "postgresql://... or http(s)://..."
         )
+    if not on_a_server(uri):
+        # MLflow's client alone comes without them, and tells only that it cannot read the store.
+        import alembic  # noqa: F401
+        import sqlalchemy  # noqa: F401
     from mlflow.tracking import MlflowClient
 
     for name in ("mlflow", "alembic"):

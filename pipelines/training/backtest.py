@@ -13,7 +13,7 @@ from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import home
 from pipelines.registry.registry import Registry
 from pipelines.tracking.store import connect
-from pipelines.training.candidates import Making, split
+from pipelines.training.candidates import Making, need_training, split
 from pipelines.training.evaluate import Evaluation, check_baselines, evaluate, load_predictor
 from pipelines.training.trained import describe
 
@@ -40,6 +40,8 @@ def backtest_only(
     future
         A table of known-future covariates, where the table of the history lacks them.
     """
+    if model is None:
+        need_training()
     check_baselines(config)
     data = prepare(config, future=future)
     for line in data.said:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.errors import BundleError, DataError
+from forecasting.errors import BundleError, DataError, need
 from pipelines.config import ExperimentConfig
 from pipelines.machine.say import Progress, no_progress
 from pipelines.tracking.epochs import EpochLog
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 OnEpoch = Callable[[dict[str, Any]], None]  # takes rows of a training's history as they come
 
 HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
+
+
+def need_training() -> None:
+    """`MissingGroupError` where networks cannot be trained: known at once, not after the data."""
+    need("training", "torch", "pytorch_lightning", "onnxscript")
 
 
 def origins(config: ExperimentConfig) -> list[int]:

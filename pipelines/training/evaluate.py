@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.errors import GatecastError
+from forecasting.errors import GatecastError, MissingGroupError
 from forecasting.evaluation.backtest import Backtest, Model, Refitted, backtest
 from forecasting.evaluation.catalogue import BASELINES, METRICS
 from pipelines.config import ExperimentConfig
@@ -198,9 +198,10 @@ def check_baselines(config: ExperimentConfig) -> None:
     """
     for name in config.backtest.baselines:
         if missing := BASELINES[name].missing:
-            raise GatecastError(
+            raise MissingGroupError(
+                "baselines",
                 f"backtest.baselines: {name} needs {', '.join(missing)}, which is not installed: "
-                "pip install 'gatecast[baselines]', or leave it out"
+                "pip install 'gatecast[baselines]', or leave it out",
             )
 
 

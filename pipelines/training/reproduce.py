@@ -23,7 +23,7 @@ from pipelines.machine.state import home, locked
 from pipelines.tracking.run import PARAM_LENGTH, flatten
 from pipelines.tracking.store import brief, connect
 from pipelines.training.begin import BEGAN_TAG
-from pipelines.training.candidates import Making, split
+from pipelines.training.candidates import Making, need_training, split
 from pipelines.training.trained import bundle_weights
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def reproduce(
     GatecastError
         No such run, or one that is not the pipeline's.
     """
+    need_training()
     client = connect(uri or (config.tracking.uri if config is not None else None))
     run = _run(client, run_id)
     pipeline, candidate = _places(client, run)

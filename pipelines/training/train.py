@@ -21,7 +21,7 @@ from pipelines.machine.state import locked
 from pipelines.registry.registry import Registry
 from pipelines.tracking.tracker import open_tracker, process_tag
 from pipelines.training.begin import begin
-from pipelines.training.candidates import split
+from pipelines.training.candidates import need_training, split
 from pipelines.training.evaluate import check_baselines
 from pipelines.training.session import Clock, Outcome, Session, carry_out
 
@@ -64,6 +64,7 @@ def train(
     """
     with locked(f"train-{config.name}", wait=1.0):
         # What can be missing is looked for first: it must be known before an hour of training.
+        need_training()
         check_baselines(config)
         signer = signing_key(config)
         tracker = open_tracker(config)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecasting.errors import ConfigError, DataError, GatecastError
+from forecasting.errors import ConfigError, DataError, GatecastError, lacking
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.files import check_writable
@@ -30,7 +30,7 @@ from pipelines.terminal.waiting import advance
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import brief
 from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
-from pipelines.training.candidates import split
+from pipelines.training.candidates import need_training, split
 from pipelines.tuning.space import (
     WINNER,
     decoded,
@@ -119,6 +119,7 @@ def tune(
             "tune.space: empty; say what to search, as in "
             "tune: {space: {model.hidden_size: {choices: [32, 64]}}}"
         )
+    need_training()
     name = candidate or next(iter(config.candidates))
     if name not in config.candidates:
         raise ConfigError(f"no candidate {name!r}; there are: {', '.join(config.candidates)}")
@@ -339,10 +340,8 @@ class _Search:
 def _optuna() -> Any:
     try:
         import optuna
-    except ModuleNotFoundError:
-        raise GatecastError(
-            "tuning needs Optuna, which is not installed: pip install 'gatecast[tune]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise lacking("tuning", error) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     return optuna

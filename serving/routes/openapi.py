@@ -45,12 +45,16 @@ async def to_docs(call: Call) -> Reply:
     return Reply(b"", "text/plain", 307, {"location": "/docs"})
 
 
+def release() -> str:
+    """The version of what is installed; 0 where nothing is."""
+    try:
+        return version("gatecast")
+    except PackageNotFoundError:
+        return "0"
+
+
 def document(service: Service) -> dict[str, Any]:
     """OpenAPI 3.1 of the service's routes."""
-    try:
-        release = version("gatecast")
-    except PackageNotFoundError:
-        release = "0"
     paths: dict[str, dict[str, Any]] = {}
     for route in service.routes:
         if route.document is not None:
@@ -62,12 +66,12 @@ def document(service: Service) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Gatecast",
-            "version": release,
+            "version": release(),
             "description": "Quantile forecasts of time series from the champion of each model.",
         },
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": schemas(),
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -175,7 +179,8 @@ def _joint_answers(numbers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schemas() -> dict[str, Any]:
+def schemas() -> dict[str, Any]:
+    """The shapes of bodies by name, each whole in itself."""
     columns = {"type": "object", "additionalProperties": {"type": "array", "items": VALUE}}
     options = {
         "model": {"type": "string", "description": "left out: the default model"},

@@ -13,6 +13,7 @@ from serving.routes import (
     openapi,
     scenarios,
     series,
+    tools,
 )
 
 ROUTES = (
@@ -25,5 +26,6 @@ ROUTES = (
     *models.ROUTES,
     *health.ROUTES,
     *openapi.ROUTES,
+    *tools.ROUTES,
     *explorer.ROUTES,
 )

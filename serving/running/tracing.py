@@ -8,18 +8,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from forecasting.errors import ConfigError
+from forecasting.errors import MissingGroupError
 from serving.settings import ServingSettings
 
 EXPORTER = "opentelemetry.exporter.otlp.proto.http"
 
 
 def check(settings: ServingSettings) -> None:
-    """`ConfigError` if the traces that are asked for cannot be sent."""
+    """`MissingGroupError` if the traces that are asked for cannot be sent."""
     if settings.traces == "otlp" and not _installed(EXPORTER):
-        raise ConfigError(
+        raise MissingGroupError(
+            "traces",
             "GATECAST_TRACES = otlp (or OTEL_EXPORTER_OTLP_ENDPOINT) needs a package that is not "
-            "installed: pip install 'gatecast[traces]'"
+            "installed: pip install 'gatecast[traces]'",
         )
 
 

@@ -90,6 +90,34 @@ def test_what_does_not_load_is_named_by_the_thorough_doctor(
     assert "again" in check.fix
 
 
+def test_a_lean_installation_is_ready_and_told_what_it_lacks(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    true = metadata.version
+
+    def lean(name: str) -> str:
+        if name in ("torch", "mlflow"):
+            raise metadata.PackageNotFoundError(name)
+        return true(name)
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(doctor.metadata, "version", lean)
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: ["numpy>=2"])
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    state.mkdir()
+    with closing(sqlite3.connect(state / "mlflow.db")) as database:
+        database.execute("CREATE TABLE registered_models (name TEXT)")
+    monkeypatch.setattr(doctor, "NVIDIA_DRIVER", state / "no-driver")
+    assert doctor.main(thorough=False) == 0
+    checks = {check.name: check for check in doctor.run_doctor()}
+    for name, group in (("device", "train"), ("tracking store", "pipelines")):
+        assert not checks[name].ok
+        assert not checks[name].essential
+        assert f"[{group}]" in checks[name].fix
+    assert "gatecast demo" not in capsys.readouterr().out
+
+
 def test_a_check_that_breaks_is_reported_and_the_others_still_run(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from forecasting.config import CalendarConfig, EventConfig, ForecasterConfig, Occasion, Occasions
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
-from forecasting.errors import ConfigError, DataError
+from forecasting.errors import ConfigError, DataError, MissingGroupError
 from forecasting.forecaster import Forecaster
 from forecasting.known.occasions import (
     columns,
@@ -219,7 +219,7 @@ def test_a_bundle_says_the_same_without_the_package(
         np.testing.assert_allclose(
             again.predict(table)["q0.5"], trained.predict(table)["q0.5"], rtol=1e-5
         )
-    with pytest.raises(ConfigError, match=r"pip install 'gatecast\[calendars\]'"):
+    with pytest.raises(MissingGroupError, match=r"pip install 'gatecast\[calendars\]'"):
         Forecaster.fit(table, horizon=2, config={"calendar": {"country": "DE"}}, verbose=False)
 
 

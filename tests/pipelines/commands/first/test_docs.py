@@ -34,7 +34,7 @@ def test_a_code_is_explained_wherever_it_stands(opened: list[str]) -> None:
     assert "a value in a request" in said
     assert "a model that is not trusted" in said
     answer = json.loads(run("gap", "--json").stdout)
-    assert [one["kind"] for one in answer["entries"]] == ["finding"]
+    assert [one["kind"] for one in answer["entries"]] == ["request", "finding"]
     assert opened == []
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import PACKAGES
+from tests.installed.places import build_wheel
 
 BESIDE = {
     "forecasting/datasets/air_passengers.csv",
@@ -30,21 +28,11 @@ BESIDE = {
 
 
 @pytest.fixture(scope="module")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """Names in a wheel built from a copy of the tree."""
     if find_spec("setuptools") is None:
         pytest.skip("setuptools, which builds the wheel, is not installed")
-    copy = tmp_path_factory.mktemp("tree")
-    for package in PACKAGES:
-        shutil.copytree(
-            root / package, copy / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(root / name, copy)
-    command = [sys.executable, "-c", "from setuptools import build_meta as b; b.build_wheel('out')"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (file,) = (copy / "out").glob("*.whl")
+    file = build_wheel(tmp_path_factory.mktemp("wheel"))
     with zipfile.ZipFile(file) as archive:
         return set(archive.namelist())
 
