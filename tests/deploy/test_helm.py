@@ -186,6 +186,8 @@ def test_a_refusal_is_no_failure_and_a_bad_config_is_not_tried_again(
     (job,) = of("CronJob", render())
     spec = job["spec"]["jobTemplate"]["spec"]
     (container,) = spec["template"]["spec"]["containers"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    config = f"{places['configs']}/m3-monthly.yaml"
     program = tmp_path / "gatecast"
     program.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
     program.chmod(0o755)
@@ -196,7 +198,7 @@ def test_a_refusal_is_no_failure_and_a_bad_config_is_not_tried_again(
         text=True,
         check=False,
     )
-    assert (run.returncode, run.stdout) == (ends, "train /work/configs/m3-monthly.yaml\n")
+    assert (run.returncode, run.stdout) == (ends, f"train {config}\n")
     (rule,) = spec["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["values"] == [2]
     assert spec["template"]["spec"]["restartPolicy"] == "Never"

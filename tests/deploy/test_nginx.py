@@ -3,85 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
+import ssl
 import subprocess
-from datetime import UTC, datetime, timedelta
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.stack.postgres import free_port
+from tests.stack.proxy import FILES, Proxy, certificate, nginx, placed
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ROOT / "deploy" / "nginx"
-SHARED = ("nginx.conf", "upstream.conf", "routes.conf", "pass.conf")
-OLD = "1.22"  # Debian 12's; an upstream's names are looked up anew from 1.27.3 on
-
-
-def certificate(folder: Path, *, days: float = 30.0, name: str = "localhost") -> None:
-    """chain.pem and key.pem of a name, signed by itself, for so many days from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    end = datetime.now(UTC) + timedelta(days=days)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(end - timedelta(days=60))
-        .not_valid_after(end)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "chain.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-
-
-def placed(folder: Path, kind: str, replicas: list[str], listen: dict[str, str]) -> Path:
-    """The files of the Compose set-up in a folder, with other places, names and ports.
-
-    Parameters
-    ----------
-    kind : ``plain`` or ``tls``.
-    listen : ports of the files → ``address:port`` here.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tmp").mkdir(exist_ok=True)
-    for name in SHARED:
-        shutil.copy(FILES / name, folder / name)
-    shutil.copy(FILES / f"{kind}.conf", folder / "listen.conf")
-    names = iter(replicas)
-    upstream = (folder / "upstream.conf").read_text()
-    upstream = re.sub(
-        r"server \S+ max_fails=0 resolve;", lambda _: f"server {next(names)} max_fails=0;", upstream
-    )
-    (folder / "upstream.conf").write_text(re.sub(r"^resolver .*\n", "", upstream, flags=re.M))
-    for file in folder.glob("*.conf"):
-        text = file.read_text().replace("/tmp/", f"{folder}/tmp/")
-        text = text.replace("/dev/stderr", f"{folder}/error.log")
-        text = text.replace("/dev/stdout", f"{folder}/access.log")
-        text = text.replace("/run/certificates", str(folder / "certificates"))
-        for port, here in listen.items():
-            text = text.replace(f"listen {port} ", f"listen {here} ")
-        file.write_text(text)
-    return folder / "nginx.conf"
-
-
-def nginx() -> str:
-    found = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-    if found is None:
-        pytest.skip("nginx is not installed (Debian: nginx-light)")
-    return found
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
@@ -97,6 +31,45 @@ def test_nginx_takes_the_files(tmp_path: Path, kind: str) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert "warn" not in run.stderr
+
+
+def test_an_expired_certificate_is_refused_by_callers_until_it_is_renewed(tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates"
+    certificate(certificates, days=-1)
+    with Proxy(tmp_path, [3001, 3002], "tls") as proxy:
+
+        def ask() -> str:
+            trusted = ssl.create_default_context(cafile=str(certificates / "chain.pem"))
+            with httpx.Client(verify=trusted, trust_env=False) as client:
+                answer = client.get(f"https://localhost:{proxy.tls}/proxyz")
+            assert "max-age" in answer.headers["strict-transport-security"]
+            return answer.text
+
+        with pytest.raises(httpx.ConnectError, match="expired"):
+            ask()
+        certificate(certificates)
+        proxy.reload()
+        end = time.monotonic() + 20
+        while True:
+            try:
+                assert ask() == "up\n"
+                break
+            except httpx.ConnectError:
+                # The former processes answer until the new ones have begun.
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        # Where TLS is, the plain port says nothing but that nginx is up.
+        plain = f"http://127.0.0.1:{proxy.port}"
+        assert httpx.get(f"{plain}/proxyz", trust_env=False).status_code == 200
+        assert httpx.get(f"{plain}/readyz", trust_env=False).status_code == 404
+
+
+def test_replicas_that_are_all_away_are_told_at_once(tmp_path: Path) -> None:
+    with Proxy(tmp_path, [free_port(), free_port()]) as proxy:
+        answer = httpx.post(
+            f"http://127.0.0.1:{proxy.port}/v1/forecast", json={}, trust_env=False, timeout=10
+        )
+        assert answer.status_code == 502
 
 
 def test_what_is_mounted_is_what_is_included() -> None:
