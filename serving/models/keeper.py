@@ -119,6 +119,16 @@ class Keeper:
             self.cache.folder.mkdir(parents=True, exist_ok=True)
             (self.cache.folder / NUDGE).write_text(str(time.time_ns()))
 
+    def prefetch(self, alias: str) -> None:
+        """Fetch and check what another alias points at, so that its promotion finds it here."""
+        try:
+            version = self._resolve(alias)
+            if version.digest is not None and DIGEST.fullmatch(version.digest):
+                self.cache.get(version, self.current.folder if self.current else None)
+        except GatecastError as error:
+            # It is fetched when it is promoted, and then what is wrong with it counts.
+            logs.info("cannot fetch ahead", model=self.name, alias=alias, reason=hide(str(error)))
+
     def nudges(self) -> tuple[int, int]:
         """What is another after each nudge, in whichever worker."""
         try:
@@ -137,9 +147,9 @@ class Keeper:
             return
         self.problem = None
 
-    def _resolve(self) -> Version:
+    def _resolve(self, alias: str | None = None) -> Version:
         try:
-            return self.registry.resolve(self.name, self.settings.alias)
+            return self.registry.resolve(self.name, alias or self.settings.alias)
         except GatecastError:
             raise
         except Exception as error:

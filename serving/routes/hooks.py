@@ -23,7 +23,7 @@ from serving.errors import RequestError
 from serving.reading.body import decode_json
 from serving.routes.route import Call, Reply, Route, Service
 from serving.running import logs
-from serving.running.daemons import beside
+from serving.running.daemons import beside, started
 
 PATH: Final = "/v1/hooks/mlflow"
 ID, TIME, SIGNATURE = "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"
@@ -50,11 +50,11 @@ async def alias_created(call: Call) -> Reply:
         )
     _check(call, body)
     told = decode_json(body, call.service.settings.max_content)
-    followed = _follow(call.service, told)
+    followed, fetched = _follow(call.service, told)
     passed = 0
-    if followed and PASSED not in call.headers:
+    if followed + fetched and PASSED not in call.headers:
         passed = await _pass_on(call.service.settings.peers, call.headers, body)
-    return Reply.json({"followed": followed, "passed": passed})
+    return Reply.json({"followed": followed, "fetched": fetched, "passed": passed})
 
 
 def _check(call: Call, body: bytes) -> None:
@@ -86,17 +86,23 @@ def _check(call: Call, body: bytes) -> None:
         )
 
 
-def _follow(service: Service, told: Any) -> list[str]:
-    """Nudge the model whose alias was set, where it is served by that alias."""
+def _follow(service: Service, told: Any) -> tuple[list[str], list[str]]:
+    """Nudge the model whose alias was set; of another alias than the one served, fetch it ahead.
+
+    A challenger is registered before it is promoted: its files are here by then.
+    """
     if not isinstance(told, dict) or (told.get("entity"), told.get("action")) != EVENT:
-        return []
+        return [], []
     data = told.get("data")
     name, alias = (data.get("name"), data.get("alias")) if isinstance(data, dict) else (None, None)
     keeper = service.models.keepers.get(name) if isinstance(name, str) else None
-    if keeper is None or alias != service.settings.alias:
-        return []
+    if keeper is None or not isinstance(alias, str):
+        return [], []
+    if alias != service.settings.alias:
+        started(partial(keeper.prefetch, alias), f"fetch {keeper.name}")
+        return [], [keeper.name]
     keeper.nudge()
-    return [keeper.name]
+    return [keeper.name], []
 
 
 async def _pass_on(peers: tuple[str, ...], headers: Mapping[str, str], body: bytes) -> int:

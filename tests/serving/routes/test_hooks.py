@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -59,7 +61,7 @@ def test_an_alias_that_was_set_is_looked_at(hooked: Caller) -> None:
     before = keeper.nudges()
     answer = hooked("POST", PATH, **signed(message()))
     assert answer.status_code == 200, answer.text
-    assert answer.json() == {"followed": ["monthly"], "passed": 0}
+    assert answer.json() == {"followed": ["monthly"], "fetched": [], "passed": 0}
     assert all(now > then for now, then in zip(keeper.nudges(), before, strict=True))
 
 
@@ -172,14 +174,26 @@ def test_every_replica_swaps_though_none_polls_and_one_peer_is_away(
             for port in ports
         ]
         assert [version(replica) for replica in replicas] == [1, 1]
-        store.register("m", plain_again)
-        time.sleep(0.5)
+        # A challenger is fetched ahead, by both; nobody answers by it.
+        challenger = store.register("m", plain_again, alias="challenger")
+        told = signed(message("m", "challenger"))
+        answer = httpx.post(f"{replicas[0].address}{PATH}", **told, trust_env=False, timeout=10)
+        assert answer.json() == {"followed": [], "fetched": ["m"], "passed": 2}
+        digest = hashlib.sha256((plain_again / "manifest.json").read_bytes()).hexdigest()
+        ahead = [tmp_path / str(port) / "cache" / "models" / "m" / digest for port in ports]
+        end = time.monotonic() + 20
+        while not all(folder.is_dir() for folder in ahead):
+            assert time.monotonic() < end
+            time.sleep(0.02)
         assert [version(replica) for replica in replicas] == [1, 1]
+        # What is here is not fetched again: the store has lost it.
+        shutil.rmtree(store.home / "artifacts")
+        store.alias("m", challenger)
         answer = httpx.post(
             f"{replicas[0].address}{PATH}", **signed(message("m")), trust_env=False, timeout=10
         )
         # Itself and the other; the one that is away is said in the log, and polls when it is back.
-        assert answer.json() == {"followed": ["m"], "passed": 2}
+        assert answer.json() == {"followed": ["m"], "fetched": [], "passed": 2}
         end = time.monotonic() + 20
         while [version(replica) for replica in replicas] != [2, 2]:
             assert time.monotonic() < end, [replica.text() for replica in replicas]
