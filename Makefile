@@ -24,6 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 FAULTS := $(VENV)/.installed-faults
+STACK := $(VENV)/.installed-stack
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMEXPR_NUM_THREADS=1
 
 .PHONY: help
@@ -91,6 +92,14 @@ faults: $(FAULTS) ## Do harm at full size, and print what came of it; ROWS="fuzz
 		$(BIN)/python -m pytest tests/faults --timeout 20000 $(PYTEST_ARGS)
 	$(BIN)/python -m tests.faults.report $(RESULTS) $(REPORT)
 
+.PHONY: stack
+# Servers are Debian's where this is root; what is not there skips its tests, and says so.
+stack: $(STACK) ## Start the whole stack of docker-compose.yml as processes, and end its parts in turn
+	@{ test "$$(id -u)" = 0 && apt-get install --yes --no-install-recommends \
+		nginx-light postgresql prometheus prometheus-alertmanager; } || true
+	$(ONE_THREAD) GATECAST_STACK=1 $(BIN)/python -m pytest tests/stack tests/deploy \
+		tests/test_deploy.py tests/pipelines/registry/test_turns.py --timeout 3600 $(PYTEST_ARGS)
+
 .PHONY: docs
 docs: $(DEV) ## Build the pages of docs/ into build/docs, every link checked; `gatecast docs` opens them
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
@@ -144,6 +153,10 @@ $(DEMO): $(VENV)/.installed-torch pyproject.toml
 $(DEV): $(VENV)/.installed-torch pyproject.toml
 	$(PIP) install --progress-bar off -c constraints.txt -e ".[dev]"
 	@touch $(DEMO) $@
+
+$(STACK): $(DEV)
+	$(PIP) install --progress-bar off -c constraints.txt -e ".[stack]"
+	@touch $@
 
 $(FAULTS): $(DEV)
 	$(PIP) install --progress-bar off -c constraints.txt -e ".[faults]"

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -50,7 +51,8 @@ def pins(text: str) -> dict[str, str]:
 
 
 def needed(root: str, extras: Iterable[str]) -> set[str]:
-    """Every distribution that one needs with its extras, as installed here; without itself."""
+    """Every distribution that the project needs with its extras, as installed here."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found: set[tuple[str, str]] = set()
     ahead = [(normal(root), extra) for extra in ("", *extras)]
     while ahead:
@@ -58,6 +60,15 @@ def needed(root: str, extras: Iterable[str]) -> set[str]:
         if (name, extra) in found:
             continue
         found.add((name, extra))
+        if name == normal(root):
+            # Not as it was installed, but as it stands.
+            own = groups["optional-dependencies"].get(extra, []) if extra else []
+            ahead += [
+                (normal(one.name), inner)
+                for one in map(Requirement, [*groups["dependencies"], *own])
+                for inner in ("", *one.extras)
+            ]
+            continue
         try:
             wanted = metadata.requires(name) or []
         except metadata.PackageNotFoundError:

@@ -29,7 +29,6 @@ try:
 except ModuleNotFoundError as absent:
     raise lacking("the client of the service", absent) from None
 
-
 from forecasting.schema import Covariate, Schema
 from serving.reading.body import ARROW, JSON
 from serving.reading.stamps import OFFSET, write_stamps

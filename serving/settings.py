@@ -71,6 +71,10 @@ class ServingSettings(BaseModel):
     tracking_uri: str | None = Field(None, description="MLflow store; default: SQLite in home")
     key_ring: Place = Field(None, description="folder of the keys whose models are served")
     poll_seconds: float = Field(5.0, gt=0, le=86_400, description="between looks at the alias")
+    hook_secret: Key = Field(None, description="what MLflow's webhook signs with")
+    peers: Names = Field(
+        default=(), description="host:port of replicas that a webhook is passed to"
+    )
 
     host: str = "127.0.0.1"
     port: int = Field(3000, ge=0, le=65_535, description="0 takes a free one")
@@ -142,6 +146,10 @@ class ServingSettings(BaseModel):
                     "set GATECAST_API_KEY, make one with `gatecast keys api new`, or set "
                     "GATECAST_OPEN=true to let everybody in"
                 )
+        for peer in self.peers:
+            host, _, port = peer.rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError(f"peers: {peer!r} is not host:port")
         for name, closed in (
             ("protect", self.protect),
             ("public_metrics=false", not self.public_metrics),
@@ -262,6 +270,8 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"][:1])
         message = fault["msg"].removeprefix("Value error, ")
-        shown = "***" if name in ("api_key", "tracking_uri") else repr(fault["input"])
+        shown = (
+            "***" if name in ("api_key", "hook_secret", "tracking_uri") else repr(fault["input"])
+        )
         parts.append(f"{PREFIX}{name.upper()} = {shown}: {message}" if name else message)
     return "; ".join(parts)

@@ -28,7 +28,13 @@ HEAVY = {"torch", "pytorch_lightning", "mlflow", "bentoml", "prefect"}
 # Folders of a particular machine: a home, a mount, a build agent.
 MACHINE_PATH = re.compile(rb"(?<![\w.-])/(?:home/\w|root/|Users/\w|work/|tmp/\w+/\w|mnt/\w)")
 # Containers have one layout wherever they run, so these files may name it.
-CONTAINER_FILES = {"Dockerfile", "docker-compose.yml", "deploy/README.md", "deploy/cronjob.yaml"}
+CONTAINER_FILES = {
+    "Dockerfile",
+    "docker-compose.yml",
+    "deploy/README.md",
+    "deploy/cronjob.yaml",
+    "deploy/helm/gatecast/templates/jobs.yaml",
+}
 
 
 @pytest.mark.parametrize("module", ["forecasting", *(f"forecasting.{m}" for m in LIGHT_MODULES)])

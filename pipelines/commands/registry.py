@@ -55,7 +55,7 @@ def promote_command(
     Examples: `gatecast promote m3-monthly`,
     `gatecast promote m3-monthly --version 7 --force --reason "the champion's data was wrong"`
     """
-    from pipelines.registry.registry import CHALLENGER
+    from pipelines.registry.registry import CHALLENGER, CHAMPION, NOBODY
     from pipelines.training.gate import EXIT_REFUSED
 
     reason = (reason or "").strip()
@@ -63,6 +63,7 @@ def promote_command(
         raise ConfigError("--force needs a reason, which is kept: --reason 'why'")
     target = shlex.quote(name)
     registry, name = _open(name)
+    now = registry.alias(name, CHAMPION)
     wanted = registry.version(name, version if version is not None else CHALLENGER)
     gate = wanted.tags.get("gate", "never asked")
     if gate != "passed" and not force:
@@ -78,6 +79,7 @@ def promote_command(
         int(wanted.version),
         reason=reason or "promoted by hand; the gate had passed it",
         action="forced" if force else "promoted",
+        instead_of=int(now.version) if now is not None else NOBODY,
     )
     replaced = f"; version {event.replaced} is now previous" if event.replaced else ""
     print(f"{name} version {event.version} is champion{replaced}")
@@ -92,9 +94,12 @@ def rollback_command(
 
     Example: `gatecast rollback m3-monthly --reason "too low since Monday"`
     """
+    from pipelines.registry.registry import CHAMPION
+
     target = shlex.quote(name)
     registry, name = _open(name)
-    event = registry.rollback(name, reason=reason)
+    now = registry.version(name, CHAMPION)
+    event = registry.rollback(name, reason=reason, instead_of=int(now.version))
     print(f"{name} version {event.version} is champion again; {event.replaced} is now previous")
     done({"model": name, **asdict(event)}, following=f"gatecast history {target}")
 

@@ -114,6 +114,8 @@ def monitor(
     target = page or home() / "monitor" / f"{config.name}.html"
     write_page(watch, evidence, target)
     run_id = log(tracker, watch, evidence, data.source, target) if track else None
+    if track and watch.version is not None:
+        registry.watched(config.name, watch.version, str(watch.verdict))
     say(f"the page: {target}")
     return replace(watch, page=target, run_id=run_id)
 

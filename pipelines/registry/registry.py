@@ -2,16 +2,16 @@
 
 The order of writing is artifacts → version → hash tag → alias, so that a reader who follows an
 alias always finds a finished version, whenever the writer dies. MLflow has no compare-and-swap:
-promotions of one model take turns on a lock of this machine.
+promotions of one model take turns (`pipelines.registry.turns`), and who has judged a version beside
+another champion than there is when the turn comes is told so.
 """
 
 from __future__ import annotations
 
 import datetime
-import getpass
 import json
-import platform
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import GatecastError
 from forecasting.masking import masked
 from forecasting.signing import SigningKey, configured_ring
-from pipelines.machine.state import home, locked
+from pipelines.machine.state import home
 from pipelines.registry.files import (
     FOLDERS,
     HASH_TAG,
@@ -34,6 +34,7 @@ from pipelines.registry.files import (
     sign_version,
 )
 from pipelines.registry.mlmodel import ARTIFACT_FOLDER, write_mlmodel
+from pipelines.registry.turns import turn, who
 from pipelines.tracking.store import brief
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ DESCRIPTION_LENGTH = 4900  # the registry's column holds 5000
 STORY = "Kept by Gatecast:"  # how a description begins that may be rewritten
 REASON_SHOWN = 160  # characters of a reason on the model's page
 SEASON_TAG = "season"  # steps, as the network settled on it
+WATCH_TAG = "watch"  # what the last watch said of a version, for the service's metrics
+NOBODY = 0  # who is champion where there is none
+
+
+class MeanwhileError(GatecastError):
+    """Somebody else moved the champion between a decision and its promotion."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,15 @@ class Registry:
         model = self.client.get_registered_model(name)
         return {alias: int(version) for alias, version in model.aliases.items()}
 
-    def promote(self, name: str, version: int | str | None, *, reason: str, action: str) -> Event:
+    def promote(
+        self,
+        name: str,
+        version: int | str | None,
+        *,
+        reason: str,
+        action: str,
+        instead_of: int | None = None,
+    ) -> Event:
         """Make a version champion; the champion until now becomes ``previous``.
 
         Parameters
@@ -218,13 +233,23 @@ class Registry:
             Number or alias; with None the challenger.
         action
             Kept in the history: ``promoted``, ``forced``.
+        instead_of
+            The champion that the decision was made beside, `NOBODY` where there was none; with None
+            whoever is champion is replaced.
+
+        Raises
+        ------
+        MeanwhileError
+            Another is champion by now.
         """
-        with locked(f"promote-{name}"):
+        with self._turn(name):
             target = self.version(name, version if version is not None else CHALLENGER)
             self._refuse_unfinished(target)
             self._refuse_unsigned(target)
             now = self.alias(name, CHAMPION)
             number, old = int(target.version), int(now.version) if now is not None else None
+            if instead_of is not None and (old or NOBODY) != instead_of:
+                raise MeanwhileError(self._meanwhile(name, number, instead_of, old))
             if old is not None and old != number:
                 self.client.set_registered_model_alias(name, PREVIOUS, str(old))
             self.client.set_registered_model_alias(name, CHAMPION, str(number))
@@ -233,10 +258,25 @@ class Registry:
                 self.client.delete_registered_model_alias(name, CHALLENGER)
             return self._note(name, action, number, old, reason)
 
-    def rollback(self, name: str, *, reason: str = "rolled back") -> Event:
-        """Make the previous champion champion again; the one it replaces becomes ``previous``."""
-        with locked(f"promote-{name}"):
+    def rollback(
+        self, name: str, *, reason: str = "rolled back", instead_of: int | None = None
+    ) -> Event:
+        """Make the previous champion champion again; the one it replaces becomes ``previous``.
+
+        Parameters
+        ----------
+        instead_of
+            The champion that is to be taken back; with None whoever it is.
+
+        Raises
+        ------
+        MeanwhileError
+            Another is champion by now.
+        """
+        with self._turn(name):
             now = self.version(name, CHAMPION)
+            if instead_of is not None and int(now.version) != instead_of:
+                raise MeanwhileError(self._meanwhile(name, None, instead_of, int(now.version)))
             before = self.alias(name, PREVIOUS)
             if before is None:
                 raise GatecastError(
@@ -249,6 +289,30 @@ class Registry:
             self.client.set_registered_model_alias(name, PREVIOUS, str(old))
             self.client.set_registered_model_alias(name, CHAMPION, str(number))
             return self._note(name, "rolled back", number, old, reason)
+
+    def _turn(self, name: str) -> AbstractContextManager[None]:
+        return turn(name, str(self.client.tracking_uri))
+
+    def _meanwhile(self, name: str, version: int | None, believed: int, now: int | None) -> str:
+        """Who came first, and what to do."""
+        last = next((e for e in reversed(self.history(name)) if e.action in CROWNING), None)
+        by = f" ({last.action} by {last.by} at {last.at}: {last.reason})" if last else ""
+        champion = f"version {now} is champion now{by}" if now else "there is no champion any more"
+        kept = (
+            "nothing was rolled back" if version is None else f"version {version} was not promoted"
+        )
+        beside = f"version {believed}" if believed else "there was none"
+        return (
+            f"the champion of {name!r} has changed meanwhile: {champion}, where it was decided "
+            f"beside {beside}; {kept}: look at `gatecast history {name}`, and give the command "
+            "again if it still holds"
+        )
+
+    def watched(self, name: str, version: int, verdict: str) -> None:
+        """Note what a watch said of a version; the service shows it among its metrics."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        said = json.dumps({"verdict": verdict, "at": now})
+        self.client.set_model_version_tag(name, str(version), WATCH_TAG, said)
 
     def refuse(self, name: str, version: int, reason: str) -> Event:
         """Keep in the history that the gate said no."""
@@ -276,7 +340,7 @@ class Registry:
             version=version,
             replaced=replaced,
             reason=reason[:4000],
-            by=f"{_user()}@{platform.node()}",
+            by=who(),
         )
         key = f"{EVENT_PREFIX}{now:%Y%m%dT%H%M%S.%f}"
         self.client.set_registered_model_tag(name, key, json.dumps(event.__dict__))
@@ -372,10 +436,3 @@ def _story(aliases: Mapping[str, int], events: list[Event]) -> str:
         if room < 0:
             return "\n".join(lines[:-1])
     return "\n".join(lines)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,13 +19,13 @@ from pipelines.data.profile import panel_profile, shift
 from pipelines.data.revision import compare
 from pipelines.machine.state import home
 from pipelines.registry.files import FINGERPRINT_FILE, FINGERPRINT_FOLDER, FINGERPRINT_TAG
-from pipelines.registry.registry import SEASON_TAG, Registry
+from pipelines.registry.registry import NOBODY, SEASON_TAG, MeanwhileError, Registry
 from pipelines.tracking.run import Run
 from pipelines.training import pages
 from pipelines.training.begin import BEGAN_TAG, ROUNDS_TAG
 from pipelines.training.case import Before, Judged
 from pipelines.training.evaluate import Evaluation, judge, load_predictor
-from pipelines.training.gate import Decision, decide
+from pipelines.training.gate import Check, Decision, decide
 from pipelines.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -124,8 +124,22 @@ def register_and_judge(
     if not decision.promote:
         registry.refuse(name, version, decision.reason)
     elif promote:
-        registry.promote(name, version, reason=decision.reason, action="promoted")
+        beside = int(champion.version) if champion is not None else NOBODY
+        try:
+            registry.promote(
+                name, version, reason=decision.reason, action="promoted", instead_of=beside
+            )
+        except MeanwhileError as error:
+            decision = replace(decision, checks=(*decision.checks, _overtaken(beside, error)))
+            registry.refuse(name, version, f"refused: {error}")
+            pages.log_decision((candidacy.pipeline, candidacy.run), decision)
     return Registration(version, decision, decision.promote and promote)
+
+
+def _overtaken(beside: int, error: MeanwhileError) -> Check:
+    """What the gate says when another machine promoted while it judged."""
+    was = f"version {beside}" if beside else "none"
+    return Check("overtaken", "champion until now", "another", was, False, str(error))
 
 
 def _beside_before(candidacy: Candidacy, registry: Registry) -> Before:

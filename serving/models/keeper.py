@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 import time
@@ -35,6 +36,9 @@ GOLDEN_TOLERANCE: Final = 1e-4
 # A batch that takes longer runs beside the event loop, which answers health checks meanwhile.
 HEAVY_SECONDS: Final = 0.03
 LONGEST_PAUSE: Final = 300.0  # seconds between tries of a version that failed
+NUDGE_SECONDS: Final = 0.2  # between looks whether somebody told of a promotion
+NUDGE: Final = "nudge"
+WATCH_TAG: Final = "watch"  # what `gatecast monitor` said last of a version
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 Key = tuple[int, str | None]
@@ -62,6 +66,7 @@ class Keeper:
         self.current: Loaded | None = None
         self.problem: str | None = None
         self._turn = threading.Lock()
+        self._nudges = 0
         self._failed: dict[Key, tuple[int, float]] = {}
         self._endless: set[Key] = set()
 
@@ -86,6 +91,7 @@ class Keeper:
                     return True
                 raise
             self.metrics.seen(self.name)
+            self.metrics.judged(self.name, version.tags.get(WATCH_TAG))
             key, current = _key(version), self.current
             if current is not None and _key(current.version) == key:
                 self._check_again(current)
@@ -105,6 +111,32 @@ class Keeper:
             self._failed.clear()
             return True
 
+    def nudge(self) -> None:
+        """Let every worker of this replica look at the alias now: it is said to have moved."""
+        self._nudges += 1
+        with contextlib.suppress(OSError):
+            # Where it cannot be written the other workers find out by polling.
+            self.cache.folder.mkdir(parents=True, exist_ok=True)
+            (self.cache.folder / NUDGE).write_text(str(time.time_ns()))
+
+    def prefetch(self, alias: str) -> None:
+        """Fetch and check what another alias points at, so that its promotion finds it here."""
+        try:
+            version = self._resolve(alias)
+            if version.digest is not None and DIGEST.fullmatch(version.digest):
+                self.cache.get(version, self.current.folder if self.current else None)
+        except GatecastError as error:
+            # It is fetched when it is promoted, and then what is wrong with it counts.
+            logs.info("cannot fetch ahead", model=self.name, alias=alias, reason=hide(str(error)))
+
+    def nudges(self) -> tuple[int, int]:
+        """What is another after each nudge, in whichever worker."""
+        try:
+            written = (self.cache.folder / NUDGE).stat().st_mtime_ns
+        except OSError:
+            written = 0
+        return self._nudges, written
+
     def _check_again(self, current: Loaded) -> None:
         """Say it once when what answers would be refused now: its key was revoked meanwhile."""
         try:
@@ -115,9 +147,9 @@ class Keeper:
             return
         self.problem = None
 
-    def _resolve(self) -> Version:
+    def _resolve(self, alias: str | None = None) -> Version:
         try:
-            return self.registry.resolve(self.name, self.settings.alias)
+            return self.registry.resolve(self.name, alias or self.settings.alias)
         except GatecastError:
             raise
         except Exception as error:
@@ -266,8 +298,13 @@ class Keepers:
         await asyncio.gather(*(self._follow_one(keeper) for keeper in self.keepers.values()))
 
     async def _follow_one(self, keeper: Keeper) -> None:
+        seen = keeper.nudges()
         while True:
-            await asyncio.sleep(self.settings.poll_seconds)
+            end = time.monotonic() + self.settings.poll_seconds
+            while keeper.nudges() == seen and (left := end - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, NUDGE_SECONDS))
+            # Before the look: who nudges meanwhile is heard afterwards.
+            seen = keeper.nudges()
             await beside(lambda: _follow(keeper), f"follow {keeper.name}")
 
 

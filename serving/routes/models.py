@@ -28,6 +28,7 @@ async def show_model(call: Call) -> Reply:
 async def refresh(call: Call) -> Reply:
     """Follow the alias now. A version that cannot be loaded leaves the one that answers."""
     keeper = call.service.keeper(call.arguments["name"])
+    keeper.nudge()
     try:
         swapped = await beside(keeper.refresh, f"refresh {keeper.name}")
     except GatecastError as error:

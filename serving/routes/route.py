@@ -39,6 +39,7 @@ class Service:
         keep_secrets_of(settings.store)
         keep_secret(
             settings.api_key.get_secret_value() if settings.api_key else None,
+            settings.hook_secret.get_secret_value() if settings.hook_secret else None,
             os.environ.get("MLFLOW_TRACKING_PASSWORD"),
             os.environ.get("MLFLOW_TRACKING_TOKEN"),
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from datetime import datetime
+from math import nan
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -16,6 +19,8 @@ from prometheus_client import (
 
 STAGES = ("read", "parse", "compute", "write")
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+# By the verdicts of `gatecast monitor`; "too little history to tell" is none.
+DRIFT = {"fine": 0, "look at these series": 1, "retrain": 2}
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384, 65536)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -50,10 +55,7 @@ class Metrics:
         )  # fmt: skip
         self.stage = {name: stage.labels(name) for name in STAGES}
         self.series = Counter(
-            "gatecast_series_total",
-            "Series forecast",
-            ["model"],
-            registry=registry,
+            "gatecast_series_total", "Series forecast", ["model"], registry=registry
         )
         self.batch_requests = Histogram(
             "gatecast_batch_requests",
@@ -88,11 +90,17 @@ class Metrics:
             "When the registry last answered, Unix time; its distance to now is the staleness",
             ["model"], multiprocess_mode="livemin", registry=registry,
         )  # fmt: skip
+        self.drift = Gauge(
+            "gatecast_model_drift",
+            "What `gatecast monitor` said last: 0 fine, 1 look at series, 2 retrain",
+            ["model"], multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
+        self.watched = Gauge(
+            "gatecast_model_watched_seconds", "When it said so, Unix time",
+            ["model"], multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
         self.swaps = Counter(
-            "gatecast_swaps_total",
-            "Versions swapped in",
-            ["model"],
-            registry=registry,
+            "gatecast_swaps_total", "Versions swapped in", ["model"], registry=registry
         )
         self.failures = Counter(
             "gatecast_load_failures_total", "Versions or polls that failed",
@@ -103,6 +111,18 @@ class Metrics:
     def seen(self, model: str) -> None:
         """Note that the registry answered."""
         self.polled.labels(model).set(time.time())
+
+    def judged(self, model: str, watch: str | None) -> None:
+        """Note what the last watch said, by the tag that `gatecast monitor` leaves on a version."""
+        try:
+            said = json.loads(watch) if watch else None
+            level = DRIFT.get(said["verdict"]) if said else None
+            at = datetime.fromisoformat(said["at"]).timestamp() if said else nan
+        except (ValueError, TypeError, KeyError):
+            level, at = None, nan
+        # NaN says that nobody has looked, and sets off no alarm.
+        self.drift.labels(model).set(nan if level is None else level)
+        self.watched.labels(model).set(at)
 
     def text(self) -> bytes:
         """The exposition of all workers."""

@@ -118,6 +118,21 @@ def test_explorer_runs(tmp_path: Path) -> None:
     assert "uPlot" in found["all that is loaded, gzipped"][0]
 
 
+@pytest.mark.slow
+def test_cost_runs(tmp_path: Path) -> None:
+    def measured(*words: str) -> list[list[str]]:
+        head, *found = rows(run("cost", *words, home=tmp_path))
+        assert head[0] == "asked"
+        return found
+
+    lone, many = measured("--price", "3600", "--used", "1")
+    # At 3,600 an hour a million cost what one takes in microseconds.
+    for row in (lone, many):
+        assert float(row[3]) == pytest.approx(float(row[1]) * 1e3, rel=0.01, abs=1.0)
+        assert float(row[2].replace(",", "")) == pytest.approx(1e3 / float(row[1]), rel=0.01)
+    assert float(many[1]) < float(lone[1])
+
+
 def test_around_runs(tmp_path: Path) -> None:
     found = rows(run("around", "--brief", home=tmp_path))
     assert [row[0] for row in found[1:3]] == ["1 × 18", "30 × 18"]

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,25 +11,10 @@ import pytest
 
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, ingest
+from tests.stack.postgres import Postgres
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'gatecast[postgres]'")
 sa = pytest.importorskip("sqlalchemy")
-
-
-def _program(name: str) -> str | None:
-    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(places[-1]) if places else None)
-
-
-def _account() -> str | None:
-    """PostgreSQL does not run as root: then the account of its package is taken."""
-    return "postgres" if os.getuid() == 0 else None
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -45,38 +23,8 @@ def server() -> Iterator[str]:
     if given:
         yield given
         return
-    initdb, control = _program("initdb"), _program("pg_ctl")
-    if not (initdb and control):
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql), nor is "
-                    "GATECAST_TEST_POSTGRES set")  # fmt: skip
-    account = _account()
-    if account is not None:
-        try:
-            pwd.getpwnam(account)
-        except KeyError:
-            pytest.skip("running as root, and there is no account postgres to run a server")
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder:
-        os.chmod(folder, 0o755)
-        home = Path(folder) / "home"
-        home.mkdir()
-        if account is not None:
-            shutil.chown(home, account)
-
-        def run(*command: str) -> None:
-            subprocess.run(
-                command, check=True, user=account, cwd=home, timeout=60,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-
-        port, data = _free_port(), str(home / "data")
-        run(initdb, "-D", data, "-U", "tester", "--auth=trust", "--no-sync")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {home}"
-        run(control, "-D", data, "-w", "-o", options, "start")
-        try:
-            yield f"postgresql://tester:anything@127.0.0.1:{port}/postgres"
-        finally:
-            with contextlib.suppress(subprocess.SubprocessError):
-                run(control, "-D", data, "-m", "immediate", "stop")
+    with Postgres() as started:
+        yield started.url()
 
 
 @pytest.fixture

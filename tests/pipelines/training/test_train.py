@@ -114,6 +114,30 @@ def test_the_backtest_scores_what_the_judged_bundle_forecasts(
     )
 
 
+def test_a_champion_that_another_machine_promoted_meanwhile_stays(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = experiment("overtaken", candidates=ONE)
+    promote, others = Registry.promote, []
+
+    def overtaken(self: Registry, name: str, version: int, **options: Any) -> Any:
+        if not others:
+            others.append(version)
+            mine = {"reason": "by another machine", "action": "forced"}
+            promote(self, name, version, **mine)
+        return promote(self, name, version, **options)
+
+    monkeypatch.setattr(Registry, "promote", overtaken)
+    outcome = train(config)
+    assert not outcome.promoted
+    assert outcome.decision is not None
+    assert outcome.decision.failed == {"overtaken"}
+    assert not outcome.decision.doubts_the_data
+    last = registry(config).history("overtaken")[-1]
+    assert last.action == "refused"
+    assert "by another machine" in last.reason
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_unchanged_inputs_register_nothing_and_force_does(experiment: Make, state: Path) -> None:
     config = experiment("again", candidates=ONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,12 +15,16 @@ import pyarrow as pa
 import pytest
 
 from forecasting.errors import ConfigError
+from pipelines.monitoring.finding import Verdict
 from serving.app import Application
 from serving.running import memory, tracing
+from serving.running.metrics import Metrics
 from serving.settings import ServingSettings
 from tests.serving.conftest import Caller
 from tests.serving.test_forecast import series
 
+# What `gatecast monitor` may say; the two packages meet in the registry only.
+VERDICTS = [str(verdict) for verdict in Verdict]
 NAMES = (
     "requests_total",
     "errors_total",
@@ -33,9 +38,33 @@ NAMES = (
     "model_created_seconds",
     "model_loaded_seconds",
     "registry_seen_seconds",
+    "model_drift",
+    "model_watched_seconds",
     "swaps_total",
     "load_failures_total",
 )
+
+
+def test_what_the_last_watch_said_is_a_metric() -> None:
+    metrics = Metrics()
+
+    def shown(watch: str | None) -> tuple[float, float]:
+        metrics.judged("m", watch)
+        names = ("gatecast_model_drift", "gatecast_model_watched_seconds")
+        drift, at = (metrics.registry.get_sample_value(n, {"model": "m"}) for n in names)
+        assert drift is not None
+        assert at is not None
+        return drift, at
+
+    said = '{"verdict": "%s", "at": "2026-11-26T10:00:00+00:00"}'
+    assert [shown(said % verdict)[0] for verdict in VERDICTS[:3]] == [0.0, 1.0, 2.0]
+    assert shown(said % "retrain")[1] == 1_795_687_200.0
+    # Too little history says nothing of drift, but that somebody looked.
+    drift, at = shown(said % VERDICTS[3])
+    assert math.isnan(drift)
+    assert at == 1_795_687_200.0
+    for nothing in (None, "", "{}", "[]", "no json", '{"verdict": "fine", "at": 3}'):
+        assert all(math.isnan(value) for value in shown(nothing)), nothing
 
 
 def test_metrics_count_what_was_answered(app: Application, call: Caller) -> None:
