@@ -18,13 +18,8 @@ from forecasting import plotting
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.data.strides import say_mixed
-from forecasting.data.tables import (
-    need_frame,
-    say_left_aside,
-    say_names,
-    say_open_ends,
-    say_truths,
-)
+from forecasting.data.tables.needs import need_frame
+from forecasting.data.tables.warned import say_left_aside, say_names, say_open_ends, say_truths
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
 from forecasting.evaluation.backtest import Model, Refitted, backtest

@@ -13,20 +13,17 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency, wall_clock
 from forecasting.data.encoding import category, encode, numbers, unseen
 from forecasting.data.steps import step_of, with_day
-from forecasting.data.tables import (
+from forecasting.data.tables.needs import (
     need_columns,
     need_frame,
     need_frames,
     need_names,
-    refuse_foreign_rows,
     refuse_two_roles,
-    refuse_unknown,
-    say_blank,
-    schema_of,
-    series_codes,
-    static_beside,
-    static_values,
 )
+from forecasting.data.tables.schemas import refuse_unknown, schema_of
+from forecasting.data.tables.series import refuse_foreign_rows, series_codes
+from forecasting.data.tables.static import static_beside, static_values
+from forecasting.data.tables.warned import say_blank
 from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError

@@ -9,7 +9,7 @@ from typing import Any, Self
 from forecasting.data.encoding import category
 from forecasting.data.forecast import with_ids_as_given
 from forecasting.data.panel import Panel
-from forecasting.data.tables import need_frame
+from forecasting.data.tables.needs import need_frame
 from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
 from forecasting.paths.coherent import coherent
 from forecasting.paths.hierarchy import Levels

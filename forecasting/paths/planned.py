@@ -13,7 +13,7 @@ from forecasting.arrays import Array
 from forecasting.data.encoding import encode
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.panel import Panel
-from forecasting.data.tables import need_frame
+from forecasting.data.tables.needs import need_frame
 from forecasting.errors import DataError, listed
 from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
 from forecasting.paths.sampling import Draws

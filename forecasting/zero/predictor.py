@@ -14,7 +14,7 @@ from forecasting.arrays import Array
 from forecasting.bundle import sha256
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.panel import Panel
-from forecasting.data.tables import need_frame
+from forecasting.data.tables.needs import need_frame
 from forecasting.errors import BundleError, DataError, SeriesProblem
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps

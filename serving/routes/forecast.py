@@ -14,7 +14,7 @@ from serving.models.keeper import Loaded
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
 from serving.reading.query import Query, read_model_name
-from serving.routes.asking import (
+from serving.routes.asked.asking import (
     DRAWS_OF_NUMBER,
     DRAWS_PER_SECOND,
     LARGE_ANSWER,

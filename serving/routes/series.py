@@ -23,7 +23,7 @@ from serving.reading.query import (
     read_options,
     refuse_unknown,
 )
-from serving.routes.asking import LARGE_BODY
+from serving.routes.asked.asking import LARGE_BODY
 from serving.routes.forecast import answered
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST

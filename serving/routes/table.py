@@ -1,10 +1,11 @@
-"""Every route of the service. A new one is a file beside this one, and a line here."""
+"""Every route of the service.
+
+A new one is a file beside this one, or in the room `asked`, and a line here.
+"""
 
 from __future__ import annotations
 
 from serving.routes import (
-    anomalies,
-    explain,
     explorer,
     forecast,
     health,
@@ -12,10 +13,10 @@ from serving.routes import (
     invocations,
     models,
     openapi,
-    scenarios,
     series,
     tools,
 )
+from serving.routes.asked import anomalies, explain, scenarios
 
 ROUTES = (
     *forecast.ROUTES,

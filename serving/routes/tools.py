@@ -20,7 +20,8 @@ import orjson
 from serving.errors import RequestError
 from serving.reading import body
 from serving.reading.body import JSON, GoneError
-from serving.routes import anomalies, explain, forecast, models
+from serving.routes import forecast, models
+from serving.routes.asked import anomalies, explain
 from serving.routes.openapi import release, schemas
 from serving.routes.route import Call, Handler, Reply, Route
 from serving.running import logs

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forecasting.data.panel import Panel
 from forecasting.data.steps import business_ends
-from forecasting.data.tables import say_open_ends
+from forecasting.data.tables.warned import say_open_ends
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, ingest
 from tests.pipelines.ingestion.samples import read

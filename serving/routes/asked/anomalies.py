@@ -6,7 +6,7 @@ from forecasting.prediction.anomalies.watch import watch
 from serving.models.keeper import Loaded
 from serving.reading.asked.watch_options import WATCH, WatchOptions, check_points
 from serving.reading.query import Query
-from serving.routes.asking import answer_question, document
+from serving.routes.asked.asking import answer_question, document
 from serving.routes.route import Call, Reply, Route
 from serving.security import FORECAST
 from serving.writing.watched import write_watched

@@ -18,7 +18,7 @@ OBJECTS = {"type": "array", "items": {"type": "object"}}
 
 
 def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
-    """What `serving.routes.explain` and `serving.routes.anomalies` take and answer.
+    """What `serving.routes.asked.explain` and `serving.routes.asked.anomalies` take and answer.
 
     ``series`` : the schema of a series to forecast. ``columns`` : of its columns of covariates.
     """
@@ -79,7 +79,7 @@ def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[st
 
 
 def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    """What `serving.routes.scenarios` takes and answers."""
+    """What `serving.routes.asked.scenarios` takes and answers."""
     columns = {
         "type": "object",
         "description": "by known-future covariate a value for every step, or a list with one each",

@@ -8,7 +8,7 @@ from forecasting.prediction.why.explain import explain
 from serving.models.keeper import Loaded
 from serving.reading.asked.why_options import WHY, WhyOptions, windows_of
 from serving.reading.query import Query
-from serving.routes.asking import answer_question, document
+from serving.routes.asked.asking import answer_question, document
 from serving.routes.route import Call, Reply, Route
 from serving.security import FORECAST
 from serving.writing.explained import write_explained

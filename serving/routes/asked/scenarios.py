@@ -12,7 +12,7 @@ from serving.reading.asked.scenario_options import (
     check_scenarios,
 )
 from serving.reading.query import Query
-from serving.routes.asking import (
+from serving.routes.asked.asking import (
     DRAWS_OF_NUMBER,
     DRAWS_PER_SECOND,
     LARGE_ANSWER,
