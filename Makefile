@@ -37,7 +37,14 @@ demo: $(DEMO) ## Install, then train, serve and show a forecast of the M3 compet
 	$(BIN)/gatecast demo $(DEMO_ARGS)
 
 .PHONY: test
-test: lint types imports unit ## Install, then lint, types, import rules and tests
+# Types and import rules are checked by one process beside the tests, which wait for one another
+# now and then; what they say comes last.
+test: lint ## Install, then lint, types, import rules and tests
+	@said=$$(mktemp); \
+	$(MAKE) --no-print-directory types imports >"$$said" 2>&1 & beside=$$!; \
+	$(MAKE) --no-print-directory unit; tests=$$?; \
+	wait $$beside; checks=$$?; cat "$$said"; rm -f "$$said"; \
+	test $$tests -eq 0 && test $$checks -eq 0
 
 .PHONY: setup
 setup: $(DEV) ## Install everything that the tests need into .venv
