@@ -23,8 +23,9 @@ from pipelines.terminal.waiting import waiting
 
 if TYPE_CHECKING:
     from pipelines.config import ExperimentConfig
+    from pipelines.forecasts.cutoffs import Past
     from pipelines.forecasts.forecast import BatchForecast
-    from pipelines.forecasts.past import LookedBack, Past
+    from pipelines.forecasts.past import LookedBack
 
 SHOWN = 10  # series that could not be forecast, named on the terminal
 EXIT_FAILED = 1
@@ -166,7 +167,7 @@ def forecast_command(
 
 def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Past | None:
     """The past cutoffs that are asked for; None for none."""
-    from pipelines.forecasts.past import Past
+    from pipelines.forecasts.cutoffs import Past
 
     if as_of is not None and backfill is not None:
         raise ConfigError("--as-of and --backfill exclude each other: one cutoff, or several")

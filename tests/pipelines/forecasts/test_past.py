@@ -17,8 +17,9 @@ from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.cli import build
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
+from pipelines.forecasts.cutoffs import Past, known_at, read_stamp
 from pipelines.forecasts.forecast import forecast
-from pipelines.forecasts.past import Past, known_at, look_back, read_stamp
+from pipelines.forecasts.past import look_back
 from pipelines.registry import registry as registering
 from pipelines.registry.registry import Registry
 from pipelines.tracking.store import connect
