@@ -129,6 +129,8 @@ def encode(
         return _encode_series(column, covariate, frame, missing)
     if covariate.type == "real":
         return np.asarray(column, dtype=np.float64)
+    if any(map(is_truth, column)):
+        column = [v if _is_missing(v) else category(v) for v in column]
     place = {name: float(code) for code, name in enumerate(covariate.categories, 1)}
     codes = {v: place.get(category(v), 0.0) for v in dict.fromkeys(column) if not _is_missing(v)}
     return np.array([codes.get(v, missing) for v in column], dtype=np.float64)
@@ -141,7 +143,7 @@ def _encode_series(
 
     if covariate.type == "real":
         return numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
-    rows, found = pd.factorize(column)
+    rows, found = pd.factorize(truths_apart(column))
     place = {name: code for code, name in enumerate(covariate.categories, 1)}
     codes = np.array([place.get(category(v), 0) for v in found] + [missing], dtype=np.float64)
     return codes[rows]  # a missing value is row -1: the one at the end
@@ -173,6 +175,18 @@ def category(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+def is_truth(value: Any) -> bool:
+    """Whether a value is true or false, which Python takes for 1 and 0."""
+    return isinstance(value, (bool, np.bool_))
+
+
+def truths_apart(column: pd.Series) -> pd.Series:
+    """A column of names where True stands beside 1 as another: a table of hashes holds them one."""
+    if column.dtype.kind == "O" and column.map(is_truth).any():
+        return column.map(category, na_action="ignore")
+    return column
 
 
 def decode(values: Array, covariate: Covariate) -> Any:

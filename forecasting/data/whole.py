@@ -24,6 +24,8 @@ CLOCK = 100_000_000
 FEW, CLEARLY, COMPLETE = 6, 1.05, 1.5
 # Fewer numbers, but so many at least and none below that, must follow each other without a hole.
 FEWEST, SMALLEST = 3, 90
+# Numbers that a working week is seen in, at least, and the share of days that must be there.
+WORKING_DAYS, WORKED = 10, 0.6
 # Dates that begin with a year of two digits or four: how they go on, and the largest rest.
 _FORMS = (
     ("%y%m", 100, 12), ("%g%V", 100, 53), ("%y%j", 1_000, 366), ("quarter", 10, 4),
@@ -117,6 +119,7 @@ def refuse_dates(steps: Array) -> None:
         inside = EPOCH[0] * size <= values[0] and values[-1] < EPOCH[1] * size
         if inside and int(np.diff(values).min()) >= SHORTEST * size:
             raise _look_like(values, "Unix time", name)
+    refuse_gaps(values)
     say_counts(values)
 
 
@@ -140,6 +143,50 @@ def refuse_size(size: int, first: int = 0) -> None:
             "some origin are (Unix time, ticks, file times): write them as dates, or say that they "
             f'are steps: freq="{size}step"'
         )
+
+
+def refuse_gaps(values: Array) -> None:
+    """Whole numbers that leave out two of every seven, or keep the lengths of months, count days.
+
+    Parameters
+    ----------
+    values : [K] distinct, in order.
+
+    Raises
+    ------
+    DataError : where it begins is not known; with what settles it.
+    """
+    gaps = np.diff(values)
+    if len(values) < FEW or int(values[0]) < 1:
+        return
+    found = ""
+    if working_week(values):
+        found = "leave out the same two of every seven, as days without weekends do"
+    elif len(np.unique(gaps)) > 1 and (
+        (gaps.min() >= 28 and gaps.max() <= 31)
+        or (gaps.min() >= 90 and gaps.max() <= 92)
+        or (gaps.min() >= 365 and gaps.max() <= 366)
+    ):
+        found = f"are {gaps.min()} to {gaps.max()} apart, as days between months, quarters or years"
+    if found:
+        raise DataError(
+            f"the whole numbers in ds, from {values[0]} to {values[-1]}, {found}: as steps they "
+            'would leave holes. Write them as dates, with pandas pd.to_datetime(..., unit="D", '
+            'origin="2000-01-01") or whatever day they count from, or in `data` stamps.formats: '
+            '["days since 2000-01-01"]; if they are steps, say so: freq="step"'
+        )
+
+
+def working_week(values: Array) -> bool:
+    """Whether two neighbouring numbers of every seven are left out, over two weekends at least."""
+    if len(values) < WORKING_DAYS or np.diff(values).min() > 1:
+        return False
+    days = np.unique(values % 7)
+    if len(days) != 5 or int(values[-1] - values[0]) < 14:
+        return False
+    lost = np.setdiff1d(np.arange(7), days)
+    beside = int(lost[1] - lost[0]) in (1, 6)
+    return beside and len(values) / (int(values[-1] - values[0]) + 1) >= WORKED
 
 
 def calendar_form(values: Array) -> str:

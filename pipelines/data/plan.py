@@ -5,7 +5,9 @@ It is read as the history is, by the same section `data`, but has no values of y
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import ConfigError, DataError
 from forecasting.masking import conceals, masked
 from forecasting.schema import Covariate, Schema
+from pipelines.ingestion.columns.numbers import RATES
+from pipelines.ingestion.columns.values import signs_of
 from pipelines.ingestion.config import DataConfig, ValueConfig
 from pipelines.ingestion.read.sources import Source, read
 from pipelines.ingestion.result.panels import to_panel
@@ -27,7 +31,7 @@ EVERY_SERIES = "every series"
 
 @conceals
 def add_plan(
-    source: Source, panel: Panel, config: DataConfig, horizon: int
+    source: Source, panel: Panel, config: DataConfig, horizon: int, facts: Mapping[str, Any]
 ) -> tuple[Panel, list[str]]:
     """A panel with the known-future covariates of a second table, and what to say of it.
 
@@ -39,19 +43,20 @@ def add_plan(
     source : the second table.
     config : the history's, with the columns' roles filled in.
     horizon : steps after the last row that are kept.
+    facts : what was found out of the history.
 
     Raises
     ------
     ConfigError : the history has no covariate that is known ahead.
-    DataError : a table that cannot be read so, that has none of the series, or whose stamps are
-        off their grid.
+    DataError : a table that cannot be read so, that has none of the series, whose stamps are off
+        their grid, or whose numbers are in another unit.
     """
     if not panel.schema.future:
         raise ConfigError(
             "--future: the data section names no covariate that is known ahead; give those of "
             "the table `role: future` below data.covariates"
         )
-    plan, shared = _read(source, panel, config)
+    plan, shared = _read(source, panel, config, facts)
     where = masked(str(source))
     if (plan.tz is None) != (panel.tz is None):
         raise DataError(
@@ -81,7 +86,9 @@ def add_plan(
     return joined, notes
 
 
-def _read(source: Source, panel: Panel, config: DataConfig) -> tuple[Panel, bool]:
+def _read(
+    source: Source, panel: Panel, config: DataConfig, facts: Mapping[str, Any]
+) -> tuple[Panel, bool]:
     """The plan as a panel without values, and whether it holds for every series."""
     kinds = {c.name: c.type for c in panel.schema.future}
     covariates = tuple(
@@ -105,9 +112,31 @@ def _read(source: Source, panel: Panel, config: DataConfig) -> tuple[Panel, bool
         headers=[[*line, NO_Y] for line in raw.headers],
     )
     try:
-        return to_panel(clean(raw, config.replace(y=NO_Y), EVERY_SERIES)), shared
+        found = clean(raw, config.replace(y=NO_Y), EVERY_SERIES)
+        plan = to_panel(found)
+        _refuse_other_units(plan, facts, found.facts)
+        return plan, shared
     except DataError as error:
         raise DataError(f"{masked(str(source))}: {error}") from None
+
+
+def _refuse_other_units(plan: Panel, history: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """5 % of a plan is read as 5, and is another thing than the 0.05 or 1 of a history."""
+    for k, covariate in enumerate(plan.schema.future):
+        name = covariate.name
+        before, ahead = (signs_of(f, name) for f in (history, facts))
+        rates = ({*before} ^ {*ahead}) & {*RATES}
+        other = before and ahead and {*before} != {*ahead}
+        known = plan.future[:, k]
+        if (rates or other) and (known[~np.isnan(known)] != 0).any():
+            raise DataError(
+                f"column {name}: its numbers bear {_listed(ahead)} here and {_listed(before)} in "
+                "the history, and 5 % is read as 5: write both in one unit"
+            )
+
+
+def _listed(signs: Sequence[str]) -> str:
+    return " and ".join(signs) or "no sign"
 
 
 def _places(panel: Panel, plan: Panel, where: str) -> tuple[Array, list[str]]:

@@ -127,7 +127,7 @@ def _ingested(
     if future is not None:
         from pipelines.data.plan import add_plan
 
-        panel, notes = add_plan(future, panel, result.config, config.horizon)
+        panel, notes = add_plan(future, panel, result.config, config.horizon, result.clean.facts)
         planned = tuple(notes)
     reading = str(result.clean.facts.get("reading", ""))
     if every_series:

@@ -13,6 +13,7 @@ from forecasting.data.encoding import (
     numbers,
     refuse_no_names,
     say_text_numbers,
+    truths_apart,
 )
 from forecasting.data.tables.series import is_date
 from forecasting.data.tables.static import flat
@@ -51,7 +52,7 @@ def schema_of(
                 refuse_no_names(column, str(name))
                 if name not in categorical:
                     say_text_numbers(column, str(name))
-                kinds = {category(v) for v in column.dropna().unique()}
+                kinds = {category(v) for v in truths_apart(column).dropna().unique()}
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
             else:
                 found = numbers(column, str(name), frame if role != "static" else flat(table))

@@ -10,6 +10,7 @@ from forecasting.data.encoding import (
     LISTS,
     category,
     refuse_no_names,
+    truths_apart,
 )
 from forecasting.errors import DataError
 
@@ -30,7 +31,7 @@ def series_codes(column: pd.Series, where: str = "") -> tuple[Array, Array]:
     """
     if pd.api.types.is_object_dtype(column.dtype) and column.map(type).isin(LISTS).any():
         refuse_no_names(column, f"{where}unique_id")
-    codes, values = pd.factorize(column, sort=False)
+    codes, values = pd.factorize(truths_apart(column), sort=False)
     ids = [category(i) for i in values]
     if len(set(ids)) < len(ids):
         again, names = pd.factorize(np.asarray(ids, dtype=object), sort=False)

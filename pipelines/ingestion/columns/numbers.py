@@ -26,7 +26,7 @@ MONEY = (
     r"|MYR|PHP|SGD|HKD|TWD|KRW|VND|PKR|BDT|kr\.?|zł|Kč|Ft|lei|Rs\.?|руб\.?)"
 )
 _UNIT = rf"(?:{MONEY}|[%‰]|percent|pct\.?)"
-_SHARES = ("%", "‰")
+RATES = ("%", "‰")
 _ALIKE = {
     "USD": "$",
     "US$": "$",
@@ -156,7 +156,7 @@ def mixed_signs(numbers: Numbers, owner: Array) -> tuple[int, int] | None:
     sign = np.full(len(numbers.values), "", dtype=object)
     sign[numbers.signs.at] = numbers.signs.what
     sign[np.isnan(numbers.values)] = None
-    shares = np.isin(sign, _SHARES)
+    shares = np.isin(sign, RATES)
     known = shares | ((sign == "") & (numbers.values != 0))
     if shares.any() and (found := _differing(sign, owner, known)) is not None:
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ HIGH_SENTINELS = (
 )  # fmt: skip
 FAR_ABOVE = 3.0  # times the size of the largest other value of its series
 MANY = 3  # rows of a column that hold the same code
+_LEFT_OUT = "signs left out of "
 # -9 and -99 are plausible values: they are looked at only where a series is far from them.
 _SURE = SENTINELS <= -999.0
 
@@ -71,7 +74,12 @@ def note_signs(numbers: Numbers, column: str, places: Places, config: ValueConfi
     kinds, counts = np.unique(numbers.signs.what.astype(str), return_counts=True)
     said = ", ".join(f"{kind} ({count:,})" for kind, count in zip(kinds, counts, strict=True))
     shares = ": 5 % is read as 5" if "%" in kinds else ""
-    places.ledger.facts[f"signs left out of {column}"] = f"{said}{shares}"
+    places.ledger.facts[f"{_LEFT_OUT}{column}"] = f"{said}{shares}"
+
+
+def signs_of(facts: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """The signs that `note_signs` says were left out of a column, in order."""
+    return tuple(re.findall(r"(\S+) \([\d,]+\)", str(facts.get(f"{_LEFT_OUT}{column}", ""))))
 
 
 def note_spellings(found: tuple[Array, Any], column: str, places: Places) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from forecasting.data.encoding import is_truth, truths_apart
 from forecasting.errors import DataError
 from forecasting.masking import conceals
 from pipelines.ingestion.config import DataConfig
@@ -287,6 +289,11 @@ def _from_pandas(frame: pd.DataFrame) -> pa.Table:
         frame = frame.reset_index()
     frame = frame.copy(deep=False)
     frame.columns = [str(c) for c in frame.columns]
+    for place in np.flatnonzero([d.kind == "O" for d in frame.dtypes]):
+        column: Any = frame.iloc[:, int(place)]
+        if not (column.map(is_truth) | column.isna()).all():
+            # True beside 1 would be 1.
+            frame.isetitem(int(place), truths_apart(column).array)
     try:
         return pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowException, TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,19 @@ from pipelines.ingestion.stamps.readings import DAY
 
 
 def to_grid(
-    table: Table, freq: Frequency, config: DataConfig, ledger: Ledger
+    table: Table,
+    freq: Frequency,
+    config: DataConfig,
+    ledger: Ledger,
+    guessed: dict[str, Any] | None = None,
 ) -> tuple[Table, Grid]:
-    """Rows on the grid, one per slot, still without those that are absent."""
+    """Rows on the grid, one per slot, still without those that are absent.
+
+    Parameters
+    ----------
+    guessed : what is to be said of stamps whose reading was chosen among several; empty where
+        there was one.
+    """
     policy = config.irregular
     if policy.policy == "resample" and not freq.integer:
         return _resample(table, freq, config, ledger)
@@ -44,6 +55,8 @@ def to_grid(
             raise DataError(f"{where}, further than irregular.tolerance = {policy.tolerance:g}")
     slots = grid.slot
     clash = (table.codes[1:] == table.codes[:-1]) & (slots[1:] == slots[:-1])
+    if guessed and config.freq is None and (clash.any() or 2 * len(off) > len(table)):
+        raise _not_borne_out(table, freq, len(off), int(clash.sum()), guessed)
     if len(off):
         new = np.asarray(freq.shift(_stamps(grid.start[table.codes[off]], freq), slots[off]))
         ledger.note(
@@ -55,6 +68,20 @@ def to_grid(
         table, slots = _merge_slots(table, slots, config, ledger, "snapped_together")
         grid = Grid(slots, np.zeros(len(slots)), grid.start)
     return table, grid
+
+
+def _not_borne_out(
+    table: Table, freq: Frequency, moved: int, merged: int, facts: dict[str, Any]
+) -> DataError:
+    """A reading under which rows are moved onto others, or most are moved, is not what is meant."""
+    reading = facts.get("reading") or facts.get("stamps")
+    return DataError(
+        f"the stamps may be read in several ways, and none leaves the rows where they are: read as "
+        f"{reading}, from {stamp_text(table.ds.min())} to {stamp_text(table.ds.max())}, at step "
+        f"{freq.alias}, {moved:,} of {len(table):,} would be moved and {merged:,} merged with "
+        "another; say how they are written in stamps.formats, or, where they are numbers of "
+        "steps, freq: step; if the reading is right, name its step: freq"
+    )
 
 
 def _jitter(grid: Grid, table: Table) -> bool:

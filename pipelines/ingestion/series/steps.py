@@ -10,7 +10,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.calendar import MONTHS, WEEKDAYS, Frequency
 from forecasting.data.steps import business_ends, days_of_months, rule_of
-from forecasting.data.whole import calendar_form, refuse_size
+from forecasting.data.whole import calendar_form, refuse_gaps, refuse_size
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.segments import bounds, inside, mode, reduce
@@ -98,6 +98,7 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
                 f"the whole numbers in ds, from {known[0]} to {known[-1]}, leave holes as steps "
                 f"and none as dates ({form}): {_cure(form, int(known[0]))}, or set freq: step"
             )
+        refuse_gaps(known)
         refuse_size(chosen.size, int(known[np.abs(known).argmin()]))
         _refuse_beside(ds, ds[offsets[codes]], chosen.size)
     if chosen.integer != integer:

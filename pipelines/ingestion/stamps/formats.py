@@ -17,7 +17,7 @@ from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
 from pipelines.ingestion.stamps.epochs import also_counts, is_count, last_believed, refuse_count
 from pipelines.ingestion.stamps.periods import length_of, refuse_half_days, refuse_mixed
-from pipelines.ingestion.stamps.proposals import propose
+from pipelines.ingestion.stamps.proposals import Notes, propose
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.short import with_tenths
 from pipelines.ingestion.stamps.written import NAIVE, UTC, read_as, written_offsets
@@ -44,7 +44,7 @@ class Texts:
 
     Attributes
     ----------
-    values, zone, zones, offsets : as in `stamps.Stamps`.
+    values, zone, zones, offsets, guessed : as in `stamps.Stamps`.
     """
 
     values: Array
@@ -53,6 +53,7 @@ class Texts:
     integer: bool
     offsets: Array | None
     facts: dict[str, Any]
+    guessed: bool = False
 
 
 def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
@@ -73,7 +74,7 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     zone = np.full(len(text), NAIVE, np.int8)
     zones: list[str] = []
     counts: dict[str, int] = {}
-    notes: list[str] = []
+    notes = Notes()
     formats = config.formats or propose(text, config, name, notes)
     for form in formats:
         left = np.flatnonzero(values == NAT)
@@ -112,7 +113,7 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     if late.any():
         facts["24:00"] = f"{int(late.sum())} distinct stamps say 24:00, the midnight that follows"
     offsets = written_offsets(text) if (zone == UTC).any() else None
-    return Texts(values, zone, zones, integer, offsets, facts)
+    return Texts(values, zone, zones, integer, offsets, facts, notes.guessed)
 
 
 def _as_usual(text: pd.Series) -> pd.Series:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.whole import refuse_gaps, working_week
 from forecasting.errors import DataError
 from pipelines.ingestion.stamps.epochs import DAYS, count_to_stamps, last_believed
 from pipelines.ingestion.stamps.readings import Fit, fit_of
@@ -146,6 +147,12 @@ def _with_short_years(values: Array, name: str, width: int) -> str:
     if any(fit.rules_out(fits[best]) for fit in others.values()):
         return ""
     left = [form for form, fit in others.items() if not fits[best].rules_out(fit)]
+    if not left and best == "%y%j" and width == 4 and not written and working_week(values):
+        raise DataError(
+            f"column {name}: numbers such as {values[0]} may be {_WORDS[best]}, or days counted "
+            'from some date, weekends left out: set stamps.formats: ["%y%j"] or such as ["days '
+            'since 2000-01-01"], or freq: step'
+        )
     if not left:
         return best
     usual = (width == 4 and last < 1_000 and not written) or best == "%y%j"
@@ -219,12 +226,14 @@ def with_century(text: pd.Series) -> pd.Series:
 def refuse_odd_years(values: Array, name: str) -> None:
     """Years far ahead, or all of them long ago, are believed where the column says years.
 
-    They are, too, where they can be nothing else.
+    They are, too, where they can be nothing else, but no two of every seven are left out of years.
 
     Raises
     ------
     DataError : with what else they may be, and the cure.
     """
+    if not YEARS.search(name):
+        refuse_gaps(values)
     believed = OLD_YEARS <= int(values[-1]) <= last_believed()
     if YEARS.search(name) or believed or not _weeks(values):
         return

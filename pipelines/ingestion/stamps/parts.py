@@ -201,7 +201,7 @@ def _as_months(texts: list[pd.Series], names: Sequence[str]) -> str:
         raise DataError(
             f"column {names[1]}: every year of {names[0]} ends with {numbers[-1]}, as parts of "
             f"years do and months do not: write one column of stamps; if they are months, set "
-            'stamps.formats: ["month"]'
+            'stamps.formats: ["month"] and freq: MS'
         )
     return (
         f"numbers {numbers[0]} to {numbers[-1]} in column {names[1]} are months of the calendar, "

@@ -47,8 +47,19 @@ _FINANCIAL = r"(?i)^(FY)?\s?(\d{4})(?:\s?[-/]\s?(\d{2}|\d{4}))?$"
 _TIME_ALONE = r"(?i)^(?:\d{1,2}:\d{2}(?::\d{2})?(?:\s?[ap]m)?|\d{1,2}\s?[ap]m)$"
 
 
+class Notes(list[str]):
+    """What is to be said of a reading, and whether it was chosen among several."""
+
+    guessed = False
+
+    def guess(self, note: str) -> None:
+        """Say which of several readings was chosen."""
+        self.append(note)
+        self.guessed = True
+
+
 def propose(
-    text: pd.Series, config: StampConfig, name: str, notes: list[str]
+    text: pd.Series, config: StampConfig, name: str, notes: Notes
 ) -> tuple[StampFormat, ...]:
     """The formats that read the distinct values [K], the most telling first.
 
@@ -101,7 +112,7 @@ def propose(
         form = {"month": "%Y%m", "quarter": "quarter"}.get(kind, kind)
         said = f"years and their {kind}s" if kind != form or kind == "quarter" else kind
         other = also(np.unique(left.astype(np.int64).to_numpy()), kind)
-        notes.append(other or f"numbers such as {left.iloc[0]} are {said}")
+        notes.guess(other or f"numbers such as {left.iloc[0]} are {said}")
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
         found = np.unique(left[years].astype(np.int64).to_numpy())
@@ -161,7 +172,7 @@ def _financial(text: pd.Series) -> Array:
 
 
 def _patterns(
-    left: pd.Series, config: StampConfig, name: str, notes: list[str]
+    left: pd.Series, config: StampConfig, name: str, notes: Notes
 ) -> list[tuple[StampFormat, Array]]:
     """strptime patterns that read some of the values; their order is settled by all."""
     size = int(left.index.max()) + 1
@@ -182,7 +193,7 @@ def _settled(
     orders: dict[str, dict[str, Array]],
     config: StampConfig,
     name: str,
-    notes: list[str],
+    notes: Notes,
 ) -> str:
     """Which of `_ORDERS` is meant; "" where none reads anything.
 
@@ -214,7 +225,7 @@ def _settled(
         if other != best and not same and not fits[best].rules_out(fits[other]):
             raise DataError(_ambiguous(left, stamps, fits, (best, other), name))
     rest = "; ".join(f"{o}: {fits[o]}" for o in possible if o != best)
-    notes.append(f"{best}: {fits[best]} (not {rest})")
+    notes.guess(f"{best}: {fits[best]} (not {rest})")
     return best
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Stamps:
     tz : the zone that the column's type names.
     offsets : [K] microseconds ahead of UTC, as written beside instants; None when none was.
     facts : what was found out, for the report. weeks : years and their weeks.
+    guessed : numbers, or texts of several readings, of which one was taken.
     """
 
     values: Array
@@ -63,6 +64,7 @@ class Stamps:
     offsets: Array | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     weeks: bool = False
+    guessed: bool = False
 
     def rows(self) -> Array:
         """[T] int64, one per row."""
@@ -128,7 +130,7 @@ def _texts(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     found = read_texts(texts, config, name)
     return Stamps(
         found.values, found.zone, found.zones, index, found.integer, texts,
-        offsets=found.offsets, facts=found.facts,
+        offsets=found.offsets, facts=found.facts, guessed=found.guessed,
     )  # fmt: skip
 
 
@@ -190,7 +192,7 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         return _texts(pc.cast(column, pa.string()), config, name)
     kind = _kind(known, name)
     if kind.startswith("%") and kind not in _COMPACT:
-        return _integers(column, config.replace(formats=[kind]), name)
+        return replace(_integers(column, config.replace(formats=[kind]), name), guessed=True)
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     if reading := _reading(kind, known, name, config):

@@ -83,7 +83,8 @@ def clean(raw: Raw, config: DataConfig, name: str, *, part: bool = False) -> Cle
     as_read = table.ds
     if config.stamps.label == "end":
         _to_start(table, freq, ledger)
-    table, grid = to_grid(table, freq, config, ledger)
+    guessed = rows.stamps.facts if rows.stamps.guessed else {}
+    table, grid = to_grid(table, freq, config, ledger, guessed)
     offsets, start, table = fill_gaps(table, grid, freq, config, ledger)
     refuse_growth(as_read, len(table), freq, config, ledger.facts | rows.facts)
     spread_and_fill(table, clock.tz, clock.daily, ledger)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import Forecaster
+from forecasting.data.encoding import encode
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 
@@ -384,3 +385,27 @@ def test_what_is_no_number_is_refused_with_its_place(value: Any) -> None:
     table.at[3, "y"] = value
     with pytest.raises(DataError, match=r"is not a number \(series 'a', ds = 2024-01-04"):
         Panel.from_frame(table)
+
+
+@given(st.permutations([True, 1, "a", False, 0]), st.sampled_from([bool, np.bool_]))
+@settings(max_examples=10, deadline=None)
+def test_true_is_another_name_than_one_in_ids_and_categories(ids: list[Any], kind: type) -> None:
+    ids = [kind(i) if isinstance(i, bool) else i for i in ids]
+    table = pd.DataFrame(
+        {
+            "unique_id": pd.Series(np.repeat(np.array(ids, dtype=object), 40), dtype=object),
+            "ds": list(DAYS) * len(ids),
+            "y": np.arange(40.0 * len(ids)),
+        }
+    )
+    names = [str(i) for i in ids]
+    assert list(Panel.from_frame(table).ids) == names
+    kinds = table.assign(unique_id="s", ds=pd.date_range("2024-01-01", periods=len(table)))
+    kinds["kind"] = table["unique_id"]
+    panel = Panel.from_frame(kinds, future=["kind"], categorical=["kind"])
+    known = panel.schema.future[0].categories
+    assert sorted(known) == sorted(names)
+    assert [known[int(c) - 1] for c in panel.future[::40, 0]] == names
+    assert list(encode(list(table["unique_id"]), panel.schema.future[0])) == list(
+        panel.future[:, 0]
+    )

@@ -256,6 +256,28 @@ def test_the_recipe_for_every_day_works_as_it_stands(
     assert "6 forecasts have come true" in done[1].output
 
 
+@pytest.mark.parametrize(
+    ("before", "ahead", "other"),
+    [
+        ("{}", "{}%", True), ("{}%", "{}", True), ("{}%", "{}%", False), ("€{}", "${}", True),
+        ("€{}", "{}", False), ("{}‰", "{} %", True), ("{}", "{}€", False),
+    ],
+)  # fmt: skip
+def test_a_plan_in_another_unit_is_refused(
+    tmp_path: Path, before: str, ahead: str, other: bool
+) -> None:
+    history, plan = parts(whole())
+    signed = [
+        table.assign(price=[form.format(p) for p in table["price"]])
+        for table, form in ((history, before), (plan, ahead))
+    ]
+    if other:
+        with pytest.raises(DataError, match=r"column price: its numbers bear .* in the history"):
+            read(tmp_path, *signed)
+    else:
+        assert_same(read(tmp_path, *signed).panel, together(tmp_path, history, plan))
+
+
 def test_two_values_for_one_series_and_stamp_are_refused(tmp_path: Path) -> None:
     history, plan = parts(whole())
     again = plan.head(2)

@@ -234,3 +234,12 @@ def test_values_of_another_type_than_declared_are_told_with_the_cure(
     config = {"source": f"sqlite:///{tmp_path / 't.db'}", "table": "t"}
     with pytest.raises(DataError, match=r"not of the type that its column declares.*SELECT CAST"):
         ingest(DataConfig.parse(config))
+
+
+@pytest.mark.parametrize("truth", [True, np.True_])
+def test_true_beside_one_is_another_id(truth: object) -> None:
+    ids = pd.Series([truth] * 10 + [1] * 10, dtype=object)
+    frame = pd.DataFrame(
+        {"unique_id": ids, "ds": pd.date_range("2024-01-01", periods=20), "y": range(20)}
+    )
+    assert list(ingest(DataConfig(), source=frame).panel().ids) == ["True", "1"]

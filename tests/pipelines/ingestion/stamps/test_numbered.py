@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, ingest
 from tests.pipelines.ingestion.samples import attempt, read
@@ -132,6 +133,40 @@ def test_no_row_is_moved_onto_another_whatever_the_numbers_are(
     known = result.frame.dropna(subset="y")["ds"]
     begins = list(true.to_period("M").to_timestamp()) if "%d" not in form else []
     assert list(known) in (list(true), begins, sorted(numbers)), result.report.summary
+
+
+def test_a_guess_that_moves_rows_onto_others_is_refused_with_its_cure() -> None:
+    numbers = [102, 402, 701, 702, 1001, 1002]
+    with pytest.raises(DataError, match=r"none leaves the rows where they are.*freq: step"):
+        read(numbers)
+    months = read(numbers, stamps={"formats": ["%y%m"]}, freq="MS").frame.dropna(subset="y")
+    assert [f"{s:%y%m}".lstrip("0") for s in months["ds"]] == [str(n) for n in numbers]
+    assert list(read(numbers, freq="step").frame.dropna(subset="y")["ds"]) == numbers
+
+
+@given(
+    st.sampled_from(["1982-01-01", "1990-01-01", "2000-01-01", "2010-01-01"]),
+    st.sampled_from(["B", "MS", "ME", "QS", "YS"]),
+    st.dates(pd.Timestamp("2015-01-01").date(), pd.Timestamp("2022-12-31").date()),
+    st.integers(12, 60),
+)
+@settings(max_examples=30, deadline=None)
+def test_days_counted_from_anywhere_are_no_steps_without_a_word(
+    origin: str, freq: str, first: object, count: int
+) -> None:
+    true = pd.date_range(str(first), periods=count, freq=freq)
+    days = [int(n) for n in (true - pd.Timestamp(origin)).days]
+    result, why = attempt(days)
+    if result is None:
+        assert "stamps.formats" in why or "freq" in why
+    else:
+        assert list(result.frame.dropna(subset="y")["ds"]) == list(true)
+    steps = pd.DataFrame({"unique_id": "a", "ds": days, "y": [1.0] * count})
+    with pytest.raises(DataError, match=r"freq=|df\["):
+        Panel.from_frame(steps)
+    assert Panel.from_frame(steps, freq="step").freq.integer
+    told = read(days, stamps={"formats": [f"days since {origin}"]})
+    assert list(told.frame.dropna(subset="y")["ds"]) == list(true)
 
 
 def test_numbers_beside_their_steps_are_moved_when_that_is_asked_for() -> None:

@@ -174,7 +174,7 @@ def test_parts_of_which_no_year_has_twelve_are_no_months(last: int, name: str, y
     parts = {"year": [y for y, _ in rows], name: [k for _, k in rows]}
     with pytest.raises(DataError, match=rf"ends with {last}, as parts of years do"):
         joined(parts)
-    assert joined(parts, stamps={"formats": ["month"]}, gaps={"policy": "insert"}).freq == "MS"
+    assert joined(parts, stamps={"formats": ["month"]}, freq="MS").freq == "MS"
 
 
 @pytest.mark.parametrize("name", ["day", "hour", "weekday", "tag", "minute"])
