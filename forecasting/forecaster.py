@@ -19,7 +19,13 @@ from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from forecasting.data.strides import say_mixed
 from forecasting.data.tables.needs import need_frame
-from forecasting.data.tables.warned import say_left_aside, say_names, say_open_ends, say_truths
+from forecasting.data.tables.warned import (
+    say_codes,
+    say_left_aside,
+    say_names,
+    say_open_ends,
+    say_truths,
+)
 from forecasting.ensemble import Ensemble
 from forecasting.errors import DataError
 from forecasting.evaluation.backtest import Model, Refitted, backtest
@@ -114,6 +120,7 @@ class Forecaster(Ensemble):
         say_left_aside(df, [*past, *future, *(static.columns if static is not None else ())])
         say_names(panel.ids)
         say_truths(df["y"])
+        say_codes(panel.y)
         say_mixed(panel)
         if not future:
             say_open_ends(panel.y, panel.offsets, panel.ids)

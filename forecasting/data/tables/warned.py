@@ -14,6 +14,10 @@ from forecasting.schema import Schema
 
 # Series whose names are compared with each other.
 MOST_NAMES = 100_000
+# Codes for missing, with the sign they have below a target that is else not negative; and how many
+# times all else they are above it.
+CODES = np.array([-99.0, -999.0, -9999.0, -99999.0, -999999.0, -999.9, -999.99, -9999.9])
+FAR_ABOVE = 3.0
 
 
 def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
@@ -72,6 +76,34 @@ def say_names(ids: Array) -> None:
                 stacklevel=3,
             )
             return
+
+
+def say_codes(y: Array) -> None:
+    """Warn of values that are codes for missing more often than values: -999, 9999.
+
+    Negative ones where nothing else is negative; nines where they return, far above all else.
+
+    Parameters
+    ----------
+    y : [T].
+    """
+    known = y[~np.isnan(y)]
+    low, high = np.isin(known, CODES), np.isin(known, -CODES)
+    rest = known[~low & ~high]
+    if not len(rest):
+        return
+    top = float(np.abs(rest).max())
+    found = known[low][:1] if low.any() and float(rest.min()) >= 0 else known[:0]
+    if not len(found) and int(high.sum()) > 1:
+        found = known[high & (known > FAR_ABOVE * top)][:1]
+    if len(found):
+        count = int((known == found[0]).sum())
+        warnings.warn(
+            f"y holds {found[0]:g} in {count:,} rows, which is read as a value: if it stands for "
+            f'one that is missing, df["y"] = df["y"].replace({found[0]:g}, float("nan"))',
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def say_truths(y: pd.Series) -> None:

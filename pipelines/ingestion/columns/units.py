@@ -16,8 +16,10 @@ from pipelines.ingestion.raw import Raw, is_text, shown
 
 _UNITS = re.compile(
     r"(?i)(?:(?:measure(?:ment)?|value|base|obs|sales|price|qty|quantity)[ _-]?)?"
-    r"(?:units?|uom|unit[ _-]of[ _-]measure(?:ment)?|currency|curr|ccy|currency[ _-]?code"
-    r"|einheit|w[aä]hrung|unit[eé]|devise|unidad|moneda|unit[aà](?:[ _-]di[ _-]misura)?|valuta)"
+    r"(?:units?|uom|unit[ _-]of[ _-]measure(?:ment)?|currency|curr|ccy|measure"
+    r"|(?:currency|unit|uom)[ _-]?(?:code|name|type|cd|id)|meins?|waers|me"
+    r"|(?:mengen|mass|maß)?einheit|w[aä]hrung|unit[eé]|devise|unidad|moneda|valuta"
+    r"|unit[aà](?:[ _-]di[ _-]misura)?)"
 )
 _FACTORS = re.compile(
     r"(?i)(?:unit[ _-]?)?mult(?:iplier)?|scale(?:[ _-]?factor)?|power[ _-]?code|unit[ _-]?scale"

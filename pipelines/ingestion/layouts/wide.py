@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 
@@ -20,13 +22,17 @@ from pipelines.ingestion.layouts.cells import (
 from pipelines.ingestion.raw import Raw
 from pipelines.ingestion.stamps.parts import stamps_of
 
+# What pandas and others call an index that has no name.
+_INDEX = re.compile(r"(?i)unnamed: \d+|index|level_0|row(?:[ _.]?(?:id|no|number|names?))?|")
+
 
 def wide_rows(raw: Raw, config: DataConfig) -> Rows:
     """Column after column; covariates are those of every series."""
     ds_at = [raw.position(n, "ds") for n in config.ds or ()]
     shared = [raw.position(c.source, f"covariates.{c.name}") for c in config.covariates]
     apart = {*ds_at, *shared}
-    at = value_columns(raw, apart)
+    numbering = [i for i in range(len(raw.names)) if i not in apart and _numbers_rows(raw, i)]
+    at = value_columns(raw, apart | {*numbering})
     if not at:
         raise DataError("layout = wide: no column is left for the series beside ds")
     count, width = raw.table.num_rows, len(at)
@@ -51,8 +57,18 @@ def wide_rows(raw: Raw, config: DataConfig) -> Rows:
         np.tile(np.arange(1, count + 1), width),
         facts={"cells": "a row is a cell of the wide table", **marks},
     )
+    rows.aside = [raw.names[i] for i in numbering]
     add_covariates(rows, raw, config, shared, csv, lambda values: np.tile(values, width))
     return rows
+
+
+def _numbers_rows(raw: Raw, place: int) -> bool:
+    """Whether a column is a table's index that was written along: 0, 1, 2 … without a name."""
+    if _INDEX.fullmatch(raw.names[place].strip()) is None:
+        return False
+    texts = raw.table.column(place).cast(pa.string()).to_pylist()
+    counted = [str(k) for k in range(len(texts) + 1)]
+    return len(texts) > 1 and texts in (counted[:-1], counted[1:])
 
 
 def _filled(level: list[str]) -> list[str]:

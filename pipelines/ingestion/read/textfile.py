@@ -91,9 +91,17 @@ def _with_care(data: bytes, name: str, config: DataConfig) -> tuple[Raw, DataCon
     removed: dict[str, int] = {}
     body = _body(data, dialect, csv, removed)
     try:
-        return _read(dialect, pa.py_buffer(body), encoding, removed, name, config)
+        raw, config = _read(dialect, pa.py_buffer(body), encoding, removed, name, config)
     except pa.ArrowInvalid as error:
         raise DataError(f"{name} cannot be read as a text table: {error}") from None
+    if csv.encoding is None and not encoding.startswith("utf"):
+        letters = re.search(r"\w*[^\W\x00-\x7f]\w*", body[:SAMPLE].decode("utf-8", "ignore"))
+        if letters:
+            raw.facts["letters"] = (
+                f"no UTF-8: read as {encoding}, in which letters are {shown(letters[0])}; if they "
+                "are others, set csv.encoding"
+            )
+    return raw, config
 
 
 def _read(

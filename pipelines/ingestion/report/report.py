@@ -16,6 +16,7 @@ from forecasting.data.seasons import seasons_in, told
 from forecasting.errors import DataError, listed
 from forecasting.masking import hide, masked
 from pipelines.ingestion.clean import Clean, stamp_texts
+from pipelines.ingestion.columns.alike import say_alike
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import Entry
 from pipelines.ingestion.raw import MALFORMED, shown
@@ -27,6 +28,12 @@ VERSION = 1
 ASIDE = "columns left aside"
 MOST_ASIDE = 100
 _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean|totale?s?")
+
+
+# Facts that are told besides the summary, in this order.
+_NOTED = (
+    "titles", "letters", "names", "marks", "reading", "marked", "lost end", "ahead", "season",
+)  # fmt: skip
 
 
 @dataclass
@@ -57,11 +64,7 @@ class Report:
     def notes(self) -> list[str]:
         """What a person should know of how the table was read, a line each."""
         facts = self.values["facts"]
-        lines = [
-            str(facts[key])
-            for key in ("titles", "marks", "reading", "marked", "lost end", "ahead", "season")
-            if key in facts
-        ]
+        lines = [str(facts[key]) for key in _NOTED if key in facts]
         aside = facts.get(ASIDE, [])
         if aside:
             named = listed(aside, 8)
@@ -98,7 +101,9 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     findings = [_finding(e, clean, limits.positions) for e in ledger.entries.values()]
     lengths = np.diff(clean.offsets)
     found = seasons_in(clean.y, clean.offsets)
-    aside = {ASIDE: clean.aside[:MOST_ASIDE]} if clean.aside else {}
+    aside: dict[str, Any] = {ASIDE: clean.aside[:MOST_ASIDE]} if clean.aside else {}
+    if names := say_alike(clean.ids, clean.offsets, clean.start, clean.freq):
+        aside["names"] = names
     values: dict[str, Any] = {
         "version": VERSION,
         "source": masked(str(config.source)) if config.source else "table in memory",

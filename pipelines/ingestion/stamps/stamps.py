@@ -34,6 +34,8 @@ from pipelines.ingestion.stamps.written import EPOCH_REACH, NAIVE, UTC, own_zone
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
 OLD_SERIALS = 30_000  # those before 1983, which are more often something else
 _COMPACT = {"%Y%m%d": 8, "%Y%m%d%H": 10, "%Y%m%d%H%M": 12, "%Y%m%d%H%M%S": 14}
+_SPANS = re.compile(r"(?i)^(?:month|monat|mois|mes|quarter|quartal|qtr|week|woche)s?$")
+FEW_COUNTED = 200  # steps in a column of dates that begin below it are counted from its own first
 _DATES = re.compile(r"(?i)date|datum|day|tag|fecha|jour|^ds$")
 
 
@@ -229,8 +231,20 @@ def _reading(kind: str, known: Array, name: str, config: StampConfig) -> str:
     if is_count(kind):
         return refuse_count(known, kind, name, late="latest" in config.given)
     if kind == "step":
-        return also_counts(known)
+        return also_counts(known) or _counted(known, name)
     return also(np.unique(known), kind)
+
+
+def _counted(known: Array, name: str) -> str:
+    """What is to be said of steps in a column that is called after time; "" for small numbers."""
+    unit = _SPANS.search(name) or _DATES.search(name)
+    if unit is None or int(known.min()) < FEW_COUNTED:
+        return ""
+    return (
+        f"whole numbers such as {known.min()} in column {name} are plain steps; if they count "
+        'days, say from when: stamps.formats: ["days since 2000-01-01"]; if they count weeks, '
+        "months or quarters, write them as dates"
+    )
 
 
 def _kind(known: Array, name: str) -> str:

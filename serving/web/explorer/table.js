@@ -199,12 +199,18 @@ export function decimalMark(columns, names, separator) {
   return { mark: ".", note: grouped ? `commas part the thousands, as in ${grouped.text}` : "" };
 }
 
+// A blank parts groups of three, as in 1 234, or of two before them, as in 1,23,456; 1 5 is no number.
+const PARTED = /\d[\s\u00a0\u2009\u202f'’_]+\d/, GROUPS = /^\D*\d{1,3}(?:[\s\u00a0\u2009\u202f'’_](?:\d{2}[\s\u00a0\u2009\u202f'’_])*\d{3})+(?![\s\u00a0\u2009\u202f'’_]*\d)/;
+
+const MONEY = /[$€£¥]/;
+
 const bare = (cell) => cell.trim().replace(/^([+-]?)[$€£¥]\s*/, "$1").replace(/\s*[$€£¥]$/, "").replace(BLANKS, "").replace("−", "-");
 
 /** {values: NaN where missing, bad: places that hold neither a number nor a sign for none}. */
 export function readNumbers(cells, mark = ".") {
   const values = new Float64Array(cells.length), bad = [];
   const thousands = mark === "," ? "." : ",";
+  let money;
   const groups = mark === "," ? /^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$/ : /^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$/;
   for (let i = 0; i < cells.length; i++) {
     const cell = cells[i];
@@ -214,6 +220,13 @@ export function readNumbers(cells, mark = ".") {
     }
     values[i] = NaN;
     if (MISSING.has(cell.trim())) continue;
+    const sign = MONEY.exec(cell)?.[0];
+    money ??= sign;
+    // Two currencies in one column are no values of one unit.
+    if ((sign && sign !== money) || (PARTED.test(cell) && !GROUPS.test(cell))) {
+      bad.push(i);
+      continue;
+    }
     let text = bare(cell);
     if (text.includes(thousands)) text = groups.test(text) ? text.replaceAll(thousands, "") : "x";
     if (mark === ",") text = text.replace(",", ".");

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from forecasting import Forecaster
 from forecasting.data.encoding import encode
 from forecasting.data.panel import Panel
+from forecasting.data.tables.warned import say_codes
 from forecasting.errors import DataError
 
 QUICK = {"training": {"max_steps": 2, "start": "none"}, "model": {"hidden_size": 4, "layers": 1}}
@@ -409,3 +410,21 @@ def test_true_is_another_name_than_one_in_ids_and_categories(ids: list[Any], kin
     assert list(encode(list(table["unique_id"]), panel.schema.future[0])) == list(
         panel.future[:, 0]
     )
+
+
+@given(
+    st.sampled_from([-99.0, -999.0, -9999.0, 9999.0, 99999.0]),
+    st.lists(st.integers(0, 78), min_size=2, max_size=8, unique=True),
+)
+@settings(max_examples=20, deadline=None)
+def test_codes_for_missing_are_said_and_values_are_not(code: float, places: list[int]) -> None:
+    y = 50.0 + np.arange(80.0) % 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        say_codes(y)
+        say_codes(np.where(np.arange(80) == 3, -5.0, y))
+        say_codes(np.append(np.arange(-2000.0, 2000.0), [-999.0, -999.0]))
+        say_codes(np.append(y * 1e4, [9999.0, 9999.0]))
+    y[places] = code
+    with pytest.warns(UserWarning, match=rf"y holds {code:g} in {len(places)} rows"):
+        say_codes(y)

@@ -426,3 +426,17 @@ def test_months_are_moved_to_the_day_that_the_model_stamps_them_with() -> None:
 def test_levels_of_intervals_are_those_that_people_write() -> None:
     found = javascript("return request.levelsOf([80, 95, 50, 99, 90])")
     assert found == [0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995]
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u202f", "'", "’"])
+def test_a_blank_in_the_explorer_parts_groups_of_three_and_nothing_else(blank: str) -> None:
+    read = "return Array.from(table.readNumbers(given).values, String);"
+    parted = [cell.replace(" ", blank) for cell in ("1 234", "12 34 567", "€1 234.5", "-1 234 567")]
+    assert javascript(read, parted) == ["1234", "1234567", "1234.5", "-1234567"]
+    others = [cell.replace(" ", blank) for cell in ("1 5", "07 30", "1 234 5", "1 2345", "12 34")]
+    assert javascript(read, others) == ["NaN"] * len(others)
+
+
+def test_two_currencies_in_a_column_of_the_explorer_are_no_numbers_of_one_unit() -> None:
+    read = "return Array.from(table.readNumbers(given).values, String);"
+    assert javascript(read, ["€5", "$6", "7", "8 €"]) == ["5", "NaN", "7", "8"]

@@ -86,3 +86,14 @@ def test_rows_without_a_value_have_no_unit(tidy: pd.DataFrame, mend: Mend) -> No
     units = np.where(tidy["y"] > 50, "kg", "t")
     blank = tidy.assign(unit=units, y=tidy["y"].where(tidy["y"] > 50))
     assert "units" not in mend(blank).report.to_dict()["facts"]
+
+
+@pytest.mark.parametrize(
+    "name", ["uom_code", "Unit Code", "ME", "MEINS", "WAERS", "measure", "Mengeneinheit"]
+)
+def test_columns_of_units_are_known_by_the_names_that_exports_give_them(
+    name: str, tidy: pd.DataFrame, mend: Mend
+) -> None:
+    table = tidy.assign(**{name: np.where(np.arange(len(tidy)) % 2 == 0, "ST", "KAR")})
+    with pytest.raises(DataError, match=f"column {name} is not used, but says that series"):
+        mend(table.to_csv(index=False), ds="ds", y="y", id=["unique_id"])

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError
-from pipelines.ingestion import IngestResult
+from pipelines.ingestion import DataConfig, IngestResult, ingest
 
 Mend = Callable[..., IngestResult]
 DRAWN = settings(
@@ -165,3 +165,22 @@ def test_a_number_among_dates_is_no_stamp(mend: Mend) -> None:
     result = mend("\n".join(["unique_id,ds,y", "1,2,3", *rows]))
     assert result.clean.ids.tolist() == ["a"]
     assert result.report.to_dict()["rows"]["removed"] == {"unreadable_stamp": 1}
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 0", "index", "row_id"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_index_that_was_written_along_is_no_series(name: str, first: int) -> None:
+    frame = pd.DataFrame(
+        {
+            name: range(first, first + 30),
+            "date": pd.date_range("2024-01-01", periods=30),
+            "a": range(30, 60),
+            "b": range(60, 90),
+        }
+    )
+    config = DataConfig.parse({"layout": "wide", "ds": "date"})
+    result = ingest(config, source=frame)
+    assert list(result.panel().ids) == ["a", "b"]
+    assert any(name in note for note in result.report.notes)
+    counts = frame.assign(**{name: range(5, 35)})
+    assert list(ingest(config, source=counts).panel().ids) == [name, "a", "b"]

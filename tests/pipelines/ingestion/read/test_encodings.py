@@ -126,3 +126,19 @@ def test_any_json_of_a_list_or_an_object_is_called_json(value: object, indent: i
     assert other_content(text.encode()) is not None
     text = json.dumps([value], indent=indent)
     assert other_content(text.encode()) is not None
+
+
+@pytest.mark.parametrize(
+    ("encoding", "city"),
+    [("latin-1", "Köln"), ("cp1250", "Łódź"), ("mac-roman", "Zürich"), ("gbk", "北京")],
+)
+def test_letters_of_a_guessed_encoding_are_shown(encoding: str, city: str, tmp_path: Path) -> None:
+    rows = "".join(f"{city},2024-01-{day:02d},{day}\n" for day in range(1, 30))
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"unique_id,ds,y\n{rows}".encode(encoding))
+    told = ingest(DataConfig(source=str(path))).report.notes
+    assert any("no UTF-8: read as" in note and "csv.encoding" in note for note in told)
+    named = DataConfig.parse({"source": str(path), "csv": {"encoding": encoding}})
+    result = ingest(named)
+    assert list(result.panel().ids) == [city]
+    assert not any("no UTF-8" in note for note in result.report.notes)

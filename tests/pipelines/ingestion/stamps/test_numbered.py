@@ -169,6 +169,15 @@ def test_days_counted_from_anywhere_are_no_steps_without_a_word(
     assert list(told.frame.dropna(subset="y")["ds"]) == list(true)
 
 
+@pytest.mark.parametrize("name", ["month", "Quarter", "date", "day"])
+def test_large_steps_in_a_column_of_time_are_said(name: str) -> None:
+    for first, said in ((720, True), (1, False)):
+        frame = pd.DataFrame({name: range(first, first + 30), "y": range(30)})
+        result = ingest(DataConfig.parse({"ds": name, "y": "y", "series": "a"}), source=frame)
+        assert result.freq == "step"
+        assert said == any("are plain steps" in note for note in result.report.notes)
+
+
 def test_numbers_beside_their_steps_are_moved_when_that_is_asked_for() -> None:
     numbers = [0, 10, 20, 31, 40, 50]
     with pytest.raises(DataError, match=r"31 and 0 more.*freq: step, or freq: 10step"):
