@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -39,17 +39,19 @@ def level_of(column: str) -> float | None:
     return level if 0.0 < level < 1.0 else None
 
 
-def check_levels(levels: Sequence[Any]) -> None:
+def check_levels(levels: Any) -> None:
     """Refuse what are no levels, or levels that no table could hold beside each other.
 
     Raises
     ------
     DataError : naming the first that is none, or all of them where two would be one column.
     """
-    if isinstance(levels, float | int | str):
+    # What can be gone through once only would be empty the next time.
+    listed = isinstance(levels, Collection) and not isinstance(levels, str | bytes)
+    if not listed or (isinstance(levels, np.ndarray) and levels.ndim != 1):
         raise DataError(f"quantiles = {levels!r} must be a list of levels: [0.1, 0.5, 0.9]")
     for level in levels:
-        if isinstance(level, str) or level is None:
+        if not isinstance(level, int | float | np.floating | np.integer):
             raise DataError(f"quantile {level!r} is no number within (0, 1)")
         if not 0.0 < level < 1.0:
             raise DataError(f"quantile {level} is outside (0, 1)")

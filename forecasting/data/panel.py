@@ -343,6 +343,11 @@ class Panel:
         """The last ``rows`` rows of each series (all of a shorter one)."""
         return self._from(self.lengths - np.minimum(self.lengths, rows))
 
+    def following(self) -> tuple[Array, Frequency]:
+        """Where each series goes on, [N], and the step from there: a short month cuts its day."""
+        ahead = self.freq.shift(self.start, self.lengths)
+        return ahead, after_cut(self.freq, self.start, ahead)
+
     def begun(self) -> Panel:
         """Every series from its first value on: rows before it are no history.
 

@@ -58,10 +58,11 @@ class Reference:
             )
             for name in panel.ids[~known]
         ]
+        start, freq = panel.following()
         return Forecast(
             ids=panel.ids[known],
-            start=panel.freq.shift(panel.start, panel.lengths)[known],
-            freq=panel.freq,
+            start=start[known],
+            freq=freq,
             tz=panel.tz,
             mean=self.mean[known],
             quantiles=self.quantiles[known],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -226,9 +228,10 @@ def _on_the_grid(name: str, rows: Panel, panel: Panel) -> tuple[Array, Array, Ar
             f"{listed(list(map(repr, lost)), 5)}"
         )
     index = np.array([where[str(series)] for series in rows.ids], np.int64)
-    following = panel.freq.shift(panel.start, panel.lengths)[index]
-    step = panel.freq.steps_between(following, rows.start)
-    off = panel.freq.shift(following, step) != rows.start
+    following, freq = panel.following()
+    following = following[index]
+    step = freq.steps_between(following, rows.start)
+    off = freq.shift(following, step) != rows.start
     if off.any():
         i = int(np.flatnonzero(off)[0])
         raise DataError(
@@ -260,23 +263,39 @@ def _places(name: str, given: Sequence[str], schema: Schema) -> list[tuple[int, 
 
 
 def _of_all(name: str, covariate: Covariate, told: Any, steps: int) -> Array:
-    """[h] values of a column, from one value or a list."""
-    if isinstance(told, np.ndarray):
-        told = told.tolist()
-    values = list(told) if isinstance(told, list | tuple) else [told] * steps
+    """[h] values of a column, from one value or a list; a column of a table is one by its order."""
+    if hasattr(told, "__array__"):
+        told = np.asarray(told, object).tolist()
+    values = list(told) if isinstance(told, list | tuple | range) else [told] * steps
     if len(values) != steps:
         raise DataError(
             f"scenario {name!r}: {covariate.name} has {len(values)} values for {steps} steps"
         )
     for k, value in enumerate(values):
-        number = isinstance(value, int | float | np.number)
-        if covariate.type == "real" and not (number and np.isfinite(value)):
-            raise DataError(
-                f"scenario {name!r}: {covariate.name} = {value!r} at step {k + 1} is no number"
-            )
-        if value is None or value != value:
+        if _is_missing(value):
             raise DataError(f"scenario {name!r}: {covariate.name} is missing at step {k + 1}")
+        real = covariate.type == "real"
+        if not (_is_number(value) if real else isinstance(value, str | Real)):
+            what = "number" if real else "name of a category"
+            raise DataError(
+                f"scenario {name!r}: {covariate.name} = {value!r} at step {k + 1} is no {what}"
+            )
     return encode(values, covariate, missing=np.nan)
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        # What pandas has for missing values equals nothing, and differs from nothing.
+        return True
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _rows(name: str, table: Any, panel: Panel, schema: Schema) -> Panel:

@@ -150,11 +150,11 @@ def compare(
     first = BASE if base is None else base
     blocks = {first: blocks[first], **blocks}
     refuse_too_much(len(panel) * len(blocks), steps, draws.paths)
-    levels, own, rising = levels_and_places(draws.paths, (*dict.fromkeys((*quantiles, MEDIAN)),))
+    wanted = tuple(dict.fromkeys(quantiles))
+    levels, own, rising = levels_and_places(draws.paths, (*dict.fromkeys((*wanted, MEDIAN)),))
     found, rows = _forecast(engine, panel, blocks, steps, levels)
     told = [str(i) for i in (panel.ids if names is None else names)]
     ranks = _Ranks(engine, panel, told, (steps, draws.paths), draws.seed)
-    wanted = tuple(quantiles)
     # Scenarios of the same series are looked at together.
     alike: dict[bytes, list[str]] = {}
     for name in blocks:

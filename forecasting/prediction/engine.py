@@ -201,10 +201,11 @@ class Engine:
             )
         else:
             wanted, mean = self._at_once(panel, steps, levels, plain)
+        start, freq = panel.following()
         found = Forecast(
             ids=panel.ids,
-            start=panel.freq.shift(panel.start, panel.lengths),
-            freq=panel.freq,
+            start=start,
+            freq=freq,
             tz=panel.tz,
             mean=mean,
             quantiles=wanted,

@@ -130,10 +130,11 @@ class Zero:
             y = ends(panel)
             way = choose(self.network, y, candidates(panel, season), horizon)
             values = self._quantiles(y, way, horizon)
+        start, freq = panel.following()
         found = Forecast(
             ids=panel.ids,
-            start=panel.freq.shift(panel.start, panel.lengths),
-            freq=panel.freq,
+            start=start,
+            freq=freq,
             tz=panel.tz,
             mean=values @ mean_weights(LEVELS),
             quantiles=Interpolation(LEVELS, tuple(quantiles))(values),

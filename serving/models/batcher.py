@@ -298,7 +298,7 @@ def _answer(
         origin=model.origin,
         freq=forecast.freq,
         position=query.position[local],
-        stamps=forecast.freq.stamps(forecast.start[rows], 0, horizon),
+        stamps=query.ahead(local, forecast.freq),
         mean=forecast.mean[rows, :horizon],
         quantiles=forecast.quantiles[rows, :horizon][:, :, levels],
         problems=problems,

@@ -113,6 +113,10 @@ class Query:
             static=self.static,
         )
 
+    def ahead(self, rows: Array, freq: Frequency) -> Array:
+        """[M, h] stamps of the steps ahead of the series at rows [M], counted from their first."""
+        return freq.stamps(self.start[rows], self.sizes[rows], self.options.horizon)
+
     def keep(self, good: Array) -> Query:
         """The query without the series that were refused, [N] false."""
         rows = np.repeat(good, self.sizes)

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ PATH: Final = "/v1/hooks/mlflow"
 ID, TIME, SIGNATURE = "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"
 PASSED: Final = "x-gatecast-passed"  # by a replica, and not to be passed on again
 LONGEST_BODY: Final = 64 * 1024
+LIKE_SECONDS: Final = re.compile(r"[0-9]{1,12}")
 OLDEST_SECONDS: Final = 300.0  # of a message, either way: clocks differ
 PASS_SECONDS: Final = 2.0  # for a peer to answer
 EVENT: Final = ("model_version_alias", "created")
@@ -43,22 +45,6 @@ def signature(secret: str, identity: str, stamp: str, body: bytes) -> str:
 
 async def alias_created(call: Call) -> Reply:
     """Look at the alias now, here and in the other replicas; answered before it is done."""
-    body = await call.body()
-    if len(body) > LONGEST_BODY:
-        raise RequestError(
-            413, "body_too_large", f"a webhook's body has up to {LONGEST_BODY} bytes"
-        )
-    _check(call, body)
-    told = decode_json(body, call.service.settings.max_content)
-    followed, fetched = _follow(call.service, told)
-    passed = 0
-    if followed + fetched and PASSED not in call.headers:
-        passed = await _pass_on(call.service.settings.peers, call.headers, body)
-    return Reply.json({"followed": followed, "fetched": fetched, "passed": passed})
-
-
-def _check(call: Call, body: bytes) -> None:
-    """`RequestError` unless MLflow signed these bytes, lately."""
     secret = call.service.settings.hook_secret
     if secret is None:
         raise RequestError(
@@ -67,8 +53,21 @@ def _check(call: Call, body: bytes) -> None:
             "this takes MLflow's webhooks, and no secret is set: set GATECAST_HOOK_SECRET to the "
             "one that the webhook was made with",
         )
-    identity, stamp, given = (call.headers.get(name, "") for name in (ID, TIME, SIGNATURE))
-    right = signature(secret.get_secret_value(), identity, stamp, body)
+    # Who sends it is not known before all of it is here.
+    body = await call.body(LONGEST_BODY)
+    _check(call.headers, body, secret.get_secret_value())
+    told = decode_json(body, call.service.settings.max_content)
+    followed, fetched = _follow(call.service, told)
+    passed = 0
+    if followed + fetched and PASSED not in call.headers:
+        passed = await _pass_on(call.service.settings.peers, call.headers, body)
+    return Reply.json({"followed": followed, "fetched": fetched, "passed": passed})
+
+
+def _check(headers: Mapping[str, str], body: bytes, secret: str) -> None:
+    """`RequestError` unless MLflow signed these bytes, lately."""
+    identity, stamp, given = (headers.get(name, "") for name in (ID, TIME, SIGNATURE))
+    right = signature(secret, identity, stamp, body)
     if not hmac.compare_digest(right.encode(), given.encode()):
         raise RequestError(
             401,
@@ -76,8 +75,8 @@ def _check(call: Call, body: bytes) -> None:
             f"the signature in {SIGNATURE} is not the one of this body: make the webhook with the "
             "secret in GATECAST_HOOK_SECRET",
         )
-    # What is signed is MLflow's own, so it is a number.
-    if abs(time.time() - float(stamp)) > OLDEST_SECONDS:
+    seconds = int(stamp) if LIKE_SECONDS.fullmatch(stamp) else 0
+    if abs(time.time() - seconds) > OLDEST_SECONDS:
         raise RequestError(
             401,
             "old_hook_signature",

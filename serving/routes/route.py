@@ -111,9 +111,10 @@ class Call:
     caller: Caller = field(default_factory=Caller)
     parameters: str = ""  # what stands behind the ? of the address
 
-    async def body(self) -> bytes:
-        """The whole body, as sent."""
-        most = self._at_most(self.service.settings.max_body)
+    async def body(self, most: int | None = None) -> bytes:
+        """The whole body, as sent; of at most so many bytes, where the service takes more."""
+        limit = self._at_most(self.service.settings.max_body)
+        most = limit if most is None else min(limit, most)
         sent = await self.service.bodies.read(self.receive, self.headers, self, most)
         if len(sent) > MUCH:
             self.service.memory.release_soon()

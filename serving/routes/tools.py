@@ -8,6 +8,7 @@ spoken without sessions, each request answered whole.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -265,7 +266,7 @@ async def _asked(offer: Offer, outer: Call, arguments: Mapping[str, Any]) -> byt
         if not isinstance(name, str):
             raise RequestError(422, "invalid_request", "name: the name of a model, as a text")
         path = {"name": name}
-    receive = _once(orjson.dumps(arguments), outer.receive)
+    receive = _once(_written(arguments), outer.receive)
     headers = {"content-type": JSON, "accept": JSON}
     call = Call(outer.service, receive, headers, outer.id, path, outer.caller)
     try:
@@ -282,6 +283,14 @@ async def _asked(offer: Offer, outer: Call, arguments: Mapping[str, Any]) -> byt
     finally:
         outer.service.bodies.release(call)
     return reply.content
+
+
+def _written(arguments: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(arguments)
+    except TypeError:
+        # Whole numbers beyond 64 bits, which a route has its own word for.
+        return json.dumps(arguments).encode()
 
 
 ROUTES = (Route("POST", PATH, speak, guard=FORECAST),)

@@ -208,7 +208,16 @@ class Store:
         file = sqlite3.connect(
             path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
+        try:
+            self._prepare(file)
+        except BaseException:
+            # It is opened anew by the next request: none may be left behind by each.
+            file.close()
+            raise
         self._opened.append(file)
+        return file
+
+    def _prepare(self, file: sqlite3.Connection) -> None:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute(f"PRAGMA synchronous = {'FULL' if self.sync else 'NORMAL'}")
         (version,) = file.execute("PRAGMA user_version").fetchone()
@@ -219,7 +228,6 @@ class Store:
                 for table in TABLES:
                     file.execute(table)
                 file.execute(f"PRAGMA user_version = {VERSION}")
-        return file
 
 
 @contextmanager
@@ -228,10 +236,12 @@ def _written(file: sqlite3.Connection) -> Iterator[None]:
     file.execute("BEGIN IMMEDIATE")
     try:
         yield
+        file.execute("COMMIT")
     except BaseException:
-        file.execute("ROLLBACK")
+        # A full disk may have ended it already, or stop its very end.
+        if file.in_transaction:
+            file.execute("ROLLBACK")
         raise
-    file.execute("COMMIT")
 
 
 @contextmanager

@@ -19,7 +19,8 @@ def write_explained(found: Explained | None, query: Query, origin: Origin) -> by
     told: list[dict[str, Any]] = []
     problems = list(query.problems)
     if found is not None:
-        stamps = write_stamps(found.stamps, found.panel.freq, query.tz)
+        freq = found.panel.freq
+        stamps = write_stamps(query.ahead(found.kept, freq), freq, query.tz)
         # [N, C, h], so that each part of each series is one stretch of memory.
         parts = np.ascontiguousarray(np.moveaxis(found.parts, 2, 1))
         for k, i in enumerate(found.kept.tolist()):

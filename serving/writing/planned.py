@@ -55,7 +55,7 @@ def write_planned(
 def _forecasts(outcome: Outcome, query: Query) -> list[dict[str, Any]]:
     forecast = outcome.forecast
     keys = [f"{level:g}" for level in forecast.levels]
-    stamps = write_stamps(forecast.stamps(), forecast.freq, query.tz)
+    stamps = write_stamps(query.ahead(outcome.position, forecast.freq), forecast.freq, query.tz)
     mean, levels = np.ascontiguousarray(forecast.mean), _by_level(forecast.quantiles)
     change = outcome.difference
     moved = [{}] * len(mean) if change is None else _differences(change, keys)

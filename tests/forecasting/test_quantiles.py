@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,8 +125,13 @@ def test_other_columns_are_no_levels(column: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "levels", [0.5, "0.5", [0.0], [1.0], [None], ["0.5"], [0.1, 0.1000001], [0.9999999], [math.nan]]
-)
+    "levels",
+    [
+        0.5, "0.5", b"5", None, np.array(0.5), np.full((1, 1), 0.5), iter([0.5]),
+        [0.0], [1.0], [None], ["0.5"], [[0.5]], [0.5j], [pd.NA], [True], [math.nan], [10**400],
+        [0.1, 0.1000001], [0.9999999],
+    ],
+)  # fmt: skip
 def test_levels_that_no_table_could_hold_are_refused(levels: Any) -> None:
     with pytest.raises(DataError, match="quantile"):
         check_levels(levels)

@@ -39,7 +39,7 @@ MAX_ID: Final = 1024
 
 @dataclass(frozen=True)
 class Plan:
-    """A scenario: by column the values [h] of all series, and by series those of its own."""
+    """A scenario: by column the values [h] or [1] of all series, and by series those of its own."""
 
     name: str
     of_all: Columns = field(default_factory=dict)
@@ -176,7 +176,7 @@ def _columns(given: Any, where: Path, horizon: int, spec: Spec, faults: Faults) 
 def _values(
     told: Any, covariate: Covariate, where: Path, horizon: int, faults: Faults
 ) -> list[Any]:
-    """[h] checked values of a column; categories as text."""
+    """[h] checked values of a column, [1] where one is for every step; categories as text."""
     single = type(told) is not list
     values = [told] * horizon if single else told
     if len(values) != horizon:
@@ -193,7 +193,7 @@ def _values(
             at = where if single else (*where, k)
             faults.add(at, "missing", "a scenario says a column for every step, or leaves it out")
             break
-    return looked * horizon if single else looked
+    return looked
 
 
 def check_scenarios(query: Query, spec: Spec) -> int:
@@ -201,7 +201,7 @@ def check_scenarios(query: Query, spec: Spec) -> int:
     options, limits = asked(query), spec.limits
     faults, known = Faults(), set(query.ids)
     for k, plan in enumerate(options.plans):
-        for series in plan.of_series.keys() - known:
+        for series in (name for name in plan.of_series if name not in known):
             detail = f"{show(series)} is none of the request's series"
             faults.add(("scenarios", k, "series", series[:MAX_ID]), "unknown_series", detail)
     faults.stop()

@@ -338,6 +338,19 @@ def test_cutting_equals_a_plain_loop(sizes: list[int], data: st.DataObject) -> N
 
 
 @some
+@given(st.integers(29, 31), st.integers(0, 11), st.integers(1, 60), st.integers(0, 40))
+def test_what_follows_keeps_the_day_of_the_first_stamp(
+    day: int, month: int, count: int, further: int
+) -> None:
+    """February, and a month of thirty days, cut the day of one step and of no other."""
+    freq = Frequency.parse("MS")
+    first = np.array([f"2019-{[1, 3, 5, 7, 8, 10, 12][month % 7]:02d}-{day}"], "datetime64[us]")
+    panel = Panel.from_arrays(np.array(["a"]), np.ones(count), np.array([count]), first, freq)
+    start, step = panel.following()
+    np.testing.assert_array_equal(step.shift(start, further), freq.shift(first, count + further))
+
+
+@some
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 7)), max_size=6))
 def test_ranges_equal_a_plain_loop(pairs: list[tuple[int, int]]) -> None:
     begin = np.array([p[0] for p in pairs], dtype=int)

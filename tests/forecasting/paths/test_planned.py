@@ -117,7 +117,13 @@ def test_other_paths_are_another_seeds() -> None:
         ({"y": 1}, "'y' is what is forecast"),
         ({"promo": [1, 2]}, "promo has 2 values for 3 steps"),
         ({"promo": "much"}, "promo = 'much' at step 1 is no number"),
-        ({"promo": float("nan")}, "is no number"),
+        ({"promo": float("nan")}, "promo is missing at step 1"),
+        ({"promo": [0, pd.NA, 0]}, "promo is missing at step 2"),
+        ({"promo": 10**400}, "at step 1 is no number"),
+        ({"promo": np.ones((3, 1))}, "at step 1 is no number"),
+        ({"holiday": pd.NA}, "holiday is missing at step 1"),
+        ({"holiday": [["x"]] * 3}, "at step 1 is no name of a category"),
+        ({"holiday": pd.Timestamp("2026-01-01")}, "at step 1 is no name of a category"),
         ({"holiday": [None, "x", "y"]}, "holiday is missing at step 1"),
         (future().iloc[:5], "series 'b': promo is missing at 2026-02-02"),
         (future().assign(holiday=["x"] * 5 + [None]), "series 'b': holiday is missing at 2026"),
@@ -140,6 +146,16 @@ def test_what_is_known_of_the_past_alone_can_be_no_scenario() -> None:
     for column in ("temp", "region"):
         with pytest.raises(DataError, match=f"'{column}' is a (past|static) covariate"):
             engine.scenarios(df, {"plan": {column: 1}}, future=future(), static=static)
+
+
+def test_a_level_that_is_asked_for_twice_is_told_once_and_is_itself() -> None:
+    engine, df = forecaster(), table()
+    plan, twice = (
+        engine.scenarios(df, {"sale": {"promo": 2.0}}, future=future(), quantiles=levels)
+        for levels in ([0.1, 0.9], [0.1, 0.1, 0.9, 0.1])
+    )
+    for name in ("table", "differences", "totals"):
+        pd.testing.assert_frame_equal(getattr(twice, name), getattr(plan, name))
 
 
 def test_a_future_that_is_not_all_there_is_refused() -> None:

@@ -119,6 +119,28 @@ def test_a_body_that_is_no_json_or_too_long_is_refused(hooked: Caller) -> None:
     assert hooked("POST", PATH, **signed(b" " * 70_000)).status_code == 413
 
 
+@pytest.mark.parametrize("stamp", ["soon", "", "nan", "1e9", "-1", "9" * 400, "\u0663"])
+def test_a_signed_time_that_is_none_is_old(hooked: Caller, stamp: str) -> None:
+    request = signed(message())
+    right = signature(SECRET, "some-id", stamp.encode().decode("latin-1"), request["content"])
+    request["headers"] |= {TIME: stamp.encode(), SIGNATURE: right}
+    answer = hooked("POST", PATH, **request)
+    assert (answer.status_code, answer.json()["code"]) == (401, "old_hook_signature")
+
+
+def test_of_a_body_that_is_too_long_no_more_is_taken(hooked: Caller) -> None:
+    taken: list[int] = []
+
+    async def endless() -> Any:
+        for k in range(1_000):
+            taken.append(k)
+            yield b" " * 8_192
+
+    answer = hooked("POST", PATH, content=endless())
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert len(taken) < 20
+
+
 def test_without_a_secret_no_webhook_is_taken(call: Caller) -> None:
     answer = call("POST", PATH, **signed(message()))
     assert (answer.status_code, answer.json()["code"]) == (403, "no_hook_configured")

@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from forecasting.data.calendar import Frequency
 from forecasting.prediction.predictor import Predictor
 from serving.app import Application
 from serving.reading.query import Limits
@@ -325,6 +326,28 @@ def test_a_series_that_begins_late_in_a_month_keeps_its_day(kept: Caller) -> Non
         assert found["forecasts"][0]["quantiles"] == wanted["forecasts"][0]["quantiles"]
         following = {"start": found["series"]["next"], "y": [5.0]}
         assert kept.post(following, path_of(f"a{start}")).json()["series"]["appended"] == 1
+
+
+@pytest.mark.parametrize("day", [29, 30, 31])
+def test_steps_ahead_lie_on_the_day_of_the_first_stamp_wherever_rows_end(
+    kept: Caller, day: int
+) -> None:
+    """Counted from the first stamp, whichever month the last value stands in, and whoever asks."""
+    freq, first = Frequency.parse("MS"), np.array([f"2019-01-{day}"], "datetime64[us]")
+    other = {"id": "b", "start": "2019-01-30", "y": [3.0, 4.0] * 8}
+    for count in range(9, 28):
+        told = freq.stamps(first, count, 6)[0].astype("datetime64[s]").astype(str).tolist()
+        one = {"id": "a", "start": f"2019-01-{day}", "y": [1.0, 2.0, 4.0] * 9}
+        one["y"] = one["y"][:count]
+        asked = [{"series": [one]}, {"series": [other, one]}, {"series": [other]}]
+        for answer in (*kept.together(asked)[:2], kept.post(asked[0], "/v1/explain")):
+            found = answer.json()
+            found = (found.get("forecasts") or found["explanations"])[-1]
+            assert (found["id"], found["ds"]) == ("a", told)
+        body = {**one, "begin": True, "forecast": True}
+        (found,) = kept.post({k: v for k, v in body.items() if k != "id"},
+                             path_of(f"{day} {count}")).json()["forecasts"]  # fmt: skip
+        assert found["ds"] == told
 
 
 def service_of(app: Application, home: Path, **more: Any) -> Iterator[Caller]:

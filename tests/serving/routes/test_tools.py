@@ -104,6 +104,7 @@ def test_models_are_listed_and_described(app: Application, call: Caller) -> None
         {"series": [{**series(), "start": "soon"}]},
         {"series": []},
         {"series": [series()], "horizon": 0},
+        {"series": [series()], "horizon": 2**64},
         {"series": [series()], "colour": "red"},
         {"series": [series()], "model": "none"},
         {},

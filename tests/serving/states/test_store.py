@@ -210,3 +210,44 @@ def test_a_lock_that_is_held_is_busy_and_not_broken(
     assert (refused.value.status, refused.value.code) == (503, "too_busy")
     other.close()
     assert append(store, "a", 1, [2.0]) == 1
+
+
+def test_a_file_that_cannot_be_opened_holds_no_handle_for_each_that_asks(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database" * 200)
+    store = Store(tmp_path, 2**20)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        with pytest.raises(RequestError):
+            store.about("m", "a")
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["a row", "the very end"])
+def test_a_disk_that_is_full_is_said_and_keeps_nobody_waiting_for_ever(
+    store: Store, end: bool
+) -> None:
+    append(store, "a", 0, [1.0])
+    file = store._own.file
+    if end:
+        file.execute("PRAGMA cache_size = 100000")
+        file.execute("PRAGMA foreign_keys = ON")
+        # A promise that is looked at when the transaction ends, and not before.
+        file.execute("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+        file.execute(
+            "CREATE TABLE late (id INTEGER REFERENCES other (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+        file.execute(
+            "CREATE TRIGGER broken AFTER UPDATE ON series BEGIN INSERT INTO late VALUES (7); END"
+        )
+    else:
+        pages = file.execute("PRAGMA page_count").fetchone()[0]
+        file.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(RequestError, match="constraint" if end else "full") as refused:
+        append(store, "a", 1, [0.1 + k for k in range(5_000)])
+    assert (refused.value.status, refused.value.code) == (503, "series_unavailable")
+    file.execute("DROP TRIGGER IF EXISTS broken")
+    file.execute("PRAGMA max_page_count = 100000")
+    other = Store(store.folder, 2**20)
+    assert append(other, "a", 1, [2.0]) == append(store, "a", 2, [3.0]) == 1
+    assert rows_of(store, "a") == [1.0, 2.0, 3.0]
+    other.close()
