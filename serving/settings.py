@@ -28,6 +28,7 @@ from serving.keys import Keys
 
 PREFIX = "GATECAST_"
 MIB = 1 << 20
+MOST_PORT = 65_535
 KEY_FILE = "api-keys.json"
 
 # Set by the product, not by the user; whatever the user did set stays.
@@ -77,7 +78,7 @@ class ServingSettings(BaseModel):
     )
 
     host: str = "127.0.0.1"
-    port: int = Field(3000, ge=0, le=65_535, description="0 takes a free one")
+    port: int = Field(3000, ge=0, le=MOST_PORT, description="0 takes a free one")
     hosts: Names = Field(default=(), description="names it is called by, beside its addresses")
     workers: int = Field(1, ge=1, le=256)
     threads: int = Field(0, ge=0, le=256, description="per worker in ONNX Runtime; 0: by cores")
@@ -148,7 +149,8 @@ class ServingSettings(BaseModel):
                 )
         for peer in self.peers:
             host, _, port = peer.rpartition(":")
-            if not host or not port.isdigit():
+            known = port.isdecimal() and port.isascii() and 0 < int(port) <= MOST_PORT
+            if not host or not known:
                 raise ValueError(f"peers: {peer!r} is not host:port")
         for name, closed in (
             ("protect", self.protect),

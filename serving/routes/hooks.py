@@ -119,7 +119,7 @@ def _tell(peer: str, headers: Mapping[str, str], body: bytes) -> int:
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
         addresses = sorted({str(entry[4][0]) for entry in found})
-    except OSError as error:
+    except (OSError, ValueError) as error:
         logs.warning("a peer is not known", peer=peer, reason=str(error))
         return 0
     for address in addresses:

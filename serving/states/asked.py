@@ -10,6 +10,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.encoding import category
 from forecasting.data.wall import rows_for
 from forecasting.errors import SeriesProblem
 from forecasting.prediction.engine import Engine
@@ -253,6 +254,6 @@ def _column(covariate: Covariate, values: list[Any]) -> Array:
     """As a request has it; what is of another kind than the model's is missing."""
     if covariate.type == "categorical":
         out = np.empty(len(values), dtype=object)
-        out[:] = [v if v is None or type(v) is str else str(v) for v in values]
+        out[:] = [None if v is None else category(v) for v in values]
         return out
     return np.array([v if type(v) is float else None for v in values], np.float64)

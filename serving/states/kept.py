@@ -207,9 +207,8 @@ def _check_known(kept: Kept, load: Load, given: Given, row: int) -> None:
         rows = load(place)
         low, high = max(begin, place * PIECE), min(end, (place + 1) * PIECE)
         for name, values in columns.items():
-            there = rows.get(name)
-            if there is None:
-                continue
+            # A column that was never appended holds nothing: values of it are no news of the past.
+            there = rows.get(name) or [None] * len(rows[Y])
             mine = there[low - place * PIECE : high - place * PIECE]
             theirs = values[low - row : high - row]
             if name.startswith("future."):

@@ -148,9 +148,19 @@ def test_without_a_secret_no_webhook_is_taken(call: Caller) -> None:
 
 def test_a_peer_is_a_host_and_a_port() -> None:
     assert ServingSettings.read({}, peers="a:1, [::1]:2").peers == ("a:1", "[::1]:2")
-    for wrong in ("a", "a:", ":1", "a:b"):
+    for wrong in ("a", "a:", ":1", "a:b", "a:0", "a:65536", "a:\u0663", "a:\u00b2"):
         with pytest.raises(ConfigError, match="is not host:port"):
             ServingSettings.read({}, peers=wrong)
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "a..b", "\u00e9\u0000", "never.invalid", "[::1"])
+def test_a_peer_whose_name_is_none_loses_its_message_and_no_other(
+    settings: ServingSettings, host: str
+) -> None:
+    values = settings.model_dump() | {"hook_secret": SECRET, "peers": (f"{host}:9",)}
+    caller = Caller(Application(ServingSettings.model_validate(values)))
+    answer = caller("POST", PATH, **signed(message()))
+    assert (answer.status_code, answer.json()["passed"]) == (200, 0)
 
 
 def test_a_message_that_was_passed_on_is_not_passed_on_again(

@@ -16,8 +16,10 @@ import pytest
 
 from forecasting.data.calendar import Frequency
 from forecasting.prediction.predictor import Predictor
+from forecasting.schema import Covariate
 from serving.app import Application
 from serving.reading.query import Limits
+from serving.states.asked import _column
 from serving.states.kept import PIECE
 from serving.states.store import FILE
 from tests.serving.conftest import Caller
@@ -396,6 +398,31 @@ def test_a_new_champion_answers_from_the_rows_that_are_kept(
     assert (answer.status_code, answer.json()["code"]) == (409, "other_step")
     body = {"start": "2017-07-01T00:00:00", "y": [1]}
     assert kept.post(body, path_of("a")).json()["code"] == "other_step"
+
+
+def test_what_a_new_champion_needs_is_no_news_of_rows_that_are_kept(
+    app: Application, kept: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values that came with rows that are there were told to be known, and were not kept."""
+    kept.post(months(30, begin=True), path_of("a"))
+    keeper = kept.app.service.models.keepers["monthly"]
+    assert keeper.current is not None
+    retail = replace(kept.app.service.loaded("retail"), origin=keeper.current.origin)
+    monkeypatch.setattr(keeper, "current", retail)
+    again = {**months(30), "past": {"temp": [9.0] * 30}, "future": {"promo": [1.0] * 34}}
+    answer = kept.post(again, path_of("a")).json()
+    assert [(e["place"], e["code"]) for e in answer["errors"]] == [
+        ("past.temp[0]", "contradiction")
+    ]
+    ahead = {**months(30), "past": {"temp": [None] * 30}, "future": {"promo": [1.0] * 34}}
+    answer = kept.post(ahead, path_of("a")).json()
+    assert [e["place"] for e in answer["errors"]] == ["future.promo[0]"]
+
+
+@pytest.mark.parametrize("value", [7, 7.0, "7"])
+def test_a_number_that_was_kept_names_the_category_that_it_names_in_a_request(value: Any) -> None:
+    covariate = Covariate(name="kind", role="static", type="categorical", categories=("7", "8"))
+    assert _column(covariate, [value, None]).tolist() == ["7", None]
 
 
 def test_appends_at_once_are_put_one_after_the_other(kept: Caller) -> None:

@@ -53,7 +53,7 @@ def test_appends_of_any_kind_keep_what_the_slow_twin_keeps(data: st.DataObject) 
         more, shift = data.draw(st.integers(0, PIECE)), data.draw(st.integers(0, 6))
         y = [*y, data.draw(VALUES), *(RULE[(k + shift) % len(RULE)] for k in range(more))]
         promo = [twin.promo.get(row + k) for k in range(len(y))] if old else []
-        promo = [*promo, *data.draw(st.lists(VALUES, max_size=4))] if old else []
+        promo = [*promo, *data.draw(st.lists(VALUES, max_size=4))]
         given = Given("step", None, row, {"y": y}, {"promo": promo} if promo else {}, begin=True)
         fits = twin.append(row, y, promo)
         if not fits:
