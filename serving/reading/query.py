@@ -115,6 +115,8 @@ class Query:
 
     def ahead(self, rows: Array, freq: Frequency) -> Array:
         """[M, h] stamps of the steps ahead of the series at rows [M], counted from their first."""
+        # Each on the day of its own first stamp, whatever others beside it mean.
+        freq = replace(freq, day=0)
         return freq.stamps(self.start[rows], self.sizes[rows], self.options.horizon)
 
     def keep(self, good: Array) -> Query:

@@ -336,8 +336,9 @@ def test_steps_ahead_lie_on_the_day_of_the_first_stamp_wherever_rows_end(
 ) -> None:
     """Counted from the first stamp, whichever month the last value stands in, and whoever asks."""
     freq, first = Frequency.parse("MS"), np.array([f"2019-01-{day}"], "datetime64[us]")
-    other = {"id": "b", "start": "2019-01-30", "y": [3.0, 4.0] * 8}
-    for count in range(9, 28):
+    other = {"id": "b", "start": "2019-04-30", "y": [3.0, 4.0] * 11}
+    beside = freq.stamps(np.array(["2019-04-30"], "datetime64[us]"), 22, 6)[0]
+    for count in (9, 10, 13, 15, 25):
         told = freq.stamps(first, count, 6)[0].astype("datetime64[s]").astype(str).tolist()
         one = {"id": "a", "start": f"2019-01-{day}", "y": [1.0, 2.0, 4.0] * 9}
         one["y"] = one["y"][:count]
@@ -346,6 +347,8 @@ def test_steps_ahead_lie_on_the_day_of_the_first_stamp_wherever_rows_end(
             found = answer.json()
             found = (found.get("forecasts") or found["explanations"])[-1]
             assert (found["id"], found["ds"]) == ("a", told)
+        (other_one, _) = kept.post(asked[1]).json()["forecasts"]
+        assert other_one["ds"] == beside.astype("datetime64[s]").astype(str).tolist()
         body = {**one, "begin": True, "forecast": True}
         (found,) = kept.post({k: v for k, v in body.items() if k != "id"},
                              path_of(f"{day} {count}")).json()["forecasts"]  # fmt: skip
