@@ -47,6 +47,9 @@ class State:
     states: tuple[tuple[tuple[Array, ...], ...], ...]
     fingerprint: str
 
+    def __repr__(self) -> str:
+        return f"State({len(self.count):,} series, {int(self.count.sum()):,} rows read)"
+
     @property
     def ids(self) -> Array:
         """[N] the series."""

@@ -137,6 +137,8 @@ def forecast_command(
             )
             _report(looked, problems)
             print(looked.line)
+            targets = list(dict.fromkeys(batch.target for batch in looked.batches))
+            done(asdict(looked), made=[*targets, *([] if problems is None else [problems])])
             return
         with waiting(f"forecasting with {model or config.name}"):
             written = forecast(
@@ -151,10 +153,9 @@ def forecast_command(
         _report(written, problems)
         teller.ended(forecasted(written, config))
     print(written.line)
-    made: list[object] = [written.target]
     done(
         {**asdict(written), "refused": written.refused},
-        made=made if problems is None else [*made, problems],
+        made=[written.target, *written.joint, *([] if problems is None else [problems])],
         following=f"gatecast monitor {shlex.quote(what.partition('@')[0])}",
     )
     if written.refused > config.gate.max_refused:

@@ -145,8 +145,15 @@ def _ingested(
 
 
 def source_name(source: str) -> str:
-    """A short name of a source, for runs: a file's stem or the data set's name."""
+    """A short name of a source, for runs: a file's without its endings, or the data set's."""
+    from pipelines.ingestion.read.sources import PACKED, TEXT
+
     if source.startswith(PUBLIC):
         return source.removeprefix(PUBLIC)
-    stem = Path(masked(source).split("?")[0].split("#")[0]).stem
+    file = Path(masked(source).split("?")[0].split("#")[0])
+    if file.suffix.lower() in PACKED:  # calls.csv.gz; of calls.2024.gz the year is kept
+        file = Path(file.stem)
+        stem = file.stem if file.suffix.lower() in TEXT else file.name
+    else:
+        stem = file.stem
     return stem.rpartition(f"{HIDDEN}@")[2] or "table"

@@ -56,6 +56,8 @@ class BatchForecast:
         Series that an earlier run of the same job had written already.
     problems
         Series that could not be forecast; the others were.
+    joint
+        Files of paths, totals and hierarchies.
     """
 
     model: str
@@ -69,6 +71,7 @@ class BatchForecast:
     asked: int
     problems: list[SeriesProblem] = field(default_factory=list)
     seconds: float = 0.0
+    joint: tuple[str, ...] = ()
 
     @property
     def refused(self) -> float:
@@ -150,7 +153,7 @@ def forecast(
             asked(config.forecast.joint, steps, tuple(labels_of(prepared.panel)))
         written = write(predictor, panel, job, target, say=say)
         if config.forecast.joint is not None:
-            write_joint(
+            tables = write_joint(
                 predictor,
                 prepared.panel,
                 config.forecast.joint,
@@ -159,6 +162,7 @@ def forecast(
                 name=name,
                 say=say,
             )
+            written = replace(written, joint=tuple(map(str, tables)))
     written = replace(written, seconds=time.monotonic() - began)
     if track:
         try:

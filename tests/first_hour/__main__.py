@@ -13,8 +13,9 @@ TEXT = """\
 What somebody meets who installs Gatecast and has five tables of their own. A program plays it
 (`make first-hour`): a wheel built from the sources, a new environment, a folder with nothing of
 them, and five made-up tables of kinds that Gatecast's own examples do not use
-(`tests/first_hour/tables.py`). Trainings are cut short, as what is tried is the way and not the
-forecast; the times are of the machine it ran on, with whatever else ran there.
+([tables.py](../tests/first_hour/tables.py)). Trainings are cut short, as what is tried is the way
+and not the forecast, so the gate may well refuse one; the times are of the machine it ran on, with
+whatever else ran there.
 
 {table}
 ![The explorer with one of the tables dropped into it](images/first-hour.png)

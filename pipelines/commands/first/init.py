@@ -85,8 +85,14 @@ def _describe(look: Look) -> None:
         tell(f"a doubt, settled for now: {line}")
     report = look.result.report
     print(report.summary)
+    # Where rows after the last y carry covariates, the config makes them what is known ahead.
+    known = report.values["facts"].get("ahead") if look.ahead else None
     for note in report.notes[: -1 if look.result.clean.aside else None]:
-        print(f"  {note}")
+        if note != known:
+            print(f"  {note}")
+    whole = int(look.lengths.sum())
+    if missing := whole - report.values["values"]["observed"]:
+        print(f"  {missing:,} of {whole:,} values are missing; none is filled in")
     print()
     for line in drawn(look.result):
         print(line)

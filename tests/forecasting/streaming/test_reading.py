@@ -205,6 +205,7 @@ def test_a_gap_in_the_stamps_is_missing_values() -> None:
     holed = replace(panel, y=np.where(gone, np.nan, panel.y), past=past)
     frame = table(panel)
     state = forecaster.encode(panel.truncate(np.array([15, 5])))
+    assert repr(state) == f"State(2 series, {panel.rows - 20} rows read)"
     state = forecaster.update(state, frame.iloc[[*range(25, 30), *range(35, 40)]])
     state = forecaster.update(state, frame.iloc[60:65])
     assert_same(from_state(forecaster, state), from_state(forecaster, forecaster.encode(holed)))

@@ -10,7 +10,7 @@ import pytest
 
 from forecasting.errors import DataError
 from pipelines.config import ExperimentConfig, build_config
-from pipelines.data.prepare import prepare
+from pipelines.data.prepare import prepare, source_name
 
 SIZES = {"long": 60, "longer": 80, "short": 8, "two": 2}
 
@@ -56,3 +56,23 @@ def test_forecasting_keeps_every_series(table: Path) -> None:
 def test_a_table_of_short_series_alone_is_refused(table: Path) -> None:
     with pytest.raises(DataError, match=r"none of the 5 series .*\.min_rows = 500"):
         prepare(experiment(table, 500))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("calls.csv", "calls"),
+        ("calls.csv.gz", "calls"),
+        ("there/Calls.TSV.ZST", "Calls"),
+        ("calls.txt.xz", "calls"),
+        ("calls.gz", "calls"),
+        ("calls.2024.gz", "calls.2024"),
+        ("calls.2024.csv.bz2", "calls.2024"),
+        ("calls.parquet", "calls"),
+        ("calls.feather", "calls"),
+        ("s3://bucket/calls.csv.gz?versionId=7", "calls"),
+        ("dataset:m3_monthly", "m3_monthly"),
+    ],
+)
+def test_a_sources_name_bears_no_ending(source: str, name: str) -> None:
+    assert source_name(source) == name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,9 @@ def test_a_config_may_ask_the_same(made: Any, tmp_path: Path) -> None:
     out = tmp_path / "from-config"
     joint = f"forecast.joint={{aggregate: [{{by: [region]}}], output: {out}}}"
     arguments = ["forecast", str(folder / "joint.yaml"), "--out", str(tmp_path / "f.csv")]
-    done = CliRunner().invoke(build(), [*arguments, "--set", joint])
+    done = CliRunner().invoke(build(), [*arguments, "--set", joint, "--json"])
     assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["made"] == [str(tmp_path / "f.csv"), str(out / "totals.parquet")]
     assert [p.name for p in out.iterdir()] == ["totals.parquet"]
     found = pd.read_parquet(out / "totals.parquet")
     assert found.unique_id.unique().tolist() == ["n", "s"]

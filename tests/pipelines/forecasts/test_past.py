@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,13 @@ def test_the_command_looks_back_and_refuses_both_at_once(
     )
     assert run.exit_code == 0, run.output
     assert "as of 1 cutoff, version 1" in run.output
+    to = str(tmp_path / "b.csv")
+    run = CliRunner().invoke(
+        build(), ["forecast", str(path), "--as-of", "1990-12-31", "--out", to, "--json"]
+    )
+    answer = json.loads(run.stdout)
+    assert answer["made"] == [to]
+    assert [batch["version"] for batch in answer["batches"]] == [1]
     both = [
         "forecast",
         str(path),

@@ -37,6 +37,7 @@ def init(*arguments: str) -> Any:
 def test_it_draws_says_and_writes_and_names_what_comes_next(folder: Path) -> None:
     result = init("load.csv")
     assert "136 rows in, 140 out, 1 series, freq D" in result.stdout
+    assert "  4 of 140 values are missing; none is filled in\n" in result.stdout
     assert "▁" in result.stdout
     assert result.stderr.splitlines()[-3:] == [
         "made: load.yaml",
@@ -45,6 +46,16 @@ def test_it_draws_says_and_writes_and_names_what_comes_next(folder: Path) -> Non
     ]
     assert yaml.safe_load((folder / "load.yaml").read_text())["data"]["source"] == "load.csv"
     assert (folder / "load.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rows_with_what_is_known_ahead_are_no_lost_end(folder: Path) -> None:
+    rows = [f"{stamp:%Y-%m-%d},{k % 7}.5,{k % 2}" for k, stamp in enumerate(STAMPS)]
+    ahead = [f"{stamp:%Y-%m-%d},,1" for stamp in pd.date_range(STAMPS[-1], periods=8)[1:]]
+    (folder / "plan.csv").write_text("\n".join(["day,load,promo", *rows, *ahead]) + "\n")
+    said = init("plan.csv").stdout
+    assert "column promo: future" in said
+    assert "missing" not in said
+    assert "after its last value" not in said
 
 
 def test_a_program_gets_what_was_seen(folder: Path) -> None:
