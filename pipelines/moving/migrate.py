@@ -110,7 +110,8 @@ class Move:
         refuse_running(self.moved)
         self.deleted = refuse_others(source, target, options.replaced)
         self._refuse_unsigned()
-        self.schedules = held_by(source.state) if source.state is not None else []
+        held = held_by(source.state) if source.state is not None else []
+        self.stands, self.schedules = held is None, held or []
         own = Clock(state=target.state) if target.state is not None else None
         self.clock = options.clock or own
 
@@ -192,6 +193,11 @@ class Move:
             left.append(
                 "kept forecasts stay here: name a database with --forecasts, or the state "
                 "folder of the machine that will forecast with --state"
+            )
+        if self.stands:
+            left.append(
+                "schedules stay here: the scheduler is stopped; start it with "
+                "`gatecast schedule serve`, and give the command again"
             )
         if self.schedules and self.clock is None:
             left.append("schedules stay here: name Prefect's API with --prefect, and --pool")

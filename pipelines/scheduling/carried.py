@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import ConfigError
 from pipelines.machine.state import HOME_VARIABLE
 from pipelines.scheduling.catch_up import TAG
-from pipelines.scheduling.server import POOL, Address, client_of, connected, ensure, healthy
+from pipelines.scheduling.server import (
+    POOL,
+    Address,
+    client_of,
+    connected,
+    ensure,
+    healthy,
+    running,
+    stop,
+    supervised,
+)
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
@@ -20,15 +30,23 @@ if TYPE_CHECKING:
 PREFECT = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
 
 
-def held_by(state: Path) -> list[DeploymentResponse]:
-    """What Gatecast has on the clock of a state folder's own server; none where there is none."""
+def held_by(state: Path) -> list[DeploymentResponse] | None:
+    """What Gatecast has on the clock of a state folder's own server.
+
+    None: there is a clock and it stands. It is not started only to be asked, as it would catch up
+    with what was due meanwhile.
+    """
     if not (state / "prefect").is_dir():
         return []
-    with _own(state), connected(ensure()), client_of() as client:
-        from prefect.client.schemas.filters import DeploymentFilter
+    with _own(state):
+        address = running() if supervised() else None
+        if address is None:
+            return None
+        with connected(address), client_of() as client:
+            from prefect.client.schemas.filters import DeploymentFilter
 
-        wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-        found = client.read_deployments(deployment_filter=wanted)
+            wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+            found = client.read_deployments(deployment_filter=wanted)
     return sorted(found, key=lambda one: (one.name, str(one.entrypoint)))
 
 
@@ -128,8 +146,14 @@ def _there(clock: Clock) -> Iterator[None]:
     url = clock.url
     if url is None:
         assert clock.state is not None
-        with _own(clock.state), connected(ensure()):
-            yield
+        with _own(clock.state):
+            stood = not supervised()
+            try:
+                with connected(ensure()):
+                    yield
+            finally:
+                if stood:
+                    stop()
         return
     address = Address(url.rstrip("/"), os.environ.get("PREFECT_API_AUTH_STRING"))
     if not healthy(address):

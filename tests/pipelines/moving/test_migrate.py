@@ -87,6 +87,13 @@ def test_a_dry_run_writes_nothing(home: SetUp, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_scheduler_that_was_stopped_is_not_started(home: SetUp, there: There) -> None:
+    (home.home / "prefect").mkdir()
+    came = move(there(), dry=True)
+    assert "the scheduler is stopped" in " ".join(came.left)
+    assert not (home.home / "prefect" / "server.json").exists()
+
+
 def test_a_second_move_brings_what_is_new_and_nothing_else(home: SetUp, moved: str) -> None:
     uri = moved
     train(home, 5)
