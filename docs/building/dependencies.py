@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "dependencies.md"
 NAME = "gatecast"
 BEGIN, END = "<!-- dependencies:begin -->", "<!-- dependencies:end -->"
 GROUPS = ("train", "plots", "pipelines", "serve", "mcp", "demo", "schedule", "tune", "calendars",
-          "baselines", "traces", "postgres", "docs", "notebooks")  # fmt: skip
+          "baselines", "traces", "postgres", "duckdb", "docs", "notebooks")  # fmt: skip
 # What people install, as they write it, and what it is for.
 INSTALLED = {
     "": "predict from saved models, read sets of the library, keys",
@@ -61,6 +61,8 @@ WHY = {
     "pandas": "tables of users, stamps and calendars",
     "prefect": "the scheduler",
     "prometheus-client": "the service's metrics",
+    "duckdb": "a database in one file, as a source and for forecasts",
+    "duckdb-engine": "DuckDB's dialect of SQLAlchemy",
     "psycopg": "PostgreSQL",
     "pyarrow": "Parquet, Arrow, fast CSV",
     "pydantic": "configs and settings, checked",

@@ -14,6 +14,7 @@ from forecasting.masking import conceals, masked
 from pipelines.forecasts.file_target import SUFFIXES
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
+from pipelines.machine.databases import table_in
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
@@ -93,7 +94,7 @@ def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame
         with engine.connect() as connection:
             if not sa.inspect(connection).has_table(name, schema=schema):
                 return None
-            forecasts = sa.Table(name, sa.MetaData(), schema=schema, autoload_with=connection)
+            forecasts = table_in(connection, name, schema)
             wanted = sa.select(forecasts)
             if "model" in forecasts.c:
                 wanted = wanted.where(forecasts.c.model == model)

@@ -1,6 +1,7 @@
-"""Batch forecasts in a table of SQLite or PostgreSQL, one row per model, series, cutoff and step.
+"""Batch forecasts in a table of SQLite, PostgreSQL or DuckDB.
 
-A row that is there is replaced: the same forecast written twice is one row.
+One row per model, series, cutoff and step; one that is there is replaced: the same forecast written
+twice is one row.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class SqlTarget:
         self.sa = sa
         self.url, self.name = url, f"{masked(url)}, table {table}"
         self.engine, self.schema, self.table = open_engine(url), *split_name(table)
-        if self.engine.dialect.name not in ("sqlite", "postgresql"):
-            raise DataError(f"{masked(url)}: forecasts are written to SQLite or PostgreSQL only")
+        if self.engine.dialect.name not in ("sqlite", "postgresql", "duckdb"):
+            raise DataError(
+                f"{masked(url)}: forecasts are written to SQLite, PostgreSQL or DuckDB only"
+            )
 
     @property
-    def _postgres(self) -> bool:
-        return bool(self.engine.dialect.name == "postgresql")
+    def _sqlite(self) -> bool:
+        return bool(self.engine.dialect.name == "sqlite")
 
     def open(self, job: Job) -> None:
         """Take the job; the table is made or checked with the first piece."""
@@ -56,7 +59,7 @@ class SqlTarget:
             )
             keys = ", ".join(map(quoted, KEY))
             # The key is the longer part of a row: SQLite need not hold it twice.
-            once = "" if self._postgres else " WITHOUT ROWID"
+            once = " WITHOUT ROWID" if self._sqlite else ""
             connection.exec_driver_sql(
                 f"CREATE TABLE IF NOT EXISTS {self._full} ({columns}, PRIMARY KEY ({keys})){once}"
             )
@@ -110,14 +113,15 @@ class SqlTarget:
         """Add one piece in one transaction; a row that is there already is replaced."""
         self._prepare(table)
         with self._errors(), self.engine.begin() as connection:
-            (self._copy if self._postgres else self._insert)(connection, table)
+            ways = {"postgresql": self._copy, "duckdb": self._register}
+            ways.get(self.engine.dialect.name, self._insert)(connection, table)
 
     def finish(self) -> str:
         """Close the connections; returns the table's URL, without its password, and name."""
         self.engine.dispose()
         return self.name
 
-    # -- the two dialects ------------------------------------------------------------------
+    # -- the dialects ----------------------------------------------------------------------
 
     def _upsert(self, source: str) -> str:
         names = list(self._kinds)
@@ -158,14 +162,25 @@ class SqlTarget:
             copy.write(text.getbuffer())
         connection.exec_driver_sql(self._upsert(f"SELECT {listed} FROM {scratch}"))
 
+    def _register(self, connection: Any, table: pa.Table) -> None:
+        """DuckDB reads Arrow where it lies."""
+        scratch = f"gatecast_{self.job.digest[:16]}"
+        listed = ", ".join(map(self._quote, self._kinds))
+        driver = connection.connection.driver_connection
+        driver.register(scratch, table)
+        try:
+            connection.exec_driver_sql(self._upsert(f"SELECT {listed} FROM {self._quote(scratch)}"))
+        finally:
+            driver.unregister(scratch)
+
     def _kind(self, kind: pa.DataType) -> str:
         if pa.types.is_timestamp(kind):
             zone = " WITH TIME ZONE" if kind.tz is not None else ""
-            return f"TIMESTAMP{zone}" if self._postgres else "TEXT"
+            return "TEXT" if self._sqlite else f"TIMESTAMP{zone}"
         if pa.types.is_integer(kind):
-            return "BIGINT" if self._postgres else "INTEGER"
+            return "INTEGER" if self._sqlite else "BIGINT"
         if pa.types.is_floating(kind):
-            return "DOUBLE PRECISION" if self._postgres else "REAL"
+            return "REAL" if self._sqlite else "DOUBLE PRECISION"
         return "TEXT"
 
     def _quote(self, name: str) -> str:
@@ -200,6 +215,11 @@ def open_engine(url: str) -> Any:
         raise DataError(
             f"{url}: the driver {error.name} is not installed; "
             "pip install 'gatecast[postgres]' for PostgreSQL"
+        ) from None
+    except sa.exc.NoSuchModuleError:
+        raise DataError(
+            f"{url}: SQLAlchemy's dialect for it is not installed; "
+            "pip install 'gatecast[duckdb]' for DuckDB"
         ) from None
     except Exception as error:
         raise DataError(f"{url} is no database URL: {reason(error)}") from None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
 POSTGRES = ("postgres", "postgresql")
 REASON_LENGTH = 300  # characters of a refusal that are shown
 
@@ -16,3 +21,24 @@ def reason(error: BaseException) -> str:
     """First line of what the database said."""
     original = getattr(error, "orig", None) or error
     return (str(original).strip().splitlines() or [type(original).__name__])[0][:REASON_LENGTH]
+
+
+def table_in(bind: Any, name: str, schema: str | None = None) -> sa.Table:
+    """A table with its columns and nothing else: DuckDB's dialect cannot tell its indexes.
+
+    Parameters
+    ----------
+    bind : an engine, or a connection.
+
+    Raises
+    ------
+    sqlalchemy.exc.NoSuchTableError
+    """
+    import sqlalchemy as sa
+
+    columns = sa.inspect(bind).get_columns(name, schema=schema)
+    if not columns:
+        raise sa.exc.NoSuchTableError(name)
+    return sa.Table(
+        name, sa.MetaData(), *(sa.Column(c["name"], c["type"]) for c in columns), schema=schema
+    )

@@ -54,6 +54,8 @@ LINES = {
     "keys list": "keys list --ring ring",
     "keys sign": "keys sign small --key mine.key",
     "keys revoke": "keys revoke mine --reason lost --ring ring",
+    # That it moves what it says: tests/pipelines/moving.
+    "migrate": "migrate sqlite:///there/mlflow.db --dry-run --unsigned",
     "keys api new": "keys api new shop --scope forecast --file api.json",
     "keys api list": "keys api list --file api.json",
     "keys api revoke": "keys api revoke shop --file api.json",

@@ -13,7 +13,7 @@ import pyarrow as pa
 from forecasting.errors import DataError
 from forecasting.masking import conceals
 from pipelines.ingestion.config import DataConfig
-from pipelines.machine.databases import reason, with_driver
+from pipelines.machine.databases import reason, table_in, with_driver
 
 CHUNK = 50_000
 _SCHEMES = frozenset(
@@ -36,6 +36,16 @@ _SCHEMES = frozenset(
         "databricks",
     ]
 )
+
+
+# Databases that are a file of this machine; a path that is not there would be made.
+IN_FILES = ("sqlite", "duckdb")
+# What brings the dialects that are not SQLAlchemy's own.
+DIALECTS = {
+    "duckdb": "'gatecast[duckdb]'",
+    "bigquery": "sqlalchemy-bigquery",
+    "snowflake": "snowflake-sqlalchemy",
+}
 
 
 def is_database(source: str, config: DataConfig) -> bool:
@@ -63,12 +73,16 @@ def read_database(
         engine = sa.create_engine(source)
     except ModuleNotFoundError as error:
         raise DataError(f"{source}: the driver {error.name} is not installed") from None
+    except sa.exc.NoSuchModuleError:
+        raise DataError(
+            f"{source}: SQLAlchemy's dialect for it is not installed; pip install {_cure(source)}"
+        ) from None
     except Exception as error:
         raise DataError(f"{source} is no database URL: {reason(error)}") from None
     path = engine.url.database
     named = path and not path.startswith(("file:", ":memory:"))
-    if engine.dialect.name == "sqlite" and named and not Path(str(path)).is_file():
-        # SQLite would make an empty database of a misspelt path.
+    if engine.dialect.name in IN_FILES and named and not Path(str(path)).is_file():
+        # They would make an empty database of a misspelt path.
         raise DataError(f"{source}: the database file {path} does not exist")
     try:
         with engine.connect().execution_options(stream_results=True) as connection:
@@ -77,7 +91,7 @@ def read_database(
                 statement = sa.text(config.query)
             else:
                 schema, _, name = str(config.table).rpartition(".")
-                table = sa.Table(name, sa.MetaData(), schema=schema or None, autoload_with=engine)
+                table = table_in(engine, name, schema or None)
                 stripped = {w.strip() for w in wanted} if wanted is not None else None
                 columns = [c for c in table.columns if stripped is None or c.name in stripped]
                 statement = sa.select(*(columns or table.columns))
@@ -103,6 +117,11 @@ def read_database(
         raise DataError(f"{source}: {config.query or config.table} gives no rows")
     table = pa.table([_column(c) for c in chunks], names=names)
     return table, {"kind": "database", "dialect": engine.dialect.name}
+
+
+def _cure(source: str) -> str:
+    scheme = source.split("://", 1)[0].split("+")[0].lower()
+    return DIALECTS.get(scheme, f"its package for {scheme}")
 
 
 def _array(values: tuple[Any, ...]) -> pa.Array:

@@ -1,0 +1,1 @@
+"""The commands of who runs it over years and machines."""
