@@ -27,6 +27,7 @@ from serving.settings import ServingSettings
 from serving.states.store import Store
 
 T = TypeVar("T")
+NAME = "name"  # the argument of a path that is a model's name
 
 LEAST_PACKED: Final = 16 * 1024  # bytes; shorter answers are not worth compressing
 READ_PER_SECOND: Final = 20_000_000  # bytes of a body that are parsed in a second, about
@@ -226,6 +227,8 @@ class Table:
                     break
             if raw is not None:
                 arguments = {name: _decoded(text, path) for name, text in arguments.items()}
+            if "/" in arguments.get(NAME, ""):
+                methods = None  # no model is called so
         if methods is None:
             raise RequestError(404, "unknown_path", f"no such path: {show(path)}; see /docs")
         route = methods.get("GET" if method == "HEAD" else method)

@@ -15,7 +15,7 @@ from forecasting.data.panel import Panel
 from forecasting.data.scale import mase_scale
 from forecasting.ensemble import Ensemble
 from forecasting.forecaster import Forecaster
-from forecasting.prediction import engine, theta
+from forecasting.prediction import engine, window_theta
 from forecasting.selection import held_back
 from forecasting.selection import shares as classical_shares
 from forecasting.selection.held_back import Evidence, Origin, origins_within
@@ -91,7 +91,7 @@ def test_each_network_and_theta_are_asked_once_for_each_origin(
 
     monkeypatch.setattr(engine, "assemble", counted("assemble", engine.assemble))
     reading = "forecasting.prediction.reading.window_theta"
-    monkeypatch.setattr(reading, counted("theta", theta.window_theta))
+    monkeypatch.setattr(reading, counted("theta", window_theta.window_theta))
     panel = make_panel([30, 30, 30])
     forecaster = untrained(settings(), members=3)
     evidence = asked(forecaster.networks, panel, forecaster.config)

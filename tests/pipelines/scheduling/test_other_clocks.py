@@ -86,7 +86,7 @@ def test_kubernetes_overlaps_nothing_and_keeps_the_state() -> None:
     (user,) = re.findall(r"--uid (\d+)", dockerfile)
     assert POD["securityContext"]["runAsUser"] == int(user)
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    assert CONTAINER["image"] == compose["services"]["cli"]["image"]
+    assert CONTAINER["image"] == compose["services"]["trainer"]["image"]
 
 
 def test_the_files_that_the_page_applies_exist() -> None:

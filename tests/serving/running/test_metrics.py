@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from forecasting.errors import ConfigError
+from forecasting.errors import GatecastError
 from pipelines.monitoring.finding import Verdict
 from serving.app import Application
 from serving.running import memory, tracing
@@ -121,7 +121,7 @@ def test_traces_that_cannot_be_sent_stop_the_start(
     settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "_installed", lambda name: False)
-    with pytest.raises(ConfigError, match=r"pip install 'gatecast\[traces\]'"):
+    with pytest.raises(GatecastError, match=r"pip install 'gatecast\[traces\]'"):
         tracing.check(settings.model_copy(update={"traces": "otlp"}))
 
 
