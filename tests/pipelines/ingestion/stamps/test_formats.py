@@ -95,10 +95,11 @@ def rows_of(root: Path) -> list[str]:
 
 
 def test_every_row_of_the_table_is_run(root: Path) -> None:
-    # Stamps in several columns are run in test_parts, formats that are given in test_epochs.
+    # Stamps in several columns are run in test_parts, formats that are given in test_epochs, and
+    # readings that would move rows in test_numbered.
     apart = (
         "several columns", "`fiscal_year`", "the year of the calendar", "numbers 1 …",
-        "`days since 1960-01-01`",
+        "`days since 1960-01-01`", "numbers or texts of several readings",
     )  # fmt: skip
     rows = [row for row in rows_of(root) if not row.startswith(apart)]
     for row in rows:
