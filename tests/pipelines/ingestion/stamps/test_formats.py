@@ -76,7 +76,10 @@ ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
     "days before 1983": (
         WORK, [str((d - pd.Timestamp(0)).days) for d in WORK], [str(21_915 + k) for k in range(30)]
     ),
-    "whole numbers": (range(737_791, 737_831), [str(k) for k in range(737_791, 737_831)], []),
+    "whole numbers that may": (
+        range(737_791, 737_831), [str(k) for k in range(737_791, 737_831)], []
+    ),
+    "whole numbers that leave out": ([], [], [str(3000 + k + 2 * (k // 5)) for k in range(40)]),
     "Unix time": (
         D, [str((d - pd.Timestamp("1899-12-30")).days) for d in D],
         [str(19_421 + k) for k in range(30)],
