@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
+
+INSIDE = "forecasting."  # begins the names of this package's modules
+
+
+def warn(text: str, kind: type[Warning] = UserWarning) -> None:
+    """Warn a user at the line of theirs that led here: the last one outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level + 1)
 
 
 class GatecastError(Exception):

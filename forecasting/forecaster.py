@@ -6,7 +6,6 @@ What is trained, judged, streamed and saved is an `Ensemble`; the rooms below kn
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from forecasting.data.tables.warned import (
     say_truths,
 )
 from forecasting.ensemble import Ensemble
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 from forecasting.evaluation.backtest import Model, Refitted, backtest
 from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
@@ -235,7 +234,7 @@ class Forecaster(Ensemble):
             device=device,
         )
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=2)
+            warn(note)
         seconds = time.perf_counter() - began
         # The panel's own covariates may be more, or others, than those that were there before.
         return self._trained_on(panel, trained, self.asked, seconds)
@@ -403,7 +402,7 @@ class Forecaster(Ensemble):
         ------
         DataError : as `predict`; an unknown series; no table where none was fitted on.
         """
-        panel = self._kept if df is None else self._panel(df, static, future)
+        panel = self._kept if df is None else self.panel_of(df, static=static, future=future)
         if panel is None:
             raise DataError("there is nothing to draw: a loaded forecaster has no table; give one")
         levels = tuple(sorted({0.5, *quantiles}))
@@ -442,7 +441,7 @@ class Forecaster(Ensemble):
         ------
         DataError : histories too short for the first cutoff; TrainingError : as `fit`.
         """
-        panel, horizon = self._panel(df, static, future), self.config.horizon
+        panel, horizon = self.panel_of(df, static=static, future=future), self.config.horizon
         windows, rows = whole_steps(windows), whole_steps(horizon if step is None else step)
         if windows < 1 or rows < 1:
             raise DataError(f"windows = {windows}, step = {rows}: both must be 1 or more")
@@ -495,7 +494,7 @@ class Forecaster(Ensemble):
         See `forecasting.streaming.reading`.
         """
         if not isinstance(panel, Panel):
-            panel = Panel.from_frame(panel, freq=self.freq, static=static, schema=self.schema)
+            panel = self.panel_of(panel, static=static)
         return reading.encode(self, panel)
 
     def update(self, state: State, new_rows: Tabular, *, future: Tabular | None = None) -> State:
@@ -528,12 +527,6 @@ class Forecaster(Ensemble):
     def zero() -> Zero:
         """The pretrained network: forecasts any table with no training; see docs/zero.md."""
         return Zero.load()
-
-    def _panel(self, df: Any, static: Tabular | None, future: Tabular | None) -> Panel:
-        """A table under the schema of this forecaster."""
-        return Panel.from_frame(
-            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
-        )
 
     @classmethod
     def _trained_on(

@@ -9,18 +9,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-import numpy as np
 import pandas as pd
 
-from forecasting.data.calendar import Frequency
-from forecasting.data.encoding import category, decode
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError, lacking
-from forecasting.paths.planned import ahead_in
 from forecasting.quantiles import ASKED
 
 try:
@@ -29,9 +24,11 @@ try:
 except ModuleNotFoundError as absent:
     raise lacking("the client of the service", absent) from None
 
-from forecasting.schema import Covariate, Schema
+from serving.calling.answers import Forecasts as Forecasts
+from serving.calling.answers import Scenarios as Scenarios
+from serving.calling.answers import by_level, read_forecasts, read_scenarios, stamped
+from serving.calling.bodies import appended, flat_series, plain, plan, schema_of, write_arrow
 from serving.reading.body import ARROW, JSON
-from serving.reading.stamps import OFFSET, write_stamps
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,48 +52,6 @@ class ServiceError(GatecastError):
         self.code: str | None = problem.get("code")
         self.errors: list[dict[str, Any]] = problem.get("errors", [])
         self.request_id: str | None = problem.get("request_id")
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """Forecasts of the series that could be forecast.
-
-    Attributes
-    ----------
-    frame : ``unique_id, ds, mean, q<level>…``. model : name, version and run id.
-    errors : the other series: ``id, code, detail, where``.
-    notes : what to know of single series, such as a category that training never saw.
-    together : what was asked of all series together: ``joint``, ``aggregates``, ``hierarchy``.
-    paths : ``unique_id, ds, path, y``, where paths were asked for.
-    """
-
-    frame: pd.DataFrame
-    model: dict[str, Any]
-    errors: list[dict[str, Any]]
-    notes: list[dict[str, Any]]
-    together: dict[str, Any] = field(default_factory=dict)
-    paths: pd.DataFrame | None = None
-
-
-@dataclass(frozen=True)
-class Scenarios:
-    """Forecasts in scenarios, of the series that could be forecast.
-
-    Attributes
-    ----------
-    table : ``scenario, unique_id, ds, mean, q<level>…``. differences : the same less those of the
-        base, and ``median``. totals : differences over all steps, without ``ds``.
-    base : the scenario that others are compared with. errors, model : as `Forecasts` has them.
-    notes : what to know of a series, or of a ``scenario``.
-    """
-
-    table: pd.DataFrame
-    differences: pd.DataFrame
-    totals: pd.DataFrame
-    base: str
-    model: dict[str, Any]
-    errors: list[dict[str, Any]]
-    notes: list[dict[str, Any]]
 
 
 class Client:
@@ -204,7 +159,7 @@ class Client:
             df,
             freq=about["freq"],
             static=static,
-            schema=_schema(about, (df, future, static)),
+            schema=schema_of(about, (df, future, static)),
             future_frame=future,
         )
         options = {
@@ -214,9 +169,9 @@ class Client:
             "extend": extend,
             **(together or {}),
         }
-        body = _write(panel, options, steps)
+        body = write_arrow(panel, options, steps)
         answer = self._send("POST", "/v1/forecast", body, {"content-type": ARROW, "accept": ARROW})
-        return _read(answer.content)
+        return read_forecasts(answer.content)
 
     def scenarios(
         self,
@@ -234,22 +189,22 @@ class Client:
         about = self._about(model)
         steps = horizon if horizon is not None else int(about["horizon"])
         tables = [told for told in scenarios.values() if isinstance(told, pd.DataFrame)]
-        schema = _schema(about, (df, future, static, *tables))
+        schema = schema_of(about, (df, future, static, *tables))
         panel = Panel.from_frame(
             df, freq=about["freq"], static=static, schema=schema, future_frame=future
         )
-        plans = [_plan(panel, steps, name, told) for name, told in scenarios.items()]
+        plans = [plan(panel, steps, name, told) for name, told in scenarios.items()]
         body = {
             "model": about["name"],
             "horizon": steps,
             "quantiles": [float(q) for q in quantiles],
             "scenarios": plans,
             **({} if base is None else {"base": base}),
-            **_flat(panel, steps),
+            **flat_series(panel, steps),
         }
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         answer = self._send("POST", "/v1/scenarios", content, {"content-type": JSON})
-        return _scenarios(orjson.loads(answer.content), panel.tz)
+        return read_scenarios(orjson.loads(answer.content), panel.tz)
 
     def append(
         self,
@@ -278,9 +233,9 @@ class Client:
         ServiceError : with the code ``unknown_series``, ``gap``, ``contradiction`` and the like.
         """
         about = self._about(model)
-        body = {"model": about["name"], "begin": begin, **_appended(about, rows, future)}
+        body = {"model": about["name"], "begin": begin, **appended(about, rows, future)}
         if static:
-            body["static"] = {name: _given(value) for name, value in static.items()}
+            body["static"] = {name: plain(value) for name, value in static.items()}
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         path = f"/v1/series/{quote(series, safe='')}/append"
         answer = self._send("POST", path, content, {"content-type": JSON})
@@ -305,11 +260,11 @@ class Client:
         if answer["errors"]:
             raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")
         (one,) = answer["forecasts"]
-        frame = {"unique_id": series, "ds": one["ds"], "mean": one["mean"], **_by_level(one)}
+        frame = {"unique_id": series, "ds": one["ds"], "mean": one["mean"], **by_level(one)}
         about = self._json(
             "GET", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}"
         )
-        return _stamped([pd.DataFrame(frame)], about["series"]["tz"])
+        return stamped([pd.DataFrame(frame)], about["series"]["tz"])
 
     def forget(self, series: str, *, model: str | None = None) -> None:
         """Delete a series that the service keeps."""
@@ -372,248 +327,3 @@ def _refused(answer: httpx.Response) -> ServiceError:
         problem = {}
     detail = problem.get("detail") or answer.text[:200] or "no reason given"
     return ServiceError(f"{answer.status_code}: {detail}", answer.status_code, problem)
-
-
-def _schema(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> Schema:
-    """The model's covariates; the categories are those of the tables, the service knows its own."""
-    covariates = []
-    for about_one in about["covariates"]:
-        name, found = about_one["name"], set()
-        if about_one["type"] == "categorical":
-            for table in tables:
-                if table is not None and name in table.columns:
-                    found |= {str(value) for value in table[name].dropna().unique()}
-        covariates.append(
-            Covariate(
-                name=name,
-                role=about_one["role"],
-                type=about_one["type"],
-                categories=tuple(sorted(found)),
-            )
-        )
-    return Schema(covariates=tuple(covariates))
-
-
-def _flat(panel: Panel, steps: int) -> dict[str, Any]:
-    """The series of a panel in the flat form of JSON."""
-    start = write_stamps(panel.start[:, None], panel.freq, panel.tz)
-    body: dict[str, Any] = {
-        "ids": panel.ids.tolist(),
-        "sizes": panel.lengths,
-        "start": [_stamp(one[0]) for one in start],
-        "y": panel.y,
-    }
-    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
-        body["tz"] = panel.tz
-    schema = panel.schema
-    columns: dict[str, dict[str, Any]] = {"past": {}, "future": {}, "static": {}}
-    for j, covariate in enumerate(schema.past):
-        columns["past"][covariate.name] = _listed(panel.past[:, j], covariate)
-    for j, covariate in enumerate(schema.future):
-        columns["future"][covariate.name] = _listed(_with_ahead(panel, steps, j)[0], covariate)
-    for j, covariate in enumerate(schema.static):
-        columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
-    return {**body, **{role: told for role, told in columns.items() if told}}
-
-
-def _appended(
-    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
-) -> dict[str, Any]:
-    """Rows of one series, and what is known of the steps after, as an append has them."""
-    schema = _schema(about, (rows, future))
-    known = {c.name for c in schema.future if c.name in rows.columns}
-    if future is not None:
-        known |= {c.name for c in schema.future if c.name in future.columns}
-    # All columns as if they were of the past: none of these rows is a horizon by itself.
-    columns = [c for c in schema.past if c.name in rows.columns]
-    columns += [c.replace(role="past") for c in schema.future if c.name in known]
-    given = rows.assign(unique_id="series")
-    parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
-    whole = pd.concat(parts, ignore_index=True)
-    freq, form = about["freq"], Schema(covariates=tuple(columns))
-    panel = Panel.from_frame(whole, freq=freq, schema=form)
-    count = int(Panel.from_frame(given[["unique_id", "ds", "y"]], freq=freq).lengths[0])
-    body: dict[str, Any] = {
-        "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
-        "y": panel.y[:count],
-    }
-    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
-        body["tz"] = panel.tz
-    for j, covariate in enumerate(columns):
-        values = _listed(panel.past[:, j], covariate)
-        role = "future" if covariate.name in known else "past"
-        body.setdefault(role, {})[covariate.name] = values if role == "future" else values[:count]
-    return body
-
-
-def _given(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _stamp(stamp: Any) -> Any:
-    return stamp.item() if isinstance(stamp, np.integer) else str(stamp)
-
-
-def _listed(values: Any, covariate: Covariate) -> Any:
-    told = decode(values, covariate)
-    return told.tolist() if told.dtype == object else np.ascontiguousarray(told)
-
-
-def _plan(panel: Panel, steps: int, name: str, told: Any) -> dict[str, Any]:
-    """A scenario as a request has it."""
-    if isinstance(told, Mapping):
-        return {"name": name, "future": dict(told)}
-    block = ahead_in(panel, steps, name, told)
-    where = {str(series): i for i, series in enumerate(panel.ids)}
-    named = [category(series) for series in told["unique_id"].unique()]
-    columns = [(j, c) for j, c in enumerate(panel.schema.future) if c.name in told.columns]
-    own = {
-        series: {c.name: _listed(block[where[series], :, j], c) for j, c in columns}
-        for series in named
-    }
-    return {"name": name, "series": own}
-
-
-def _scenarios(answer: dict[str, Any], zone: str | None) -> Scenarios:
-    tables, differences, totals, notes = [], [], [], list[dict[str, Any]]()
-    for scenario in answer["scenarios"]:
-        name = scenario["name"]
-        notes += [{"scenario": name, **note} for note in scenario.get("notes", [])]
-        for one in scenario["forecasts"]:
-            key = {"scenario": name, "unique_id": one["id"]}
-            notes += [{"id": one["id"], **note} for note in one.get("notes", [])]
-            stamps = {**key, "ds": one["ds"]}
-            tables.append(pd.DataFrame({**stamps, "mean": one["mean"], **_by_level(one)}))
-            moved = one.get("difference")
-            if moved is not None:
-                told = {"mean": moved["mean"], "median": moved["median"], **_by_level(moved)}
-                differences.append(pd.DataFrame({**stamps, **told}))
-                total = moved["total"]
-                totals.append({**key, "mean": total["mean"], **_by_level(total)})
-    return Scenarios(
-        table=_stamped(tables, zone),
-        differences=_stamped(differences, zone),
-        totals=pd.DataFrame(totals),
-        base=answer["base"],
-        model=answer["model"],
-        errors=answer["errors"],
-        notes=notes,
-    )
-
-
-def _by_level(told: dict[str, Any]) -> dict[str, Any]:
-    return {f"q{level}": values for level, values in told["quantiles"].items()}
-
-
-def _stamped(frames: list[pd.DataFrame], zone: str | None) -> pd.DataFrame:
-    """One table, its stamps read from text."""
-    if not frames:
-        return pd.DataFrame()
-    whole = pd.concat(frames, ignore_index=True)
-    if whole["ds"].dtype.kind not in "iu":
-        read = pd.to_datetime(whole["ds"], utc=zone is not None, format="ISO8601")
-        whole["ds"] = read if zone is None else read.dt.tz_convert(zone)
-    return whole
-
-
-def _write(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
-    import pyarrow as pa
-
-    if panel.tz is not None and not panel.freq.sub_daily:
-        options["tz"] = panel.tz
-    kind = pa.int64() if panel.freq.integer else pa.timestamp("us")
-    start = pa.array(panel.start, kind)
-    if panel.tz is not None and panel.freq.sub_daily:
-        start = start.cast(pa.int64()).cast(pa.timestamp("us", tz=panel.tz))
-    columns: dict[str, Any] = {
-        "id": pa.array(panel.ids.tolist(), pa.string()),
-        "start": start,
-        "y": _lists(panel.y, panel.offsets),
-    }
-    for j, covariate in enumerate(panel.schema.past):
-        columns[f"past.{covariate.name}"] = _lists(
-            decode(panel.past[:, j], covariate), panel.offsets
-        )
-    for j, covariate in enumerate(panel.schema.future):
-        values, offsets = _with_ahead(panel, steps, j)
-        columns[f"future.{covariate.name}"] = _lists(decode(values, covariate), offsets)
-    for j, covariate in enumerate(panel.schema.static):
-        columns[f"static.{covariate.name}"] = pa.array(decode(panel.static[:, j], covariate))
-    table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def _with_ahead(panel: Panel, steps: int, column: int) -> tuple[Any, Any]:
-    """A known-future column over history and horizon, and [N + 1] where each series begins."""
-    offsets = panel.offsets + np.arange(len(panel) + 1) * steps
-    values = np.full(int(offsets[-1]), np.nan)
-    values[np.arange(panel.rows) + panel.series * steps] = panel.future[:, column]
-    if panel.horizon is not None:
-        ahead = panel.horizon[:, :steps, column]
-        rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
-        values[rows + np.arange(ahead.shape[1])] = ahead
-    return values, offsets
-
-
-def _lists(values: Any, offsets: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
-
-
-def _read(content: bytes) -> Forecasts:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(content) as reader:
-        table = reader.read_all()
-    about = orjson.loads(table.schema.metadata[b"gatecast"])
-    freq, steps = Frequency.parse(about["freq"]), int(about["horizon"])
-    zone = about["tz"]
-    start = table.column("start").combine_chunks()
-    if not freq.integer:
-        start = start.cast(pa.int64())
-    first = start.to_numpy(zero_copy_only=False)
-    if not freq.integer:
-        first = first.astype("datetime64[us]")
-    ds: Any = freq.stamps(first, 0, steps).ravel()
-    if zone is not None and not freq.integer:
-        index = pd.DatetimeIndex(ds)
-        ds = (
-            index.tz_localize("UTC").tz_convert(zone)
-            if freq.sub_daily
-            else index.tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
-        )
-    columns: dict[str, Any] = {
-        "unique_id": np.repeat(np.array(table.column("id").to_pylist(), dtype=object), steps),
-        "ds": ds,
-    }
-    for name in table.column_names:
-        if name not in ("id", "start", "paths"):
-            columns[name] = table.column(name).combine_chunks().flatten().to_numpy()
-    return Forecasts(
-        frame=pd.DataFrame(columns),
-        model=about["model"],
-        errors=about["errors"],
-        notes=about.get("notes", []),
-        together={k: about[k] for k in ("joint", "aggregates", "hierarchy") if k in about},
-        paths=_paths(table, columns, steps) if "paths" in table.column_names else None,
-    )
-
-
-def _paths(table: Any, columns: dict[str, Any], steps: int) -> pd.DataFrame:
-    values = table.column("paths").combine_chunks().flatten().to_numpy()
-    count = table.num_rows
-    paths = len(values) // max(count * steps, 1)
-    # Each path goes over the steps of its series, whose stamps come again for the next one.
-    place = np.arange(count * steps).reshape(count, 1, steps).repeat(paths, axis=1).ravel()
-    return pd.DataFrame(
-        {
-            "unique_id": columns["unique_id"][place],
-            "ds": columns["ds"][place],
-            "path": np.tile(np.repeat(np.arange(1, paths + 1), steps), count),
-            "y": values,
-        }
-    )

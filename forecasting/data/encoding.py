@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 from forecasting.schema import Covariate
 
 if TYPE_CHECKING:
@@ -87,13 +86,11 @@ def say_text_numbers(column: pd.Series, name: str) -> None:
     if len(texts) <= FEW_CODES and not any("." in str(t) for t in texts):
         return
     if all(isinstance(t, str) and _is_number(t) for t in texts):
-        warnings.warn(
+        warn(
             f"column {name} holds numbers as text, such as {texts[0]!r}, and each of the "
             f"{len(texts):,} is a category of its own: where they are quantities, make numbers of "
             f'them, df["{name}"] = pd.to_numeric(df["{name}"]); where they are names, say so: '
-            f'categorical=["{name}"]',
-            UserWarning,
-            stacklevel=5,
+            f'categorical=["{name}"]'
         )
 
 

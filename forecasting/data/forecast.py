@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import category
 from forecasting.data.panel import public_stamps
 from forecasting.errors import DataError, SeriesProblem
+from forecasting.interop.kinds import as_pandas, in_kind_of
 from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Forecast:
             quantiles=self.quantiles[kept],
             problems=[*self.problems, *beyond],
         )
+
+
+def as_given(answer: pd.DataFrame, given: Any) -> Any:
+    """An answer ``unique_id, …`` in the kind of the table it was asked with, its ids as there."""
+    return in_kind_of(with_ids_as_given(answer, as_pandas(given)["unique_id"]), given)
 
 
 def with_ids_as_given(forecast: pd.DataFrame, given: pd.Series) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from forecasting.data.tables.static import static_beside, static_values
 from forecasting.data.tables.warned import say_blank
 from forecasting.data.whole import refuse_dates, refuse_size
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 from forecasting.interop.kinds import as_pandas
 from forecasting.schema import Covariate, Schema
 
@@ -169,7 +168,7 @@ def _say_unseen(covariate: Covariate, table: pd.DataFrame | None, codes: Array) 
     if covariate.name in table:
         note = unseen(covariate, map(category, table[covariate.name].dropna().unique()))
         if note:
-            warnings.warn(note, UserWarning, stacklevel=6)
+            warn(note)
 
 
 def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:

@@ -6,12 +6,11 @@ leave values one step apart now and then; values that never are, are of another 
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
+from forecasting.errors import warn
 
 # Gaps that a series must have to speak of a longer step, and the share of them that is that step:
 # gaps of chance differ.
@@ -94,13 +93,11 @@ def say_mixed(panel: Panel) -> None:
     found = strides(panel)
     at = np.flatnonzero(found != 1)
     if len(at) and len(at) < len(panel):
-        warnings.warn(
+        warn(
             f"{len(at):,} of {len(panel):,} series, such as {panel.ids[at[0]]!r}, have values "
             f"{said(int(found[at[0]]), panel)} apart, others at every step: one panel has one "
             f"step, {panel.freq.alias}, and all are forecast at each of them; train series of "
-            "another step apart",
-            UserWarning,
-            stacklevel=3,
+            "another step apart"
         )
 
 

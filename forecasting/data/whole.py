@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 
 FIRST_YEAR = 1700
 LAST_YEAR = 2200
@@ -68,11 +66,9 @@ def say_counts(steps: Array) -> None:
             parsed = f'pd.to_datetime(df["ds"], unit="{spelled}", origin="{origin}")'
             found.append(f"{first.astype('datetime64[D]')} as {what}, {parsed}")
     if found:
-        warnings.warn(
+        warn(
             f"column ds holds whole numbers such as {low}, which are read as plain steps; if they "
-            f"count time they begin at {'; or at '.join(found)}; freq says that they are steps",
-            UserWarning,
-            stacklevel=6,
+            f"count time they begin at {'; or at '.join(found)}; freq says that they are steps"
         )
 
 

@@ -129,7 +129,7 @@ def diagnose_bundle(
     elif isinstance(data, Panel):
         panel = data
     else:
-        panel = Panel.from_frame(data, freq=forecaster.freq, schema=forecaster.schema)
+        panel = forecaster.panel_of(data)
     found = diagnose(forecaster, panel, member=member)
     if out_png is not None:
         plot_diagnosis(found, out_png)

@@ -7,13 +7,12 @@ A data set is anything that can be gone through more than once and gives dicts w
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +46,9 @@ def from_gluonts(dataset: Any) -> pd.DataFrame:
     ids = _identities(entries)
     aside = sorted({key for each in entries for key in each if "feat_" in key})
     if aside:
-        warnings.warn(
+        warn(
             f"of the data set are left aside: {', '.join(aside)}; to use them, bring them into a "
-            "long table, in columns of their own",
-            UserWarning,
-            stacklevel=2,
+            "long table, in columns of their own"
         )
     parts = []
     for identity, each in zip(ids, entries, strict=True):

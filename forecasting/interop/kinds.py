@@ -73,6 +73,11 @@ def is_foreign(given: Any) -> bool:
     return darts.is_darts(given) or gluonts.is_gluonts(given)
 
 
+def in_kind_of(answer: pd.DataFrame, given: Any) -> Any:
+    """An answer that is no forecast in the kind of a table; series and data sets get pandas."""
+    return answer if is_foreign(given) else like(answer, given)
+
+
 def _kind_of(table: Any) -> Kind | None:
     return next((kind for kind in KINDS if kind.mine(table)), None)
 

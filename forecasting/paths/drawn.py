@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from forecasting.data.encoding import category
-from forecasting.data.forecast import with_ids_as_given
+from forecasting.data.forecast import as_given
 from forecasting.data.panel import Panel
 from forecasting.data.tables.needs import need_frame
-from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
+from forecasting.interop.kinds import Tabular, as_pandas, in_kind_of
 from forecasting.paths.coherent import coherent
 from forecasting.paths.hierarchy import Levels
 from forecasting.paths.reconcile import How
@@ -50,9 +50,7 @@ class Drawn:
         """Paths of every series of a long table; see `Forecaster.paths`."""
         table, beside = as_pandas(df), as_pandas(static)
         need_frame(table, "df")
-        panel = Panel.from_frame(
-            table, freq=engine.freq, static=beside, schema=engine.schema, future_frame=future
-        )
+        panel = engine.panel_of(table, static=beside, future=future)
         found = sample(engine, panel, draws, horizon=horizon, extend=extend)
         found.forecast.whole()
         labels = {**found.labels, **labels_beside(beside, found)}
@@ -68,9 +66,7 @@ class Drawn:
     @property
     def table(self) -> Any:
         """``unique_id, ds, path, y``: paths are numbered from 1."""
-        return self._like(
-            with_ids_as_given(self.paths.to_frame(), as_pandas(self.given)["unique_id"])
-        )
+        return as_given(self.paths.to_frame(), self.given)
 
     def totals(
         self,
@@ -98,8 +94,8 @@ class Drawn:
         total = Total.of(given, self.paths.values.shape[1], tuple(self.paths.labels))
         frame = add_up(self.paths, total).whole().to_frame(quantiles)
         if total.by is None and total.groups is None:
-            frame = with_ids_as_given(frame, as_pandas(self.given)["unique_id"])
-        return self._like(frame)
+            return as_given(frame, self.given)
+        return in_kind_of(frame, self.given)
 
     def coherent(
         self,
@@ -133,10 +129,7 @@ class Drawn:
         forecast = replace(self.paths.forecast, quantiles=own, levels=tuple(quantiles))
         paths = replace(self.paths, forecast=forecast)
         found = coherent(self.engine, self.panel, paths, asked, extend=self.extend)
-        return self._like(found.to_frame())
-
-    def _like(self, frame: Any) -> Any:
-        return frame if is_foreign(self.given) else like(frame, self.given)
+        return in_kind_of(found.to_frame(), self.given)
 
 
 def labels_beside(static: Any, paths: Paths) -> Labels:

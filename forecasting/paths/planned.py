@@ -13,11 +13,11 @@ import numpy as np
 from forecasting import plotting
 from forecasting.arrays import Array
 from forecasting.data.encoding import encode
-from forecasting.data.forecast import Forecast, with_ids_as_given
+from forecasting.data.forecast import Forecast, as_given
 from forecasting.data.panel import Panel
 from forecasting.data.tables.needs import need_frame
 from forecasting.errors import DataError, listed
-from forecasting.interop.kinds import Tabular, as_pandas, is_foreign, like
+from forecasting.interop.kinds import Tabular, as_pandas
 from forecasting.paths.sampling import Draws
 from forecasting.paths.scenarios import Compared, Outcome, ahead_of, check_plan, compare
 from forecasting.prediction.checks import whole_steps
@@ -68,13 +68,7 @@ class Planned:
         need_frame(table, "df")
         if not isinstance(scenarios, Mapping):
             raise DataError("scenarios must be a mapping of names to what is known ahead in them")
-        panel = Panel.from_frame(
-            table,
-            freq=engine.freq,
-            static=as_pandas(static),
-            schema=engine.schema,
-            future_frame=future,
-        )
+        panel = engine.panel_of(table, static=static, future=future)
         return cls.of(engine, panel, scenarios, wanted, given=df)
 
     @classmethod
@@ -168,13 +162,9 @@ class Planned:
     def _told(self, parts: Sequence[tuple[str, pd.DataFrame]]) -> Any:
         import pandas as pd
 
-        given = as_pandas(self.given)["unique_id"]
-        frames = []
         for name, frame in parts:
             frame.insert(0, "scenario", name)
-            frames.append(with_ids_as_given(frame, given))
-        whole = pd.concat(frames, ignore_index=True)
-        return whole if is_foreign(self.given) else like(whole, self.given)
+        return as_given(pd.concat([frame for _, frame in parts], ignore_index=True), self.given)
 
 
 def ahead_in(panel: Panel, steps: int, name: str, told: Any) -> Array:

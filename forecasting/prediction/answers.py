@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, overload
 
-from forecasting.data.forecast import with_ids_as_given
+from forecasting.data.forecast import as_given, with_ids_as_given
 from forecasting.data.panel import Panel
-from forecasting.errors import DataError
-from forecasting.interop.kinds import TableT, Tabular, as_pandas, is_foreign, like
+from forecasting.errors import DataError, warn
+from forecasting.interop.kinds import TableT, Tabular, as_pandas, like
 from forecasting.prediction.anomalies.watch import check_rate, watch
 from forecasting.prediction.anomalies.watching import Watch, whole
 from forecasting.prediction.checks import whole_steps
@@ -86,9 +85,7 @@ class Answers(Engine):
         DataError : bad input, or series that cannot be forecast, each named.
         """
         table = as_pandas(df)
-        panel = Panel.from_frame(
-            table, freq=self.freq, static=static, schema=self.schema, future_frame=future
-        )
+        panel = self.panel_of(table, static=static, future=future)
         forecast = self.predict_panel(panel, horizon=horizon, quantiles=quantiles, extend=extend)
         return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 
@@ -124,20 +121,16 @@ class Answers(Engine):
         ------
         DataError : as `predict`; no origin, or more than an answer should hold.
         """
-        table = as_pandas(df)
-        panel = Panel.from_frame(table, freq=self.freq, static=static, schema=self.schema)
+        panel = self.panel_of(df, static=static)
         found = self.historical_panel(
             panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
         )
         if found.left_out:
-            warnings.warn(
+            warn(
                 f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
-                f"forecast from: {found.reason}",
-                UserWarning,
-                stacklevel=2,
+                f"forecast from: {found.reason}"
             )
-        frame = with_ids_as_given(found.to_frame(), table["unique_id"])
-        return frame if is_foreign(df) else like(frame, df)
+        return as_given(found.to_frame(), df)
 
     def members(self) -> list[Member]:
         """The networks, as far as it takes to explain what they forecast.
@@ -173,9 +166,7 @@ class Answers(Engine):
         DataError : as `predict`; a model that is not spelled out
             (`forecasting.prediction.why.member.check_explainable`).
         """
-        panel = Panel.from_frame(
-            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
-        )
+        panel = self.panel_of(df, static=static, future=future)
         return replace(self.why_panel(panel, horizon=horizon, points=points), given=df)
 
     def why_panel(self, panel: Panel, *, horizon: int | None = None, points: int = POINTS) -> Why:
@@ -235,7 +226,7 @@ class Answers(Engine):
         ------
         DataError : bad input, a rate that is none, or a series none of whose points can be judged.
         """
-        panel = Panel.from_frame(df, freq=self.freq, static=static, schema=self.schema)
+        panel = self.panel_of(df, static=static)
         return replace(self.watch_panel(panel, rate=rate, last=last), given=df)
 
     def watch_panel(self, panel: Panel, *, rate: float = RATE, last: int | None = None) -> Watch:

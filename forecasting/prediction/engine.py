@@ -7,13 +7,12 @@ it torch. Both are stateless per call and safe under any number of threads.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,7 +26,8 @@ from forecasting.data.forecast import Forecast
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
-from forecasting.errors import DataError, SeriesProblem
+from forecasting.errors import DataError, SeriesProblem, warn
+from forecasting.interop.kinds import Tabular
 from forecasting.known.ahead import filled_ahead, said_of_filled
 from forecasting.known.occasions import beyond, with_occasions, without_occasions
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
@@ -102,6 +102,23 @@ class Engine:
         pooled = model.pool_rows if model.pool and model.blend else 0
         return max(self.geometry.rows, pooled)
 
+    def panel_of(
+        self, df: Any, *, static: Tabular | None = None, future: Tabular | None = None
+    ) -> Panel:
+        """A long table ``unique_id, ds, y`` under the model's schema and frequency.
+
+        Parameters
+        ----------
+        df, static, future : as `Answers.predict` takes them.
+
+        Raises
+        ------
+        DataError : naming the column, series or row that does not fit the model.
+        """
+        return Panel.from_frame(
+            df, freq=self.freq, static=static, schema=self.schema, future_frame=future
+        )
+
     def predict_panel(
         self,
         panel: Panel,
@@ -126,7 +143,7 @@ class Engine:
         """As `predict_panel`, of what `check` has passed."""
         notes = [*unknown_categories(panel, self.schema), *self._notes_ahead(panel, steps)]
         for note in notes:
-            warnings.warn(note, UserWarning, stacklevel=3)
+            warn(note)
         # Standardised and coded as in training, whatever the panel was made with.
         panel = self.as_read(panel, steps).begun()
         if panel.tz is not None and panel.freq.sub_daily:
@@ -193,7 +210,7 @@ class Engine:
         plain = _all_positive(panel)
         panel, kept, problems = self._usable(panel, min(steps, self.config.horizon), plain)
         for note in unfamiliar(panel):
-            warnings.warn(note, UserWarning, stacklevel=3)
+            warn(note)
         if steps > self.config.horizon and len(panel):
             values, counted = self._extended(panel, *self._trained(panel), steps)
             wanted, mean = in_original_units(

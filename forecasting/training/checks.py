@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from forecasting.data.panel import Panel
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 from forecasting.resolved import Resolved
 
 
@@ -38,13 +36,11 @@ def say_unread(panel: Panel, config: Resolved) -> None:
         if below
         else "zeros are forecast by how often they come, not by the network"
     )
-    warnings.warn(
+    warn(
         f"model.transform = {config.model.transform} cannot read {' and '.join(parts)} of "
         f"{int((~np.isnan(panel.y)).sum()):,}, the first in series "
         f"{str(panel.ids[panel.series[at]])!r}: the network is trained without them, and {later}; "
-        "leave model.transform out, or set it to asinh or identity",
-        UserWarning,
-        stacklevel=3,
+        "leave model.transform out, or set it to asinh or identity"
     )
 
 
@@ -52,10 +48,8 @@ def say_unreached(panel: Panel, config: Resolved) -> None:
     """Warn of steps ahead that no series of the panel is long enough to show."""
     reached = int(panel.lengths.max(initial=0)) - 1
     if 0 < reached < config.horizon:
-        warnings.warn(
+        warn(
             f"the longest series has {reached + 1} rows, so none shows what comes after step "
             f"{reached} of horizon = {config.horizon}: what is forecast there was learned from "
-            f"nothing; give longer histories, or ask for horizon = {max(reached // 2, 1)}",
-            UserWarning,
-            stacklevel=3,
+            f"nothing; give longer histories, or ask for horizon = {max(reached // 2, 1)}"
         )

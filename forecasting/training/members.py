@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from forecasting.data.panel import Panel
+from forecasting.errors import warn
 from forecasting.hardware.side_by_side import OnEpoch, side_by_side
 from forecasting.hardware.switches import errors_only, no_warnings
 from forecasting.hardware.threads import worthwhile_threads
@@ -283,11 +283,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _one_by_one(together: int, device: torch.device) -> int:
-    warnings.warn(
+    warn(
         f"{device} has no memory for {together} members at once: going on one by one; "
         "set training.at_once in the configuration to spare the attempt",
         RuntimeWarning,
-        stacklevel=4,
     )
     _free(device)
     return 1
@@ -295,11 +294,10 @@ def _one_by_one(together: int, device: torch.device) -> int:
 
 def _smaller_batch(batch: int, device: torch.device) -> int:
     smaller = max(batch // 2, 1)
-    warnings.warn(
+    warn(
         f"out of memory on {device} with training.batch_size = {batch}: going on with {smaller}; "
         "set it in the configuration to spare the attempt",
         RuntimeWarning,
-        stacklevel=4,
     )
     _free(device)
     return smaller

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.stack.postgres import free_port
+from tests.faults.serving.proxy import free_port
 from tests.stack.proxy import FILES, Proxy, certificate, nginx, placed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from forecasting.forecaster import Forecaster
+from forecasting.schema import Covariate, Schema
 from tests.forecasting.samples import seasonal_frame, settings, untrained
 from tests.forecasting.test_forecaster import QUICK, fitted
 
@@ -122,3 +123,21 @@ def test_a_forecaster_that_has_answered_travels_to_other_processes(head: str) ->
     told = model.predict(df)
     for same in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         pd.testing.assert_frame_equal(same.predict(df), told)
+
+
+def test_a_warning_stands_at_the_line_that_led_to_it() -> None:
+    """However deep inside it arises: who filters by place, or reads it, finds a line of theirs."""
+    stamps = pd.date_range("2024-01-01", periods=40)
+    df = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": np.arange(40.0) + 1.0, "promo": np.nan})
+    columns = (Covariate(name="promo", role="past"),)
+    model = untrained(settings(), Schema(covariates=columns))
+    doors = {
+        "predict": lambda: model.predict(df),
+        "historical": lambda: model.historical(df, last=1),
+        "encode": lambda: model.encode(df),
+        "paths": lambda: model.paths(df, 10),
+    }
+    for name, door in doors.items():
+        with pytest.warns(UserWarning, match="without a value in any row") as told:
+            door()
+        assert {warning.filename for warning in told} == {__file__}, name

@@ -20,8 +20,9 @@ import httpx
 import pytest
 import yaml
 
+from tests.faults.serving.proxy import free_port
 from tests.pipelines.waiting import answers, until
-from tests.stack.postgres import Postgres, free_port
+from tests.stack.postgres import Postgres
 from tests.stack.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]

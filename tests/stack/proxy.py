@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.stack.postgres import free_port
+from tests.faults.serving.proxy import free_port, until_it_listens
 
 FILES = Path(__file__).resolve().parents[2] / "deploy" / "nginx"
 SHARED = ("nginx.conf", "upstream.conf", "routes.conf", "pass.conf")
@@ -105,14 +103,8 @@ class Proxy:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return self
-            except OSError:
-                assert time.monotonic() < end, "nginx did not start"
-                time.sleep(0.02)
+        until_it_listens(self.port)
+        return self
 
     def reload(self) -> None:
         """Read files and certificates anew."""

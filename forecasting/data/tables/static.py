@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from forecasting.data.encoding import (
 )
 from forecasting.data.tables.needs import need_columns
 from forecasting.data.tables.series import series_codes
-from forecasting.errors import DataError
+from forecasting.errors import DataError, warn
 from forecasting.schema import Schema
 
 
@@ -40,11 +39,9 @@ def static_rows(static: pd.DataFrame, ids: Array) -> Array:
             f"{ids[0]!r}, in the static table {names[0]!r}; write the ids of both alike"
         )
     if len(lost):
-        warnings.warn(
+        warn(
             f"the static table has no row for {len(lost)} of {len(ids)} series, the first is "
-            f"{ids[lost[0]]!r}: their static values count as missing",
-            UserWarning,
-            stacklevel=2,
+            f"{ids[lost[0]]!r}: their static values count as missing"
         )
     return rows
 
@@ -95,11 +92,9 @@ def static_beside(
     table = static_columns(frame, codes, ids, found)
     lacking = [n for n in names if n not in found]
     if lacking:
-        warnings.warn(
+        warn(
             f"no static table is given, and the table has no {', '.join(lacking)}: missing for "
-            "every series",
-            UserWarning,
-            stacklevel=2,
+            "every series"
         )
     return table.assign(**dict.fromkeys(lacking, np.nan))
 
@@ -115,11 +110,7 @@ def static_values(static: pd.DataFrame | None, ids: Array, schema: Schema) -> Ar
         return np.empty((len(ids), 0))
     if static is None:
         names = ", ".join(c.name for c in schema.static)
-        warnings.warn(
-            f"no static table is given: {names} count as missing for every series",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn(f"no static table is given: {names} count as missing for every series")
         return np.stack([blank(c, len(ids)) for c in schema.static], axis=1)
     need_columns(static, ("unique_id", *(c.name for c in schema.static)))
     position = static_rows(static, ids)

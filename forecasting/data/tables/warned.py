@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
-from forecasting.errors import listed
+from forecasting.errors import listed, warn
 from forecasting.schema import Schema
 
 # Series whose names are compared with each other.
@@ -26,11 +25,9 @@ def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
     if not aside:
         return
     named = listed(aside, 8)
-    warnings.warn(
+    warn(
         f"columns left aside: {named}; to use one, name it in past=[{aside[0]!r}], or in future if "
-        "it is known ahead; what has one value per series belongs into a table of its own, static",
-        UserWarning,
-        stacklevel=3,
+        "it is known ahead; what has one value per series belongs into a table of its own, static"
     )
 
 
@@ -48,11 +45,9 @@ def say_open_ends(y: Array, offsets: Array, ids: Array) -> None:
     at = np.flatnonzero(valued)
     at = at[np.isnan(y[offsets[1:][at] - 1])]
     if len(at):
-        warnings.warn(
+        warn(
             f"{len(at):,} series, such as {ids[at[0]]!r}, end with rows without y: the forecast "
-            "starts after these rows, not after the last value; leave them out to start there",
-            UserWarning,
-            stacklevel=3,
+            "starts after these rows, not after the last value; leave them out to start there"
         )
 
 
@@ -69,11 +64,9 @@ def say_names(ids: Array) -> None:
     for name in map(str, ids):
         alike = first.setdefault("".join(name.split()).casefold(), name)
         if alike != name:
-            warnings.warn(
+            warn(
                 f"series {alike!r} and {name!r} differ in blanks or capitals only: they are two "
-                "series; if they are one, write its name alike in every row",
-                UserWarning,
-                stacklevel=3,
+                "series; if they are one, write its name alike in every row"
             )
             return
 
@@ -98,22 +91,18 @@ def say_codes(y: Array) -> None:
         found = known[high & (known > FAR_ABOVE * top)][:1]
     if len(found):
         count = int((known == found[0]).sum())
-        warnings.warn(
+        warn(
             f"y holds {found[0]:g} in {count:,} rows, which is read as a value: if it stands for "
-            f'one that is missing, df["y"] = df["y"].replace({found[0]:g}, float("nan"))',
-            UserWarning,
-            stacklevel=3,
+            f'one that is missing, df["y"] = df["y"].replace({found[0]:g}, float("nan"))'
         )
 
 
 def say_truths(y: pd.Series) -> None:
     """Warn of a target of true and false, which is forecast as a number between 0 and 1."""
     if pd.api.types.is_bool_dtype(y.dtype):
-        warnings.warn(
+        warn(
             "y holds true and false, which are read as 1 and 0: what is forecast is a number, the "
-            "mean about the share of true",
-            UserWarning,
-            stacklevel=3,
+            "mean about the share of true"
         )
 
 
@@ -136,9 +125,7 @@ def say_blank(
     ]
     if blanks:
         learned = "what was learned of them is of no use" if trained else "nothing is learned"
-        warnings.warn(
+        warn(
             f"covariates without a value in any row: {listed(blanks, 8)}; they count as missing, "
-            f"and {learned}",
-            UserWarning,
-            stacklevel=5,
+            f"and {learned}"
         )

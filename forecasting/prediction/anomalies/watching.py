@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecasting.data.forecast import with_ids_as_given
+from forecasting.data.forecast import as_given
 from forecasting.data.growing import arrived, merged
 from forecasting.errors import DataError
-from forecasting.interop.kinds import as_pandas, is_foreign, like
+from forecasting.interop.kinds import as_pandas
 from forecasting.prediction.anomalies.chances import Learned
 from forecasting.prediction.anomalies.found import Found
 from forecasting.prediction.anomalies.picture import draw
@@ -40,8 +40,7 @@ class Watch:
     @property
     def table(self) -> Any:
         """Of the points judged last, see `Answers.anomalies`."""
-        frame = with_ids_as_given(self.found.to_frame(), as_pandas(self.given)["unique_id"])
-        return frame if is_foreign(self.given) else like(frame, self.given)
+        return as_given(self.found.to_frame(), self.given)
 
     def update(self, new_rows: Any) -> Watch:
         """Judge further rows, at a cost that does not grow with the history.

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting import plotting
-from forecasting.data.forecast import with_ids_as_given
+from forecasting.data.forecast import as_given
 from forecasting.data.panel import public_stamps
 from forecasting.errors import DataError
-from forecasting.interop.kinds import as_pandas, is_foreign, like
 from forecasting.prediction.why.explain import Explained
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ class Why:
                 **{name: found.parts[..., c].ravel() for c, name in enumerate(found.names)},
             }
         )
-        frame = with_ids_as_given(frame, as_pandas(self.given)["unique_id"])
-        return frame if is_foreign(self.given) else like(frame, self.given)
+        return as_given(frame, self.given)
 
     def plot(self, series: str | int | None = None, *, title: str = "") -> Figure:
         """Draw what moves one series' forecast away from its level, step by step.

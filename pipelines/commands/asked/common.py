@@ -93,6 +93,4 @@ def _plain(engine: Answers, data: str, future: str | None, static: str | None) -
     tables = [None if path is None else read_table(Path(path)) for path in (data, future, static)]
     frame, ahead, about = tables
     assert isinstance(frame, pd.DataFrame)
-    return Panel.from_frame(
-        frame, freq=engine.freq, static=about, schema=engine.schema, future_frame=ahead
-    )
+    return engine.panel_of(frame, static=about, future=ahead)

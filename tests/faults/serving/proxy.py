@@ -12,6 +12,19 @@ from types import TracebackType
 
 import pytest
 
+
+def until_it_listens(port: int, seconds: float = 20.0) -> None:
+    """Wait for a server on loopback."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            assert time.monotonic() < end, f"nothing listens on port {port}"
+            time.sleep(0.02)
+
+
 # A request that a backend did not answer goes to the next one, which a forecast, that changes
 # nothing, may; and none is left out for a while, or one failure of each would leave nobody.
 CONFIG = """
@@ -73,14 +86,8 @@ class Nginx:
         self.process = subprocess.Popen(
             [*words, "-g", "daemon off;"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        end = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return self
-            except OSError:
-                assert time.monotonic() < end, "nginx did not start"
-                time.sleep(0.02)
+        until_it_listens(self.port)
+        return self
 
     def __exit__(
         self,

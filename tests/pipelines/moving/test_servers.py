@@ -17,9 +17,10 @@ from pipelines.moving.verify import same_forecasts
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.scheduling import schedule, server
 from pipelines.tracking.store import connect
+from tests.faults.serving.proxy import free_port
 from tests.pipelines.moving.conftest import NAME, SetUp
 from tests.pipelines.moving.test_migrate import HELD, There, move
-from tests.stack.postgres import Postgres, free_port
+from tests.stack.postgres import Postgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -29,7 +29,8 @@ from pipelines.registry.registry import (
 )
 from pipelines.registry.turns import VARIABLE, key, turn
 from pipelines.tracking.store import connect
-from tests.stack.postgres import Postgres, free_port
+from tests.faults.serving.proxy import free_port
+from tests.stack.postgres import Postgres
 
 # Holds a turn until its input ends.
 HOLDER = """

@@ -22,10 +22,10 @@ from forecasting.errors import ConfigError
 from serving.app import Application
 from serving.routes.hooks import ID, OLDEST_SECONDS, PASSED, PATH, SIGNATURE, TIME, signature
 from serving.settings import ServingSettings
+from tests.faults.serving.proxy import free_port
 from tests.serving.conftest import Caller
 from tests.serving.process import Server
 from tests.serving.store import Store
-from tests.stack.postgres import free_port
 
 SECRET = "a-secret-of-forty-letters"
 NEVER = "86400"  # seconds between polls

@@ -1,0 +1,179 @@
+"""What a client sends: tables as the bodies that the service reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from forecasting.data.encoding import category, decode
+from forecasting.data.panel import Panel
+from forecasting.paths.planned import ahead_in
+from forecasting.schema import Covariate, Schema
+from serving.reading.stamps import OFFSET, write_stamps
+
+
+def schema_of(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> Schema:
+    """The model's covariates; the categories are those of the tables, the service knows its own."""
+    covariates = []
+    for about_one in about["covariates"]:
+        name, found = about_one["name"], set()
+        if about_one["type"] == "categorical":
+            for table in tables:
+                if table is not None and name in table.columns:
+                    found |= {str(value) for value in table[name].dropna().unique()}
+        covariates.append(
+            Covariate(
+                name=name,
+                role=about_one["role"],
+                type=about_one["type"],
+                categories=tuple(sorted(found)),
+            )
+        )
+    return Schema(covariates=tuple(covariates))
+
+
+def flat_series(panel: Panel, steps: int) -> dict[str, Any]:
+    """The series of a panel in the flat form of JSON, what is known ahead for so many ``steps``."""
+    start = write_stamps(panel.start[:, None], panel.freq, panel.tz)
+    body: dict[str, Any] = {
+        "ids": panel.ids.tolist(),
+        "sizes": panel.lengths,
+        "start": [_stamp(one[0]) for one in start],
+        "y": panel.y,
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    schema = panel.schema
+    columns: dict[str, dict[str, Any]] = {"past": {}, "future": {}, "static": {}}
+    for j, covariate in enumerate(schema.past):
+        columns["past"][covariate.name] = _listed(panel.past[:, j], covariate)
+    for j, covariate in enumerate(schema.future):
+        columns["future"][covariate.name] = _listed(_with_ahead(panel, steps, j)[0], covariate)
+    for j, covariate in enumerate(schema.static):
+        columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
+    return {**body, **{role: told for role, told in columns.items() if told}}
+
+
+def appended(
+    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Rows of one series, and what is known of the steps after, as an append has them."""
+    schema = schema_of(about, (rows, future))
+    known = {c.name for c in schema.future if c.name in rows.columns}
+    if future is not None:
+        known |= {c.name for c in schema.future if c.name in future.columns}
+    # All columns as if they were of the past: none of these rows is a horizon by itself.
+    columns = [c for c in schema.past if c.name in rows.columns]
+    columns += [c.replace(role="past") for c in schema.future if c.name in known]
+    given = rows.assign(unique_id="series")
+    parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
+    whole = pd.concat(parts, ignore_index=True)
+    freq, form = about["freq"], Schema(covariates=tuple(columns))
+    panel = Panel.from_frame(whole, freq=freq, schema=form)
+    count = int(Panel.from_frame(given[["unique_id", "ds", "y"]], freq=freq).lengths[0])
+    body: dict[str, Any] = {
+        "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
+        "y": panel.y[:count],
+    }
+    if panel.tz is not None and not OFFSET.fullmatch(panel.tz):
+        body["tz"] = panel.tz
+    for j, covariate in enumerate(columns):
+        values = _listed(panel.past[:, j], covariate)
+        role = "future" if covariate.name in known else "past"
+        body.setdefault(role, {})[covariate.name] = values if role == "future" else values[:count]
+    return body
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy as one of Python; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _stamp(stamp: Any) -> Any:
+    return stamp.item() if isinstance(stamp, np.integer) else str(stamp)
+
+
+def _listed(values: Any, covariate: Covariate) -> Any:
+    told = decode(values, covariate)
+    return told.tolist() if told.dtype == object else np.ascontiguousarray(told)
+
+
+def plan(panel: Panel, steps: int, name: str, told: Any) -> dict[str, Any]:
+    """A scenario as a request has it: for all series alike, or for those that a table names.
+
+    Parameters
+    ----------
+    panel : the history, whose series and known-future columns they are. steps : ahead.
+    told : values by column, or a table ``unique_id, ds`` and columns.
+
+    Raises
+    ------
+    DataError : naming the scenario and what is wrong in it; see `forecasting.paths.planned`.
+    """
+    if isinstance(told, Mapping):
+        return {"name": name, "future": dict(told)}
+    block = ahead_in(panel, steps, name, told)
+    where = {str(series): i for i, series in enumerate(panel.ids)}
+    named = [category(series) for series in told["unique_id"].unique()]
+    columns = [(j, c) for j, c in enumerate(panel.schema.future) if c.name in told.columns]
+    own = {
+        series: {c.name: _listed(block[where[series], :, j], c) for j, c in columns}
+        for series in named
+    }
+    return {"name": name, "series": own}
+
+
+def write_arrow(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
+    """The body of a request in Arrow: a row per series, lists of its values, and the ``options``.
+
+    ``steps`` : ahead, for which known-future columns go on beyond the history.
+    """
+    import pyarrow as pa
+
+    if panel.tz is not None and not panel.freq.sub_daily:
+        options["tz"] = panel.tz
+    kind = pa.int64() if panel.freq.integer else pa.timestamp("us")
+    start = pa.array(panel.start, kind)
+    if panel.tz is not None and panel.freq.sub_daily:
+        start = start.cast(pa.int64()).cast(pa.timestamp("us", tz=panel.tz))
+    columns: dict[str, Any] = {
+        "id": pa.array(panel.ids.tolist(), pa.string()),
+        "start": start,
+        "y": _lists(panel.y, panel.offsets),
+    }
+    for j, covariate in enumerate(panel.schema.past):
+        columns[f"past.{covariate.name}"] = _lists(
+            decode(panel.past[:, j], covariate), panel.offsets
+        )
+    for j, covariate in enumerate(panel.schema.future):
+        values, offsets = _with_ahead(panel, steps, j)
+        columns[f"future.{covariate.name}"] = _lists(decode(values, covariate), offsets)
+    for j, covariate in enumerate(panel.schema.static):
+        columns[f"static.{covariate.name}"] = pa.array(decode(panel.static[:, j], covariate))
+    table = pa.table(columns).replace_schema_metadata({"gatecast": orjson.dumps(options)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _with_ahead(panel: Panel, steps: int, column: int) -> tuple[Any, Any]:
+    """A known-future column over history and horizon, and [N + 1] where each series begins."""
+    offsets = panel.offsets + np.arange(len(panel) + 1) * steps
+    values = np.full(int(offsets[-1]), np.nan)
+    values[np.arange(panel.rows) + panel.series * steps] = panel.future[:, column]
+    if panel.horizon is not None:
+        ahead = panel.horizon[:, :steps, column]
+        rows = (panel.offsets[1:] + np.arange(len(panel)) * steps)[:, None]
+        values[rows + np.arange(ahead.shape[1])] = ahead
+    return values, offsets
+
+
+def _lists(values: Any, offsets: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(values))
