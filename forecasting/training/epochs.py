@@ -127,6 +127,7 @@ class Epochs(pl.Callback):
                 trainer.should_stop = True
 
     def best_network(self, module: ForecastModule) -> ForecastNetwork:
+        """The network, averaged where averages are kept, with the best weights that were seen."""
         network = module.averaged if module.config.training.ema else module.network
         if self.best is not None:
             network.load_state_dict(self.best)

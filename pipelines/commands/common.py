@@ -107,6 +107,7 @@ def experiment(
 
 
 def table_name(source: str) -> str:
+    """A name for what is made of a table: that of its source, of letters that files may have."""
     from pipelines.data.prepare import source_name
 
     stem = source_name(source)

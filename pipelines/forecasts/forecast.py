@@ -247,6 +247,12 @@ def _one(
 
 
 def job_of(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
+    """What is to be written: by its digest the same data, version, horizon and levels are one job.
+
+    Raises
+    ------
+    ConfigError : levels that do not increase within (0, 1).
+    """
     if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
         raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
     facts = [version.name, version.version, version.tags[HASH_TAG], panel_digest(panel), horizon]

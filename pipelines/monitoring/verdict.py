@@ -131,6 +131,10 @@ def _where(finding: Finding) -> str:
 
 
 def scores_of(rows: pd.DataFrame, recent: int) -> dict[str, float]:
+    """Scores of all rows, and under ``newest_`` of the last ``recent`` steps; none of no row.
+
+    ``mase`` and ``bias`` in mean seasonal differences, ``coverage`` as a share, 0 to 1.
+    """
     if rows.empty:
         return {}
     newest = rows[blocks_of(rows, recent) == 0]
@@ -147,6 +151,7 @@ def scores_of(rows: pd.DataFrame, recent: int) -> dict[str, float]:
 def notes_of(
     findings: list[Finding], joined: Joined, backtest: dict[str, float], rows: pd.DataFrame
 ) -> list[str]:
+    """What a person should know of a check beside its verdict, a sentence each."""
     notes = []
     if rows.empty:
         notes.append("no forecast has come true yet: only the data were looked at")

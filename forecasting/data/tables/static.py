@@ -77,6 +77,7 @@ def static_columns(
 
 
 def flat(static: pd.DataFrame) -> pd.DataFrame:
+    """A static table with a column ``ds`` as long ones have: one stamp for every row."""
     return static.assign(ds="static")
 
 
