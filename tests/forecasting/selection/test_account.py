@@ -12,6 +12,7 @@ import pytest
 from forecasting import Forecaster
 from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
+from forecasting.ensemble import Ensemble
 from forecasting.evaluation import metrics
 from forecasting.evaluation.choice import Choice
 from forecasting.resolved import Resolved
@@ -79,6 +80,22 @@ def test_errors_are_those_of_the_origins(frame: pd.DataFrame) -> None:
     (naive,) = rows(forecaster.choice, "beside").values()
     assert naive.error == pytest.approx(np.mean(scaled["naive"]), rel=1e-6)
     assert kept.error == pytest.approx(np.mean(scaled["kept"]), rel=1e-4)
+
+
+def test_a_network_alone_is_scored_without_classical_forecasts(frame: pd.DataFrame) -> None:
+    forecaster = fitted(frame, members=2, start="none", validation="holdout", validation_windows=1)
+    shared = forecaster.config.replace(calibrate=False, model={"blend": 0.0})
+    season, networks = shared.season, rows(forecaster.choice, "networks")
+    for number, network in enumerate(forecaster.networks):
+        alone = Ensemble(config=shared, schema=forecaster.reads, networks=[network])
+        scaled = []
+        for _, series in frame.groupby("unique_id"):
+            y, known = series["y"].to_numpy()[:-4], series.iloc[:-4]
+            scale = np.abs(y[season:] - y[:-season]).mean()
+            told = alone.predict(known)["q0.5"].to_numpy()
+            scaled.append(np.abs(series["y"].to_numpy()[-4:] - told).mean() / scale)
+        (one,) = (t for name, t in networks.items() if name.endswith(f" {number + 1}"))
+        assert one.error == pytest.approx(np.mean(scaled), rel=1e-4)
 
 
 def test_a_choice_travels_with_its_bundle(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from forecasting.data.forecast import Forecast
 from forecasting.errors import ConfigError, GatecastError
+from forecasting.prediction.predictor import Predictor
 from forecasting.signing import SigningKey
 from pipelines.forecasts.kept import read_forecasts
 from pipelines.machine.state import HOME_VARIABLE
@@ -221,6 +225,25 @@ def test_what_differs_afterwards_is_named(
     monkeypatch.setattr(migrate, "copy_models", careless)
     with pytest.raises(UnlikeError, match=r"model/manifest\.json.*aliases.*version 1: "):
         move(uri)
+
+
+def test_a_champion_that_forecasts_otherwise_is_named_though_all_else_is_alike(
+    home: SetUp, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict, asked = Predictor.predict_panel, []
+
+    def otherwise(self: Predictor, *args: Any, **options: Any) -> Forecast:
+        """The last bit of one number, on the second side that is asked."""
+        told = predict(self, *args, **options)
+        asked.append(told)
+        if len(asked) % 2 == 0:
+            told.mean[0, 0] = np.nextafter(told.mean[0, 0], np.inf)
+        return told
+
+    monkeypatch.setattr(Predictor, "predict_panel", otherwise)
+    with pytest.raises(UnlikeError, match=f"model {NAME}: its champion forecasts otherwise"):
+        move(moved)
+    assert len(asked) == 2
 
 
 def test_nothing_to_move_and_nowhere_to_go(
