@@ -169,15 +169,6 @@ def _typical(values: Array) -> Array:
     return out
 
 
-def testable(kinds: Mapping[str, Array]) -> int:
-    """Tests of single series that there is history for; ``kinds`` as `series_findings` takes."""
-    number = 0
-    for values in kinds.values():
-        earlier = np.isfinite(values[:, 1 : MOST_BLOCKS + 1]).sum(axis=1)
-        number += int((np.isfinite(values[:, 0]) & (earlier >= FEWEST_BLOCKS)).sum())
-    return number
-
-
 def series_findings(
     ids: Sequence[str] | Array, kinds: Mapping[str, Array], allowed: float
 ) -> list[SeriesFinding]:
