@@ -71,6 +71,7 @@ WHY = {
     "rich": "tables and bars in the terminal",
     "safetensors": "weights on disk, without pickle",
     "scipy": "sparse matrices of hierarchies, optimisers, special functions",
+    "threadpoolctl": "NumPy's products on one thread while a service or a batch forecasts",
     "sqlalchemy": "tables in databases; held below a release with which schedules do not fire",
     "starlette": "the shell around the service's routes",
     "statsforecast": "AutoETS and AutoTheta as references",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -27,6 +28,7 @@ from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem, warn
+from forecasting.hardware.products import products_on_one_thread
 from forecasting.interop.kinds import Tabular
 from forecasting.known.ahead import filled_ahead, said_of_filled
 from forecasting.known.occasions import beyond, with_occasions, without_occasions
@@ -56,6 +58,8 @@ BEYOND_FLOAT = "its forecast is no finite number; look for extreme values in y o
 MEDIAN = 0.5
 # Series per run of torch: enough to fill the cores, or a GPU.
 CHUNK = 1024
+# Series up to which no product is large enough to be shared out over threads.
+FEW = 8
 
 
 class Engine:
@@ -329,28 +333,27 @@ class Engine:
     ) -> list[tuple[Rows, Result]]:
         """``work`` on the series of a panel, so many of one length at a time, with positions."""
         steps = self.geometry.steps_for(panel.lengths)
+        size = self.chunk
         chunks: list[tuple[Rows, int]] = []
         if len(steps) and (steps == steps[0]).all():
             of_all = int(steps[0])
-            chunks = [(slice(k, k + self.chunk), of_all) for k in range(0, len(steps), self.chunk)]
+            chunks = [(slice(k, k + size), of_all) for k in range(0, len(steps), size)]
         else:
             for count in np.unique(steps):
                 chosen = np.flatnonzero(steps == count)
-                chunks += [
-                    (chosen[k : k + self.chunk], int(count))
-                    for k in range(0, len(chosen), self.chunk)
-                ]
+                chunks += [(chosen[k : k + size], int(count)) for k in range(0, len(chosen), size)]
 
         def run(chunk: tuple[Rows, int], runner: Runner) -> tuple[Rows, Result]:
             index, count = chunk
             part = panel if len(chunks) == 1 else panel.select(index)
             return index, work(part, count, runner)
 
-        if self.single_threaded is not None and len(chunks) > 1:
+        with nullcontext() if len(panel) <= FEW else products_on_one_thread():
+            if self.single_threaded is None or len(chunks) == 1:
+                return [run(chunk, self.runner) for chunk in chunks]
             with ThreadPoolExecutor(self.threads, "gatecast-predict") as pool:
                 # Taken one by one: an error is raised, that of the first chunk.
                 return list(pool.map(run, chunks, repeat(self.single_threaded)))
-        return [run(chunk, self.runner) for chunk in chunks]
 
     def read_chunk(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
