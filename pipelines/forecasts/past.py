@@ -21,7 +21,7 @@ from forecasting.errors import ConfigError, DataError, SeriesProblem
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.cutoffs import Past, known_at, public
-from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, write
+from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, say_odd, write
 from pipelines.forecasts.job import Job
 from pipelines.forecasts.kept import read_forecasts
 from pipelines.forecasts.said import Agreement, AsSaid, Kept
@@ -120,10 +120,10 @@ def look_back(
         rounds = (_round(asked, panel, cutoff, config, agreement) for cutoff in cutoffs)
         if single and len(cutoffs) > 1:
             digest = hashlib.sha256(f"{name} {asked.wanted} {cutoffs.tolist()}".encode())
-            batches = _into_one(rounds, output, digest.hexdigest()[:32])
+            batches = _into_one(rounds, output, digest.hexdigest()[:32], say)
         else:
             batches = [
-                write(said, known, job, target_of(output, table or config.forecast.table))
+                write(said, known, job, target_of(output, table or config.forecast.table), say=say)
                 for said, known, job in rounds
             ]
     return LookedBack(batches, agreement, time.monotonic() - began)
@@ -139,6 +139,7 @@ class _Asked:
             registry, name, wanted, kept, say,
         )  # fmt: skip
         self._open: dict[int, tuple[ModelVersion, Predictor]] = {}
+        self._said: set[str] = set()
 
     def at(self, cutoff: Any, said: pd.DataFrame) -> tuple[ModelVersion, Predictor]:
         """The version of a cutoff, opened."""
@@ -150,6 +151,15 @@ class _Asked:
             self._open[number] = version, predictor
             self._say_seen(version, predictor, cutoff)
         return self._open[number]
+
+    def say_once(self, predictor: Predictor, known: Panel) -> None:
+        """Say which histories are not what they seem, what was said before excepted."""
+        notes: list[str] = []
+        say_odd(predictor, known, notes.append)
+        for note in notes:
+            if note not in self._said:
+                self._said.add(note)
+                self.say(note)
 
     def _champion(self, cutoff: Any, said: pd.DataFrame) -> int:
         if not said.empty:
@@ -184,6 +194,7 @@ def _round(
     version, predictor = asked.at(cutoff, said)
     said = said[said["version"].astype(str) == str(version.version)] if len(said) else said
     known = known.under(predictor.schema)
+    asked.say_once(predictor, known)
     steps = min(config.horizon, predictor.config.horizon)
     return (
         AsSaid(predictor, said, agreement),
@@ -193,7 +204,7 @@ def _round(
 
 
 def _into_one(
-    rounds: Iterable[tuple[Any, Panel, Job]], output: str, digest: str
+    rounds: Iterable[tuple[Any, Panel, Job]], output: str, digest: str, say: Say
 ) -> list[BatchForecast]:
     """All cutoffs into one file, written anew: ``digest`` names them together."""
     target = target_of(output, "")
@@ -203,7 +214,7 @@ def _into_one(
         if not batches:
             target.open(dataclasses.replace(job, digest=digest))
         series, problems = 0, []
-        for found, faults in chunks(said, known, np.arange(len(known)), job, None):
+        for found, faults in chunks(said, known, np.arange(len(known)), job, None, say):
             problems += faults
             if found.num_rows:
                 target.write(piece, found)
