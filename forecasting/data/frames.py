@@ -23,7 +23,7 @@ from forecasting.data.tables.schemas import refuse_unknown, schema_of
 from forecasting.data.tables.series import refuse_foreign_rows, series_codes
 from forecasting.data.tables.static import static_beside, static_values
 from forecasting.data.tables.warned import say_blank
-from forecasting.data.whole import refuse_dates, refuse_size
+from forecasting.data.whole import refuse_dates, refuse_size, say_dates
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError, warn
 from forecasting.interop.kinds import as_pandas
@@ -84,8 +84,11 @@ def read(
     if frame.empty:
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
-    if freq is None and stamps.dtype.kind == "i":
-        refuse_dates(stamps)
+    if stamps.dtype.kind == "i":
+        if freq is None:
+            refuse_dates(stamps)
+        elif schema is not None:
+            say_dates(stamps)
     ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:

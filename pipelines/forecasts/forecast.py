@@ -22,7 +22,7 @@ from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Target, table_of
 from pipelines.forecasts.joint import asked, write_joint
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Say, once, silent
 from pipelines.machine.state import cores, locked
 from pipelines.registry.files import HASH_TAG
 from pipelines.registry.registered import load
@@ -133,6 +133,7 @@ def forecast(
         No such model, data that do not fit it, an output that cannot be written.
     """
     began = time.monotonic()
+    say = once(say)
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
@@ -156,15 +157,18 @@ def forecast(
             asked(config.forecast.joint, steps, tuple(labels_of(prepared.panel)))
         written = write(predictor, panel, job, target, say=say)
         if config.forecast.joint is not None:
-            tables = write_joint(
-                predictor,
-                prepared.panel,
-                config.forecast.joint,
-                steps=steps,
-                levels=config.forecast.levels,
-                name=name,
-                say=say,
-            )
+            with heard() as notes:
+                tables = write_joint(
+                    predictor,
+                    prepared.panel,
+                    config.forecast.joint,
+                    steps=steps,
+                    levels=config.forecast.levels,
+                    name=name,
+                    say=say,
+                )
+            for line in notes:
+                say(line)
             written = replace(written, joint=tuple(map(str, tables)))
     written = replace(written, seconds=time.monotonic() - began)
     if track:
@@ -226,14 +230,13 @@ def chunks(
 
     What the predictor notes of them is said once.
     """
-    workers, told = workers or cores(), set[str]()
+    workers = workers or cores()
+    say = once(say)
 
     def done(found: _Part) -> tuple[pa.Table, list[SeriesProblem]]:
         table, problems, notes = found
         for note in notes:
-            if note not in told:
-                told.add(note)
-                say(note)
+            say(note)
         return table, problems
 
     parts = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]

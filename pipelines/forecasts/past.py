@@ -26,7 +26,7 @@ from pipelines.forecasts.job import Job
 from pipelines.forecasts.kept import read_forecasts
 from pipelines.forecasts.said import Agreement, AsSaid, Kept
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Say, once, silent
 from pipelines.machine.state import locked
 from pipelines.registry.registered import load
 from pipelines.registry.registry import Registry
@@ -50,6 +50,11 @@ class LookedBack:
     def problems(self) -> list[SeriesProblem]:
         """Series that could not be forecast, at any cutoff."""
         return [problem for batch in self.batches for problem in batch.problems]
+
+    @property
+    def refused(self) -> float:
+        """Share of the series without a forecast, of the cutoff where it is largest."""
+        return max(batch.refused for batch in self.batches)
 
     @property
     def line(self) -> str:
@@ -92,6 +97,7 @@ def look_back(
         No version was champion then, data that do not fit it, an output that cannot be written.
     """
     began = time.monotonic()
+    say = once(say)
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
@@ -139,7 +145,6 @@ class _Asked:
             registry, name, wanted, kept, say,
         )  # fmt: skip
         self._open: dict[int, tuple[ModelVersion, Predictor]] = {}
-        self._said: set[str] = set()
 
     def at(self, cutoff: Any, said: pd.DataFrame) -> tuple[ModelVersion, Predictor]:
         """The version of a cutoff, opened."""
@@ -151,15 +156,6 @@ class _Asked:
             self._open[number] = version, predictor
             self._say_seen(version, predictor, cutoff)
         return self._open[number]
-
-    def say_once(self, predictor: Predictor, known: Panel) -> None:
-        """Say which histories are not what they seem, what was said before excepted."""
-        notes: list[str] = []
-        say_odd(predictor, known, notes.append)
-        for note in notes:
-            if note not in self._said:
-                self._said.add(note)
-                self.say(note)
 
     def _champion(self, cutoff: Any, said: pd.DataFrame) -> int:
         if not said.empty:
@@ -194,7 +190,7 @@ def _round(
     version, predictor = asked.at(cutoff, said)
     said = said[said["version"].astype(str) == str(version.version)] if len(said) else said
     known = known.under(predictor.schema)
-    asked.say_once(predictor, known)
+    say_odd(predictor, known, asked.say)
     steps = min(config.horizon, predictor.config.horizon)
     return (
         AsSaid(predictor, said, agreement),
