@@ -72,7 +72,7 @@ def read(
     frame, static, future_frame = (as_pandas(t) for t in (frame, static, future_frame))
     need_frame(frame, "df")
     need_frames(static=static, future=future_frame)
-    for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
+    for name, given in (("past", past), ("future", future), ("categorical", categorical)):
         need_names(given, name)
     refuse_two_roles(past, future)
     if schema is not None:
@@ -84,11 +84,8 @@ def read(
     if frame.empty:
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
-    if stamps.dtype.kind == "i":
-        if freq is None:
-            refuse_dates(stamps)
-        elif schema is not None:
-            say_dates(stamps)
+    if stamps.dtype.kind == "i" and (freq is None or schema is not None):
+        (refuse_dates if freq is None else say_dates)(stamps)
     ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
@@ -125,8 +122,8 @@ def read(
     static_grid = static_values(statics, ids, schema)
     for c in (*schema.past, *schema.future):
         _say_unseen(c, frame, columns[c.name])
-    for j, c in enumerate(schema.static):
-        _say_unseen(c, statics, static_grid[:, j])
+    for c, known in zip(schema.static, static_grid.T, strict=True):
+        _say_unseen(c, statics, known)
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),

@@ -132,8 +132,7 @@ def forecast(
     GatecastError
         No such model, data that do not fit it, an output that cannot be written.
     """
-    began = time.monotonic()
-    say = once(say)
+    began, say = time.monotonic(), once(say)
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
@@ -157,18 +156,15 @@ def forecast(
             asked(config.forecast.joint, steps, tuple(labels_of(prepared.panel)))
         written = write(predictor, panel, job, target, say=say)
         if config.forecast.joint is not None:
-            with heard() as notes:
-                tables = write_joint(
-                    predictor,
-                    prepared.panel,
-                    config.forecast.joint,
-                    steps=steps,
-                    levels=config.forecast.levels,
-                    name=name,
-                    say=say,
-                )
-            for line in notes:
-                say(line)
+            tables = write_joint(
+                predictor,
+                prepared.panel,
+                config.forecast.joint,
+                steps=steps,
+                levels=config.forecast.levels,
+                name=name,
+                say=say,
+            )
             written = replace(written, joint=tuple(map(str, tables)))
     written = replace(written, seconds=time.monotonic() - began)
     if track:
