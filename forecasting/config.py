@@ -75,7 +75,8 @@ class ModelConfig(Settings):
     strides: tuple[int, ...] | None = Field(
         None,
         description="steps between the values of series that keep to a longer step, 0 for whole "
-        "months, as the training data have them; others are problems of their series",
+        "months, as the training data have them, others are problems of their series; -1: some "
+        "never have a value on a weekday, or at an hour, which is noted elsewhere",
     )
 
     decoder: Decoder = "direct"

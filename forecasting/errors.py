@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 INSIDE = "forecasting."  # begins the names of this package's modules
+# Where warnings of this thread go instead, while somebody collects them.
+_HEARD: ContextVar[list[str] | None] = ContextVar("heard", default=None)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collect what `warn` says within, in this thread; no warning is given then."""
+    collected: list[str] = []
+    before = _HEARD.set(collected)
+    try:
+        yield collected
+    finally:
+        _HEARD.reset(before)
 
 
 def warn(text: str, kind: type[Warning] = UserWarning) -> None:
     """Warn a user at the line of theirs that led here: the last one outside this package."""
+    collected = _HEARD.get()
+    if collected is not None:
+        collected.append(text)
+        return
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(INSIDE):
         level, frame = level + 1, frame.f_back

@@ -119,7 +119,7 @@ class Forecaster(Ensemble):
         say_left_aside(df, [*past, *future, *(static.columns if static is not None else ())])
         say_names(panel.ids)
         say_truths(df["y"])
-        say_codes(panel.y)
+        say_codes(panel.y, panel.offsets)
         say_mixed(panel)
         if not future:
             say_open_ends(panel.y, panel.offsets, panel.ids)
@@ -499,7 +499,9 @@ class Forecaster(Ensemble):
 
     def update(self, state: State, new_rows: Tabular, *, future: Tabular | None = None) -> State:
         """The state after some more rows, at a cost that does not grow with the history."""
-        return reading.update(self, state, as_pandas(new_rows), future=as_pandas(future))
+        moved = reading.update(self, state, as_pandas(new_rows), future=as_pandas(future))
+        self.say_odd(moved.panel)
+        return moved
 
     def save(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -26,7 +27,13 @@ except ModuleNotFoundError as absent:
 
 from serving.calling.answers import Forecasts as Forecasts
 from serving.calling.answers import Scenarios as Scenarios
-from serving.calling.answers import by_level, read_forecasts, read_scenarios, stamped
+from serving.calling.answers import (
+    by_level,
+    read_forecasts,
+    read_scenarios,
+    said_of_notes,
+    stamped,
+)
 from serving.calling.bodies import appended, flat_series, plain, plan, schema_of, write_arrow
 from serving.reading.body import ARROW, JSON
 
@@ -134,6 +141,8 @@ class Client:
                 f"{len(found.errors)} series cannot be forecast; first: series "
                 f"{first['id']!r}: {first['detail']}"
             )
+        for sentence in said_of_notes(found.notes):
+            warnings.warn(sentence, stacklevel=2)
         return found.frame
 
     def forecasts(
@@ -260,6 +269,8 @@ class Client:
         if answer["errors"]:
             raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")
         (one,) = answer["forecasts"]
+        for sentence in said_of_notes([{"id": series, **n} for n in one.get("notes", [])]):
+            warnings.warn(sentence, stacklevel=2)
         frame = {"unique_id": series, "ds": one["ds"], "mean": one["mean"], **by_level(one)}
         about = self._json(
             "GET", f"/v1/series/{quote(series, safe='')}?{urlencode({'model': name})}"

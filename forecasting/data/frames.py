@@ -23,7 +23,7 @@ from forecasting.data.tables.schemas import refuse_unknown, schema_of
 from forecasting.data.tables.series import refuse_foreign_rows, series_codes
 from forecasting.data.tables.static import static_beside, static_values
 from forecasting.data.tables.warned import say_blank
-from forecasting.data.whole import refuse_dates, refuse_size
+from forecasting.data.whole import refuse_dates, refuse_size, say_dates
 from forecasting.data.zones import refuse_steps_of_the_clock, zone_name
 from forecasting.errors import DataError, warn
 from forecasting.interop.kinds import as_pandas
@@ -72,7 +72,7 @@ def read(
     frame, static, future_frame = (as_pandas(t) for t in (frame, static, future_frame))
     need_frame(frame, "df")
     need_frames(static=static, future=future_frame)
-    for given, name in ((past, "past"), (future, "future"), (categorical, "categorical")):
+    for name, given in (("past", past), ("future", future), ("categorical", categorical)):
         need_names(given, name)
     refuse_two_roles(past, future)
     if schema is not None:
@@ -84,8 +84,8 @@ def read(
     if frame.empty:
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
-    if freq is None and stamps.dtype.kind == "i":
-        refuse_dates(stamps)
+    if stamps.dtype.kind == "i" and (freq is None or schema is not None):
+        (refuse_dates if freq is None else say_dates)(stamps)
     ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
@@ -122,8 +122,8 @@ def read(
     static_grid = static_values(statics, ids, schema)
     for c in (*schema.past, *schema.future):
         _say_unseen(c, frame, columns[c.name])
-    for j, c in enumerate(schema.static):
-        _say_unseen(c, statics, static_grid[:, j])
+    for c, known in zip(schema.static, static_grid.T, strict=True):
+        _say_unseen(c, statics, known)
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.calendar import wall_clock
 from forecasting.data.panel import Panel
 from forecasting.errors import warn
 
@@ -20,9 +21,12 @@ MOSTLY = 0.75
 CHANCE = 1_000
 # Days of one month that may all be the same by chance, and values from which on they are not.
 LEAST_MONTHS = 3
-# A stride of whole months, on a grid of days or less.
-MONTHS = 0
+# A stride of whole months, on a grid of days or less; and of days or hours that are left out.
+MONTHS, CLOSED = 0, -1
+# Times that a part of the week or day must come without a value.
+LEAST_CLOSED = 2
 _DAY = np.timedelta64(1, "D")
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def strides(panel: Panel) -> Array:
@@ -104,3 +108,56 @@ def say_mixed(panel: Panel) -> None:
 def said(stride: int, panel: Panel) -> str:
     """A stride in words."""
     return "whole months" if stride == MONTHS else f"{stride} steps of {panel.freq.alias}"
+
+
+def closed(panel: Panel) -> Array:
+    """[N] the first part of the week, or day, in which a series never has a value; -1 for none.
+
+    Weekends in a series of days, nights in one of hours, by the wall clock: 0 is a Monday, 7 the
+    first step of a day. A part must come `LEAST_CLOSED` times, and the other parts be mostly there.
+    """
+    found = np.full(len(panel), -1)
+    seen = ~np.isnan(panel.y)
+    step = panel.freq.size * np.timedelta64(1, "us")
+    if panel.freq.unit != "time" or step > _DAY or _DAY % step or seen.all():
+        return found
+    at = panel.freq.shift(
+        panel.start[panel.series], np.arange(panel.rows) - panel.offsets[panel.series]
+    )
+    at = wall_clock(at, panel.tz) if step < _DAY else at
+    day = at.astype("datetime64[D]")
+    steps = int(_DAY // step)
+    _note_closed(found, seen, panel, (day.astype(np.int64) + 3) % 7, (7, steps))
+    if steps > 1:
+        of_day = np.full(len(panel), -1)
+        _note_closed(of_day, seen, panel, (at - day) // step, (steps, 1))
+        found = np.where((found < 0) & (of_day >= 0), len(_DAYS) + of_day, found)
+    return found
+
+
+def _note_closed(
+    found: Array, seen: Array, panel: Panel, part: Array, parts: tuple[int, int]
+) -> None:
+    """Put into ``found`` [N] the first part that never has a value.
+
+    ``parts`` : how many there are, and steps of each.
+    """
+    count, steps = parts
+    long = np.flatnonzero(panel.lengths >= LEAST_CLOSED * count * steps)
+    number = np.full(len(panel), -1)
+    number[long] = np.arange(len(long))
+    place = number[panel.series] * count + part
+    inside, shape = place >= 0, (len(long), count)
+    there = np.bincount(place[inside], minlength=len(long) * count).reshape(shape)
+    held = np.bincount(place[inside & seen], minlength=len(long) * count).reshape(shape)
+    never, mostly = held == 0, (held > 0) & (2 * held >= there)
+    told = never.any(axis=1) & (never | mostly).all(axis=1)
+    found[long[told]] = never[told].argmax(axis=1)
+
+
+def said_closed(part: int, panel: Panel) -> str:
+    """A part that `closed` found, in words: a weekday, or a time of day."""
+    if part < len(_DAYS):
+        return _DAYS[part]
+    minute = (part - len(_DAYS)) * panel.freq.size // 60_000_000
+    return f"{minute // 60:02d}:{minute % 60:02d}"

@@ -86,8 +86,13 @@ def refuse_dates(steps: Array) -> None:
     DataError : with the line that parses them, and the word that makes them steps.
     """
     values = np.unique(steps)
-    if len(values) < 2:
-        return
+    if len(values) > 1:
+        _refuse_dates(values)
+        say_counts(values)
+
+
+def _refuse_dates(values: Array) -> None:
+    """As `refuse_dates`, of distinct numbers in order [K]."""
     if int(values[0]) < -LARGEST or int(values[-1]) > LARGEST:
         raise DataError(
             f"column ds holds whole numbers such as {values[-1]}, too large for steps: count them "
@@ -116,7 +121,25 @@ def refuse_dates(steps: Array) -> None:
         if inside and int(np.diff(values).min()) >= SHORTEST * size:
             raise _look_like(values, "Unix time", name)
     refuse_gaps(values)
-    say_counts(values)
+
+
+def say_dates(steps: Array) -> None:
+    """Warn of whole numbers that can only be dates, where a model counts steps.
+
+    Parameters
+    ----------
+    steps : [T] of any series, in any order.
+    """
+    values = np.unique(steps)
+    try:
+        if len(values) > 1:
+            _refuse_dates(values)
+    except DataError as error:
+        reason = str(error).partition(":")[0]
+        warn(
+            f"{reason}; this model counts steps, so that every number left out is a missing value: "
+            "number the rows 1, 2, 3 … in the order of time"
+        )
 
 
 def refuse_size(size: int, first: int = 0) -> None:

@@ -34,6 +34,7 @@ from forecasting.known.ahead import filled_ahead, said_of_filled
 from forecasting.known.occasions import beyond, with_occasions, without_occasions
 from forecasting.prediction.checks import unfamiliar, unknown_categories, usable, whole_steps
 from forecasting.prediction.historical import Historical, Origins, forecasts_of_the_past
+from forecasting.prediction.odd import odd_histories, said_of
 from forecasting.prediction.original import in_original_units
 from forecasting.prediction.reading import Pool, Reading
 from forecasting.quantiles import ASKED, check_levels
@@ -119,9 +120,20 @@ class Engine:
         ------
         DataError : naming the column, series or row that does not fit the model.
         """
-        return Panel.from_frame(
+        panel = Panel.from_frame(
             df, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
+        self.say_odd(panel)
+        return panel
+
+    def say_odd(self, panel: Panel, names: Sequence[str] | None = None) -> None:
+        """Warn of histories that are not what they seem; see `prediction.odd`.
+
+        ``names`` : of the series; None: the panel's.
+        """
+        found = odd_histories(panel.tail(self.context), self.config)
+        for sentence in said_of(found, panel.ids if names is None else names):
+            warn(sentence)
 
     def predict_panel(
         self,

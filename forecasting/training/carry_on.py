@@ -15,7 +15,7 @@ import torch
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
-from forecasting.data.strides import strides
+from forecasting.data.strides import CLOSED, closed, strides
 from forecasting.ensemble import Ensemble
 from forecasting.errors import StartAnewError, TrainingError
 from forecasting.hardware.devices import pick_device
@@ -181,7 +181,8 @@ def _settings(trained: Ensemble, panel: Panel) -> Resolved:
     config = trained.config
     model = config.model
     found = np.unique(strides(panel))
-    longer = sorted({*model.strides, *(int(s) for s in found if s != 1)})
+    left_out = {CLOSED} if (closed(panel) >= 0).any() else set()
+    longer = sorted({*model.strides, *left_out, *(int(s) for s in found if s != 1)})
     width = getattr(trained.networks[0].decoder, "context", None)
     size = width.out_features if isinstance(width, torch.nn.Linear) else model.decoder_size
     return config.replace(

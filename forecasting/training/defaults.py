@@ -18,7 +18,7 @@ from forecasting.config import MOST_MEMBERS, Classical, ForecasterConfig
 from forecasting.data.calendar import calendar_names
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons, told
-from forecasting.data.strides import strides
+from forecasting.data.strides import CLOSED, closed, strides
 from forecasting.errors import ConfigError, DataError
 from forecasting.parts import CLASSICAL
 from forecasting.resolved import Resolved
@@ -319,9 +319,10 @@ def _unfit(
 
 
 def _strides(panel: Panel) -> tuple[int, ...]:
-    """Longer steps than the panel's that some of its series keep to."""
+    """Longer steps than the panel's that some of its series keep to, and `CLOSED`."""
     found = np.unique(strides(panel))
-    return tuple(int(stride) for stride in found if stride != 1)
+    left_out = (CLOSED,) if (closed(panel) >= 0).any() else ()
+    return (*left_out, *(int(stride) for stride in found if stride != 1))
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:

@@ -14,7 +14,9 @@ from forecasting.arrays import Array
 from forecasting.bundle import sha256
 from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.panel import Panel
+from forecasting.data.strides import say_mixed
 from forecasting.data.tables.needs import need_frame
+from forecasting.data.tables.warned import say_codes, say_open_ends
 from forecasting.errors import BundleError, DataError, SeriesProblem
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps
@@ -96,6 +98,9 @@ class Zero:
         table = as_pandas(df)
         need_frame(table, "df")
         panel = Panel.from_frame(table, freq=freq)
+        say_codes(panel.y, panel.offsets)
+        say_mixed(panel)
+        say_open_ends(panel.y, panel.offsets, panel.ids)
         forecast = self.predict_panel(panel, horizon, season=season, quantiles=quantiles)
         return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 

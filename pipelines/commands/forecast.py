@@ -138,7 +138,11 @@ def forecast_command(
             _report(looked, problems)
             print(looked.line)
             targets = list(dict.fromkeys(batch.target for batch in looked.batches))
-            done(asdict(looked), made=[*targets, *([] if problems is None else [problems])])
+            done(
+                {**asdict(looked), "refused": looked.refused},
+                made=[*targets, *([] if problems is None else [problems])],
+            )
+            _fail_if_refused(looked, config)
             return
         with waiting(f"forecasting with {model or config.name}"):
             written = forecast(
@@ -158,6 +162,11 @@ def forecast_command(
         made=[written.target, *written.joint, *([] if problems is None else [problems])],
         following=f"gatecast monitor {shlex.quote(what.partition('@')[0])}",
     )
+    _fail_if_refused(written, config)
+
+
+def _fail_if_refused(written: BatchForecast | LookedBack, config: ExperimentConfig) -> None:
+    """End with `EXIT_FAILED` where too many series have no forecast."""
     if written.refused > config.gate.max_refused:
         complain(
             f"gatecast: {100 * written.refused:.1f} % of the series have no forecast; "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.errors import ConfigError, DataError, SeriesProblem
+from forecasting.errors import ConfigError, DataError, SeriesProblem, heard
 from forecasting.paths.sampling import labels_of
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
@@ -22,7 +22,7 @@ from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Target, table_of
 from pipelines.forecasts.joint import asked, write_joint
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Say, once, silent
 from pipelines.machine.state import cores, locked
 from pipelines.registry.files import HASH_TAG
 from pipelines.registry.registered import load
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2048  # series forecast and written at once
+# A piece of the forecasts, the series without one, and what is noted of it.
+_Part = tuple["pa.Table", list[SeriesProblem], list[str]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def forecast(
     GatecastError
         No such model, data that do not fit it, an output that cannot be written.
     """
-    began = time.monotonic()
+    began, say = time.monotonic(), once(say)
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
@@ -146,6 +148,7 @@ def forecast(
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):
         panel = prepared.panel.under(predictor.schema)
+        say_odd(predictor, panel, say)
         steps = min(config.horizon, predictor.config.horizon)
         job = job_of(version, panel, steps, config.forecast.levels)
         if config.forecast.joint is not None:
@@ -191,7 +194,7 @@ def write(
     remaining = np.flatnonzero(~done)
     problems: list[SeriesProblem] = []
     series = rows = 0
-    parts = chunks(predictor, panel, remaining, job, workers)
+    parts = chunks(predictor, panel, remaining, job, workers, say)
     for piece, (found, faults) in enumerate(counted(parts, -(-len(remaining) // CHUNK))):
         problems += faults
         if found.num_rows:
@@ -217,33 +220,51 @@ def write(
 
 
 def chunks(
-    predictor: Predictor, panel: Panel, left: Array, job: Job, workers: int | None
+    predictor: Predictor, panel: Panel, left: Array, job: Job, workers: int | None, say: Say
 ) -> Iterator[tuple[pa.Table, list[SeriesProblem]]]:
-    """Forecasts in order; a few chunks ahead of the writer, so that memory stays bounded."""
+    """Forecasts in order; a few chunks ahead of the writer, so that memory stays bounded.
+
+    What the predictor notes of them is said once.
+    """
     workers = workers or cores()
+    say = once(say)
+
+    def done(found: _Part) -> tuple[pa.Table, list[SeriesProblem]]:
+        table, problems, notes = found
+        for note in notes:
+            say(note)
+        return table, problems
+
     parts = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]
     with ThreadPoolExecutor(workers) as pool:
-        waiting: list[Future[tuple[pa.Table, list[SeriesProblem]]]] = []
+        waiting: list[Future[_Part]] = []
         try:
             for index in parts:
                 waiting.append(pool.submit(_one, predictor, panel, index, job))
                 if len(waiting) > workers + 1:
-                    yield waiting.pop(0).result()
+                    yield done(waiting.pop(0).result())
             while waiting:
-                yield waiting.pop(0).result()
+                yield done(waiting.pop(0).result())
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _one(
-    predictor: Predictor, panel: Panel, index: Array, job: Job
-) -> tuple[pa.Table, list[SeriesProblem]]:
+def _one(predictor: Predictor, panel: Panel, index: Array, job: Job) -> _Part:
     part = panel.select(index)
-    found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
+    with heard() as notes:
+        found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
     # One step back from the first forecast stamp is the last row of the series.
     cutoffs = found.freq.shift(found.start, -1)
-    return table_of(found, cutoffs, job), found.problems
+    return table_of(found, cutoffs, job), found.problems, notes
+
+
+def say_odd(predictor: Predictor, panel: Panel, say: Say) -> None:
+    """Say which histories are not what they seem."""
+    with heard() as notes:
+        predictor.say_odd(panel)
+    for note in notes:
+        say(note)
 
 
 def job_of(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:

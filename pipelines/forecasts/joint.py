@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.errors import ConfigError, DataError
+from forecasting.errors import ConfigError, DataError, heard
 from forecasting.paths.coherent import coherent
 from forecasting.paths.hierarchy import Levels
 from forecasting.paths.sampling import Draws, Paths, sample
@@ -98,7 +98,10 @@ def write_joint(
     totals, hierarchy = asked(given, steps, columns)
     folder = Path(given.output or home() / "joint" / name).expanduser()
     draws = Draws(given.paths or Draws().paths, given.seed)
-    drawn = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
+    with heard() as notes:
+        drawn = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
+    for note in notes:
+        say(note)
     if not predictor.dependence.learned:
         say("its dependence was never learned: paths take the usual one (docs/paths.md)")
     written = []

@@ -21,12 +21,12 @@ from forecasting.errors import ConfigError, DataError, SeriesProblem
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.cutoffs import Past, known_at, public
-from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, write
+from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, say_odd, write
 from pipelines.forecasts.job import Job
 from pipelines.forecasts.kept import read_forecasts
 from pipelines.forecasts.said import Agreement, AsSaid, Kept
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.say import Say, silent
+from pipelines.machine.say import Say, once, silent
 from pipelines.machine.state import locked
 from pipelines.registry.registered import load
 from pipelines.registry.registry import Registry
@@ -50,6 +50,11 @@ class LookedBack:
     def problems(self) -> list[SeriesProblem]:
         """Series that could not be forecast, at any cutoff."""
         return [problem for batch in self.batches for problem in batch.problems]
+
+    @property
+    def refused(self) -> float:
+        """Share of the series without a forecast, of the cutoff where it is largest."""
+        return max(batch.refused for batch in self.batches)
 
     @property
     def line(self) -> str:
@@ -92,6 +97,7 @@ def look_back(
         No version was champion then, data that do not fit it, an output that cannot be written.
     """
     began = time.monotonic()
+    say = once(say)
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
@@ -120,10 +126,10 @@ def look_back(
         rounds = (_round(asked, panel, cutoff, config, agreement) for cutoff in cutoffs)
         if single and len(cutoffs) > 1:
             digest = hashlib.sha256(f"{name} {asked.wanted} {cutoffs.tolist()}".encode())
-            batches = _into_one(rounds, output, digest.hexdigest()[:32])
+            batches = _into_one(rounds, output, digest.hexdigest()[:32], say)
         else:
             batches = [
-                write(said, known, job, target_of(output, table or config.forecast.table))
+                write(said, known, job, target_of(output, table or config.forecast.table), say=say)
                 for said, known, job in rounds
             ]
     return LookedBack(batches, agreement, time.monotonic() - began)
@@ -184,6 +190,7 @@ def _round(
     version, predictor = asked.at(cutoff, said)
     said = said[said["version"].astype(str) == str(version.version)] if len(said) else said
     known = known.under(predictor.schema)
+    say_odd(predictor, known, asked.say)
     steps = min(config.horizon, predictor.config.horizon)
     return (
         AsSaid(predictor, said, agreement),
@@ -193,7 +200,7 @@ def _round(
 
 
 def _into_one(
-    rounds: Iterable[tuple[Any, Panel, Job]], output: str, digest: str
+    rounds: Iterable[tuple[Any, Panel, Job]], output: str, digest: str, say: Say
 ) -> list[BatchForecast]:
     """All cutoffs into one file, written anew: ``digest`` names them together."""
     target = target_of(output, "")
@@ -203,7 +210,7 @@ def _into_one(
         if not batches:
             target.open(dataclasses.replace(job, digest=digest))
         series, problems = 0, []
-        for found, faults in chunks(said, known, np.arange(len(known)), job, None):
+        for found, faults in chunks(said, known, np.arange(len(known)), job, None, say):
             problems += faults
             if found.num_rows:
                 target.write(piece, found)

@@ -18,6 +18,7 @@ from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.columns import encode
 from pipelines.ingestion.columns.naming import trimmed
+from pipelines.ingestion.columns.units import unit_columns
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.entry import ingest
 from pipelines.ingestion.raw import Raw, is_text
@@ -144,7 +145,8 @@ def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
 
 def _part(data: pads.Dataset, config: DataConfig, scratch: Path, pieces: int) -> list[Path]:
     """Rows into files, all rows of a series into the same one, each with its number."""
-    wanted = wanted_columns(config, data.schema.names) or set()
+    units = unit_columns(data.schema.names, data.head(SAMPLE_ROWS, use_threads=False))
+    wanted = wanted_columns(config, units) or set()
     stripped = {w.strip() for w in wanted}
     names = [n for n in data.schema.names if n.strip() in stripped]
     schema = pa.schema([*(data.schema.field(n) for n in names), pa.field(ROW, pa.int64())])

@@ -8,6 +8,18 @@ Say = Callable[[str], None]  # gets one line of text for a person
 Progress = Callable[[str, float], None]  # what is being done, and the share that is done
 
 
+def once(say: Say) -> Say:
+    """The same listener, who is told no line twice."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            say(line)
+
+    return tell
+
+
 def silent(_: str) -> None:
     """Tell nobody."""
 

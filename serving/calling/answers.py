@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import pandas as pd
 
 from forecasting.data.calendar import Frequency
+from forecasting.prediction.odd import WORDS
 from forecasting.quantiles import column_of
 
 
@@ -53,6 +55,21 @@ class Scenarios:
     model: dict[str, Any]
     errors: list[dict[str, Any]]
     notes: list[dict[str, Any]]
+
+
+def said_of_notes(notes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each code: the first series that is noted so, and how many are."""
+    sentences = []
+    for code in dict.fromkeys(note["code"] for note in notes):
+        alike = [note for note in notes if note["code"] == code]
+        where, more = alike[0]["where"], f" ({len(alike):,} notes are so)" if alike[1:] else ""
+        told = WORDS[code].format(**where) if code in WORDS else f"{code} ({_listed(where)})"
+        sentences.append(f"series {alike[0]['id']!r}: {told}{more}")
+    return sentences
+
+
+def _listed(where: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in where.items())
 
 
 def read_scenarios(answer: dict[str, Any], zone: str | None) -> Scenarios:

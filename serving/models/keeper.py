@@ -340,6 +340,8 @@ def spec_of(predictor: Engine, limits: Limits) -> Spec:
         limits,
         days_until=None if days is None else days.until,
         ahead=config.ahead,
+        config=config,
+        looked_at=predictor.context,
     )
 
 

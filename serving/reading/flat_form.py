@@ -15,13 +15,13 @@ from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.joint import read_joint
+from serving.reading.noted import note_unfamiliar
 from serving.reading.query import (
     FORECAST,
     Query,
     Question,
     Spec,
     check_size,
-    note_unfamiliar,
     refuse_covariate,
     refuse_unknown,
     remember_labels,

@@ -16,6 +16,7 @@ from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
 from serving.reading.flat_form import read_flat
 from serving.reading.joint import read_joint
+from serving.reading.noted import note_unfamiliar
 from serving.reading.query import (
     FORECAST,
     Options,
@@ -23,7 +24,6 @@ from serving.reading.query import (
     Question,
     Spec,
     check_size,
-    note_unfamiliar,
     refuse_covariate,
     refuse_unknown,
     remember_labels,

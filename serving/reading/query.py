@@ -16,8 +16,8 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import SeriesProblem
-from forecasting.prediction.checks import beyond_training
 from forecasting.quantiles import ASKED, column_of, level_of
+from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from serving.errors import Faults, RequestError, show
 from serving.reading.together import JOINT_KEYS, Joint
@@ -45,7 +45,8 @@ class Spec:
     Attributes
     ----------
     days_until : the last day that its calendar knows; None: it has none. ahead : how missing values
-        of covariates known ahead are filled, by name.
+        of covariates known ahead are filled, by name. config : the model's, by which histories that
+        are not what they seem are told; None: none are. looked_at : rows of a history it reads.
     """
 
     freq: Frequency
@@ -54,6 +55,8 @@ class Spec:
     limits: Limits = Limits()
     days_until: str | None = None
     ahead: Mapping[str, str] = field(default_factory=dict)
+    config: Resolved | None = None
+    looked_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,67 +148,6 @@ def remember_labels(query: Query, schema: Schema) -> None:
             for c in schema.static
             if c.type == "categorical"
         }
-
-
-def note_unfamiliar(query: Query, spec: Spec) -> None:
-    """Notes of what training never saw: one for each series and column, with its first value.
-
-    Categories that are none of the schema's, and numbers far beyond the range they had there; steps
-    whose covariates are filled, and those beyond the calendar's last day. Asked before any series
-    is left out.
-    """
-    schema, ahead = spec.schema, query.options.horizon
-    _note_filled(query, spec)
-    _note_beyond_days(query, spec)
-    for role, given, more in (("past", query.past, 0), ("future", query.future, ahead)):
-        for covariate in schema.role(role):
-            values = given.get(covariate.name)
-            if values is None:
-                continue
-            if covariate.type == "categorical":
-                known, code = {None, *covariate.categories}, "unseen_category"
-                if known.issuperset(values):
-                    continue
-                off = np.array([value not in known for value in values], bool)
-            else:
-                off, code = beyond_training(values, covariate), "outside_training"
-            rows = np.flatnonzero(off)
-            ends = np.cumsum(query.sizes + more)
-            series, first = np.unique(np.searchsorted(ends, rows, side="right"), return_index=True)
-            for i, row in zip(series.tolist(), rows[first].tolist(), strict=True):
-                value = values[row] if covariate.type == "categorical" else float(values[row])
-                note = {"code": code, "where": {"column": covariate.name, "value": value}}
-                query.notes.setdefault(int(query.position[i]), []).append(note)
-
-
-def _note_filled(query: Query, spec: Spec) -> None:
-    """A note for each series and column that lacks values ahead which the model fills."""
-    steps = query.options.horizon
-    ends = np.cumsum(query.sizes + steps)
-    place = ends[:, None] - steps + np.arange(steps)
-    for name, way in spec.ahead.items():
-        values = query.future.get(name)
-        if values is None:
-            continue
-        column = np.asarray(values)
-        named = column.dtype == object
-        lacking = np.array([v is None for v in values]) if named else np.isnan(column)
-        count = lacking[place].sum(axis=1)
-        for i in np.flatnonzero(count).tolist():
-            where = {"column": name, "steps": int(count[i]), "fill": way}
-            note = {"code": "filled_ahead", "where": where}
-            query.notes.setdefault(int(query.position[i]), []).append(note)
-
-
-def _note_beyond_days(query: Query, spec: Spec) -> None:
-    """A note for each series whose forecast reaches beyond the last day of the calendar."""
-    if spec.days_until is None or not len(query.sizes):
-        return
-    end = spec.freq.shift(query.start, query.sizes - 1 + query.options.horizon)
-    late = end.astype("datetime64[D]") > np.datetime64(spec.days_until)
-    for i in np.flatnonzero(late).tolist():
-        note = {"code": "beyond_calendar", "where": {"known_until": spec.days_until}}
-        query.notes.setdefault(int(query.position[i]), []).append(note)
 
 
 def read_model_name(body: Mapping[str, Any]) -> str | None:

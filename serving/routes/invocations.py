@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import orjson
 
-from forecasting.errors import DataError
+from forecasting.errors import DataError, heard
 from serving.errors import RequestError, show
 from serving.models.keeper import Loaded
 from serving.reading import body
@@ -78,15 +78,16 @@ def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
     params = content.get("params")
     if params is not None and type(params) is not dict:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
-    try:
-        predictions = _predictions(content[given[0]], given[0], params or {}, loaded)
-    except DataError as error:
-        raise RequestError(422, "invalid_request", str(error)) from None
+    with heard() as notes:
+        try:
+            predictions = _predictions(content[given[0]], given[0], params or {}, loaded)
+        except DataError as error:
+            raise RequestError(422, "invalid_request", str(error)) from None
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
-    return orjson.dumps(
-        {"predictions": predictions, "model": loaded.origin.public()},
-        option=orjson.OPT_SERIALIZE_NUMPY,
-    )
+    answer: dict[str, Any] = {"predictions": predictions, "model": loaded.origin.public()}
+    if notes:
+        answer["notes"] = list(dict.fromkeys(notes))
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _predictions(
@@ -97,8 +98,10 @@ def _predictions(
     query = read_plain(columns, options, loaded.spec)
     if query is not None:
         check_size(len(query.ids), options, loaded.spec)
+        panel = query.panel(loaded.spec)
+        loaded.predictor.say_odd(panel, query.ids)
         found = loaded.predictor.predict_panel(
-            query.panel(loaded.spec),
+            panel,
             horizon=options.horizon,
             quantiles=options.levels,
             extend=options.extend,

@@ -75,4 +75,11 @@ def _flat(found: Found, query: Query) -> dict[str, Any]:
         for name, values in _columns(found, query).items()
     }
     ids = [query.ids[i] for i in query.position[answered].tolist()]
-    return {"ids": ids, "sizes": found.sizes[answered], **columns}
+    content = {"ids": ids, "sizes": found.sizes[answered], **columns}
+    if query.notes:
+        content["notes"] = [
+            {"id": query.ids[i], **note}
+            for i, notes in sorted(query.notes.items())
+            for note in notes
+        ]
+    return content

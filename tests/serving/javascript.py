@@ -17,7 +17,7 @@ import pytest
 from tests.browser import chromium, executable
 from tests.serving.process import ROOT
 
-MODULES = ("calendar", "table", "series", "request", "chart")
+MODULES = ("calendar", "table", "series", "request", "chart", "whole")
 FOLDER = ROOT / "serving" / "web" / "explorer"
 
 

@@ -8,15 +8,12 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.codes import codes_for_missing
 from forecasting.errors import listed, warn
 from forecasting.schema import Schema
 
 # Series whose names are compared with each other.
 MOST_NAMES = 100_000
-# Codes for missing, with the sign they have below a target that is else not negative; and how many
-# times all else they are above it.
-CODES = np.array([-99.0, -999.0, -9999.0, -99999.0, -999999.0, -999.9, -999.99, -9999.9])
-FAR_ABOVE = 3.0
 
 
 def say_left_aside(frame: pd.DataFrame, used: Sequence[str]) -> None:
@@ -71,29 +68,20 @@ def say_names(ids: Array) -> None:
             return
 
 
-def say_codes(y: Array) -> None:
+def say_codes(y: Array, offsets: Array) -> None:
     """Warn of values that are codes for missing more often than values: -999, 9999.
-
-    Negative ones where nothing else is negative; nines where they return, far above all else.
 
     Parameters
     ----------
-    y : [T].
+    y : [T]; offsets : [N + 1].
     """
-    known = y[~np.isnan(y)]
-    low, high = np.isin(known, CODES), np.isin(known, -CODES)
-    rest = known[~low & ~high]
-    if not len(rest):
-        return
-    top = float(np.abs(rest).max())
-    found = known[low][:1] if low.any() and float(rest.min()) >= 0 else known[:0]
-    if not len(found) and int(high.sum()) > 1:
-        found = known[high & (known > FAR_ABOVE * top)][:1]
-    if len(found):
-        count = int((known == found[0]).sum())
+    codes = codes_for_missing(y, offsets)
+    if codes.any():
+        value = y[codes][0]
+        count = int((y == value).sum())
         warn(
-            f"y holds {found[0]:g} in {count:,} rows, which is read as a value: if it stands for "
-            f'one that is missing, df["y"] = df["y"].replace({found[0]:g}, float("nan"))'
+            f"y holds {value:g} in {count:,} rows, which is read as a value: if it stands for "
+            f'one that is missing, df["y"] = df["y"].replace({value:g}, float("nan"))'
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from forecasting.data.panel import Panel
-from forecasting.errors import ConfigError, DataError, GatecastError
+from forecasting.errors import ConfigError, DataError, GatecastError, heard
 from pipelines.commands.diagnose import RUN_ID, read_table
 from pipelines.terminal.outcome import tell
 
@@ -86,7 +86,12 @@ def _by_config(
     found = prepare(config, every_series=True, future=future or config.forecast.future)
     for line in found.said:
         tell(line)
-    return found.panel.under(engine.schema)
+    panel = found.panel.under(engine.schema)
+    with heard() as notes:
+        engine.say_odd(panel)
+    for note in notes:
+        tell(note)
+    return panel
 
 
 def _plain(engine: Answers, data: str, future: str | None, static: str | None) -> Panel:

@@ -19,6 +19,7 @@ from pipelines.ingestion.raw import Raw
 from pipelines.ingestion.stamps.months import foreign_months
 from pipelines.ingestion.stamps.parts import refuse_fiscal, stamps_of
 from pipelines.ingestion.stamps.stamps import Stamps
+from pipelines.ingestion.stamps.weeks import refuse_52
 
 
 def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
@@ -44,6 +45,9 @@ def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
         raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
     base = found.rows()
     stamps, kind = places(base, part, ds)
+    if part.kind == "week":
+        days = stamps[stamps != NAT]
+        refuse_52(days, ds, "add a column of week 53, blank where a year has none")
     own = pc.cast(raw.table.column(ds_at[0]), pa.string()).combine_chunks()
     beside = pa.array(np.tile(np.array([raw.names[i] for i in at], dtype=object), count))
     texts = pc.binary_join_element_wise(own.take(np.repeat(np.arange(count), width)), beside, " ")

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from forecasting.errors import DataError
 from forecasting.masking import conceals
+from pipelines.ingestion.columns.units import names_units
 from pipelines.ingestion.config import DataConfig
 from pipelines.machine.databases import reason, table_in, with_driver
 
@@ -93,7 +94,11 @@ def read_database(
                 schema, _, name = str(config.table).rpartition(".")
                 table = table_in(engine, name, schema or None)
                 stripped = {w.strip() for w in wanted} if wanted is not None else None
-                columns = [c for c in table.columns if stripped is None or c.name in stripped]
+                columns = [
+                    c
+                    for c in table.columns
+                    if stripped is None or c.name in stripped or names_units(c.name)
+                ]
                 statement = sa.select(*(columns or table.columns))
             result = connection.execute(statement)
             names = list(result.keys())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from forecasting.errors import DataError
-from pipelines.ingestion.columns.units import names_units
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import is_text, shown
 from pipelines.ingestion.read.calendars import (
@@ -118,12 +117,12 @@ def _counting(columns: list[str], sample: pa.Table) -> tuple[str, ...] | None:
     return None
 
 
-def wanted_columns(config: DataConfig, there: Sequence[str] = ()) -> set[str] | None:
+def wanted_columns(config: DataConfig, units: Collection[str] = ()) -> set[str] | None:
     """Names that are read; None for all.
 
     Parameters
     ----------
-    there : the table's; columns of units are looked at, too, where none is named.
+    units : columns of units, which are looked at, too, where none is named; see `unit_columns`.
     """
     if config.layout != "long":
         return None
@@ -131,8 +130,8 @@ def wanted_columns(config: DataConfig, there: Sequence[str] = ()) -> set[str] | 
     for values in (config.values, *config.covariates):
         if values.unit is not None:
             names.add(values.unit.column)
-    units = set() if config.values.unit is not None else {n for n in there if names_units(n)}
-    return names | units | {c.source for c in config.covariates}
+    looked_at = set() if config.values.unit is not None else set(units)
+    return names | looked_at | {c.source for c in config.covariates}
 
 
 def text_columns(config: DataConfig, names: list[str]) -> set[str]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from forecasting.data.encoding import is_truth, truths_apart
 from forecasting.errors import DataError
 from forecasting.masking import conceals
+from pipelines.ingestion.columns.units import unit_columns
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.read.databases import is_database, read_database
@@ -254,7 +255,7 @@ def _read_parquet(
         head = plain.head(SAMPLE_ROWS, use_threads=False)
         config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
         names = plain.schema.names
-        wanted = wanted_columns(config, names)
+        wanted = wanted_columns(config, unit_columns(names, head))
         every = names
         if wanted is not None:
             stripped = {w.strip() for w in wanted}
@@ -320,7 +321,7 @@ def _from_table(
     names = list(table.column_names)
     config = settle(config, [names], table.slice(0, SAMPLE_ROWS), lambda columns: table)
     every = names
-    wanted = wanted_columns(config, names)
+    wanted = wanted_columns(config, unit_columns(names, table.slice(0, SAMPLE_ROWS)))
     if wanted is not None:
         stripped = {w.strip() for w in wanted}
         names = [n for n in table.column_names if n.strip() in stripped]

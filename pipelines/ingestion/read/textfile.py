@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.marks import has_comma_numbers, sure_example
 from pipelines.ingestion.columns.numbers import THOUSANDS, WHOLE
+from pipelines.ingestion.columns.units import unit_columns
 from pipelines.ingestion.config import CsvConfig, DataConfig
 from pipelines.ingestion.raw import MALFORMED, Raw, is_text, shown
 from pipelines.ingestion.read.cells import parse, stream
@@ -113,16 +114,16 @@ def _read(
     config: DataConfig,
 ) -> tuple[Raw, DataConfig]:
     names = dialect.headers[-1]
-    config, texts, unread = _roles(dialect, body, config)
+    config, texts, unread, units = _roles(dialect, body, config)
     facts = _facts(dialect, encoding, config)
     if config.layout in ("rows", "calendar"):
         body = pa.py_buffer(_padded(body.to_pybytes(), dialect, len(names)))
-    table, malformed = parse(body, dialect, names, texts, wanted_columns(config, names))
+    table, malformed = parse(body, dialect, names, texts, wanted_columns(config, units))
     numeric = _numeric(config, names)
     if config.csv.decimal is None and _commas(names, table, numeric) and not numeric <= texts:
         # A comma stands further below: what was taken for a decimal point may be none.
         texts |= numeric
-        table, malformed = parse(body, dialect, names, texts, wanted_columns(config, names))
+        table, malformed = parse(body, dialect, names, texts, wanted_columns(config, units))
     if malformed:
         first = malformed[0]
         if config.csv.malformed == "refuse" or len(malformed) > _few(table.num_rows):
@@ -183,8 +184,8 @@ def _commas(names: list[str], table: pa.Table, numeric: set[str]) -> bool:
 
 def _roles(
     dialect: Dialect, body: pa.Buffer, config: DataConfig
-) -> tuple[DataConfig, set[str], dict[str, str]]:
-    """The config with the roles of the columns, the columns that stay text, and `Raw.unread`."""
+) -> tuple[DataConfig, set[str], dict[str, str], set[str]]:
+    """The config with the roles of the columns, those that stay text, `Raw.unread`, and units."""
     names = dialect.headers[-1]
     sample, _ = parse(_head(body), dialect, names, (), None)
     width = _named_width(dialect.headers, sample)
@@ -199,6 +200,7 @@ def _roles(
             return sample
 
     config = settle(config, headers, sample.select(range(width)), whole)
+    units = unit_columns(names, sample)
     texts = set(text_columns(config, names))
     own = {n.strip() for n in config.ds or ()} if len(config.ds or ()) == 1 else set()
     zoned = (i for i, n in enumerate(names) if n.strip() in own)
@@ -232,8 +234,8 @@ def _roles(
             for n, c in zip(names, cells.columns, strict=True)
             if wanted is not None and n in numeric and n.strip() not in wanted
         }
-        return config, texts, {n: e for n, e in examples.items() if e is not None}
-    return config, texts, {}
+        return config, texts, {n: e for n, e in examples.items() if e is not None}, units
+    return config, texts, {}, units
 
 
 def _unsure(
@@ -304,7 +306,9 @@ def text_stream(data: pa.Buffer, path: str | None, name: str, config: DataConfig
     if plain is None or len(plain[0].headers) != 1:
         return None
     dialect, body = plain
-    config, texts, _ = _roles(dialect, body, config)
+    config, texts, _, units = _roles(dialect, body, config)
+    if units - set(config.id or ()):
+        return None  # which units they say is looked at
     file = pa.BufferReader(body) if path is None else pa.OSFile(path)
     if path is not None:
         file.seek(len(data) - len(body))

@@ -20,6 +20,7 @@ from pipelines.ingestion.stamps.periods import length_of, refuse_half_days, refu
 from pipelines.ingestion.stamps.proposals import Notes, propose
 from pipelines.ingestion.stamps.readings import DAY
 from pipelines.ingestion.stamps.short import with_tenths
+from pipelines.ingestion.stamps.weeks import refuse_52
 from pipelines.ingestion.stamps.written import NAIVE, UTC, read_as, written_offsets
 
 # Marks of a value that is not final, behind its stamp: 2022-12*, Dec-22 (p), 2022-12 r.
@@ -87,6 +88,8 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
             counted = text.iloc[left[read]].astype(np.int64).to_numpy()
             told = "latest" in config.given
             notes.append(refuse_count(counted, form.format, name, late=told))
+        if form.format == "week" and not config.formats:
+            refuse_52(found[read], name, 'stamps.formats: ["week"]')
         lengths[left[read]] = length_of(text.iloc[left[read]], form.format)
         forms[left[read]] = form.format
         values[left[read]], zone[left[read]] = found[read], found_zone[read]

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DataConfig, StampConfig
+from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, shown
 from pipelines.ingestion.stamps.short import month_number
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps
+from pipelines.ingestion.stamps.weeks import refuse_52
 
 _SIGN = "\x1f"
 # What a column's name says it is; the first that fits.
@@ -94,6 +96,8 @@ def read_parts(
     _refuse_turned_years(texts, np.asarray(pc.fill_null(coded.indices, -1)), names)
     found = pa.DictionaryArray.from_arrays(coded.indices, pa.array(written, pa.string()))
     read = read_stamps(found, name, config.replace(formats=[form]) if form else config)
+    if form.startswith("%G-%V"):
+        refuse_52(read.values[read.values != NAT], name, 'stamps.formats: ["%G %V"]')
     if note:
         earlier = read.facts.get("reading")
         read.facts["reading"] = f"{earlier}; {note}" if earlier else note

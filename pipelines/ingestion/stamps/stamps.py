@@ -29,6 +29,7 @@ from pipelines.ingestion.stamps.epochs import (
 from pipelines.ingestion.stamps.formats import read_texts
 from pipelines.ingestion.stamps.numbered import YEARS, also, date_kind, refuse_odd_years
 from pipelines.ingestion.stamps.readings import DAY
+from pipelines.ingestion.stamps.weeks import refuse_52
 from pipelines.ingestion.stamps.written import EPOCH_REACH, NAIVE, UTC, own_zone
 
 SERIALS = (15_000, 80_000)  # spreadsheet days of 1941 to 2119
@@ -194,7 +195,10 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         return _texts(pc.cast(column, pa.string()), config, name)
     kind = _kind(known, name)
     if kind.startswith("%") and kind not in _COMPACT:
-        return replace(_integers(column, config.replace(formats=[kind]), name), guessed=True)
+        found = replace(_integers(column, config.replace(formats=[kind]), name), guessed=True)
+        if kind in ("%G%V", "%g%V"):
+            refuse_52(found.values[found.values != NAT], name, f'stamps.formats: ["{kind}"]')
+        return found
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     if reading := _reading(kind, known, name, config):

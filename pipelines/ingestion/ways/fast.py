@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from forecasting.data.calendar import Frequency
 from pipelines.ingestion.clean import Clean
-from pipelines.ingestion.columns.units import names_units
+from pipelines.ingestion.columns.units import names_units, unit_columns
 from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueConfig
 from pipelines.ingestion.ledger import Ledger
 from pipelines.ingestion.raw import Raw, is_text
@@ -114,11 +114,17 @@ def clean_raw(raw: Raw, config: DataConfig) -> Clean | None:
     """The clean table of what a source handed over; None when it has to go the long way."""
     table = raw.table.rename_columns([n.strip() for n in raw.names])
     names = _columns(table.schema, config)
-    if names is None:
+    if names is None or _units(table.slice(0, SAMPLE_ROWS), config):
         return None
     batches = iter(table.select(names).to_batches(BATCH))
     found = _clean(batches, table.num_rows, names, config, dict(raw.facts), raw.every)
     return replace(found, removed_lines=raw.removed) if found is not None else None
+
+
+def _units(sample: pa.Table, config: DataConfig) -> bool:
+    """Whether a column that is not used holds units: which ones is looked at."""
+    used = {*(config.id or ()), *(config.ds or ()), config.y}
+    return bool(unit_columns(sample.column_names, sample) - used)
 
 
 def dictionary_columns(schema: pa.Schema, config: DataConfig) -> list[str]:
@@ -209,13 +215,13 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     if isinstance(source, pa.Table) and source.num_rows:
         names = list(source.column_names)
         config = settle(config, [names], source.slice(0, SAMPLE_ROWS), lambda columns: source)
-        if may_be_fast(config):
+        if may_be_fast(config) and not _units(source.slice(0, SAMPLE_ROWS), config):
             found = clean_table(source, config)
     elif (file := parquet_file(source, config)) is not None and file.metadata.num_rows:
         head = next(file.iter_batches(SAMPLE_ROWS, use_threads=False))
         first = pa.Table.from_batches([head])
         config = settle(config, [list(head.schema.names)], first, partial(columns_of, file))
-        if may_be_fast(config):
+        if may_be_fast(config) and not _units(first, config):
             texts = dictionary_columns(file.schema_arrow, config)
             again = parquet_file(source, config, texts)
             found = clean_parquet(again, config) if again is not None else None

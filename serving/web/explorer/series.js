@@ -2,6 +2,7 @@
 
 import { inferFreq, isMonthEnd, label, sameStep, spoken, steps, subDaily, toEdge } from "./calendar.js";
 import { checkRoles, isMissing, markOf, readNumbers, readStamps, TableError } from "./table.js";
+import { countsIn, datesIn } from "./whole.js";
 
 const TO_INGEST = "`gatecast ingest` resamples, joins and repairs tables, and says what it did.";
 const FULLEST = 20; // steps of a grid for each row of the table, and some
@@ -30,6 +31,7 @@ export function seriesOf(table, roles, options) {
   if (stamps.whole && !counted) {
     throw new TableError(`Column ${dsName} counts steps, and this model reads a value per ${spoken(wanted)}.`, "Choose a column of dates, or a model that counts steps.", "columns");
   }
+  if (stamps.whole) tellSteps(stamps.values, dsName, notes);
   if (stamps.bad.length) notes.push(lost(stamps.bad, table, roles.ds, "no stamp", "the row was left out"));
   const mark = markOf(table, roles, schema, options.mark);
   if (mark.note) notes.push(mark.note);
@@ -51,6 +53,21 @@ export function seriesOf(table, roles, options) {
     series, freq, notes, offset: stamps.offset, numbered: counted && !stamps.whole,
     read: { format: stamps.format, mark: mark.mark, moved: move !== null, rows: table.lines.length, found, whole: stamps.whole },
   };
+}
+
+/** Refuse whole numbers that are dates, and say what plain steps may count. */
+function tellSteps(values, dsName, notes) {
+  const distinct = [...new Set(values)].filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
+  const dates = datesIn(distinct);
+  if (dates) {
+    throw new TableError(
+      `Column ${dsName} holds whole numbers such as ${distinct[0]} that look like ${dates}, and the model counts steps.`,
+      "Write them as dates (2026-01-31), or number the rows 1, 2, 3 … in the order of time.",
+      "columns",
+    );
+  }
+  const counts = countsIn(distinct);
+  if (counts.length) notes.push(`${dsName} holds whole numbers such as ${distinct[0]}, read as plain steps; if they count time they begin at ${counts.join("; or at ")}`);
 }
 
 function lost(places, table, column, what, then) {

@@ -2,6 +2,7 @@
 
 import { iso, label, shift } from "./calendar.js";
 import { short } from "./chart.js";
+import { count } from "./series.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -173,11 +174,15 @@ export function refusalView(title, faults, cure, actions = []) {
 export const cureOf = (code) => CURES[code] ?? "";
 
 /** What the service notes of a series that it answers. */
-export function noteOf({ code, where: { column, value } = {} }) {
+export function noteOf({ code, where: { column, value, rows, when } = {} }) {
   const unknown = "and answers with what it learnt for “unknown”";
   if (code === "unseen_category") return `never saw ${value} as ${column}, ${unknown}`;
   if (code === "missing_static") return `was not told ${column}, ${unknown}`;
   if (code === "outside_training") return `learnt nothing of ${column} as far out as ${short(value)}`;
+  if (code === "code_for_missing") return `read ${value} (${count(rows, "row")}) as a value: leave it empty where it stands for a missing one`;
+  if (code === "below_zero") return `reads ${short(value)}, and saw nothing below 0 in training`;
+  if (code === "open_end") return `forecasts from after the ${count(rows, "row")} without a value at the end`;
+  if (code === "closed") return `forecasts every ${when} too, where this series never has a value`;
   return `notes ${code}${column ? ` of ${column}` : ""}`;
 }
 

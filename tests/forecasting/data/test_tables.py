@@ -421,10 +421,13 @@ def test_codes_for_missing_are_said_and_values_are_not(code: float, places: list
     y = 50.0 + np.arange(80.0) % 7
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        say_codes(y)
-        say_codes(np.where(np.arange(80) == 3, -5.0, y))
-        say_codes(np.append(np.arange(-2000.0, 2000.0), [-999.0, -999.0]))
-        say_codes(np.append(y * 1e4, [9999.0, 9999.0]))
+        say_codes(y, np.array([0, len(y)]))
+        for values in (
+            np.where(np.arange(80) == 3, -5.0, y),
+            np.append(np.arange(-2000.0, 2000.0), [-999.0, -999.0]),
+            np.append(y * 1e4, [9999.0, 9999.0]),
+        ):
+            say_codes(values, np.array([0, len(values)]))
     y[places] = code
     with pytest.warns(UserWarning, match=rf"y holds {code:g} in {len(places)} rows"):
-        say_codes(y)
+        say_codes(y, np.array([0, len(y)]))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from forecasting.data.panel import Panel
 from forecasting.data.whole import calendar_form
-from forecasting.errors import DataError
+from forecasting.errors import DataError, heard
+from forecasting.schema import Schema
 
 FORMS = {
     "yymm": ("MS", lambda s: int(s.strftime("%y%m"))),
@@ -118,3 +119,25 @@ def test_unix_time_is_refused_with_the_dates_it_gives_and_those_from_1960() -> N
         Panel.from_frame(df)
     parsed = pd.to_datetime(df["ds"], unit="s", origin="1960-01-01")
     assert list(parsed) == list(true)
+
+
+@given(st.sampled_from(sorted(FORMS)), st.integers(2019, 2023), st.integers(14, 30))
+@settings(max_examples=15, deadline=None)
+def test_dates_that_a_trained_model_would_count_are_said(form: str, year: int, count: int) -> None:
+    alias, written = FORMS[form]
+    stamps = pd.date_range(f"{year}-09-20", periods=count, freq=alias)
+    frame = table([written(s) for s in stamps], count)
+    refused = ""
+    try:
+        Panel.from_frame(frame)
+    except DataError as error:
+        refused = str(error)
+    with heard() as notes:
+        Panel.from_frame(frame, freq="step", schema=Schema())
+    dates = "look like dates" in refused or "as steps they would leave holes" in refused
+    assert [note for note in notes if "this model counts steps" in note] == notes
+    assert len(notes) == dates
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Panel.from_frame(frame, freq="step")
+        Panel.from_frame(table(np.arange(count) + 45_000, count), freq="step", schema=Schema())

@@ -367,3 +367,21 @@ def test_the_command_forecasts_a_registered_model_and_counts_refusals(
     bad = run(build(), ["forecast", "scored@1", *arguments, "--out", str(tmp_path / "g.csv")])
     assert bad.exit_code == 1
     assert len(pd.read_csv(listed)) == 4
+
+
+@pytest.mark.usefixtures("pieces")
+def test_what_is_odd_about_histories_is_said_once(config: ExperimentConfig, tmp_path: Path) -> None:
+    """In pieces, and with paths beside."""
+    panel = prepare(config).panel
+    frame = panel.to_frame()
+    ends = frame.groupby("unique_id")["ds"].transform("max") == frame["ds"]
+    frame.loc[ends, "y"] = 99999.0
+    path = tmp_path / "odd.parquet"
+    frame.to_parquet(path)
+    joint = build_config({**config.model_dump(exclude_unset=True), "forecast": {"joint": {
+        "paths": 5, "output": str(tmp_path / "joint")}}})  # fmt: skip
+    said: list[str] = []
+    forecast(joint, data=str(path), out=str(tmp_path / "odd.csv"), track=False, say=said.append)
+    [line] = [line for line in said if "99999" in line]
+    assert f"({len(panel)} series are so)" in line
+    assert len(set(said)) == len(said)

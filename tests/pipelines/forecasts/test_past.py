@@ -229,3 +229,20 @@ def test_the_command_looks_back_and_refuses_both_at_once(
     refused = CliRunner().invoke(build(), both)
     assert refused.exit_code != 0
     assert "exclude each other" in str(refused.exception) + refused.output
+
+
+def test_looking_back_fails_where_too_many_series_have_no_forecast(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    frame = pd.read_parquet(str(config.data.source))
+    silent = frame["unique_id"].isin(frame["unique_id"].unique()[:3]) & (frame["ds"] > "1985-01-01")
+    frame.loc[silent, "y"] = np.nan
+    frame.to_parquet(tmp_path / "silent.parquet")
+    path = tmp_path / "looked.yaml"
+    path.write_text(config.to_yaml())
+    asked = ["forecast", str(path), "--data", str(tmp_path / "silent.parquet")]
+    asked += ["--as-of", "1990-12-31", "--out", str(tmp_path / "a.csv")]
+    run = CliRunner().invoke(build(), asked)
+    assert run.exit_code == 1, run.output
+    assert "37.5 % of the series have no forecast; gate.max_refused allows" in run.output
+    assert (tmp_path / "a.csv").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 
 from forecasting.data.calendar import Frequency
+from forecasting.data.whole import refuse_dates, refuse_size
+from forecasting.errors import DataError
 from forecasting.evaluation.baselines import naive_arrays
 from pipelines.ingestion import DataConfig, ingest
 from pipelines.ingestion.read.proposal import MappingError
@@ -23,7 +26,7 @@ from tests.serving.javascript import FOLDER, javascript
 
 # npm: uplot 1.6.32, dist/uPlot.iife.min.js.
 UPLOT = "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"
-MOST_BYTES = 60_000
+MOST_BYTES = 63_000
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -440,3 +443,90 @@ def test_a_blank_in_the_explorer_parts_groups_of_three_and_nothing_else(blank: s
 def test_two_currencies_in_a_column_of_the_explorer_are_no_numbers_of_one_unit() -> None:
     read = "return Array.from(table.readNumbers(given).values, String);"
     assert javascript(read, ["€5", "$6", "7", "8 €"]) == ["5", "NaN", "7", "8"]
+
+
+def _drawn_steps(rng: np.random.Generator) -> list[int]:
+    """Whole numbers as people write dates, counts and steps, now and then with one left out."""
+    n, year = int(rng.integers(2, 40)), int(rng.choice([1, 69, 98, 2, 20, 2001, 2019]))
+    first = int(rng.integers(0, 3))
+    months = [(year + (first + k) // 12, (first + k) % 12 + 1) for k in range(n)]
+    weeks = [(year + k // 52, k % 52 + 1) for k in range(n)]
+    dates = pd.date_range(
+        "2021-01-04", periods=n, freq=str(rng.choice(["D", "B", "MS", "QS", "YS"]))
+    )
+    origin = int(rng.choice([0, -3653, 25569, 24107]))
+    since = (dates.to_numpy().astype("datetime64[D]").astype(int) + origin).tolist()
+    seconds = [int(d.timestamp()) * int(rng.choice([1])) for d in dates]
+    kinds: list[list[int]] = [
+        [y * 100 + m for y, m in months],
+        [y * 100 + w for y, w in weeks],
+        [y * 10 + (m - 1) // 3 + 1 for y, m in months[:: 3 if n > 9 else 1]],
+        [int(d.strftime("%Y%m%d")) for d in dates],
+        [int(d.strftime("%y%m%d")) for d in dates],
+        [int(d.strftime("%y%j")) for d in dates],
+        [int(d.strftime("%Y%m%d%H")) for d in dates],
+        since,
+        seconds,
+        [s * 1000 for s in seconds],
+        [int(rng.integers(1, 60_000)) + int(rng.choice([1, 1, 2, 7, 100])) * k for k in range(n)],
+        [10**9 + 3600 * k for k in range(n)],
+    ]
+    chosen = kinds[int(rng.integers(len(kinds)))]
+    kept = [v for v in chosen if rng.random() > (0.1 if rng.random() < 0.3 else 0.0)]
+    return sorted(set(kept)) if len(set(kept)) > 1 else sorted(set(chosen))
+
+
+def _told(steps: list[int]) -> list[bool]:
+    """Whether the library refuses numbers as dates, and whether it says what they may count."""
+    values = np.array(steps)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            refuse_dates(values)
+            if len(values) > 1:
+                sizes, often = np.unique(np.diff(values), return_counts=True)
+                size = int(sizes[often.argmax()])
+                refuse_size(size, int(values[np.abs(values).argmin()]))
+        except DataError:
+            return [True, False]
+    return [False, bool(said)]
+
+
+def test_whole_numbers_are_dates_where_the_library_says_so() -> None:
+    rng = np.random.default_rng(3)
+    given = [_drawn_steps(rng) for _ in range(600)]
+    given += [[6940, 6941, 6942, 6943], [102, 103, 104, 201, 202], [402, 403, 404, 501, 502]]
+    given += [list(range(1, 30)), list(range(45000, 45030)), [1990, 1991, 1992, 1993, 1994, 1995]]
+    found = javascript(
+        """return given.map((steps) => {
+             const dates = whole.datesIn(steps);
+             return [dates !== "", !dates && whole.countsIn(steps).length > 0];
+           })""",
+        given,
+    )
+    wrong = [(g, _told(g), f) for g, f in zip(given, found, strict=True) if _told(g) != f]
+    assert wrong == []
+    assert sum(dates for dates, _ in found) > 100 < sum(not dates for dates, _ in found)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [6950, 6951, 6952, 7001, 7002],
+        [202211, 202212, 202301, 202302],
+        [20240130, 20240131, 20240201],
+        [1_700_000_000 + 86_400 * k for k in range(4)],
+        [*range(402, 413), 501, 502],
+    ],
+)
+def test_dates_that_a_step_model_would_count_are_refused_in_the_explorer(steps: list[int]) -> None:
+    rows = "".join(f"{s},1\n" for s in steps)
+    found = read(f"ds,y\n{rows}", "step")
+    assert "whole numbers such as" in found["message"]
+    assert "1, 2, 3" in found["cure"]
+
+
+def test_days_of_a_spreadsheet_are_said_where_a_model_counts_steps() -> None:
+    rows = "".join(f"{s},1\n" for s in range(45000, 45009))
+    [note] = [n for n in read(f"ds,y\n{rows}", "step")["notes"] if "plain steps" in n]
+    assert "2023-03-15 as days of a spreadsheet" in note

@@ -154,3 +154,19 @@ def test_mlflows_own_server_gives_the_same(registered: Store, call: Caller) -> N
 
 def test_nothing_of_a_pickle_is_allowed() -> None:
     assert os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_is_odd_about_a_history_stands_beside_the_predictions(
+    call: Caller, ordered: bool
+) -> None:
+    frame = plain_frame(2)
+    frame["y"] = frame["y"].fillna(100.0)
+    calm = call.post({"dataframe_split": layouts(frame)["dataframe_split"]}, "/invocations").json()
+    assert "notes" not in calm
+    frame.loc[frame.index[-1], "y"] = 9999.0
+    # Rows out of order take the way through a data frame.
+    frame = frame if ordered else frame[::-1]
+    told = call.post({"dataframe_split": layouts(frame)["dataframe_split"]}, "/invocations").json()
+    [note] = told["notes"]
+    assert note.startswith("series 'store-1': y holds 9999 in 1 rows")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,41 @@ def test_columns_of_units_are_known_by_the_names_that_exports_give_them(
     table = tidy.assign(**{name: np.where(np.arange(len(tidy)) % 2 == 0, "ST", "KAR")})
     with pytest.raises(DataError, match=f"column {name} is not used, but says that series"):
         mend(table.to_csv(index=False), ds="ds", y="y", id=["unique_id"])
+
+
+@given(
+    name=st.sampled_from(["what", "metric", "x", "sold_in", "mass"]),
+    pair=st.sampled_from(
+        [("kg", "g"), ("MWh", "kWh"), ("EUR", "USD"), ("°C", "°F"), ("l", "ml"), ("pcs", "boxes")]
+    ),
+    form=st.sampled_from(["csv", "frame", "arrow", "parquet", "database"]),
+    at=st.integers(1, 39),
+)
+@DRAWN
+def test_columns_of_units_are_known_by_their_values_too(
+    name: str, pair: tuple[str, str], form: str, at: int, tidy: pd.DataFrame, tmp_path: Path
+) -> None:
+    column = "unit" if form == "database" else name
+    table = tidy.assign(**{column: np.where(np.arange(len(tidy)) % 40 >= at, pair[1], pair[0])})
+    target = tmp_path / f"units.{form}"
+    target.unlink(missing_ok=True)
+    config: dict[str, Any] = {"id": ["unique_id"], "ds": "ds", "y": "y", "source": str(target)}
+    source = {"frame": table, "arrow": pa.Table.from_pandas(table)}.get(form)
+    if form == "csv":
+        table.to_csv(target, index=False)
+    elif form == "parquet":
+        table.to_parquet(target)
+    elif form == "database":
+        with sqlite3.connect(target) as connection:
+            table.to_sql("sales", connection, index=False)
+        config |= {"source": f"sqlite:///{target}", "table": "sales"}
+    with pytest.raises(DataError, match=f"column {column} is not used.*two units"):
+        ingest(DataConfig.parse(config), source=source)
+
+
+@pytest.mark.parametrize("values", [["S", "M", "L"], ["red", "kg", "blue"], ["kg", "kg", "kg"]])
+def test_sizes_and_words_beside_units_are_no_units(
+    values: list[str], tidy: pd.DataFrame, mend: Mend
+) -> None:
+    table = tidy.assign(kind=np.resize(values, len(tidy)))
+    assert "units" not in mend(table.to_csv(index=False)).report.to_dict()["facts"]

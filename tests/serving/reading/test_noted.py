@@ -16,7 +16,8 @@ from forecasting.known.occasions import columns
 from forecasting.schema import Covariate, Schema
 from serving.models.keeper import spec_of
 from serving.reading.json_form import read_json
-from serving.reading.query import Limits, Options, Query, Spec, note_unfamiliar
+from serving.reading.noted import note_unfamiliar
+from serving.reading.query import Limits, Options, Query, Spec
 from tests.forecasting.samples import LEVELS, MIXES, make_panel, quantiles, settings, untrained
 from tests.serving.conftest import Caller
 from tests.serving.test_forecast import rich_series
@@ -134,3 +135,28 @@ def test_a_calendar_and_what_is_filled_say_the_same_over_http_and_are_noted() ->
         ]
     }
     assert len(LEVELS) == own.shape[-1]
+
+
+@hypothesis_settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.sampled_from([-999.0, 9999.0, 99999.0]), st.integers(1, 4), st.integers(0, 4))
+def test_histories_that_are_not_what_they_seem_are_noted_in_every_form(
+    code: float, many: int, ended: int
+) -> None:
+    model = untrained(settings(model={"nonnegative": True}))
+    spec = spec_of(model, Limits())
+    odd = [50.0 + k % 7 for k in range(20)]
+    odd[-many:] = [code] * many
+    y: list[float | None] = [*odd, *[None] * ended]
+    calm = [50.0 + k % 7 for k in range(30)]
+    expected = [{"code": "code_for_missing", "where": {"column": "y", "value": code, "rows": many}}]
+    if ended:
+        expected.append({"code": "open_end", "where": {"column": "y", "rows": ended}})
+    series = [
+        {"id": "calm", "start": "2024-01-01", "y": calm},
+        {"id": "odd", "start": "2024-01-01", "y": y},
+    ]
+    flat = {
+        "ids": ["calm", "odd"], "y": [*calm, *y], "sizes": [30, len(y)], "start": "2024-01-01"
+    }  # fmt: skip
+    for body in ({"series": series}, flat):
+        assert read_json(body, spec).notes == {1: expected}
