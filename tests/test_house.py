@@ -43,6 +43,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "pipelines/ingestion/test_attacks.py": "tables made to do harm",
         "pipelines/ingestion/test_bad_input.py": "what cannot be read, refused with its cure",
         "pipelines/ingestion/test_duckdb.py": "needs DuckDB: read, and written back to",
+        "pipelines/ingestion/test_lakes.py": "needs Delta and Iceberg: read, and what is newer",
         "pipelines/ingestion/test_fuzz.py": "any table, read or refused",
         "pipelines/ingestion/test_messy.py": "real tables as they come",
         "pipelines/ingestion/test_postgres.py": "needs a PostgreSQL server",

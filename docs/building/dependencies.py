@@ -19,7 +19,8 @@ PAGE = ROOT / "docs" / "dependencies.md"
 NAME = "gatecast"
 BEGIN, END = "<!-- dependencies:begin -->", "<!-- dependencies:end -->"
 GROUPS = ("train", "plots", "pipelines", "serve", "mcp", "demo", "schedule", "tune", "calendars",
-          "baselines", "traces", "postgres", "duckdb", "docs", "notebooks")  # fmt: skip
+          "baselines", "traces", "postgres", "duckdb", "delta", "iceberg", "docs",
+          "notebooks")  # fmt: skip
 # What people install, as they write it, and what it is for.
 INSTALLED = {
     "": "predict from saved models, read sets of the library, keys",
@@ -62,6 +63,8 @@ WHY = {
     "prefect": "the scheduler",
     "prometheus-client": "the service's metrics",
     "duckdb": "a database in one file, as a source and for forecasts",
+    "deltalake": "tables of Delta, read and written",
+    "pyiceberg": "tables of Iceberg and their catalogs",
     "duckdb-engine": "DuckDB's dialect of SQLAlchemy",
     "psycopg": "PostgreSQL",
     "pyarrow": "Parquet, Arrow, fast CSV",

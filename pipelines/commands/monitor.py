@@ -41,6 +41,11 @@ def monitor_command(
         "--forecasts",
         help="File, folder or database URL of past forecasts; default: what the config says.",
     ),
+    compared: Path | None = typer.Option(
+        None,
+        "--compared",
+        help="Folder of what champion and challenger both said; default: the service's, here.",
+    ),
     page: Path | None = typer.Option(
         None, "--page", help="Where the page goes; default: .gatecast/monitor/NAME.html."
     ),
@@ -70,7 +75,7 @@ def monitor_command(
             wanted = config.monitor.replace(retrain=retrain)
             config = config.model_copy(update={"monitor": wanted})
         with waiting(f"holding the forecasts of {config.name} against what happened"):
-            watch = monitor(config, forecasts=forecasts, page=page, say=tell)
+            watch = monitor(config, forecasts=forecasts, compared=compared, page=page, say=tell)
         _show(watch)
         again = f"gatecast train {shlex.quote(what)}"
         is_config = what.endswith(CONFIG_SUFFIXES)

@@ -32,18 +32,33 @@ def serve_command(
     alias: str | None = typer.Option(
         None, "--alias", help="Alias that is followed; default: champion."
     ),
+    shadow: str | None = typer.Option(
+        None, "--shadow", help="Alias computed beside the answers, and kept with them."
+    ),
+    canary: float | None = typer.Option(
+        None, "--canary", min=0.0, max=1.0, help="Share of series that the challenger answers."
+    ),
 ) -> None:
     """Answer forecasts over HTTP from a registered model, following its champion.
 
     What is left out is read from GATECAST_HOST, GATECAST_PORT and their like.
 
-    Example: `gatecast serve --model m3-monthly --port 3000`
+    Examples: `gatecast serve --model m3-monthly --port 3000`,
+    `gatecast serve --model m3-monthly --shadow challenger --canary 0.05`
     """
     from pipelines.demo.processes import command
     from pipelines.tracking.moved import follow_home
 
     follow_home()
-    arguments = command(model, host=host, port=port, workers=workers, alias=alias)
+    arguments = command(
+        model,
+        host=host,
+        port=port,
+        workers=workers,
+        alias=alias,
+        shadow=shadow,
+        canary=canary,
+    )
     # From here on this process is the service.
     done({"models": model, "service": arguments[1:]})
     if wants_json():

@@ -95,9 +95,9 @@ def _read(
         c.replace(type=kinds[c.name]) for c in config.covariates if c.role == "future"
     )
     config = config.replace(
-        source=str(source), format=None, query=None, table=None, layout="long", static=None,
-        covariates=covariates, freq=panel.freq.alias, other_freq="keep", values=ValueConfig(),
-        duplicates={"conflicting": "refuse"},
+        source=str(source), format=None, query=None, table=None, newer=None, layout="long",
+        static=None, covariates=covariates, freq=panel.freq.alias, other_freq="keep",
+        values=ValueConfig(), duplicates={"conflicting": "refuse"},
     )  # fmt: skip
     # Any column that is there, so that none is missed while the table is read.
     raw, _ = read(source, config.replace(y=covariates[0].source))

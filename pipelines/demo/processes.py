@@ -32,10 +32,19 @@ def command(
     port: int | None = None,
     workers: int | None = None,
     alias: str | None = None,
+    shadow: str | None = None,
+    canary: float | None = None,
 ) -> list[str]:
     """Command line of the forecast service; what is None is left to its variables."""
     named = [part for model in models for part in ("--model", model)]
-    given = {"--host": host, "--port": port, "--workers": workers, "--alias": alias}
+    given = {
+        "--host": host,
+        "--port": port,
+        "--workers": workers,
+        "--alias": alias,
+        "--shadow": shadow,
+        "--canary": canary,
+    }
     chosen = [str(p) for option, v in given.items() if v is not None for p in (option, v)]
     return [sys.executable, "-m", "serving", *named, *chosen]
 

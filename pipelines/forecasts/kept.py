@@ -14,6 +14,14 @@ from forecasting.masking import conceals, masked
 from pipelines.forecasts.file_target import SUFFIXES
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
+from pipelines.ingestion.read.lakes import (
+    DELTA,
+    METADATA,
+    lake_of,
+    lake_there,
+    read_delta,
+    read_iceberg,
+)
 from pipelines.machine.databases import table_in
 
 if TYPE_CHECKING:
@@ -43,6 +51,8 @@ def read_forecasts(source: str, table: str, model: str, *, since: Any = None) ->
     if is_database(source, DataConfig()):
         frame = _from_database(source, table, model, since)
         where = f"{masked(source)}, table {table}"
+    elif lake_of(source):
+        frame, where = _from_lake(source), masked(source)
     else:
         frame, where = _from_files(Path(source).expanduser()), masked(source)
     if frame is None or frame.empty:
@@ -80,6 +90,13 @@ def _from_files(path: Path) -> pd.DataFrame | None:
         except ValueError as error:  # ArrowInvalid and pandas' parser errors among them
             raise DataError(f"{file} is damaged or no table: {error}") from error
     return pd.concat(frames, ignore_index=True) if frames else None
+
+
+def _from_lake(source: str) -> pd.DataFrame | None:
+    if not source.endswith(METADATA) and not lake_there(source):
+        return None
+    read = read_delta if lake_of(source) == DELTA else read_iceberg
+    return read(source, DataConfig(), None)[0].to_pandas()
 
 
 @conceals

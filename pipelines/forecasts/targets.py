@@ -10,20 +10,25 @@ from pipelines.forecasts.file_target import FileTarget
 from pipelines.forecasts.job import Target
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.read.databases import is_database
+from pipelines.ingestion.read.lakes import lake_of
 from pipelines.machine.state import home
 
 
 @conceals
 def target_of(out: str, table: str) -> Target:
-    """The target an output names: ``x.parquet``, ``x.csv``, a folder, or a database URL."""
+    """The target an output names: ``x.parquet``, ``x.csv``, a folder, a table's address."""
     if is_database(out, DataConfig()):
         from pipelines.forecasts.table_target import SqlTarget
 
         return SqlTarget(out, table)
+    if lake_of(out):
+        from pipelines.forecasts.lake_target import lake_target
+
+        return lake_target(out)
     if "://" in out:
         raise DataError(
             f"{out} cannot be written to: give a .parquet or .csv file, a folder, or a "
-            "sqlite:/// or postgresql:// URL"
+            "sqlite:///, postgresql://, duckdb:///, delta:// or iceberg:// address"
         )
     return FileTarget(out)
 

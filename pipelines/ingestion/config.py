@@ -238,6 +238,22 @@ class StaticConfig(Settings):
     columns: Names | None = Field(None, description="default: all")
 
 
+class NewerConfig(Settings):
+    """Rows that are read: those whose column is greater. A column of partitions spares their files.
+
+    Of Parquet, Delta, Iceberg, and of a table of a database.
+    """
+
+    column: str
+    than: str = Field(description="a date, stamp, number or text, as the column holds")
+
+    @field_validator("than", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        # YAML reads dates and numbers.
+        return value if isinstance(value, (str, bool)) else str(value)
+
+
 class ReportConfig(Settings):
     """How much the report holds; the table of repairs beside it holds all of them."""
 
@@ -253,7 +269,7 @@ class DataConfig(Settings):
     ----------
     source : a file, folder, glob, fsspec URL or SQLAlchemy URL.
     format : found out from the source unless given.
-    query, table : of a database.
+    query, table : of a database. newer : only rows or partitions after some value are read.
     layout : ``long`` (a row per value), ``wide`` (a column per series), ``rows`` (a row per
         series, stamps or steps in the header) or ``calendar`` (a row per year, month or day, its
         months, days or hours in the header).
@@ -280,6 +296,7 @@ class DataConfig(Settings):
     )
     covariates: tuple[CovariateConfig, ...] = ()
     static: StaticConfig | None = None
+    newer: NewerConfig | None = None
     blanks: Literal["auto", "keep", "trim"] = Field(
         "auto", description="missing values before and after a series; auto: trim in wide tables"
     )
@@ -327,6 +344,8 @@ class DataConfig(Settings):
             raise ValueError("id and series exclude each other: series names the only one")
         if self.query and self.table:
             raise ValueError("query and table exclude each other")
+        if self.query and self.newer:
+            raise ValueError("query and newer exclude each other: put the condition into the query")
         return self
 
     def role(self, role: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.monitoring.past import scores_by
+from pipelines.monitoring.rivals import PAIR
 
 if TYPE_CHECKING:
     from pipelines.monitoring.watch import Evidence, Watch
@@ -36,6 +37,9 @@ def log(tracker: Tracker, watch: Watch, evidence: Evidence, source: str, page: P
     with tracker.run(title, tags=tags) as run:
         run.metrics(watch.scores)
         run.metrics({f"rows/{name.replace(' ', '_')}": n for name, n in watch.counts.items()})
+        for rivalry in watch.rivals:
+            pair = f"challenger_{rivalry.challenger}_champion_{rivalry.champion}"
+            run.metrics({f"{pair}/{n}": v for n, v in rivalry.facts().items() if n not in PAIR})
         run.metrics({"series_changed": len({f.id for f in watch.series})})
         run.metrics({"series_silent": len(watch.silent)})
         for name in ("mase", "bias", "coverage"):

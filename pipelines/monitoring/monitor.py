@@ -33,6 +33,7 @@ from pipelines.monitoring.drift import (
 from pipelines.monitoring.finding import Finding
 from pipelines.monitoring.log import log
 from pipelines.monitoring.past import join, scores_by
+from pipelines.monitoring.rivals import folder_of, read_compared, rivalries
 from pipelines.monitoring.verdict import (
     blocks_of,
     notes_of,
@@ -53,6 +54,7 @@ def monitor(
     config: ExperimentConfig,
     *,
     forecasts: str | None = None,
+    compared: Path | None = None,
     page: Path | None = None,
     track: bool = True,
     say: Say = silent,
@@ -64,6 +66,9 @@ def monitor(
     forecasts
         File, folder or database URL; default: ``monitor.forecasts``, ``forecast.output``, or the
         model's folder below ``.gatecast``.
+    compared
+        Folder of what champion and challenger both said; default: where the service on this
+        machine keeps it, below ``.gatecast/compared``.
     page
         Where the HTML page goes; default: ``.gatecast/monitor/NAME.html``.
     track
@@ -79,6 +84,8 @@ def monitor(
 
     if forecasts is not None and "://" not in forecasts and not Path(forecasts).exists():
         raise DataError(f"--forecasts {forecasts}: there is no such file or folder")
+    if compared is not None and not compared.is_dir():
+        raise DataError(f"--compared {compared}: there is no such folder")
     tracker = open_tracker(config)
     data = prepare(config)
     for line in data.said:
@@ -109,7 +116,10 @@ def monitor(
         backtest=json.loads(champion.tags.get("scores") or "{}") if champion is not None else {},
         season=season,
     )
-    watch = replace(watch, notes=[*watch.notes, *notes])
+    both = read_compared(compared or folder_of(config.name), say)
+    rivals = rivalries(both, data.panel, season or config.season or data.panel.freq.season)
+    notes += [rivalry.line for rivalry in rivals]
+    watch = replace(watch, notes=[*watch.notes, *notes], rivals=rivals)
     say(f"{watch.counts['judged']:,} forecasts have come true")
     target = page or home() / "monitor" / f"{config.name}.html"
     write_page(watch, evidence, target)

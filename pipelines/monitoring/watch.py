@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipelines.monitoring.finding import Finding, SeriesFinding, Verdict
 from pipelines.monitoring.past import Joined
+from pipelines.monitoring.rivals import Rivalry
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
@@ -28,6 +29,8 @@ class Watch:
         Single series that changed, and those that stopped getting values.
     total
         Series in all.
+    rivals
+        Challengers beside champions, where the service kept what both said.
     """
 
     model: str
@@ -46,6 +49,7 @@ class Watch:
     page: Path | None = None
     run_id: str | None = None
     notes: list[str] = field(default_factory=list)
+    rivals: list[Rivalry] = field(default_factory=list)
 
     @property
     def line(self) -> str:
@@ -64,6 +68,7 @@ class Watch:
             "silent": self.silent,
             "scores": {k: v for k, v in self.scores.items() if np.isfinite(v)},
             "counts": self.counts,
+            "challengers": [rivalry.facts() for rivalry in self.rivals],
             "run_id": self.run_id,
             "page": str(self.page) if self.page else None,
         }

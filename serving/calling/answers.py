@@ -26,6 +26,7 @@ class Forecasts:
     notes : what to know of single series, such as a category that training never saw.
     together : what was asked of all series together: ``joint``, ``aggregates``, ``hierarchy``.
     paths : ``unique_id, ds, path, y``, where paths were asked for.
+    canary : which series another version answered than ``model``, where the service has a canary.
     """
 
     frame: pd.DataFrame
@@ -34,6 +35,7 @@ class Forecasts:
     notes: list[dict[str, Any]]
     together: dict[str, Any] = field(default_factory=dict)
     paths: pd.DataFrame | None = None
+    canary: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def read_forecasts(content: bytes) -> Forecasts:
         notes=about.get("notes", []),
         together={k: about[k] for k in ("joint", "aggregates", "hierarchy") if k in about},
         paths=_paths(table, columns, steps) if "paths" in table.column_names else None,
+        canary=about.get("canary"),
     )
 
 

@@ -221,6 +221,11 @@ def _forecast(model: Servable, queries: Sequence[Query]) -> list[Answer]:
     return [_answer(model, q, forecast, b) for q, b in zip(queries, begins, strict=False)]
 
 
+def alone(model: Servable, query: Query) -> Answer:
+    """The answer to one query, outside of any batch, which nobody counts."""
+    return _forecast(model, [query])[0] if len(query.sizes) else _nothing(model, query)
+
+
 def _nothing(model: Servable, query: Query) -> Answer:
     """The answer when every series was refused."""
     steps, levels = query.options.horizon, len(query.options.levels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import threading
@@ -22,11 +21,11 @@ from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
 from serving.models.batcher import SMALL, Servable
 from serving.models.cache import Cache, VersionError
-from serving.models.registry import Registry, RegistryError, Version, open_registry
+from serving.models.registry import Registry, RegistryError, Version
 from serving.models.remembered import remember, remembered
 from serving.reading.query import Limits, Spec
 from serving.running import logs
-from serving.running.daemons import beside, within
+from serving.running.daemons import within
 from serving.running.masking import hide
 from serving.running.metrics import Metrics
 from serving.settings import ServingSettings
@@ -36,7 +35,6 @@ GOLDEN_TOLERANCE: Final = 1e-4
 # A batch that takes longer runs beside the event loop, which answers health checks meanwhile.
 HEAVY_SECONDS: Final = 0.03
 LONGEST_PAUSE: Final = 300.0  # seconds between tries of a version that failed
-NUDGE_SECONDS: Final = 0.2  # between looks whether somebody told of a promotion
 NUDGE: Final = "nudge"
 WATCH_TAG: Final = "watch"  # what `gatecast monitor` said last of a version
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -92,8 +90,8 @@ class Keeper:
                 raise
             self.metrics.seen(self.name)
             self.metrics.judged(self.name, version.tags.get(WATCH_TAG))
-            key, current = _key(version), self.current
-            if current is not None and _key(current.version) == key:
+            key, current = key_of(version), self.current
+            if current is not None and key_of(current.version) == key:
                 self._check_again(current)
                 return False
             count, not_before = self._failed.get(key, (0, 0.0))
@@ -104,7 +102,7 @@ class Keeper:
             except GatecastError as error:
                 pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
                 self._failed[key] = (count + 1, time.monotonic() + pause)
-                self._count_failure(error, _kind(error), version)
+                self._count_failure(error, kind_of(error), version)
                 if self._fall_back(version, error):
                     return True
                 raise
@@ -124,7 +122,7 @@ class Keeper:
         try:
             version = self._resolve(alias)
             if version.digest is not None and DIGEST.fullmatch(version.digest):
-                self.cache.get(version, self.current.folder if self.current else None)
+                self.cache.get(version, self._in_use())
         except GatecastError as error:
             # It is fetched when it is promoted, and then what is wrong with it counts.
             logs.info("cannot fetch ahead", model=self.name, alias=alias, reason=hide(str(error)))
@@ -136,6 +134,10 @@ class Keeper:
         except OSError:
             written = 0
         return self._nudges, written
+
+    def _in_use(self) -> Path | None:
+        """The folder that must stay, however many others are fetched."""
+        return self.current.folder if self.current else None
 
     def _check_again(self, current: Loaded) -> None:
         """Say it once when what answers would be refused now: its key was revoked meanwhile."""
@@ -161,12 +163,12 @@ class Keeper:
         if self.current is not None:
             return False
         last = remembered(self.settings, self.name)
-        if last is None or (failed is not None and _key(last) == _key(failed)):
+        if last is None or (failed is not None and key_of(last) == key_of(failed)):
             return False
         try:
             self._swap(self._load(last))
         except GatecastError as another:
-            self._count_failure(another, _kind(another), last)
+            self._count_failure(another, kind_of(another), last)
             return False
         self.problem = hide(str(error))
         return True
@@ -199,8 +201,8 @@ class Keeper:
         seconds = self.settings.load_seconds
         opened: list[Answers] = []
         try:
-            folder = self.cache.get(version, self.current.folder if self.current else None)
-            if _key(version) in self._endless:
+            folder = self.cache.get(version, self._in_use())
+            if key_of(version) in self._endless:
                 raise TimeoutError
             return within(
                 seconds, lambda: self._opened(version, folder, opened), f"load {self.name}"
@@ -209,7 +211,7 @@ class Keeper:
             raise
         except TimeoutError:
             # It may be running still: it is stopped, and not begun a second time.
-            self._endless.add(_key(version))
+            self._endless.add(key_of(version))
             for engine in opened:
                 engine.stop()
             raise VersionError(
@@ -270,54 +272,6 @@ class Keeper:
             logs.warning("the version cannot be remembered for a start offline", reason=str(error))
 
 
-class Keepers:
-    """All models of the service; the first is the default."""
-
-    def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
-        registry = open_registry(settings.store)
-        self.settings, self.registry = settings, registry
-        self.keepers = {n: Keeper(n, settings, registry, metrics) for n in settings.models}
-
-    @property
-    def default(self) -> str:
-        """Name of the model that answers where a request names none."""
-        return next(iter(self.keepers))
-
-    @property
-    def ready(self) -> bool:
-        """Whether every model has a version that answered its golden input."""
-        return all(keeper.current is not None for keeper in self.keepers.values())
-
-    def load(self) -> None:
-        """Load what can be loaded; a model that cannot stays empty and is tried again."""
-        for keeper in self.keepers.values():
-            _follow(keeper)
-
-    async def follow(self) -> None:
-        """Poll the aliases for as long as the worker lives; none waits for another."""
-        await asyncio.gather(*(self._follow_one(keeper) for keeper in self.keepers.values()))
-
-    async def _follow_one(self, keeper: Keeper) -> None:
-        seen = keeper.nudges()
-        while True:
-            end = time.monotonic() + self.settings.poll_seconds
-            while keeper.nudges() == seen and (left := end - time.monotonic()) > 0:
-                await asyncio.sleep(min(left, NUDGE_SECONDS))
-            # Before the look: who nudges meanwhile is heard afterwards.
-            seen = keeper.nudges()
-            await beside(lambda: _follow(keeper), f"follow {keeper.name}")
-
-
-def _follow(keeper: Keeper) -> None:
-    try:
-        keeper.refresh(patient=True)
-    except GatecastError:
-        # Counted, logged and shown by the keeper.
-        return
-    except Exception as error:
-        logs.failure("polling failed", error, model=keeper.name)
-
-
 def open_bundle(folder: Path, settings: ServingSettings) -> tuple[Answers, dict[str, Any]]:
     """The engine that is configured, and the manifest, of a bundle whose signature was checked."""
     if settings.device == "cuda":
@@ -376,7 +330,8 @@ def batch_seconds(engine: Engine) -> float:
     return min(seconds)
 
 
-def _key(version: Version) -> Key:
+def key_of(version: Version) -> Key:
+    """What makes a version another."""
     return version.number, version.digest
 
 
@@ -385,7 +340,7 @@ def _reason(error: BaseException) -> str:
     return hide(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
-def _kind(error: GatecastError) -> str:
+def kind_of(error: GatecastError) -> str:
     """Under which a version's failure is counted."""
     return error.reason if isinstance(error, SignatureError) else "version"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from forecasting.data.panel import Panel
@@ -40,6 +42,24 @@ def note_unfamiliar(query: Query, spec: Spec) -> None:
                 value = values[row] if covariate.type == "categorical" else float(values[row])
                 note = {"code": code, "where": {"column": covariate.name, "value": value}}
                 query.notes.setdefault(int(query.position[i]), []).append(note)
+
+
+def note_static(query: Query, spec: Spec) -> None:
+    """Notes of static values that are left out, or of a category that training never saw."""
+    for covariate in spec.schema.static:
+        known = set(covariate.categories)
+        named = covariate.type == "categorical"
+        for place, value in zip(
+            query.position.tolist(), query.static[covariate.name].tolist(), strict=True
+        ):
+            where = {"column": covariate.name}
+            if value is None or value != value:
+                note: dict[str, Any] = {"code": "missing_static", "where": where}
+            elif named and value not in known:
+                note = {"code": "unseen_category", "where": {**where, "value": value}}
+            else:
+                continue
+            query.notes.setdefault(int(place), []).append(note)
 
 
 def _note_filled(query: Query, spec: Spec) -> None:

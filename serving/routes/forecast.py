@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 from serving.errors import RequestError
 from serving.models import describe
 from serving.models.batcher import SMALL
+from serving.models.canary import Split
 from serving.models.keeper import Loaded
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
@@ -50,20 +54,54 @@ async def answered(
     call: Call, loaded: Loaded, query: Query, wanted: str, *, beside: bytes | None = None
 ) -> Reply:
     """Compute and write; ``beside`` : the JSON of ``series``, told before the forecasts."""
-    stage = call.service.metrics.stage
+    service = call.service
+    stage, split = service.metrics.stage, service.canaries.split(loaded, query)
     if _is_large(query, loaded):
 
         def work(stop: threading.Event) -> Reply:
             began = perf_counter()
-            answer = call.service.batcher.compute(loaded.until(stop), [query])[0]
+            answer = service.batcher.compute(loaded.until(stop), [query])[0]
+            other = None if split is None else split.asked(
+                lambda rival, part: service.batcher.compute(rival.until(stop), [part])[0]
+            )  # fmt: skip
             stage["compute"].observe(perf_counter() - began)
-            return _written(call, loaded, answer, wanted, beside)
+            return _written(call, Forecast(loaded, answer, split, other), wanted, beside)
 
         return await call.compute(work, _seconds(query, loaded))
     began = perf_counter()
-    answer = await call.service.batcher.forecast(loaded, query)
+    if split is not None and split.part is not None:
+        answer, other = await _both(service, loaded, query, split, split.part)
+    else:
+        answer, other = await service.batcher.forecast(loaded, query), None
     stage["compute"].observe(perf_counter() - began)
-    return _written(call, loaded, answer, wanted, beside)
+    return _written(call, Forecast(loaded, answer, split, other), wanted, beside)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The champion's answer; ``other`` : the challenger's to its part of the ``split``."""
+
+    loaded: Loaded
+    answer: Answer
+    split: Split | None = None
+    other: Answer | None = None
+
+
+async def _both(
+    service: Service, loaded: Loaded, query: Query, split: Split, part: Query
+) -> tuple[Answer, Answer | None]:
+    """The champion's answer, and the challenger's unless it failed, computed at the same time."""
+    answer, other = await asyncio.gather(
+        service.batcher.forecast(loaded, query),
+        service.batcher.forecast(split.rival, part),
+        return_exceptions=True,
+    )
+    if isinstance(answer, BaseException):
+        raise answer
+    if isinstance(other, BaseException):
+        split.failed(other)
+        return answer, None
+    return answer, other
 
 
 def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
@@ -74,10 +112,11 @@ def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
     return loaded, arrow_form.read_arrow(table, options, loaded.spec)
 
 
-def _written(
-    call: Call, loaded: Loaded, answer: Answer, wanted: str, beside: bytes | None
-) -> Reply:
+def _written(call: Call, found: Forecast, wanted: str, beside: bytes | None) -> Reply:
     began = perf_counter()
+    loaded, answer = found.loaded, found.answer
+    if found.split is not None:
+        answer = call.service.canaries.merged(found.split, answer, found.other)
     content = write_json(answer) if wanted == JSON else write_arrow(answer)
     if beside is not None:
         content = b'{"series":%b,%b' % (beside, content[1:])
@@ -87,7 +126,14 @@ def _written(
     metrics.series.labels(loaded.origin.name).inc(len(answer.position))
     for _, problem in answer.problems:
         metrics.errors.labels(problem.code).inc()
-    return reply
+    shadow = call.service.shadow
+    if shadow is None:
+        return reply
+    rival = call.service.canaries.rival(loaded)
+    if rival is not None:
+        offered = partial(shadow.offer, loaded, rival, found.answer, found.other)
+        reply = replace(reply, after=offered)
+    return reply.of(answer.canary, len(answer.position))
 
 
 def _is_large(query: Query, loaded: Loaded) -> bool:

@@ -2,7 +2,8 @@
 
 MLflow signs what it sends: HMAC-SHA256 over ``id.time.body``, by the secret that its webhook was
 made with (`GATECAST_HOOK_SECRET` here). One replica gets it and passes it on, as it came, to
-`GATECAST_PEERS`; each checks the signature itself. What gets lost is found by polling.
+`GATECAST_PEERS`; each checks the signature itself. What gets lost is found by polling, and what
+comes a second time within the minutes that a signature holds moves nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from serving.reading.body import decode_json
 from serving.routes.route import Call, Reply, Route, Service
 from serving.running import logs
 from serving.running.daemons import beside, started
+from serving.running.deliveries import OLDEST_SECONDS
 
 PATH: Final = "/v1/hooks/mlflow"
 ID, TIME, SIGNATURE = "x-mlflow-delivery-id", "x-mlflow-timestamp", "x-mlflow-signature"
 PASSED: Final = "x-gatecast-passed"  # by a replica, and not to be passed on again
 LONGEST_BODY: Final = 64 * 1024
 LIKE_SECONDS: Final = re.compile(r"[0-9]{1,12}")
-OLDEST_SECONDS: Final = 300.0  # of a message, either way: clocks differ
 PASS_SECONDS: Final = 2.0  # for a peer to answer
 EVENT: Final = ("model_version_alias", "created")
 
@@ -57,6 +58,9 @@ async def alias_created(call: Call) -> Reply:
     body = await call.body(LONGEST_BODY)
     _check(call.headers, body, secret.get_secret_value())
     told = decode_json(body, call.service.settings.max_content)
+    if not call.service.deliveries.first(call.headers[SIGNATURE]):
+        # Sent again by a peer, by MLflow, or by somebody who overheard it.
+        return Reply.json({"followed": [], "fetched": [], "passed": 0, "known": True})
     followed, fetched = _follow(call.service, told)
     passed = 0
     if followed + fetched and PASSED not in call.headers:
@@ -97,6 +101,10 @@ def _follow(service: Service, told: Any) -> tuple[list[str], list[str]]:
     keeper = service.models.keepers.get(name) if isinstance(name, str) else None
     if keeper is None or not isinstance(alias, str):
         return [], []
+    rival = service.models.rivals.get(keeper.name)
+    if rival is not None and alias == service.settings.challenger:
+        rival.nudge()
+        return [], [keeper.name]
     if alias != service.settings.alias:
         started(partial(keeper.prefetch, alias), f"fetch {keeper.name}")
         return [], [keeper.name]

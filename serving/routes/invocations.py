@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import compress
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,6 +17,7 @@ import orjson
 
 from forecasting.errors import DataError, heard
 from serving.errors import RequestError, show
+from serving.models.canary import Canaries, Split
 from serving.models.keeper import Loaded
 from serving.reading import body
 from serving.reading.body import JSON
@@ -25,6 +29,7 @@ from serving.reading.rows import read_plain
 from serving.reading.stamps import MAX_STEP
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
+from serving.writing.answer import Canary
 from serving.writing.rows import write_plain
 
 if TYPE_CHECKING:
@@ -51,7 +56,8 @@ async def invocations(call: Call) -> Reply:
     content, loaded = await call.parse(parse, len(sent))
 
     def work(stop: threading.Event) -> Reply:
-        return call.packed(invoke(content, loaded.until(stop)), JSON)
+        answer, told, count = invoke(content, loaded.until(stop), service.canaries, stop)
+        return call.packed(answer, JSON).of(told, count)
 
     return await call.compute(work, _seconds(content, loaded, len(sent)))
 
@@ -64,8 +70,10 @@ def _seconds(content: Mapping[str, Any], loaded: Loaded, size: int) -> float:
     return loaded.seconds_of(1 + size // BYTES_OF_SERIES, min(steps, loaded.spec.limits.horizon))
 
 
-def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
-    """The answer to a decoded body."""
+def invoke(
+    content: Mapping[str, Any], loaded: Loaded, canaries: Canaries, stop: threading.Event
+) -> tuple[bytes, Canary | None, int]:
+    """The answer to a decoded body, which version answered which series, and of how many."""
     unknown = content.keys() - {*LAYOUTS, "params"}
     given = [name for name in LAYOUTS if name in content]
     if unknown or len(given) != 1:
@@ -79,21 +87,80 @@ def invoke(content: Mapping[str, Any], loaded: Loaded) -> bytes:
     if params is not None and type(params) is not dict:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
     with heard() as notes:
+        asked = _Asked(given[0], params or {})
         try:
-            predictions = _predictions(content[given[0]], given[0], params or {}, loaded)
+            columns = _columns(content[given[0]], given[0])
+            predictions = _predictions(columns, asked, loaded)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
+        ids = [*dict.fromkeys(str(row["unique_id"]) for row in predictions)]
+        # Left out, it is each model's own.
+        horizon = _options(asked.params, loaded).horizon
+        asked = replace(asked, params={**asked.params, "horizon": horizon})
+        split = canaries.side(loaded, ids, horizon)
+        told = None
+        if split is not None:
+            told = _answer_by_two(columns, asked, predictions, split, stop)
+            canaries.count(split, told)
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
     answer: dict[str, Any] = {"predictions": predictions, "model": loaded.origin.public()}
+    if told is not None:
+        whole = len(told.ids) == len(ids)
+        answer |= {"canary": told.public()} | ({"model": told.origin.public()} if whole else {})
     if notes:
         answer["notes"] = list(dict.fromkeys(notes))
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), told, len(ids)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The layout's name, and what is asked of the table."""
+
+    name: str
+    params: Mapping[str, Any]
+
+
+def _answer_by_two(
+    columns: Mapping[str, list[Any]],
+    asked: _Asked,
+    rows: list[dict[str, Any]],
+    split: Split,
+    stop: threading.Event,
+) -> Canary:
+    """Put the challenger's rows in the places of the champion's, for the series on its side."""
+    wanted = {split.ids[place] for place in split.places}
+    keep = [str(name) in wanted for name in columns["unique_id"]]
+    part = {name: [*compress(values, keep)] for name, values in columns.items()}
+
+    def forecast(rival: Loaded) -> list[dict[str, Any]]:
+        return _predictions(part, asked, rival.until(stop))
+
+    found = {(row["unique_id"], row["ds"]): row for row in split.tried(forecast) or ()}
+    lacking = {
+        str(row["unique_id"])
+        for row in rows
+        if str(row["unique_id"]) in wanted and not _sound(found.get((row["unique_id"], row["ds"])))
+    }
+    for k, row in enumerate(rows):
+        if str(row["unique_id"]) in wanted - lacking:
+            rows[k] = found[row["unique_id"], row["ds"]]
+    return split.told([place for place in split.places if split.ids[place] not in lacking])
+
+
+def _sound(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and all(
+        isfinite(value) for name, value in row.items() if name not in ("unique_id", "ds")
+    )
+
+
+def _columns(layout: Any, name: str) -> dict[str, list[Any]]:
+    return _split(layout) if name == "dataframe_split" else _records_or_columns(layout, name)
 
 
 def _predictions(
-    layout: Any, name: str, params: Mapping[str, Any], loaded: Loaded
+    columns: dict[str, list[Any]], asked: _Asked, loaded: Loaded
 ) -> list[dict[str, Any]]:
-    columns = _split(layout) if name == "dataframe_split" else _records_or_columns(layout, name)
+    name, params = asked.name, asked.params
     options = _options(params, loaded)
     query = read_plain(columns, options, loaded.spec)
     if query is not None:

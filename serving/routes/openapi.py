@@ -15,7 +15,7 @@ from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
 from serving.reading.joint import MOST_TOTALS
 from serving.reading.query import MAX_LEVELS
-from serving.routes.asked.schemas import NUMBER_OR_NULL, question_schemas
+from serving.routes.asked.schemas import NUMBER_OR_NULL, canary_schema, question_schemas
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import DOCS
 
@@ -276,6 +276,7 @@ def schemas() -> dict[str, Any]:
                         "run_id": {"type": ["string", "null"]},
                     },
                 },
+                "canary": canary_schema(),
                 "forecasts": {"type": "array", "items": forecast},
                 "extended": {"type": "object"},
                 **_joint_answers(numbers),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -15,9 +15,13 @@ from starlette.routing import compile_path
 
 from serving.errors import RETRY_SECONDS, RequestError, show
 from serving.models.batcher import Batcher
-from serving.models.keeper import Keeper, Keepers, Loaded
+from serving.models.canary import Canaries
+from serving.models.keeper import Keeper, Loaded
+from serving.models.keepers import Keepers
+from serving.models.shadow import Shadow
 from serving.reading import body
 from serving.reading.body import JSON, Bodies, GoneError
+from serving.running.deliveries import Deliveries
 from serving.running.lanes import Lanes
 from serving.running.masking import keep_secret, keep_secrets_of
 from serving.running.memory import MUCH, Memory
@@ -25,8 +29,10 @@ from serving.running.metrics import Metrics
 from serving.security import Caller, Guard
 from serving.settings import ServingSettings
 from serving.states.store import Store
+from serving.writing.answer import Canary
 
 T = TypeVar("T")
+CANARY: Final = "x-gatecast-canary"
 NAME = "name"  # the argument of a path that is a model's name
 
 LEAST_PACKED: Final = 16 * 1024  # bytes; shorter answers are not worth compressing
@@ -48,10 +54,15 @@ class Service:
         self.keys = settings.keys()
         self.metrics = Metrics()
         self.models = Keepers(settings, self.metrics)
+        self.canaries = Canaries(self.models, self.metrics)
         self.lanes = Lanes()
         self.batcher = Batcher(self.metrics, self.lanes, together=settings.batching)
         self.memory = Memory()
         self.bodies = Bodies(settings)
+        self.deliveries = Deliveries(settings.home.absolute() / "hooks")
+        self.shadow: Shadow | None = None
+        if settings.compares:
+            self.shadow = Shadow(settings, self.metrics, lambda: self.bodies.under_way)
         self.states = Store(settings.states, settings.series_bytes, sync=settings.series_sync)
         self.routes: tuple[Route, ...] = ()
 
@@ -82,17 +93,28 @@ class Service:
     def close(self) -> None:
         """Let work under way end."""
         self.lanes.close()
+        if self.shadow is not None:
+            self.shadow.close()
         self.states.close()
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A complete answer."""
+    """A complete answer; ``after`` : called once it is sent, and may not raise."""
 
     content: bytes
     kind: str = JSON
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    after: Callable[[], None] | None = None
+
+    def of(self, canary: Canary | None, count: int) -> Reply:
+        """The answer, whose headers say which of its ``count`` series a challenger answered."""
+        if canary is None:
+            return self
+        # A header takes no other letters; the body has the name as it is.
+        told = canary.header(count).encode("ascii", "replace").decode()
+        return replace(self, headers={**self.headers, CANARY: told})
 
     @classmethod
     def json(cls, content: Any) -> Reply:

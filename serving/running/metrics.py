@@ -106,7 +106,36 @@ class Metrics:
             "gatecast_load_failures_total", "Versions or polls that failed",
             ["model", "reason"], registry=registry,
         )  # fmt: skip
+        self._of_challengers()
         self._shared = shared
+
+    def _of_challengers(self) -> None:
+        registry = self.registry
+        self.challenger = Gauge(
+            "gatecast_challenger_version", "Version beside the one that answers; 0: none",
+            ["model"], multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
+        self.challenger_failures = Counter(
+            "gatecast_challenger_failures_total", "Challengers that could not be loaded",
+            ["model", "reason"], registry=registry,
+        )  # fmt: skip
+        self.canary = Counter(
+            "gatecast_canary_series_total",
+            "Series of the challenger's side: answered by it, or by the champion because of …",
+            ["model", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.shadow = Counter(
+            "gatecast_shadow_requests_total", "Requests for the shadow, by what became of them",
+            ["model", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.shadow_series = Counter(
+            "gatecast_shadow_series_total", "Series kept with both forecasts",
+            ["model"], registry=registry,
+        )  # fmt: skip
+        self.shadow_seconds = Counter(
+            "gatecast_shadow_seconds_total", "Time that the shadow computed",
+            ["model"], registry=registry,
+        )  # fmt: skip
 
     def seen(self, model: str) -> None:
         """Note that the registry answered."""

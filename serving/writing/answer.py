@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -34,6 +35,43 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """Which series another version than the champion answers, of those that a request has.
+
+    Attributes
+    ----------
+    ids : those that it answered. fell_back : those of its side that the champion answered.
+    because : why it did: ``failed``, ``other_question`` (the challenger takes other covariates,
+        steps or a shorter horizon) or ``together`` (series of both sides were asked for as one).
+    """
+
+    origin: Origin
+    alias: str
+    share: float
+    ids: Sequence[str] = ()
+    fell_back: Sequence[str] = ()
+    because: str | None = None
+
+    def public(self) -> dict[str, Any]:
+        """As the answer tells it."""
+        origin = self.origin
+        told: dict[str, Any] = {
+            "alias": self.alias,
+            "version": origin.version,
+            "run_id": origin.run_id,
+            "share": self.share,
+            "ids": self.ids,
+        }
+        if self.fell_back:
+            told["fell_back"] = {"because": self.because, "ids": self.fell_back}
+        return told
+
+    def header(self, count: int) -> str:
+        """Of the answer's ``count`` series, how many which version answered."""
+        return f"{self.origin.name}@{self.origin.version} {len(self.ids)}/{count}"
+
+
+@dataclass(frozen=True)
 class Answer:
     """Forecasts of M of the N series of a query.
 
@@ -42,6 +80,7 @@ class Answer:
     position : [M] place in the request, rising. stamps : [M, h]. mean : [M, h].
     quantiles : [M, h, Q] in the order of ``query.options.levels``.
     problems : the other series, by place in the request. together : paths, totals, a hierarchy.
+    canary : which series another version answered; None where none is on its side.
     """
 
     query: Query
@@ -53,6 +92,7 @@ class Answer:
     quantiles: Array
     problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
     together: Together | None = None
+    canary: Canary | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -86,6 +126,8 @@ class Answer:
 def write_json(answer: Answer) -> bytes:
     """The answer in the form of its request."""
     content: dict[str, Any] = {"model": answer.origin.public()}
+    if answer.canary is not None:
+        content["canary"] = answer.canary.public()
     if answer.extended:
         content["extended"] = answer.extended
     stamps = write_stamps(answer.stamps, answer.freq, answer.query.tz)

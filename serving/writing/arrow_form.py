@@ -41,6 +41,8 @@ def write_arrow(answer: Answer) -> bytes:
         "tz": query.tz,
         "errors": answer.errors,
     }
+    if answer.canary is not None:
+        content["canary"] = answer.canary.public()
     content |= answer.joint
     if answer.extended:
         content["extended"] = answer.extended

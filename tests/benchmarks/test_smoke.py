@@ -119,6 +119,18 @@ def test_explorer_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_canary_runs(tmp_path: Path) -> None:
+    found = {row[0]: row[1:] for row in rows(run("canary", "--brief", home=tmp_path))}
+    assert float(found["off"][1]) == 1.0
+    assert float(found["canary 0.05"][0]) > 0
+    kept, spent, other = map(float, found["shadow of every request"][3].split(", "))
+    assert kept >= 1
+    assert kept + spent + other >= 30
+    assert found["off"][3] == found["off, once more"][3] == "0, 0, 0"
+
+
+@pytest.mark.slow
 def test_cost_runs(tmp_path: Path) -> None:
     def measured(*words: str) -> list[list[str]]:
         head, *found = rows(run("cost", *words, home=tmp_path))

@@ -13,7 +13,8 @@ import pyarrow as pa
 from forecasting.errors import DataError
 from forecasting.masking import conceals
 from pipelines.ingestion.columns.units import names_units
-from pipelines.ingestion.config import DataConfig
+from pipelines.ingestion.config import DataConfig, NewerConfig
+from pipelines.ingestion.read.newer import value_of
 from pipelines.machine.databases import reason, table_in, with_driver
 
 CHUNK = 50_000
@@ -39,6 +40,14 @@ _SCHEMES = frozenset(
 )
 
 
+# Kinds of columns by what SQLAlchemy makes of them in Python.
+KINDS = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    datetime.date: pa.date32(),
+    datetime.datetime: pa.timestamp("us"),
+}
 # Databases that are a file of this machine; a path that is not there would be made.
 IN_FILES = ("sqlite", "duckdb")
 # What brings the dialects that are not SQLAlchemy's own.
@@ -100,6 +109,8 @@ def read_database(
                     if stripped is None or c.name in stripped or names_units(c.name)
                 ]
                 statement = sa.select(*(columns or table.columns))
+                if config.newer is not None:
+                    statement = statement.where(_newer(table, config.newer, source))
             result = connection.execute(statement)
             names = list(result.keys())
             chunks: list[list[pa.Array]] = [[] for _ in names]
@@ -122,6 +133,24 @@ def read_database(
         raise DataError(f"{source}: {config.query or config.table} gives no rows")
     table = pa.table([_column(c) for c in chunks], names=names)
     return table, {"kind": "database", "dialect": engine.dialect.name}
+
+
+def _newer(table: Any, asked: NewerConfig, source: str) -> Any:
+    """The condition that leaves out older rows."""
+    column = table.columns.get(asked.column)
+    if column is None:
+        there = ", ".join(table.columns.keys()[:20])
+        raise DataError(
+            f"data.newer.column: {source} has no column {asked.column!r}; it has {there}"
+        )
+    try:
+        kind = KINDS[column.type.python_type]
+        return column > value_of(asked.than, kind)
+    except (KeyError, NotImplementedError, ValueError, OverflowError):
+        raise DataError(
+            f"data.newer.than: {asked.than!r} is no value of the column {asked.column!r}, which "
+            f"holds {column.type}"
+        ) from None
 
 
 def _cure(source: str) -> str:

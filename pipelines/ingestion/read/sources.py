@@ -24,7 +24,16 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.raw import Raw, is_text
 from pipelines.ingestion.read.databases import is_database, read_database
 from pipelines.ingestion.read.encodings import SAMPLE, decompress, is_packed, refuse_other_content
+from pipelines.ingestion.read.lakes import (
+    DELTA,
+    ICEBERG,
+    LOG,
+    lake_of,
+    read_delta,
+    read_iceberg,
+)
 from pipelines.ingestion.read.mapping import settle, wanted_columns
+from pipelines.ingestion.read.newer import Newer
 from pipelines.ingestion.read.textfile import Stream, read_text, text_stream
 
 PARQUET = (".parquet", ".parq", ".pq")
@@ -39,6 +48,8 @@ Opener = Callable[[str, DataConfig], tuple[pa.Table, dict[str, Any]]]
 
 # What is neither file nor database, by its URL's scheme: a new source is an entry here.
 OPENERS: dict[str, Opener] = {}
+# Readers of the columns that are wanted.
+LAKES = {DELTA: read_delta, ICEBERG: read_iceberg}
 
 
 @conceals
@@ -53,6 +64,7 @@ def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
     if isinstance(source, pd.DataFrame):
         source = _from_pandas(source)
     if isinstance(source, pa.Table):
+        _refuse_newer(config, "a table in memory")
         return _from_table(source, {"kind": "table in memory"}, config)
     text = str(source)
     if opener := _opener(text, config):
@@ -61,6 +73,7 @@ def read(source: Source, config: DataConfig) -> tuple[Raw, DataConfig]:
     facts = {"kind": kind, "files": len(paths)}
     if kind == "parquet":
         return _read_parquet(paths, filesystem, text, config, facts)
+    _refuse_newer(config, text)
     if kind == "arrow":
         tables = [_read_arrow(_bytes(filesystem, p), p) for p in paths]
         return _from_table(_joined(tables, text), facts, config)
@@ -75,14 +88,32 @@ def _opener(source: str, config: DataConfig) -> Opener | None:
     """What reads a source that is no file."""
     if is_database(source, config):
         return _from_database
+    if lake_of(source):
+        return _from_lake
     scheme, separator, _ = source.partition("://")
     return OPENERS.get(scheme.lower()) if separator else None
 
 
 def _from_database(source: str, config: DataConfig) -> tuple[pa.Table, dict[str, Any]]:
+    return read_database(source, config, _wanted(config))
+
+
+def _from_lake(source: str, config: DataConfig) -> tuple[pa.Table, dict[str, Any]]:
+    return LAKES[str(lake_of(source))](source, config, _wanted(config))
+
+
+def _wanted(config: DataConfig) -> set[str] | None:
+    """The columns that are read, where the config names all of them."""
     complete = config.ds and config.y and config.layout in (None, "long")
-    wanted = wanted_columns(config.replace(layout="long")) if complete else None
-    return read_database(source, config, wanted)
+    return wanted_columns(config.replace(layout="long")) if complete else None
+
+
+def _refuse_newer(config: DataConfig, source: str) -> None:
+    if config.newer is not None:
+        raise DataError(
+            f"data.newer: {source} is read whole; it can be asked of Parquet, Delta, Iceberg and "
+            "the tables of databases"
+        )
 
 
 @conceals
@@ -112,9 +143,11 @@ def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
 def _folder(
     path: str, filesystem: Any, source: str, config: DataConfig
 ) -> tuple[str, list[str], Any]:
+    every = sorted(filesystem.find(path))
+    _refuse_lake(every, path, source)
     files = [
         f
-        for f in sorted(filesystem.find(path))
+        for f in every
         if not any(part.startswith((".", "_")) for part in f[len(path) :].strip("/").split("/"))
     ]
     for kind, ends in (("parquet", PARQUET), ("arrow", ARROW), ("csv", TEXT)):
@@ -124,6 +157,23 @@ def _folder(
             return kind, [path] if kind == "parquet" else chosen, filesystem
     seen = ", ".join(f.rsplit("/", 1)[-1] for f in files[:5]) or "nothing"
     raise DataError(f"the folder {source} holds no table (Parquet, Arrow or CSV); it has: {seen}")
+
+
+def _refuse_lake(files: list[str], path: str, source: str) -> None:
+    """Files that a log no longer counts are rows that were deleted or replaced."""
+    inside = [f[len(path) :].strip("/") for f in files]
+    if any(f.startswith(f"{LOG}/") for f in inside):
+        scheme, mark, rest = source.partition("://")
+        told = f"delta+{scheme}://{rest}" if mark else f"delta://{source}"
+        raise DataError(
+            f"{source} is a Delta table, whose log says which files count: write {told}"
+        )
+    metadata = [f for f in inside if f.startswith("metadata/") and f.endswith(".metadata.json")]
+    if metadata:
+        raise DataError(
+            f"{source} is an Iceberg table, whose metadata say which files count: write "
+            f"iceberg://CATALOG/NAMESPACE.TABLE, or iceberg://{source.rstrip('/')}/{metadata[-1]}"
+        )
 
 
 def _suffix(path: str) -> str:
@@ -225,7 +275,7 @@ def open_text(source: Source, config: DataConfig) -> Stream | None:
 @conceals
 def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
     """A Parquet source, one file or many, to be read in batches; None for other sources."""
-    if _opener(source, config):
+    if _opener(source, config) or config.newer is not None:
         return None
     kind, paths, filesystem = locate(source, config)
     if kind != "parquet":
@@ -251,6 +301,9 @@ def _read_parquet(
 ) -> tuple[Raw, DataConfig]:
     try:
         plain = _dataset(paths, filesystem, set())
+        newer = Newer.of(config, plain.schema, source)
+        if newer is not None:
+            plain = plain.filter(newer.expression)
         _check_width(len(plain.schema.names), config)
         head = plain.head(SAMPLE_ROWS, use_threads=False)
         config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
@@ -262,11 +315,14 @@ def _read_parquet(
             names = [n for n in names if n.strip() in stripped] or names
         kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
         texts = {n for n, k in kinds.items() if is_text(k)}
-        table = _dataset(paths, filesystem, texts).to_table(columns=names, use_threads=False)
+        table = _dataset(paths, filesystem, texts).to_table(
+            columns=names, use_threads=False, filter=newer and newer.expression
+        )
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
     if not table.num_rows:
-        raise DataError(f"{source} has no rows")
+        after = f" with {newer.column} after {newer.than}" if newer is not None else ""
+        raise DataError(f"{source} has no rows{after}")
     return Raw(table, [list(table.column_names)], facts, every=every), config
 
 

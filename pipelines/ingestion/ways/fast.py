@@ -212,6 +212,8 @@ def _finish(
 def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     """A table that is typed and clean already, in one pass; None for all others."""
     found = None
+    if config.newer is not None:
+        return None
     if isinstance(source, pa.Table) and source.num_rows:
         names = list(source.column_names)
         config = settle(config, [names], source.slice(0, SAMPLE_ROWS), lambda columns: source)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
+import orjson
+
 from forecasting.errors import DataError
 from serving.errors import RequestError
 from serving.models.keeper import Loaded
@@ -64,14 +66,26 @@ async def answer_question(
     estimate = seconds(loaded, query)
     stage["parse"].observe(perf_counter() - began)
 
+    split = call.service.canaries.split(loaded, query, as_one=True)
+
+    def ask(version: Loaded, asked: Query, stop: threading.Event | None) -> bytes:
+        return answer(version if stop is None else version.until(stop), asked)
+
     def work(stop: threading.Event | None) -> Reply:
         began = perf_counter()
+        content, told = None, None
+        if split is not None:
+            content = split.asked(lambda rival, part: _sound(ask(rival, part, stop), query))
+            told = split.told(split.places if content is not None else [])
+            call.service.canaries.count(split, told)
         try:
-            content = answer(loaded if stop is None else loaded.until(stop), query)
+            content = content or ask(loaded, query, stop)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
+        if told is not None:
+            content = b'{"canary":%b,%b' % (orjson.dumps(told.public()), content[1:])
         stage["compute"].observe(perf_counter() - began)
-        return call.packed(content, JSON)
+        return call.packed(content, JSON).of(told, len(query.ids))
 
     if small is not None and not loaded.heavy and small(loaded, query):
         reply = work(None)
@@ -79,6 +93,11 @@ async def answer_question(
         reply = await call.compute(work, estimate)
     call.service.metrics.series.labels(loaded.origin.name).inc(len(query.position))
     return reply
+
+
+def _sound(content: bytes, query: Query) -> bytes | None:
+    """A challenger's answer, unless it leaves out series that the request itself leaves in."""
+    return content if len(orjson.loads(content)["errors"]) == len(query.problems) else None
 
 
 def document(name: str, described: str) -> Callable[[Service], dict[str, Any]]:

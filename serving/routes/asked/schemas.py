@@ -17,6 +17,28 @@ STAMPS = {"type": "array", "items": {"type": ["string", "integer"]}}
 OBJECTS = {"type": "array", "items": {"type": "object"}}
 
 
+def canary_schema() -> dict[str, Any]:
+    """What an answer says where series of it are on the challenger's side."""
+    ids = {"type": "array", "items": {"type": "string"}}
+    because = {"enum": ["failed", "other_question", "together"]}
+    return {
+        "type": "object",
+        "description": "only where the service has a canary, and series are on its side",
+        "properties": {
+            "alias": {"type": "string"},
+            "version": {"type": "integer"},
+            "run_id": {"type": ["string", "null"]},
+            "share": {"type": "number"},
+            "ids": {**ids, "description": "answered by this version"},
+            "fell_back": {
+                "type": "object",
+                "description": "on its side, and answered by the model's",
+                "properties": {"because": because, "ids": ids},
+            },
+        },
+    }
+
+
 def question_schemas(series: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
     """What `serving.routes.asked.explain` and `serving.routes.asked.anomalies` take and answer.
 
@@ -128,7 +150,12 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         },
         "seed": {"type": "integer", "minimum": 0, "default": 0},
     }  # fmt: skip
-    told = {"model": {"type": "object"}, "base": TEXT, "joint": {"type": "object"}}
+    told = {
+        "canary": canary_schema(),
+        "model": {"type": "object"},
+        "base": TEXT,
+        "joint": {"type": "object"},
+    }
     scenarios = {"type": "array", "items": {"type": "object", "properties": one}}
     request = _asked(asked, series)
     return {
@@ -177,6 +204,7 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
     appended = {
         "series": {"type": "object", "properties": {**about, **counts}},
         **model,
+        "canary": canary_schema(),
         "forecasts": OBJECTS,
         "errors": OBJECTS,
     }
@@ -212,5 +240,6 @@ def _asked(options: dict[str, Any], series: dict[str, Any]) -> dict[str, Any]:
 def _answered(name: str, one: dict[str, Any], **more: Any) -> dict[str, Any]:
     """An answer: under ``name`` an object for each series, and what went wrong with the others."""
     each = {"type": "object", "properties": {"id": TEXT, "ds": STAMPS, **one}}
-    properties = {"model": {"type": "object"}, **more, name: {"type": "array", "items": each}}
+    about = {"canary": canary_schema(), "model": {"type": "object"}}
+    properties = {**about, **more, name: {"type": "array", "items": each}}
     return {"type": "object", "properties": {**properties, "errors": OBJECTS}}

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,16 +39,23 @@ def message(name: str = "monthly", alias: str = "champion", **other: Any) -> byt
 
 
 def signed(body: bytes, *, secret: str = SECRET, age: float = 0.0, **more: str) -> dict[str, Any]:
-    """A request as MLflow sends it, by MLflow's own arithmetic."""
-    stamp = str(int(time.time() - age))
-    right = _generate_hmac_signature(secret, "some-id", stamp, body.decode())
-    return {"content": body, "headers": {ID: "some-id", TIME: stamp, SIGNATURE: right, **more}}
+    """A request as MLflow sends it, by MLflow's own arithmetic; each has an id of its own."""
+    stamp, identity = str(int(time.time() - age)), str(uuid.uuid4())
+    right = _generate_hmac_signature(secret, identity, stamp, body.decode())
+    return {"content": body, "headers": {ID: identity, TIME: stamp, SIGNATURE: right, **more}}
 
 
 @pytest.fixture(scope="module")
 def hooked(settings: ServingSettings) -> Caller:
     values = settings.model_dump() | {"hook_secret": SECRET}
     return Caller(Application(ServingSettings.model_validate(values)))
+
+
+def waited_for(done: Callable[[], bool]) -> None:
+    """Wait until work beside has been done."""
+    end = time.monotonic() + 20
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 @given(st.text(max_size=20), st.integers(0, 2**40), st.text(max_size=200), st.text(min_size=1))
@@ -63,6 +71,27 @@ def test_an_alias_that_was_set_is_looked_at(hooked: Caller) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.json() == {"followed": ["monthly"], "fetched": [], "passed": 0}
     assert all(now > then for now, then in zip(keeper.nudges(), before, strict=True))
+
+
+def test_a_message_that_comes_again_moves_nothing_in_any_worker(
+    hooked: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    keeper = hooked.app.service.models.keepers["monthly"]
+    monkeypatch.setattr(keeper, "prefetch", fetched.append)
+    another = Caller(Application(hooked.app.settings))
+    monkeypatch.setattr(another.app.service.models.keepers["monthly"], "prefetch", fetched.append)
+    heard = signed(message(alias="challenger"))
+    first = hooked("POST", PATH, **heard)
+    assert first.json() == {"followed": [], "fetched": ["monthly"], "passed": 0}
+    before = keeper.nudges()
+    for caller in (hooked, another):
+        again = caller("POST", PATH, **heard)
+        assert again.status_code == 200
+        assert again.json() == {"followed": [], "fetched": [], "passed": 0, "known": True}
+    assert hooked("POST", PATH, **signed(message(alias="challenger"))).json()["fetched"]
+    waited_for(lambda: len(fetched) == 2)
+    assert (fetched, keeper.nudges()) == (["challenger"] * 2, before)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +151,9 @@ def test_a_body_that_is_no_json_or_too_long_is_refused(hooked: Caller) -> None:
 @pytest.mark.parametrize("stamp", ["soon", "", "nan", "1e9", "-1", "9" * 400, "\u0663"])
 def test_a_signed_time_that_is_none_is_old(hooked: Caller, stamp: str) -> None:
     request = signed(message())
-    right = signature(SECRET, "some-id", stamp.encode().decode("latin-1"), request["content"])
+    right = signature(
+        SECRET, request["headers"][ID], stamp.encode().decode("latin-1"), request["content"]
+    )
     request["headers"] |= {TIME: stamp.encode(), SIGNATURE: right}
     answer = hooked("POST", PATH, **request)
     assert (answer.status_code, answer.json()["code"]) == (401, "old_hook_signature")

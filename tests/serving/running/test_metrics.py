@@ -42,6 +42,12 @@ NAMES = (
     "model_watched_seconds",
     "swaps_total",
     "load_failures_total",
+    "challenger_version",
+    "challenger_failures_total",
+    "canary_series_total",
+    "shadow_requests_total",
+    "shadow_series_total",
+    "shadow_seconds_total",
 )
 
 

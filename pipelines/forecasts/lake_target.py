@@ -1,0 +1,212 @@
+"""Batch forecasts in a Delta or Iceberg table.
+
+One row per model, series, cutoff and step, as in a database: one that is there is replaced, each
+piece in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.errors import DataError, GatecastError
+from forecasting.masking import concealing, masked
+from forecasting.quantiles import level_of
+from pipelines.forecasts.job import KEY, Job
+from pipelines.ingestion.read.lakes import (
+    DELTA,
+    delta_place,
+    iceberg_name,
+    lake_of,
+    lake_there,
+    open_delta,
+    open_iceberg,
+)
+from pipelines.machine.databases import reason
+
+
+def lake_target(url: str) -> _LakeTarget:
+    """The target of a ``delta://`` or ``iceberg://`` address."""
+    return DeltaTarget(url) if lake_of(url) == DELTA else IcebergTarget(url)
+
+
+class _LakeTarget:
+    """A table that is made when it is not there; columns of further quantiles are added."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.name = url, masked(url)
+
+    def open(self, job: Job) -> None:
+        """Take the job; a table that is there has to be one of forecasts."""
+        self.job = job
+        with self._errors():
+            names = self._names()
+        if names is not None and (missing := [n for n in KEY if n not in names]):
+            raise DataError(
+                f"{self.name} is no table of forecasts: it has no column {', '.join(missing)}; "
+                "name another"
+            )
+
+    def done(self, ids: Sequence[str]) -> np.ndarray:
+        """[N] bool, the series all of whose steps this job has written."""
+        with self._errors():
+            rows = self._of_version(["unique_id", "job"])
+        own = (
+            rows.filter(pc.equal(rows["job"], self.job.digest))
+            if "job" in rows.schema.names
+            else None
+        )
+        counts = own["unique_id"].value_counts().to_pylist() if own is not None else []
+        there = {one["values"] for one in counts if one["counts"] == self.job.horizon}
+        return np.fromiter((i in there for i in ids), bool, len(ids))
+
+    def write(self, piece: int, table: pa.Table) -> None:
+        """Add one piece in one commit; a row that is there already is replaced."""
+        with self._errors():
+            self._check(table.schema)
+            self._write(table)
+
+    def finish(self) -> str:
+        """The table's address, without its password."""
+        return self.name
+
+    def _check(self, schema: pa.Schema) -> None:
+        names = self._names()
+        if names is None:
+            return
+        lacking = [n for n in schema.names if n not in names and level_of(n) is None]
+        if lacking:
+            raise DataError(
+                f"{self.name} is no table of forecasts: it has no column {', '.join(lacking)}; "
+                "name another"
+            )
+        whole = pa.types.is_integer(schema.field("cutoff").type)
+        if whole != pa.types.is_integer(names["cutoff"]):
+            raise DataError(
+                f"{self.name} holds forecasts whose stamps are {'dates' if whole else 'integers'}, "
+                "these are not; use another table"
+            )
+
+    def _names(self) -> dict[str, pa.DataType] | None:
+        """Columns by name, with their kinds; None where there is no table."""
+        raise NotImplementedError
+
+    def _of_version(self, columns: list[str]) -> pa.Table:
+        """Columns, as far as they are there, of the rows of the job's model and version."""
+        raise NotImplementedError
+
+    def _write(self, table: pa.Table) -> None:
+        raise NotImplementedError
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with concealing(self.url):
+            try:
+                yield
+            except GatecastError:
+                raise
+            except Exception as error:  # the libraries' own, Arrow's, the stores'
+                raise GatecastError(f"{self.name}: {reason(error)}") from error
+
+
+class DeltaTarget(_LakeTarget):
+    """Rows are merged into a Delta table by deltalake."""
+
+    def _names(self) -> dict[str, pa.DataType] | None:
+        if not lake_there(self.url):
+            return None
+        schema = open_delta(self.url).to_pyarrow_dataset().schema
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    def _of_version(self, columns: list[str]) -> pa.Table:
+        if not lake_there(self.url):
+            return pa.table({"unique_id": pa.array([], pa.string())})
+        data = open_delta(self.url).to_pyarrow_dataset()
+        model, version = pc.field("model"), pc.field("version")
+        found: pa.Table = data.to_table(
+            columns=[c for c in columns if c in data.schema.names],
+            filter=(model == self.job.model) & (version == self.job.version),
+        )
+        return found
+
+    def _write(self, table: pa.Table) -> None:
+        import deltalake
+
+        if not lake_there(self.url):
+            deltalake.write_deltalake(delta_place(self.url), table.slice(0, 0), mode="ignore")
+        same = " AND ".join(f"kept.{name} = new.{name}" for name in KEY)
+        (
+            open_delta(self.url)
+            .merge(table, same, source_alias="new", target_alias="kept", merge_schema=True)
+            .when_matched_update_all()
+            .when_not_matched_insert_all()
+            .execute()
+        )
+
+
+class IcebergTarget(_LakeTarget):
+    """Rows between the piece's cutoffs are written anew: PyIceberg's own upsert takes minutes."""
+
+    def _names(self) -> dict[str, pa.DataType] | None:
+        if not lake_there(self.url):
+            return None
+        schema = open_iceberg(self.url).schema().as_arrow()
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    def _of_version(self, columns: list[str]) -> pa.Table:
+        names = self._names()
+        if names is None:
+            return pa.table({"unique_id": pa.array([], pa.string())})
+        fields = tuple(c for c in columns if c in names)
+        scan = open_iceberg(self.url).scan(row_filter=self._own(), selected_fields=fields)
+        found: pa.Table = scan.to_arrow()
+        return found
+
+    def _own(self) -> Any:
+        from pyiceberg import expressions
+
+        equal: Any = expressions.EqualTo
+        both: Any = expressions.And
+        return both(equal("model", self.job.model), equal("version", self.job.version))
+
+    def _write(self, table: pa.Table) -> None:
+        from pyiceberg import expressions
+        from pyiceberg.catalog import load_catalog
+
+        low, high = (_literal(end) for end in pc.min_max(table["cutoff"]).as_py().values())
+        least: Any = expressions.GreaterThanOrEqual
+        most: Any = expressions.LessThanOrEqual
+        both: Any = expressions.And
+        rows = both(self._own(), both(least("cutoff", low), most("cutoff", high)))
+        if self._names() is None:
+            place, name = iceberg_name(self.url)
+            catalog = load_catalog(place)
+            catalog.create_namespace_if_not_exists(name.rpartition(".")[0])
+            catalog.create_table(name, table.schema)
+        found = open_iceberg(self.url)
+        with found.update_schema() as change:
+            change.union_by_name(table.schema)
+        there = found.scan(row_filter=rows).to_arrow()
+        if not there.num_rows:
+            found.append(table)
+            return
+        kept = there.cast(_as_here(there.schema, table.schema)).join(
+            table.select(KEY), list(KEY), join_type="left anti"
+        )
+        whole = pa.concat_tables([kept, table], promote_options="default")
+        found.overwrite(whole, overwrite_filter=rows)
+
+
+def _literal(stamp: Any) -> Any:
+    return stamp if isinstance(stamp, int) else stamp.isoformat()
+
+
+def _as_here(there: pa.Schema, here: pa.Schema) -> pa.Schema:
+    """The kinds of columns as a piece has them; of a column that it lacks as they are."""
+    names = set(here.names)
+    return pa.schema([here.field(f.name) if f.name in names else f for f in there])
