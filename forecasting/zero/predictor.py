@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -22,19 +22,18 @@ from forecasting.prediction.engine import BEYOND_FLOAT
 from forecasting.quantiles import ASKED, Interpolation, check_levels, mean_weights
 from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
-from forecasting.zero.decoding import Way, decode
+from forecasting.zero.decoding import Reads, Way, decode
 from forecasting.zero.patches import LONGEST_SEASON
 from forecasting.zero.ways import candidates, choose, ends
-
-if TYPE_CHECKING:
-    pass
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 WEIGHTS, CARD = "zero.safetensors", "zero.json"
 # What the card's networks are built and read like; it changes with `patches` and `network`.
-FORMAT = 1
+FORMAT = 2
 # Beyond it more is forecast blindly than was ever read in training.
 LONGEST_HORIZON = 1_024
+# Series read and forecast at once: what lies in memory does not grow with the panel.
+AT_ONCE = 1_024
 
 
 class Zero:
@@ -47,7 +46,7 @@ class Zero:
     card : what it was trained on and how. folder : where its weights lie, if in a file.
     """
 
-    def __init__(self, network: Network, card: dict[str, Any], folder: Path | None = None) -> None:
+    def __init__(self, network: Reads, card: dict[str, Any], folder: Path | None = None) -> None:
         self.network, self.card, self.folder = network, card, folder
 
     @classmethod
@@ -125,19 +124,24 @@ class Zero:
             for i in np.flatnonzero(silent)
         ]
         panel = panel.select(np.flatnonzero(~silent)) if silent.any() else panel
-        values = np.empty((0, horizon, len(LEVELS)))
+        mean = np.empty((len(panel), horizon))
+        wanted = np.empty((len(panel), horizon, len(quantiles)))
         if len(panel):
-            y = ends(panel)
-            way = choose(self.network, y, candidates(panel, season), horizon)
-            values = self._quantiles(y, way, horizon)
+            way = choose(self.network, panel, candidates(panel, season), horizon)
+            weights, asked = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
+            for begin in range(0, len(panel), AT_ONCE):
+                some = slice(begin, begin + AT_ONCE)
+                part = panel if len(panel) <= AT_ONCE else panel.select(some)
+                values = self._quantiles(ends(part), way, horizon)
+                mean[some], wanted[some] = values @ weights, asked(values)
         start, freq = panel.following()
         found = Forecast(
             ids=panel.ids,
             start=start,
             freq=freq,
             tz=panel.tz,
-            mean=values @ mean_weights(LEVELS),
-            quantiles=Interpolation(LEVELS, tuple(quantiles))(values),
+            mean=mean,
+            quantiles=wanted,
             levels=tuple(quantiles),
             problems=problems,
         )

@@ -9,7 +9,7 @@ import numpy as np
 from forecasting.arrays import Array, Float
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons
-from forecasting.zero.decoding import Reads, Way, decode
+from forecasting.zero.decoding import Reads, Way, decode_each
 from forecasting.zero.patches import CONTEXT, LONGEST_SEASON, WIDTH
 
 # Origins held back, at most; the share of a history that all of them together may take; and the
@@ -58,18 +58,18 @@ def candidates(panel: Panel, season: int | None = None) -> list[Way]:
     return [*around, *map(Way, seasons), Way()]
 
 
-def choose(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Way:
+def choose(network: Reads, panel: Panel, ways: Sequence[Way], horizon: int) -> Way:
     """The way of reading a panel that forecast its own ends best.
 
     Parameters
     ----------
-    y : [N, R] as of `ends`. ways : the first one stays unless another is surely better.
+    ways : the first one stays unless another is surely better.
     """
     if len(ways) == 1:
         return ways[0]
-    lengths = np.isfinite(y).sum(axis=1)
-    order = np.argsort(-lengths, kind="stable")[:ENOUGH]
-    errors = held_back(network, y[np.sort(order)], ways, horizon)
+    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    longest = np.sort(np.argsort(-known, kind="stable")[:ENOUGH])
+    errors = held_back(network, ends(panel.select(longest)), ways, horizon)
     if errors is None:
         return ways[0]
     least = errors.mean(axis=1).argmin()
@@ -100,8 +100,7 @@ def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Ar
         return None
     history, actual, seen = history[some], actual[some], seen[some]
     each = []
-    for way in ways:
-        quantiles = decode(network, history, way, ahead)
+    for quantiles in decode_each(network, history, ways, ahead):
         middle = quantiles[..., quantiles.shape[-1] // 2]
         off = np.where(seen, np.abs(middle - np.where(seen, actual, 0.0)), 0.0)
         each.append(off.sum(axis=1) / seen.sum(axis=1))

@@ -30,6 +30,14 @@ def panel(y: Array, freq: str) -> Panel:
     return Panel.from_frame(pd.DataFrame({"unique_id": "x", "ds": ds, "y": y}), freq=freq)
 
 
+def several(y: Array) -> Panel:
+    names = np.repeat([f"{i:03}" for i in range(len(y))], y.shape[1])
+    ds = np.tile(np.arange(y.shape[1]), len(y))
+    return Panel.from_frame(
+        pd.DataFrame({"unique_id": names, "ds": ds, "y": y.ravel()}), freq="step"
+    )
+
+
 @pytest.mark.parametrize(
     ("freq", "season", "expected"),
     [
@@ -59,12 +67,12 @@ def test_the_way_that_held_up_is_chosen_and_the_first_one_where_none_is_better()
     shapes = draw.standard_normal((20, 7))
     weekly = np.tile(shapes, 20) + 0.1 * draw.standard_normal((20, 140))
     ways = [Way(12), Way(7), Way()]
-    assert choose(Repeats(), weekly, ways, 14) == Way(7)
+    assert choose(Repeats(), several(weekly), ways, 14) == Way(7)
     walks = draw.standard_normal((20, 140)).cumsum(axis=1)
-    assert choose(Repeats(), walks, ways, 1) == Way()
-    assert choose(Repeats(), walks[:, :2], ways, 5) == Way(12)
+    assert choose(Repeats(), several(walks), ways, 1) == Way()
+    assert choose(Repeats(), several(walks[:, :2]), ways, 5) == Way(12)
     constant = np.ones((20, 140))
-    assert choose(Repeats(), constant, ways, 5) == Way(12)
+    assert choose(Repeats(), several(constant), ways, 5) == Way(12)
 
 
 def test_what_comes_after_an_origin_is_not_seen_there() -> None:
@@ -79,7 +87,7 @@ def test_what_comes_after_an_origin_is_not_seen_there() -> None:
 
     marked = y.copy()
     marked[:, -4:] = 1e6
-    choose(Spy(), marked, [Way(7), Way()], 4)
+    choose(Spy(), several(marked), [Way(7), Way()], 4)
     assert max(seen) < 10.0
 
 
