@@ -22,6 +22,8 @@ from forecasting.prediction.example import example_panel
 from forecasting.prediction.predictor import Predictor
 from serving.models.batcher import SMALL, Servable
 from serving.models.cache import Cache, VersionError
+from serving.models.pretrained import NAME as PRETRAINED
+from serving.models.pretrained import Included
 from serving.models.registry import Registry, RegistryError, Version, open_registry
 from serving.models.remembered import remember, remembered
 from serving.reading.query import Limits, Spec
@@ -276,7 +278,12 @@ class Keepers:
     def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
         registry = open_registry(settings.store)
         self.settings, self.registry = settings, registry
-        self.keepers = {n: Keeper(n, settings, registry, metrics) for n in settings.models}
+        self.keepers: dict[str, Keeper | Included] = {
+            n: Included(settings, metrics)
+            if n == PRETRAINED
+            else Keeper(n, settings, registry, metrics)
+            for n in settings.models
+        }
 
     @property
     def default(self) -> str:
@@ -297,7 +304,7 @@ class Keepers:
         """Poll the aliases for as long as the worker lives; none waits for another."""
         await asyncio.gather(*(self._follow_one(keeper) for keeper in self.keepers.values()))
 
-    async def _follow_one(self, keeper: Keeper) -> None:
+    async def _follow_one(self, keeper: Keeper | Included) -> None:
         seen = keeper.nudges()
         while True:
             end = time.monotonic() + self.settings.poll_seconds
@@ -308,7 +315,7 @@ class Keepers:
             await beside(lambda: _follow(keeper), f"follow {keeper.name}")
 
 
-def _follow(keeper: Keeper) -> None:
+def _follow(keeper: Keeper | Included) -> None:
     try:
         keeper.refresh(patient=True)
     except GatecastError:

@@ -11,20 +11,24 @@ from serving.errors import RequestError
 from serving.models import describe
 from serving.models.batcher import SMALL
 from serving.models.keeper import Loaded
+from serving.models.pretrained import Pretrained, first_stamp
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
+from serving.reading.json_form import body_object, read_json
 from serving.reading.query import Query, read_model_name
 from serving.routes.asked.asking import (
     DRAWS_OF_NUMBER,
     DRAWS_PER_SECOND,
     LARGE_ANSWER,
     LARGE_BODY,
-    parse_json,
 )
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
 from serving.writing.arrow_form import write_arrow
+
+# What may answer: a trained version, or the pretrained network under a request's frequency.
+Model = Loaded | Pretrained
 
 
 async def forecast(call: Call) -> Reply:
@@ -47,7 +51,7 @@ async def forecast(call: Call) -> Reply:
 
 
 async def answered(
-    call: Call, loaded: Loaded, query: Query, wanted: str, *, beside: bytes | None = None
+    call: Call, loaded: Model, query: Query, wanted: str, *, beside: bytes | None = None
 ) -> Reply:
     """Compute and write; ``beside`` : the JSON of ``series``, told before the forecasts."""
     stage = call.service.metrics.stage
@@ -66,17 +70,23 @@ async def answered(
     return _written(call, loaded, answer, wanted, beside)
 
 
-def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
+def _parse(service: Service, content: bytes, kind: str) -> tuple[Model, Query]:
+    """What is to answer, and what it is asked; `RequestError` says what is wrong."""
     if kind == JSON:
-        return parse_json(service, content)
+        asked = body_object(body.decode_json(content, service.settings.max_content))
+        model = service.answering(read_model_name(asked))
+        if isinstance(model, Pretrained):
+            model, asked = model.reading(asked, first_stamp(asked))
+        plain = b"true" not in content and b"false" not in content
+        return model, read_json(asked, model.spec, no_booleans=plain)
     table, options = arrow_form.open_table(content, service.settings.max_content)
-    loaded = service.loaded(read_model_name(options))
-    return loaded, arrow_form.read_arrow(table, options, loaded.spec)
+    model = service.answering(read_model_name(options))
+    if isinstance(model, Pretrained):
+        model, options = model.reading(options, arrow_form.first_stamp(table))
+    return model, arrow_form.read_arrow(table, options, model.spec)
 
 
-def _written(
-    call: Call, loaded: Loaded, answer: Answer, wanted: str, beside: bytes | None
-) -> Reply:
+def _written(call: Call, loaded: Model, answer: Answer, wanted: str, beside: bytes | None) -> Reply:
     began = perf_counter()
     content = write_json(answer) if wanted == JSON else write_arrow(answer)
     if beside is not None:
@@ -90,7 +100,7 @@ def _written(
     return reply
 
 
-def _is_large(query: Query, loaded: Loaded) -> bool:
+def _is_large(query: Query, loaded: Model) -> bool:
     """Whether a request would hold up the event loop, and is worth two thread switches."""
     options, count = query.options, len(query.sizes)
     numbers = count * options.horizon * (len(options.levels) + 1)
@@ -103,7 +113,7 @@ def _is_large(query: Query, loaded: Loaded) -> bool:
     return count > SMALL or numbers > LARGE_ANSWER or options.horizon > loaded.spec.horizon
 
 
-def _seconds(query: Query, loaded: Loaded) -> float:
+def _seconds(query: Query, loaded: Model) -> float:
     """An estimate of what a request takes."""
     count, options = len(query.sizes), query.options
     joint = options.joint
