@@ -104,9 +104,14 @@ class Zero:
         horizon: int,
         *,
         season: int | None = None,
+        way: Way | None = None,
         quantiles: Sequence[float] = ASKED,
     ) -> Forecast:
         """Forecast every series from its end; covariates are not read.
+
+        Parameters
+        ----------
+        way : as `way_of` found it, for parts of a larger panel; None: found here.
 
         Raises
         ------
@@ -116,7 +121,7 @@ class Zero:
         horizon = whole_steps(horizon)
         _check(horizon, season, quantiles)
         panel = panel.begun()
-        silent = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel)) == 0
+        silent = _silent(panel)
         problems = [
             SeriesProblem(
                 str(panel.ids[i]), "no_observations", "no value is observed", {"column": "y"}
@@ -127,7 +132,8 @@ class Zero:
         mean = np.empty((len(panel), horizon))
         wanted = np.empty((len(panel), horizon, len(quantiles)))
         if len(panel):
-            way = choose(self.network, panel, candidates(panel, season), horizon)
+            if way is None:
+                way = choose(self.network, panel, candidates(panel, season), horizon)
             weights, asked = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
             for begin in range(0, len(panel), AT_ONCE):
                 some = slice(begin, begin + AT_ONCE)
@@ -150,6 +156,17 @@ class Zero:
             return found
         return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
 
+    def way_of(self, panel: Panel, horizon: int, *, season: int | None = None) -> Way:
+        """How a panel is read: the season that forecast its own ends best."""
+        horizon = whole_steps(horizon)
+        _check(horizon, season, ASKED)
+        panel = panel.begun()
+        known = np.flatnonzero(~_silent(panel))
+        if not len(known):
+            return Way()
+        panel = panel.select(known)
+        return choose(self.network, panel, candidates(panel, season), horizon)
+
     def _quantiles(self, y: Array, way: Way, horizon: int) -> Array:
         """[N, horizon, Q]; of what never fell below 0 nothing is forecast below it."""
         values = decode(self.network, y, way, horizon)
@@ -163,6 +180,12 @@ class Zero:
         still = low == high
         values[still] = low[still, None, None]
         return values
+
+
+def _silent(panel: Panel) -> Array:
+    """[N] whether no value of a series is observed."""
+    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    return np.asarray(known == 0)
 
 
 def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:
