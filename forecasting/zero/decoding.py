@@ -15,6 +15,7 @@ from forecasting.zero.patches import AHEAD, CONTEXT, WIDTH, Patches, cut, joined
 AT_ONCE = 256
 # Patches are read in multiples of so many, so that ways of other patches go through one run.
 TOGETHER = 4
+LARGEST_LOG = 700.0
 
 
 class Reads(Protocol):
@@ -59,14 +60,12 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Fal
         part = y[some, rows[some].min() :]
         patches = _patches(part, way)
         part = part[:, -patches * length :]
-        if way.logs:
-            part = np.log(part)
+        part = _read(part, way)
         found = _ahead(network, part, way, patches, horizon)
         if flip:
             turned = _ahead(network, -part, way, patches, horizon)
             found = (found - turned[..., ::-1]) / 2.0
-        if way.logs:
-            found = np.exp(found)
+        found = _given_back(found, way)
         if out is None:
             out = np.empty((len(y), horizon, found.shape[-1]))
         out[some] = found
@@ -77,7 +76,7 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Fal
 
 def decode_each(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> list[Float]:
     """What `decode` finds in each of several ways; of few series in one run of the network."""
-    if len(y) * len(ways) > AT_ONCE or any(way.logs for way in ways):
+    if len(y) * len(ways) > AT_ONCE:
         return [decode(network, y, way, horizon) for way in ways]
     part = y[:, np.isfinite(y).argmax(axis=1).min() :]
     groups: dict[tuple[int, int], list[int]] = {}
@@ -85,12 +84,24 @@ def decode_each(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> 
         groups.setdefault((_patches(part, way), _more(way, horizon)), []).append(k)
     found = [np.empty(0)] * len(ways)
     for (patches, more), chosen in groups.items():
-        made = [cut(part, ways[k].season, patches, ways[k].longer, more) for k in chosen]
+        made = [
+            cut(_read(part, ways[k]), ways[k].season, patches, ways[k].longer, more) for k in chosen
+        ]
         answers = network(joined(made), more + 1)
         for place, k in enumerate(chosen):
             some = slice(place * len(y), (place + 1) * len(y))
-            found[k] = _values(made[place], [a[some] for a in answers], ways[k], horizon)
+            values = _values(made[place], [a[some] for a in answers], ways[k], horizon)
+            found[k] = _given_back(values, ways[k])
     return found
+
+
+def _read(y: Float, way: Way) -> Float:
+    return np.log(y) if way.logs else y
+
+
+def _given_back(values: Float, way: Way) -> Float:
+    # However far a log is forecast, what it stands for stays within float's range.
+    return np.exp(np.clip(values, -LARGEST_LOG, LARGEST_LOG)) if way.logs else values
 
 
 def _ahead(network: Reads, y: Float, way: Way, patches: int, horizon: int) -> Float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,8 @@ LEAST_HISTORY = 16
 ENOUGH = 200
 # Another way than the first must be better by so many standard errors.
 SURE = 1.0
+# Series from which on logarithms are tried: fewer cannot tell, and lose more than they gain.
+MANY = 50
 # Rows that are read: as many as the context's patches have slots.
 ROWS = CONTEXT * WIDTH
 
@@ -37,10 +40,22 @@ def ends(panel: Panel, rows: int = ROWS) -> Float:
 
 
 def candidates(panel: Panel, season: int | None = None) -> list[Way]:
-    """Ways that a panel may be read, the likeliest first, and without any season last.
+    """Ways that a panel may be read, the likeliest first.
 
-    ``season`` : the one that is told; then only longer ones around it are tried beside it.
+    Beside seasons, and none, the logarithms of what is positive, where many series can judge that.
+
+    Parameters
+    ----------
+    season : the one that is told; then only longer ones around it are tried beside it.
     """
+    found = _by_season(panel, season)
+    if len(panel) >= MANY and np.nanmin(panel.y, initial=np.inf) > 0.0:
+        found.append(replace(found[0], logs=True))
+    return found
+
+
+def _by_season(panel: Panel, season: int | None) -> list[Way]:
+    """The likeliest season first, and none last."""
     stamps = panel.freq.seasons
     if season is not None:
         ordered = [season, *stamps]

@@ -70,9 +70,9 @@ def test_several_ways_at_once_are_each_by_itself(
     rows: int, horizon: int, count: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
-    y = draw.standard_normal((count, rows)).cumsum(axis=1)
+    y = np.exp(0.1 * draw.standard_normal((count, rows)).cumsum(axis=1))
     y[:, : rows // 2][draw.random((count, rows // 2)) < 0.3] = np.nan
-    ways = [Way(24, 168), Way(24), Way(168), Way(12), Way()]
+    ways = [Way(24, 168), Way(24), Way(168), Way(12), Way(), Way(12, logs=True)]
     torch.manual_seed(0)
     made = ZeroNetwork(Shape(hidden=8, layers=2))
     network = Network({k: v.numpy() for k, v in made.state_dict().items()})

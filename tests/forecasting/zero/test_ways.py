@@ -11,7 +11,7 @@ from forecasting.data.panel import Panel
 from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way
 from forecasting.zero.patches import Patches
-from forecasting.zero.ways import candidates, choose, ends, held_back
+from forecasting.zero.ways import MANY, candidates, choose, ends, held_back
 
 
 class Repeats:
@@ -54,6 +54,15 @@ def test_stamps_and_what_is_told_say_the_ways(
     freq: str, season: int | None, expected: list[Way]
 ) -> None:
     assert candidates(panel(np.arange(60.0), freq), season) == expected
+
+
+def test_logarithms_are_tried_where_many_positive_series_can_judge_them() -> None:
+    draw = np.random.default_rng(0)
+    y = np.exp(draw.standard_normal((MANY, 30)))
+    assert candidates(several(y), 12) == [Way(12), Way(12, logs=True)]
+    assert candidates(several(y[1:]), 12) == [Way(12)]
+    y[3, 4] = 0.0
+    assert candidates(several(y), 12) == [Way(12)]
 
 
 def test_values_say_a_season_where_stamps_do_not() -> None:
