@@ -14,12 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from forecasting.errors import DataError
 from forecasting.zero.predictor import LONGEST_HORIZON, Zero
 from serving.__main__ import _check_models
 from serving.app import Application
+from serving.client import Client
 from serving.settings import ServingSettings
 from tests.serving.conftest import KEY, Caller
 from tests.serving.store import Store
+from tests.serving.test_client import Bridge
 
 ARROW = "application/vnd.apache.arrow.stream"
 KEYED = {"authorization": f"Bearer {KEY}"}
@@ -93,6 +96,17 @@ def test_the_flat_form_and_arrow_say_the_same(zero: Caller) -> None:
     assert reply.status_code == 200
     found = pa.ipc.open_stream(reply.content).read_all()
     np.testing.assert_allclose(np.concatenate(found["mean"].to_pylist()), whole["mean"], rtol=1e-6)
+
+
+def test_the_client_says_what_the_table_does(zero: Caller) -> None:
+    table = pd.DataFrame(
+        {"unique_id": "a", "ds": pd.date_range("2020-01-01", None, 60, "MS"), "y": wave()}
+    )
+    with Client("http://test", api_key=KEY, transport=Bridge(zero.app)) as client:
+        found = client.forecast(table, horizon=5)
+        with pytest.raises(DataError, match="say how far"):
+            client.forecast(table)
+    pd.testing.assert_frame_equal(found, Zero.load().predict(table, 5), rtol=1e-6)
 
 
 def test_whole_numbers_need_no_frequency_and_a_season_may_be_told(zero: Caller) -> None:
