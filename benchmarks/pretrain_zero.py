@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.zero_corpus import READ, Corpus, Plan
+from benchmarks.zero_corpus import INPUTS, READ, Corpus, Plan
 from forecasting.bundle import sha256
 from forecasting.errors import DataError, GatecastError
 from forecasting.hardware.torch_state import own_randomness
@@ -174,7 +174,7 @@ class Training:
 
 def loss(network: ZeroNetwork, batch: dict[str, Tensor]) -> Tensor:
     """Quantile loss after every patch whose history says enough, in units of past errors."""
-    inputs = [batch[k] for k in ("x", "seen", "lag", "lag_seen", "place", "zero", "positive")]
+    inputs = [batch[k] for k in INPUTS]
     said, level, spread, unit = network(*inputs)
     counted = batch["seen"].sum(-1).cumsum(1) >= LEAST_SEEN
     usable = batch["y_seen"] * (counted & (spread > 2.0 * LEAST_SPREAD))[..., None]

@@ -18,6 +18,8 @@ from forecasting.arrays import Array, Float
 from forecasting.zero.patches import AHEAD, WIDTH, patch_length, read
 from pipelines.data.datasets import Task, load, registry
 
+# What a network takes, in the order of `Patches.inputs`.
+INPUTS = ("x", "seen", "lag", "lag_seen", "trend", "place", "zero", "positive")
 # Sets whose histories may be read, and the seasons that their series are shown with.
 READ: dict[str, tuple[int, ...]] = {
     "m4_hourly": (24, 24, 24, 168),
@@ -197,10 +199,9 @@ def _batch(draw: Generator, y: Float, season: Array, patches: int) -> dict[str, 
             after[:, :, k, :length] = part.reshape(len(points), patches, length)
         after = after.reshape(len(points), patches, AHEAD * WIDTH)
         known = np.isfinite(after)
-        names = ("x", "seen", "lag", "lag_seen", "place", "zero", "positive")
         parts.append(
             {
-                **dict(zip(names, read_.inputs, strict=True)),
+                **dict(zip(INPUTS, read_.inputs, strict=True)),
                 "y": np.where(known, after, 0.0).astype(np.float32),
                 "y_seen": known.astype(np.float32),
             }

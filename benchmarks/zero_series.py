@@ -26,6 +26,8 @@ COMPONENTS = {
     "wander": (0.6, 0.8), "memory": (0.25, 0.8), "trend": (0.35, 0.8), "season": (0.85, 0.9),
     "regime": (0.12, 0.8), "pulse": (0.07, 0.8), "chaos": (0.03, 0.5), "seasonal_walk": (0.2, 0.8),
 }  # fmt: skip
+# Share of series that are steady, and how often those have each component.
+STEADY, STEADILY = 0.15, {"wander": 0.4, "trend": 0.9, "season": 1.0}
 LONGEST_TABLE = 400
 
 
@@ -42,9 +44,12 @@ def seasons(draw: Generator, count: int, rows: int) -> Array:
 def series(draw: Generator, season: Array, rows: int) -> Float:
     """[n, rows] series of the seasons [n]: none is missing, none stands still throughout."""
     count = len(season)
-    out = _noise(draw, count, rows) * np.exp(draw.normal(-1.0, 1.0, (count, 1)))
+    # Turnover and the like: little noise, a season and growth that say nearly all, and multiply.
+    steady = draw.random(count) < STEADY
+    size = draw.normal(-1.0, 1.0, (count, 1)) - 1.5 * steady[:, None]
+    out = _noise(draw, count, rows) * np.exp(size)
     for name, (share, spread) in COMPONENTS.items():
-        chosen = draw.random(count) < share
+        chosen = draw.random(count) < np.where(steady, STEADILY.get(name, 0.5 * share), share)
         if name in ("season", "seasonal_walk"):
             chosen &= season > 1
         some = np.flatnonzero(chosen)
@@ -53,7 +58,7 @@ def series(draw: Generator, season: Array, rows: int) -> Float:
             part /= np.maximum(part.std(axis=1, keepdims=True), 1e-9)
             out[some] += part * np.exp(draw.normal(0.0, spread, (len(some), 1)))
     out /= np.maximum(out.std(axis=1, keepdims=True), 1e-9)
-    return _finished(draw, out, season)
+    return _finished(draw, out, season, steady)
 
 
 def _noise(draw: Generator, count: int, rows: int) -> Float:
@@ -226,10 +231,11 @@ _MAKERS = {
 }  # fmt: skip
 
 
-def _finished(draw: Generator, y: Float, season: Array) -> Float:
-    """What becomes of a sum of components before it is measured."""
+def _finished(draw: Generator, y: Float, season: Array, steady: Array) -> Float:
+    """What becomes of a sum of components before it is measured; the ``steady`` ones multiply."""
     count = len(y)
     kind = draw.random(count)
+    kind = np.where(steady & (kind > 0.55), kind / 5.0, kind)
     grown = np.flatnonzero(kind < 0.2)
     y[grown] = np.exp(np.clip(y[grown], -8, 8) * draw.uniform(0.1, 0.9, (len(grown), 1)))
     raised = np.flatnonzero((kind >= 0.2) & (kind < 0.55))

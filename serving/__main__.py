@@ -52,7 +52,10 @@ def _settings(arguments: list[str] | None) -> ServingSettings:
         prog="python -m serving", description="Serve forecasts over HTTP.", epilog=EXAMPLE
     )
     parser.add_argument(
-        "--model", action="append", metavar="NAME", help="registered model; may be repeated"
+        "--model",
+        action="append",
+        metavar="NAME",
+        help="registered model, or zero, the pretrained network; may be repeated",
     )
     parser.add_argument("--alias", help="alias that is followed [champion]")
     parser.add_argument("--host", help="address to listen on [127.0.0.1]")
@@ -107,7 +110,8 @@ def _take_port(settings: ServingSettings) -> socket.socket:
 
 def _check_models(settings: ServingSettings) -> None:
     """An unknown model stops the start; an unreachable registry does not, if there is a copy."""
-    from serving.models.registry import RegistryError, open_registry
+    from serving.models.pretrained import NAME
+    from serving.models.registry import RegistryError, UnknownModelError, open_registry
     from serving.models.remembered import remembered
 
     registry = open_registry(settings.store)
@@ -115,8 +119,18 @@ def _check_models(settings: ServingSettings) -> None:
         try:
             registry.resolve(name, settings.alias)
         except RegistryError:
-            if remembered(settings, name) is None:
+            if name != NAME and remembered(settings, name) is None:
                 raise
+            continue
+        except UnknownModelError:
+            if name != NAME:
+                raise
+            continue
+        if name == NAME:
+            raise ConfigError(
+                f"a registered model is called {NAME!r}, which is the name of the pretrained "
+                "network: train it under another name, or delete it there"
+            )
 
 
 def _serve_here(settings: ServingSettings, listener: socket.socket) -> int:

@@ -163,6 +163,9 @@ class Client:
         docs/paths.md. ``labels`` in it are in the order in which series come first in ``df``.
         """
         about = self._about(model)
+        pretrained = about.get("kind") == "pretrained"
+        if pretrained and horizon is None:
+            raise DataError(f"say how far: {about['name']} has no horizon of its own")
         steps = horizon if horizon is not None else int(about["horizon"])
         panel = Panel.from_frame(
             df,
@@ -172,6 +175,7 @@ class Client:
             future_frame=future,
         )
         options = {
+            **({"freq": panel.freq.alias} if pretrained else {}),
             "model": about["name"],
             "horizon": steps,
             "quantiles": [float(q) for q in quantiles],

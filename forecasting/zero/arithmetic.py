@@ -19,7 +19,7 @@ from forecasting.zero.constants import (
     REPEATED,
     STEPS,
 )
-from forecasting.zero.patches import AHEAD, SEASONS, WIDTH, Patches
+from forecasting.zero.patches import AHEAD, LAGS, WIDTH, Patches
 
 # Of PyTorch's LayerNorm.
 EPSILON = 1e-5
@@ -36,6 +36,7 @@ class Network:
     def __init__(self, weights: Mapping[str, Array]) -> None:
         self.weights = {k: np.asarray(v, np.float32) for k, v in weights.items()}
         self.layers = sum(k.endswith("weight_hh_l0") for k in weights)
+        self.recurrent = [_turned(self.weights, layer) for layer in range(self.layers)]
 
     def __call__(self, patches: Patches, last: int) -> tuple[Array, Array, Array]:
         """What follows each of the ``last`` patches.
@@ -44,17 +45,20 @@ class Network:
         -------
         quantiles : [N, last, STEPS, Q] in spreads about the level. level, spread : [N, last].
         """
-        x, seen, lag, lag_seen, place, zero, positive = patches.inputs
+        x, seen, lag, lag_seen, trend, place, zero, positive = patches.inputs
         level, spread = scale(x, seen)
         errors, unit = units(x, seen, lag, lag_seen, spread)
         now = seen * _near((x - level[..., None]) / spread[..., None])
         then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
         newest = latest(now, seen)
         count, total = x.shape[:2]
-        told = lag_seen.reshape(count, total, SEASONS * AHEAD, WIDTH).mean(-1)
+        told = lag_seen.reshape(count, total, LAGS * AHEAD, WIDTH).mean(-1)
         flat = then.reshape(count, total, -1)
         facts = _facts(seen, zero, positive, level, spread, newest)
-        features = np.concatenate([now, seen, flat, told, place, facts, errors], -1)
+        trend = _near(trend / spread[..., None])
+        moved, off = trend[..., :-1], trend[..., -1:]
+        facts = np.concatenate([place, facts, errors, trend[..., ::WIDTH]], -1)
+        features = np.concatenate([now, seen, flat, told, facts], -1)
         features = features.astype(np.float32)
         state = features @ self.weights["past.weight"].T
         state += self._linear(_silu(self._linear(features, "inner")), "outer")
@@ -63,8 +67,9 @@ class Network:
         end = slice(total - last, total)
         said = _silu(self._linear(self._normed(state[:, end], "norm"), "first"))
         repeat = self._linear(said, "repeat").reshape(count, last, REPEATED, STEPS)
-        middle = (repeat[:, :, :SEASONS] * then[:, end]).sum(-2)
-        middle += repeat[:, :, -1] * newest[:, end, None]
+        middle = (repeat[:, :, :LAGS] * then[:, end]).sum(-2)
+        middle += repeat[:, :, LAGS] * newest[:, end, None]
+        middle += repeat[:, :, LAGS + 1] * moved[:, end] + repeat[:, :, LAGS + 2] * off[:, end]
         said = self._linear(said, "last").reshape(count, last, STEPS, len(LEVELS))
         own = unit[:, end, None]
         middle += self._linear(now[:, end], "skip") + own * said[..., MIDDLE]
@@ -87,23 +92,54 @@ class Network:
 
     def _gru(self, x: Array, layer: int) -> Array:
         """[N, T, hidden] states after each patch; torch's order of gates: reset, update, new."""
-        names = (f"layers.{layer}.{kind}_l0" for kind in ("weight_ih", "bias_ih"))
-        weight, bias = (self.weights[name] for name in names)
-        names = (f"layers.{layer}.{kind}_l0" for kind in ("weight_hh", "bias_hh"))
-        recurrent, own = (self.weights[name] for name in names)
-        inputs = x @ weight.T + bias
-        size = recurrent.shape[1]
+        own, recurrent, bias = self.recurrent[layer]
+        inputs = x @ own + bias[:-1].reshape(-1)
+        size = len(recurrent)
         state = np.zeros((len(x), size), np.float32)
         out = np.empty((*x.shape[:2], size), np.float32)
-        turned = np.ascontiguousarray(recurrent.T)
+        inner = np.empty((len(x), 3 * size), np.float32)
+        gates, new = inner[:, : 2 * size], inner[:, 2 * size :]
+        reset, update = gates[:, :size], gates[:, size:]
         for step in range(x.shape[1]):
-            inner = state @ turned + own
-            gates = _sigmoid(inputs[:, step, : 2 * size] + inner[:, : 2 * size])
-            reset, update = gates[:, :size], gates[:, size:]
-            new = np.tanh(inputs[:, step, 2 * size :] + reset * inner[:, 2 * size :])
-            state = new + update * (state - new)
+            np.matmul(state, recurrent, out=inner)
+            gates += inputs[:, step, : 2 * size]
+            # The half of a sigmoid's argument is in the weights.
+            np.tanh(gates, out=gates)
+            gates *= 0.5
+            gates += 0.5
+            new += bias[-1]
+            new *= reset
+            new += inputs[:, step, 2 * size :]
+            np.tanh(new, out=new)
+            state -= new
+            state *= update
+            state += new
             out[:, step] = state
         return out
+
+
+def _turned(weights: Mapping[str, Array], layer: int) -> tuple[Array, Array, Array]:
+    """Weights of a GRU as `Network._gru` takes them.
+
+    Returns
+    -------
+    own : [inputs, 3 size]. recurrent : [size, 3 size]. bias : [4, size], of both gates, of what is
+        new, and of what the reset gate holds back of it. Those of gates are halved.
+    """
+    names = [
+        f"layers.{layer}.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
+    own, recurrent, bias, held = (np.array(weights[name]) for name in names)
+    size = recurrent.shape[1]
+    gates, new = slice(0, 2 * size), slice(2 * size, 3 * size)
+    for each in (own, recurrent, bias, held):
+        each[gates] *= 0.5
+    both = np.concatenate([bias[gates] + held[gates], bias[new], held[new]])
+    return (
+        np.ascontiguousarray(own.T),
+        np.ascontiguousarray(recurrent.T),
+        both.reshape(4, size),
+    )
 
 
 def scale(x: Array, seen: Array) -> tuple[Array, Array]:
@@ -118,7 +154,7 @@ def scale(x: Array, seen: Array) -> tuple[Array, Array]:
 
 
 def units(x: Array, seen: Array, lag: Array, lag_seen: Array, spread: Array) -> tuple[Array, Array]:
-    """[N, T, SEASONS + 1] logs of past errors in spreads, and [N, T] the unit of those to come."""
+    """[N, T, LAGS + 1] logs of past errors in spreads, and [N, T] the unit of those to come."""
     newer = _weights(x.shape[1], FORGET_SPREAD)
     before, known = lag[:, :-1, :, :WIDTH], lag_seen[:, :-1, :, :WIDTH] * seen[:, 1:, None]
     first = ((0, 0), (1, 0), (0, 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forecasting.zero.patches import AHEAD, SEASONS, WIDTH
+from forecasting.zero.patches import AHEAD, LAGS, WIDTH
 
 # Levels of the quantiles that it forecasts.
 LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
@@ -16,5 +16,6 @@ LEAST_SPREAD, FURTHEST = 1e-4, 20.0
 # Errors are measured in those of the season before, or of the value before, which count as no
 # less and no more than these shares of the spread.
 LEAST_UNIT, MOST_UNIT = 0.03, 2.0
-# What is repeated, each as far as the state says: the seasons before, and the last value.
-REPEATED = SEASONS + 1
+# What is repeated, each as far as the state says: the lags, the last value, the drift of the level,
+# and what the newest value is off by.
+REPEATED = LAGS + 3

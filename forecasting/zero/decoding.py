@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from forecasting.arrays import Array, Float
-from forecasting.zero.patches import AHEAD, CONTEXT, WIDTH, Patches, beyond, cut, patch_length
+from forecasting.zero.patches import AHEAD, CONTEXT, WIDTH, Patches, cut, joined, patch_length
 
 # Series forecast at once: so many stay in cache.
 AT_ONCE = 256
+# Patches are read in multiples of so many, so that ways of other patches go through one run.
+TOGETHER = 4
+LARGEST_LOG = 700.0
 
 
 class Reads(Protocol):
@@ -54,16 +58,14 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Fal
     for begin in range(0, len(y), AT_ONCE):
         some = order[begin : begin + AT_ONCE]
         part = y[some, rows[some].min() :]
-        patches = int(np.clip(-(-part.shape[1] // length), 1, CONTEXT))
+        patches = _patches(part, way)
         part = part[:, -patches * length :]
-        if way.logs:
-            part = np.log(part)
+        part = _read(part, way)
         found = _ahead(network, part, way, patches, horizon)
         if flip:
             turned = _ahead(network, -part, way, patches, horizon)
             found = (found - turned[..., ::-1]) / 2.0
-        if way.logs:
-            found = np.exp(found)
+        found = _given_back(found, way)
         if out is None:
             out = np.empty((len(y), horizon, found.shape[-1]))
         out[some] = found
@@ -72,14 +74,58 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Fal
     return out
 
 
+def decode_each(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> list[Float]:
+    """What `decode` finds in each of several ways; of few series in one run of the network."""
+    if len(y) * len(ways) > AT_ONCE:
+        return [decode(network, y, way, horizon) for way in ways]
+    part = y[:, np.isfinite(y).argmax(axis=1).min() :]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for k, way in enumerate(ways):
+        groups.setdefault((_patches(part, way), _more(way, horizon)), []).append(k)
+    found = [np.empty(0)] * len(ways)
+    for (patches, more), chosen in groups.items():
+        made = [
+            cut(_read(part, ways[k]), ways[k].season, patches, ways[k].longer, more) for k in chosen
+        ]
+        answers = network(joined(made), more + 1)
+        for place, k in enumerate(chosen):
+            some = slice(place * len(y), (place + 1) * len(y))
+            values = _values(made[place], [a[some] for a in answers], ways[k], horizon)
+            found[k] = _given_back(values, ways[k])
+    return found
+
+
+def _read(y: Float, way: Way) -> Float:
+    return np.log(y) if way.logs else y
+
+
+def _given_back(values: Float, way: Way) -> Float:
+    # However far a log is forecast, what it stands for stays within float's range.
+    return np.exp(np.clip(values, -LARGEST_LOG, LARGEST_LOG)) if way.logs else values
+
+
 def _ahead(network: Reads, y: Float, way: Way, patches: int, horizon: int) -> Float:
-    length = patch_length(way.season)
-    wanted = -(-horizon // length)
-    more = max(wanted - AHEAD, 0)
-    made = cut(y, way.season, patches, way.longer)
-    made = beyond(made, way.season, more, way.longer)
-    quantiles, level, spread = network(made, more + 1)
-    count = len(y)
+    more = _more(way, horizon)
+    made = cut(y, way.season, patches, way.longer, more)
+    return _values(made, network(made, more + 1), way, horizon)
+
+
+def _patches(y: Float, way: Way) -> int:
+    """Patches that are read of histories [N, R]: as in training, some may hold nothing."""
+    wanted = -(-y.shape[1] // patch_length(way.season))
+    return int(np.clip(-(-wanted // TOGETHER) * TOGETHER, TOGETHER, CONTEXT))
+
+
+def _more(way: Way, horizon: int) -> int:
+    """Patches that are read beyond the end, for steps that the last one's state says nothing of."""
+    return max(-(-horizon // patch_length(way.season)) - AHEAD, 0)
+
+
+def _values(made: Patches, answer: Sequence[Array], way: Way, horizon: int) -> Float:
+    """[N, horizon, Q] of what the network says, in the series' own units."""
+    length, more = patch_length(way.season), _more(way, horizon)
+    quantiles, level, spread = answer
+    count = len(quantiles)
     unit = made.unit[:, None, None, None]
     values = level[..., None, None] + spread[..., None, None] * quantiles.astype(np.float64)
     values = made.centre[:, None, None, None] + unit * values

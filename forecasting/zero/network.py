@@ -25,10 +25,10 @@ from forecasting.zero.constants import (
     REPEATED,
     STEPS,
 )
-from forecasting.zero.patches import AHEAD, COORDINATES, SEASONS, WIDTH
+from forecasting.zero.patches import AHEAD, COORDINATES, LAGS, SEASONS, WIDTH
 
 # Beside values and their lags: see `ZeroNetwork._features`.
-FEATURES = 2 * WIDTH + SEASONS * (STEPS + AHEAD) + COORDINATES + 7 + SEASONS + 1
+FEATURES = 2 * WIDTH + LAGS * (STEPS + AHEAD) + COORDINATES + 7 + LAGS + 1 + AHEAD + 1
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ class ZeroNetwork(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.repeat.bias.view(REPEATED, STEPS)[0] = 0.5
+            self.repeat.bias.view(REPEATED, STEPS)[SEASONS] = 0.5
             self.last.weight.mul_(0.1)
             bias = self.last.bias.view(STEPS, len(LEVELS))
             bias.fill_(-1.5)
             bias[:, MIDDLE] = 0.0
 
     def forward(
-        self, x: Tensor, seen: Tensor, lag: Tensor, lag_seen: Tensor, place: Tensor, zero: Tensor,
-        positive: Tensor,
+        self, x: Tensor, seen: Tensor, lag: Tensor, lag_seen: Tensor, trend: Tensor, place: Tensor,
+        zero: Tensor, positive: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """From `Patches.inputs` the quantiles after each patch.
 
@@ -90,14 +90,19 @@ class ZeroNetwork(nn.Module):
         then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
         last = latest(now, seen)
         facts = self._facts(seen, zero, positive, level, spread, last)
-        told = lag_seen.reshape(*lag_seen.shape[:2], SEASONS * AHEAD, WIDTH).mean(-1)
-        features = torch.cat([now, seen, then.flatten(-2), told, place, facts, errors], -1)
+        told = lag_seen.reshape(*lag_seen.shape[:2], LAGS * AHEAD, WIDTH).mean(-1)
+        trend = _near(trend / spread[..., None])
+        moved, away = trend[..., :-1], trend[..., -1:]
+        # Of the drift its first step in each patch ahead, and how far off the newest value is.
+        facts = torch.cat([place, facts, errors, trend[..., ::WIDTH]], -1)
+        features = torch.cat([now, seen, then.flatten(-2), told, facts], -1)
         state = self.past(features) + self.outer(functional.silu(self.inner(features)))
         for norm, layer in zip(self.norms, self.layers, strict=True):
             state = state + layer(norm(state))[0]
         said = functional.silu(self.first(self.norm(state)))
         repeat = self.repeat(said).unflatten(-1, (REPEATED, STEPS))
-        middle = (repeat[..., :SEASONS, :] * then).sum(-2) + repeat[..., -1, :] * last[..., None]
+        middle = (repeat[..., :LAGS, :] * then).sum(-2) + repeat[..., LAGS, :] * last[..., None]
+        middle = middle + repeat[..., LAGS + 1, :] * moved + repeat[..., LAGS + 2, :] * away
         said = self.last(said).unflatten(-1, (STEPS, len(LEVELS)))
         middle = middle + self.skip(now) + unit[..., None] * said[..., MIDDLE]
         # What lies between neighbouring levels is positive, so that no two cross.
@@ -133,8 +138,8 @@ def units(
 
     Returns
     -------
-    errors : [N, T, SEASONS + 1] logarithms of mean errors, of each season and of the value before;
-        0 where nothing can be said. unit : [N, T] the error of the first season, else that of the
+    errors : [N, T, LAGS + 1] logarithms of mean errors, of each lag and of the value before; 0
+        where nothing can be said. unit : [N, T] the error of the first season, else that of the
         value before, else the spread.
     """
     newer = _weights(x, FORGET_SPREAD)

@@ -5,17 +5,20 @@ season is a whole number of: an hourly one 24, a monthly one 24 (two years), a w
 a slot holds is then told by its place, and the value a season ago is the same slot of an earlier
 patch. Where no whole number fits, or there is no season, all slots are used.
 
-Beside each patch stand the values a season before the steps that it is asked for, and those of a
-longer season (a week beside a day). The same arrays are read in training and in forecasting.
+Beside each patch stand the values a season before the steps that it is asked for, those of a
+longer season (a week beside a day), and what the mean season about the newest level says
+(`forecasting.zero.levels`). The same arrays are read in training and in forecasting.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from forecasting.arrays import Array, Float
+from forecasting.zero.levels import continued, filled
 
 WIDTH = 32
 # Patches that each state forecasts, and patches of history that are read.
@@ -26,6 +29,8 @@ LEAST = 16
 # Seasons that a series may have, the one that patches go by first; and what is told of a patch's
 # place: `_places`.
 SEASONS = 2
+# Beside the values of each season before: the season about the newest level.
+LAGS = SEASONS + 1
 COORDINATES = 1 + 4 * SEASONS
 # A season longer than this is not recalled value by value.
 LONGEST_SEASON = 400
@@ -38,9 +43,11 @@ class Patches:
     Attributes
     ----------
     x : [N, T, WIDTH] float32, 0 where not seen. seen : [N, T, WIDTH] float32, 1 where seen.
-    lag : [N, T, SEASONS, AHEAD * WIDTH] float32, for each step forecast from a patch the newest
-        value at the same place of each season; 0 where none is. lag_seen : of the same shape, 1
-        where one is.
+    lag : [N, T, LAGS, AHEAD * WIDTH] float32, for each step forecast from a patch the newest
+        value at the same place of each season, and the mean first season about the newest level; 0
+        where none is. lag_seen : of the same shape, 1 where one is.
+    trend : [N, T, AHEAD * WIDTH + 1] float32, what the level will have moved by then since the
+        newest value if it goes on as it did; last how far off the newest value is.
     place : [N, T, COORDINATES] float32. zero : [N] float32, where y = 0 lies; 0 with
         ``positive`` [N] 0 where some y is below it.
     centre, unit : [N] float64; y = centre + unit * x.
@@ -50,6 +57,7 @@ class Patches:
     seen: Array
     lag: Array
     lag_seen: Array
+    trend: Array
     place: Array
     zero: Array
     positive: Array
@@ -59,7 +67,8 @@ class Patches:
     @property
     def inputs(self) -> tuple[Array, ...]:
         """What a network takes, in its order."""
-        return self.x, self.seen, self.lag, self.lag_seen, self.place, self.zero, self.positive
+        lags = self.lag, self.lag_seen, self.trend
+        return self.x, self.seen, *lags, self.place, self.zero, self.positive
 
 
 def patch_length(season: int) -> int:
@@ -74,20 +83,21 @@ def patch_length(season: int) -> int:
     return WIDTH
 
 
-def cut(y: Array, season: int, patches: int, longer: int = 1) -> Patches:
+def cut(y: Array, season: int, patches: int, longer: int = 1, more: int = 0) -> Patches:
     """The newest rows of series that share their seasons, as patches.
 
     Parameters
     ----------
     y : [N, R] histories whose ends are aligned, NaN where missing; rows further back than
-        ``patches`` patches are left out. season, longer : steps; 1 for none.
+        ``patches`` patches are left out. season, longer : steps; 1 for none. more : patches after
+        them in which nothing is seen yet.
     """
     length = patch_length(season)
     rows = patches * length
-    points = np.full((len(y), rows), np.nan)
+    points = np.full((len(y), rows + more * length), np.nan)
     kept = min(rows, y.shape[1])
     if kept:
-        points[:, rows - kept :] = y[:, y.shape[1] - kept :]
+        points[:, rows - kept : rows] = y[:, y.shape[1] - kept :]
     return read(points, np.tile([season, longer], (len(y), 1)), length)
 
 
@@ -104,7 +114,7 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
     seen = np.isfinite(points)
     centre, unit = _units(points, seen)
     scaled = (points - centre[:, None]) / unit[:, None]
-    lag, lag_seen = _lags(scaled, seasons, length)
+    lag, lag_seen, trend = _lags(scaled, seasons, length)
     lowest = np.where(seen, points, np.inf).min(axis=1, initial=np.inf)
     positive = (lowest >= 0.0) & np.isfinite(lowest)
     with np.errstate(over="ignore"):
@@ -114,6 +124,7 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
         seen=_slots(seen, patches, length, 1),
         lag=lag,
         lag_seen=lag_seen,
+        trend=trend,
         place=_places(seasons, patches, length),
         zero=zero.astype(np.float32),
         positive=positive.astype(np.float32),
@@ -122,29 +133,12 @@ def read(points: Float, seasons: Array, length: int) -> Patches:
     )
 
 
-def beyond(made: Patches, season: int, more: int, longer: int = 1) -> Patches:
-    """The same series with ``more`` patches in which nothing is seen yet."""
-    length = patch_length(season)
-    count, patches = made.x.shape[:2]
-    points = np.full((count, (patches + more) * length), np.nan)
-    known = made.x[:, :, :length].astype(np.float64)
-    known[made.seen[:, :, :length] == 0] = np.nan
-    points[:, : patches * length] = known.reshape(count, -1)
-    seasons = np.tile([season, longer], (count, 1))
-    lag, lag_seen = _lags(points, seasons, length)
-    total = patches + more
-    room = ((0, 0), (0, more), (0, 0))
-    return Patches(
-        x=np.pad(made.x, room),
-        seen=np.pad(made.seen, room),
-        lag=lag,
-        lag_seen=lag_seen,
-        place=_places(seasons, total, length),
-        zero=made.zero,
-        positive=made.positive,
-        centre=made.centre,
-        unit=made.unit,
-    )
+def joined(parts: Sequence[Patches]) -> Patches:
+    """Series of several seasons, of as many patches each, below each other."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [field.name for field in fields(Patches)]
+    return Patches(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 def _units(points: Float, seen: Array) -> tuple[Float, Float]:
@@ -161,41 +155,38 @@ def _units(points: Float, seen: Array) -> tuple[Float, Float]:
     return centre * size, away * size
 
 
-def _lags(scaled: Float, seasons: Array, length: int) -> tuple[Array, Array]:
-    """[N, T, SEASONS, AHEAD * WIDTH] newest values at the same place, and where one is."""
+def _lags(scaled: Array, seasons: Array, length: int) -> tuple[Array, Array, Array]:
+    """`Patches.lag`, ``lag_seen`` and ``trend``."""
     patches = scaled.shape[1] // length
-    shape = (len(scaled), patches, SEASONS, AHEAD * WIDTH)
-    found, told = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    ends = np.arange(1, patches + 1)[:, None] * length
-    target = ends + np.arange(AHEAD * length)
+    shape = (len(scaled), patches, AHEAD * WIDTH)
+    found = np.zeros((*shape[:2], LAGS, shape[2]), np.float32)
+    told, trend = np.zeros_like(found), np.zeros((*shape[:2], shape[2] + 1), np.float32)
+    ends = np.arange(1, patches + 1) * length
+    target = ends[:, None] + np.arange(AHEAD * length)
+    recalled = np.where(seasons <= LONGEST_SEASON, seasons, 1)
     for which in range(SEASONS):
-        for season in np.unique(seasons[:, which]):
-            if not 1 < season <= LONGEST_SEASON:
+        for season in np.unique(recalled[:, which]):
+            if season <= 1:
                 continue
-            some = np.flatnonzero(seasons[:, which] == season)
-            filled = _filled(scaled[some], int(season))
-            source = target - ((target - ends) // season + 1) * season
-            values = filled[:, np.maximum(source, 0)]
-            usable = np.isfinite(values) & (source >= 0)
-            found[some, :, which] = _slots(np.where(usable, values, 0.0), patches, length, AHEAD)
-            told[some, :, which] = _slots(usable, patches, length, AHEAD)
-    return found, told
+            some = np.flatnonzero(recalled[:, which] == season)
+            known = filled(scaled[some], int(season))
+            source = target - ((target - ends[:, None]) // season + 1) * season
+            values = np.where(source >= 0, known[:, np.maximum(source, 0)], np.nan)
+            found[some, :, which], told[some, :, which] = _known(values, patches, length)
+    for season in np.unique(recalled[:, 0]):
+        some = np.flatnonzero(recalled[:, 0] == season)
+        level, moved, off = continued(scaled[some], int(season), ends, AHEAD * length)
+        found[some, :, SEASONS], told[some, :, SEASONS] = _known(level, patches, length)
+        trend[some, :, :-1] = _slots(moved, patches, length, AHEAD)
+        trend[some, :, -1] = off
+    return found, told, trend
 
 
-def _filled(scaled: Float, season: int) -> Float:
-    """Each missing value as the newest one before it at its place of the season."""
-    count, rows = scaled.shape
-    cycles = -(-rows // season)
-    table = np.full((count, cycles * season), np.nan)
-    table[:, cycles * season - rows :] = scaled
-    if not np.isnan(scaled).any():
-        return scaled
-    table = table.reshape(count, cycles, season)
-    at = np.where(np.isnan(table), -1, np.arange(cycles)[:, None])
-    at = np.maximum.accumulate(at, axis=1)
-    filled = np.take_along_axis(table, np.maximum(at, 0), axis=1)
-    filled[at < 0] = np.nan
-    return np.asarray(filled.reshape(count, -1)[:, cycles * season - rows :])
+def _known(values: Float, patches: int, length: int) -> tuple[Array, Array]:
+    """In their slots, 0 where missing; and 1 where not."""
+    known = np.isfinite(values)
+    slots = _slots(np.where(known, values, 0.0), patches, length, AHEAD)
+    return slots, _slots(known, patches, length, AHEAD)
 
 
 def _slots(values: Array, patches: int, length: int, ahead: int) -> Array:

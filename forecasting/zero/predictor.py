@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -24,19 +24,18 @@ from forecasting.prediction.engine import BEYOND_FLOAT
 from forecasting.quantiles import ASKED, Interpolation, check_levels, mean_weights
 from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
-from forecasting.zero.decoding import Way, decode
+from forecasting.zero.decoding import Reads, Way, decode
 from forecasting.zero.patches import LONGEST_SEASON
 from forecasting.zero.ways import candidates, choose, ends
-
-if TYPE_CHECKING:
-    pass
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
 WEIGHTS, CARD = "zero.safetensors", "zero.json"
 # What the card's networks are built and read like; it changes with `patches` and `network`.
-FORMAT = 1
+FORMAT = 2
 # Beyond it more is forecast blindly than was ever read in training.
 LONGEST_HORIZON = 1_024
+# Series read and forecast at once: what lies in memory does not grow with the panel.
+AT_ONCE = 1_024
 
 
 class Zero:
@@ -49,7 +48,7 @@ class Zero:
     card : what it was trained on and how. folder : where its weights lie, if in a file.
     """
 
-    def __init__(self, network: Network, card: dict[str, Any], folder: Path | None = None) -> None:
+    def __init__(self, network: Reads, card: dict[str, Any], folder: Path | None = None) -> None:
         self.network, self.card, self.folder = network, card, folder
 
     @classmethod
@@ -110,9 +109,14 @@ class Zero:
         horizon: int,
         *,
         season: int | None = None,
+        way: Way | None = None,
         quantiles: Sequence[float] = ASKED,
     ) -> Forecast:
         """Forecast every series from its end; covariates are not read.
+
+        Parameters
+        ----------
+        way : as `way_of` found it, for parts of a larger panel; None: found here.
 
         Raises
         ------
@@ -122,7 +126,7 @@ class Zero:
         horizon = whole_steps(horizon)
         _check(horizon, season, quantiles)
         panel = panel.begun()
-        silent = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel)) == 0
+        silent = _silent(panel)
         problems = [
             SeriesProblem(
                 str(panel.ids[i]), "no_observations", "no value is observed", {"column": "y"}
@@ -130,19 +134,25 @@ class Zero:
             for i in np.flatnonzero(silent)
         ]
         panel = panel.select(np.flatnonzero(~silent)) if silent.any() else panel
-        values = np.empty((0, horizon, len(LEVELS)))
+        mean = np.empty((len(panel), horizon))
+        wanted = np.empty((len(panel), horizon, len(quantiles)))
         if len(panel):
-            y = ends(panel)
-            way = choose(self.network, y, candidates(panel, season), horizon)
-            values = self._quantiles(y, way, horizon)
+            if way is None:
+                way = choose(self.network, panel, candidates(panel, season), horizon)
+            weights, asked = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
+            for begin in range(0, len(panel), AT_ONCE):
+                some = slice(begin, begin + AT_ONCE)
+                part = panel if len(panel) <= AT_ONCE else panel.select(some)
+                values = self._quantiles(ends(part), way, horizon)
+                mean[some], wanted[some] = values @ weights, asked(values)
         start, freq = panel.following()
         found = Forecast(
             ids=panel.ids,
             start=start,
             freq=freq,
             tz=panel.tz,
-            mean=values @ mean_weights(LEVELS),
-            quantiles=Interpolation(LEVELS, tuple(quantiles))(values),
+            mean=mean,
+            quantiles=wanted,
             levels=tuple(quantiles),
             problems=problems,
         )
@@ -150,6 +160,17 @@ class Zero:
         if finite.all():
             return found
         return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
+
+    def way_of(self, panel: Panel, horizon: int, *, season: int | None = None) -> Way:
+        """How a panel is read: the season that forecast its own ends best."""
+        horizon = whole_steps(horizon)
+        _check(horizon, season, ASKED)
+        panel = panel.begun()
+        known = np.flatnonzero(~_silent(panel))
+        if not len(known):
+            return Way()
+        panel = panel.select(known)
+        return choose(self.network, panel, candidates(panel, season), horizon)
 
     def _quantiles(self, y: Array, way: Way, horizon: int) -> Array:
         """[N, horizon, Q]; of what never fell below 0 nothing is forecast below it."""
@@ -164,6 +185,12 @@ class Zero:
         still = low == high
         values[still] = low[still, None, None]
         return values
+
+
+def _silent(panel: Panel) -> Array:
+    """[N] whether no value of a series is observed."""
+    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    return np.asarray(known == 0)
 
 
 def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:

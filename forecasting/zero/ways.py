@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from forecasting.arrays import Array, Float
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons
-from forecasting.zero.decoding import Reads, Way, decode
+from forecasting.zero.decoding import Reads, Way, decode_each
 from forecasting.zero.patches import CONTEXT, LONGEST_SEASON, WIDTH
 
 # Origins held back, at most; the share of a history that all of them together may take; and the
@@ -21,6 +22,8 @@ LEAST_HISTORY = 16
 ENOUGH = 200
 # Another way than the first must be better by so many standard errors.
 SURE = 1.0
+# Series from which on logarithms are tried: fewer cannot tell, and lose more than they gain.
+MANY = 50
 # Rows that are read: as many as the context's patches have slots.
 ROWS = CONTEXT * WIDTH
 
@@ -37,10 +40,22 @@ def ends(panel: Panel, rows: int = ROWS) -> Float:
 
 
 def candidates(panel: Panel, season: int | None = None) -> list[Way]:
-    """Ways that a panel may be read, the likeliest first, and without any season last.
+    """Ways that a panel may be read, the likeliest first.
 
-    ``season`` : the one that is told; then only longer ones around it are tried beside it.
+    Beside seasons, and none, the logarithms of what is positive, where many series can judge that.
+
+    Parameters
+    ----------
+    season : the one that is told; then only longer ones around it are tried beside it.
     """
+    found = _by_season(panel, season)
+    if len(panel) >= MANY and np.nanmin(panel.y, initial=np.inf) > 0.0:
+        found.append(replace(found[0], logs=True))
+    return found
+
+
+def _by_season(panel: Panel, season: int | None) -> list[Way]:
+    """The likeliest season first, and none last."""
     stamps = panel.freq.seasons
     if season is not None:
         ordered = [season, *stamps]
@@ -58,18 +73,18 @@ def candidates(panel: Panel, season: int | None = None) -> list[Way]:
     return [*around, *map(Way, seasons), Way()]
 
 
-def choose(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Way:
+def choose(network: Reads, panel: Panel, ways: Sequence[Way], horizon: int) -> Way:
     """The way of reading a panel that forecast its own ends best.
 
     Parameters
     ----------
-    y : [N, R] as of `ends`. ways : the first one stays unless another is surely better.
+    ways : the first one stays unless another is surely better.
     """
     if len(ways) == 1:
         return ways[0]
-    lengths = np.isfinite(y).sum(axis=1)
-    order = np.argsort(-lengths, kind="stable")[:ENOUGH]
-    errors = held_back(network, y[np.sort(order)], ways, horizon)
+    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    longest = np.sort(np.argsort(-known, kind="stable")[:ENOUGH])
+    errors = held_back(network, ends(panel.select(longest)), ways, horizon)
     if errors is None:
         return ways[0]
     least = errors.mean(axis=1).argmin()
@@ -100,8 +115,7 @@ def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Ar
         return None
     history, actual, seen = history[some], actual[some], seen[some]
     each = []
-    for way in ways:
-        quantiles = decode(network, history, way, ahead)
+    for quantiles in decode_each(network, history, ways, ahead):
         middle = quantiles[..., quantiles.shape[-1] // 2]
         off = np.where(seen, np.abs(middle - np.where(seen, actual, 0.0)), 0.0)
         each.append(off.sum(axis=1) / seen.sum(axis=1))

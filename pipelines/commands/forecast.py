@@ -16,6 +16,7 @@ from pipelines.commands.common import (
     FutureOption,
     NotifyOption,
     SetOption,
+    experiment,
     teller_of,
 )
 from pipelines.terminal.outcome import complain, done, tell
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # series that could not be forecast, named on the terminal
 EXIT_FAILED = 1
+ZERO = "zero"  # the pretrained network's name
 
 
 def register(app: typer.Typer) -> None:
@@ -38,13 +40,21 @@ def register(app: typer.Typer) -> None:
 
 def forecast_command(
     what: str = typer.Argument(
-        ..., metavar="CONFIG|NAME", help="A YAML config, or a registered model (NAME@VERSION)."
+        ...,
+        metavar="CONFIG|NAME|TABLE",
+        help="A YAML config, a registered model (NAME@VERSION), or with --model zero a table.",
+    ),
+    horizon: int | None = typer.Option(
+        None, "--horizon", help="Steps to forecast of a table, with --model zero."
     ),
     sets: list[str] | None = SetOption,
     data: str | None = DataOption,
     future: str | None = FutureOption,
     model: str | None = typer.Option(
-        None, "--model", help="NAME or NAME@VERSION; default: the config's champion."
+        None,
+        "--model",
+        help="NAME or NAME@VERSION, zero for the pretrained network; default: the config's "
+        "champion.",
     ),
     out: str | None = typer.Option(
         None,
@@ -96,16 +106,27 @@ def forecast_command(
     `gatecast forecast demand --data today.csv --future promotions.csv`,
     `gatecast forecast demand --as-of 2024-03-31 --out march.parquet`,
     `gatecast forecast demand --backfill 2024-01-01 2024-03-31 --out past/`,
-    `gatecast forecast demand --aggregate steps=10 --hierarchy total,state,state/region`
+    `gatecast forecast demand --aggregate steps=10 --hierarchy total,state,state/region`,
+    `gatecast forecast sales.csv --model zero --horizon 12`
     """
     from pipelines.config import load_config
     from pipelines.forecasts.forecast import forecast
     from pipelines.forecasts.joint import read_levels, read_total
+    from pipelines.forecasts.pretrained import forecast_pretrained
     from pipelines.jobs.run import forecasted
 
     teller = teller_of(what, notify)
     with teller.watching():
-        if what.endswith(CONFIG_SUFFIXES):
+        pretrained = model == ZERO
+        if pretrained:
+            _refuse_with_zero(as_of=as_of, backfill=backfill, future=future)
+            config = experiment(what, sets, horizon=horizon)
+        elif horizon is not None:
+            raise ConfigError(
+                f"--horizon goes with --model {ZERO}: a trained model has its own, and a config "
+                "says less by --set horizon=N"
+            )
+        elif what.endswith(CONFIG_SUFFIXES):
             config = load_config(what, sets or ())
         else:
             config = model_config(what, sets, needs_source=data is None)
@@ -145,22 +166,21 @@ def forecast_command(
             _fail_if_refused(looked, config)
             return
         with waiting(f"forecasting with {model or config.name}"):
-            written = forecast(
-                teller.by(config),
-                model=model,
-                data=data,
-                future=future,
-                out=out,
-                table=table,
-                say=tell,
-            )
+            told = teller.by(config)
+            if pretrained:
+                written = forecast_pretrained(told, data=data, out=out, table=table, say=tell)
+            else:
+                written = forecast(
+                    told, model=model, data=data, future=future, out=out, table=table, say=tell
+                )
         _report(written, problems)
         teller.ended(forecasted(written, config))
     print(written.line)
+    name = what.partition("@")[0]
     done(
         {**asdict(written), "refused": written.refused},
         made=[written.target, *written.joint, *([] if problems is None else [problems])],
-        following=f"gatecast monitor {shlex.quote(what.partition('@')[0])}",
+        following=() if pretrained else f"gatecast monitor {shlex.quote(name)}",
     )
     _fail_if_refused(written, config)
 
@@ -173,6 +193,16 @@ def _fail_if_refused(written: BatchForecast | LookedBack, config: ExperimentConf
             f"gate.max_refused allows {100 * config.gate.max_refused:g} %"
         )
         raise typer.Exit(EXIT_FAILED)
+
+
+def _refuse_with_zero(**given: object) -> None:
+    """What the pretrained network cannot be asked for here."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} needs a model that was trained, not {ZERO}, which "
+                "forecasts each series from its end and reads no covariates"
+            )
 
 
 def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Past | None:

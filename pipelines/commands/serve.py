@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve_command(
-    model: list[str] = typer.Option(..., "--model", help="Registered model; repeatable."),
+    model: list[str] = typer.Option(..., "--model", help="Registered model, or zero; repeatable."),
     host: str | None = typer.Option(
         None, "--host", help="Address to listen on; default: 127.0.0.1."
     ),
@@ -41,6 +41,7 @@ def serve_command(
 ) -> None:
     """Answer forecasts over HTTP from a registered model, following its champion.
 
+    The model `zero` is the pretrained network: nothing has to be trained or registered for it.
     What is left out is read from GATECAST_HOST, GATECAST_PORT and their like.
 
     Examples: `gatecast serve --model m3-monthly --port 3000`,

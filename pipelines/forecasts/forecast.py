@@ -16,10 +16,11 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError, SeriesProblem, heard
 from forecasting.paths.sampling import labels_of
+from forecasting.prediction.predictor import Predictor
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_digest
-from pipelines.forecasts.job import Job, Target, table_of
+from pipelines.forecasts.job import Job, Maker, Predicts, Target, table_of
 from pipelines.forecasts.joint import asked, write_joint
 from pipelines.forecasts.targets import default_output, target_of
 from pipelines.machine.say import Say, once, silent
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from forecasting.data.panel import Panel
-    from forecasting.prediction.predictor import Predictor
 
 
 CHUNK = 2048  # series forecast and written at once
@@ -150,7 +150,7 @@ def forecast(
         panel = prepared.panel.under(predictor.schema)
         say_odd(predictor, panel, say)
         steps = min(config.horizon, predictor.config.horizon)
-        job = job_of(version, panel, steps, config.forecast.levels)
+        job = job_of(maker_of(version), panel, steps, config.forecast.levels)
         if config.forecast.joint is not None:
             # What cannot be asked for is said before anything is forecast.
             asked(config.forecast.joint, steps, tuple(labels_of(prepared.panel)))
@@ -177,7 +177,7 @@ def forecast(
 
 
 def write(
-    predictor: Predictor,
+    predictor: Predicts,
     panel: Panel,
     job: Job,
     target: Target,
@@ -220,7 +220,7 @@ def write(
 
 
 def chunks(
-    predictor: Predictor, panel: Panel, left: Array, job: Job, workers: int | None, say: Say
+    predictor: Predicts, panel: Panel, left: Array, job: Job, workers: int | None, say: Say
 ) -> Iterator[tuple[pa.Table, list[SeriesProblem]]]:
     """Forecasts in order; a few chunks ahead of the writer, so that memory stays bounded.
 
@@ -250,7 +250,7 @@ def chunks(
                 future.cancel()
 
 
-def _one(predictor: Predictor, panel: Panel, index: Array, job: Job) -> _Part:
+def _one(predictor: Predicts, panel: Panel, index: Array, job: Job) -> _Part:
     part = panel.select(index)
     with heard() as notes:
         found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
@@ -267,7 +267,13 @@ def say_odd(predictor: Predictor, panel: Panel, say: Say) -> None:
         say(note)
 
 
-def job_of(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
+def maker_of(version: ModelVersion) -> Maker:
+    """What forecasts, of a registered version."""
+    digest = version.tags[HASH_TAG]
+    return Maker(str(version.name), int(version.version), str(version.run_id), str(digest))
+
+
+def job_of(maker: Maker, panel: Panel, horizon: int, levels: tuple[float, ...]) -> Job:
     """What is to be written: by its digest the same data, version, horizon and levels are one job.
 
     Raises
@@ -276,13 +282,13 @@ def job_of(version: ModelVersion, panel: Panel, horizon: int, levels: tuple[floa
     """
     if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
         raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
-    facts = [version.name, version.version, version.tags[HASH_TAG], panel_digest(panel), horizon]
+    facts = [maker.model, maker.version, maker.digest, panel_digest(panel), horizon]
     text = json.dumps([*map(str, facts), list(levels)])
     newest = str(panel.last.max()).split(".")[0].replace(":", "")
     return Job(
-        model=str(version.name),
-        version=int(version.version),
-        run_id=str(version.run_id),
+        model=maker.model,
+        version=maker.version,
+        run_id=maker.run_id,
         digest=hashlib.sha256(text.encode()).hexdigest()[:32],
         newest=newest,
         horizon=horizon,

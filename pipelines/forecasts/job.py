@@ -15,6 +15,7 @@ from forecasting.quantiles import column_of
 
 if TYPE_CHECKING:
     from forecasting.data.forecast import Forecast
+    from forecasting.data.panel import Panel
 
 
 KEY = ("model", "version", "unique_id", "cutoff", "step")
@@ -24,6 +25,25 @@ FIXED = ("model", "version", "run_id", "unique_id", "cutoff", "step", "ds", "mea
 
 
 LAST = ("created", "job")
+
+
+class Predicts(Protocol):
+    """What forecasts a panel: a trained model, or the pretrained network."""
+
+    def predict_panel(
+        self, panel: Panel, *, horizon: int, quantiles: tuple[float, ...]
+    ) -> Forecast:
+        """Forecast every series from its end."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Which model forecasts, and by which weights."""
+
+    model: str
+    version: int
+    run_id: str
+    digest: str
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,14 @@ from forecasting.errors import ConfigError, DataError, SeriesProblem
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.cutoffs import Past, known_at, public
-from pipelines.forecasts.forecast import BatchForecast, chunks, job_of, say_odd, write
+from pipelines.forecasts.forecast import (
+    BatchForecast,
+    chunks,
+    job_of,
+    maker_of,
+    say_odd,
+    write,
+)
 from pipelines.forecasts.job import Job
 from pipelines.forecasts.kept import read_forecasts
 from pipelines.forecasts.said import Agreement, AsSaid, Kept
@@ -195,7 +202,7 @@ def _round(
     return (
         AsSaid(predictor, said, agreement),
         known,
-        job_of(version, known, steps, config.forecast.levels),
+        job_of(maker_of(version), known, steps, config.forecast.levels),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -39,6 +39,30 @@ class AbandonedError(Exception):
     """Nobody waits for this forecast any more."""
 
 
+class Answering(Protocol):
+    """What answers requests: a trained version, or the pretrained network."""
+
+    alone: ClassVar[bool]
+
+    @property
+    def spec(self) -> Spec:
+        """What it expects of a request."""
+
+    @property
+    def origin(self) -> Origin:
+        """How an answer names it."""
+
+    @property
+    def heavy(self) -> bool:
+        """Whether a batch would keep the event loop too long."""
+
+    def forecast(self, query: Query) -> tuple[Forecast, Together | None]:
+        """The forecasts of a query that holds series, and what is asked of all together."""
+
+    def nothing(self, query: Query) -> Together | None:
+        """What is asked of all series together where none has a forecast."""
+
+
 @dataclass(frozen=True)
 class Servable:
     """What computing needs of a loaded version.
@@ -48,6 +72,9 @@ class Servable:
     heavy : whether a batch would keep the event loop too long.
     batch_seconds : what a batch of `SMALL` series took when the version was loaded.
     """
+
+    # Whether each request has to be computed by itself.
+    alone: ClassVar[bool] = False
 
     predictor: Answers
     spec: Spec
@@ -68,6 +95,35 @@ class Servable:
             engine.single_threaded = _stoppable(engine.single_threaded, stop)
         return replace(self, predictor=engine)
 
+    def forecast(self, query: Query) -> tuple[Forecast, Together | None]:
+        """The forecasts of a query, and what is asked of all its series together."""
+        joint = query.options.joint
+        if joint is not None:
+            return drawn(self.predictor, self.spec, query, joint)
+        found = self.predictor.predict_panel(
+            query.panel(self.spec),
+            horizon=query.options.horizon,
+            quantiles=query.options.levels,
+            extend=query.options.extend,
+        )
+        return found, None
+
+    def nothing(self, query: Query) -> Together | None:
+        """What is asked of all series together where none has a forecast."""
+        joint, options = query.options.joint, query.options
+        if joint is None:
+            return None
+        none = Forecast(
+            ids=np.zeros(0, np.int64),
+            start=query.start,
+            freq=self.spec.freq,
+            tz=query.tz,
+            mean=np.empty((0, options.horizon)),
+            quantiles=np.empty((0, options.horizon, len(options.levels))),
+            levels=options.levels,
+        )
+        return nothing_drawn(self.predictor, query, joint, none)
+
 
 def _stoppable(runner: Runner, stop: Event) -> Runner:
     def run(batch: Batch[Array]) -> tuple[Array, Array, Array]:
@@ -80,7 +136,7 @@ def _stoppable(runner: Runner, stop: Event) -> Runner:
 
 @dataclass
 class _Waiting:
-    model: Servable
+    model: Answering
     query: Query
     done: asyncio.Future[Answer]
 
@@ -101,7 +157,7 @@ class Batcher:
         self._scheduled = False
         self._busy: set[int] = set()
 
-    async def forecast(self, model: Servable, query: Query) -> Answer:
+    async def forecast(self, model: Answering, query: Query) -> Answer:
         """The answer to one query of at most `SMALL` series."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Answer] = loop.create_future()
@@ -109,7 +165,7 @@ class Batcher:
         self._schedule(loop)
         return await done
 
-    def compute(self, model: Servable, queries: Sequence[Query]) -> list[Answer]:
+    def compute(self, model: Answering, queries: Sequence[Query]) -> list[Answer]:
         """Answers in the order of the queries, all from one version."""
         answers: dict[int, Answer] = {}
         groups: dict[Hashable, list[int]] = {}
@@ -117,7 +173,7 @@ class Batcher:
             if not len(query.sizes):
                 answers[k] = _nothing(model, query)
                 continue
-            groups.setdefault(_group(model.spec, query), []).append(k)
+            groups.setdefault(_group(model, query), []).append(k)
         for indices in groups.values():
             chosen = [queries[k] for k in indices]
             self.metrics.batch_requests.observe(len(chosen))
@@ -190,57 +246,36 @@ def _deliver(batch: list[_Waiting], results: list[Answer | Exception]) -> None:
             item.done.set_result(result)
 
 
-def _group(spec: Spec, query: Query) -> Hashable:
+def _group(model: Answering, query: Query) -> Hashable:
     """Queries of one group can share a panel."""
-    horizon = query.options.horizon
-    if query.options.joint is not None:
+    spec, horizon = model.spec, query.options.horizon
+    if model.alone or query.options.joint is not None:
         # What takes its series together takes no others' along.
         return id(query)
     free = not spec.schema.future and horizon <= spec.horizon
     return query.tz, None if free else horizon
 
 
-def _forecast(model: Servable, queries: Sequence[Query]) -> list[Answer]:
+def _forecast(model: Answering, queries: Sequence[Query]) -> list[Answer]:
     query = queries[0] if len(queries) == 1 else _merged(queries)
-    joint, together = query.options.joint, None
     try:
-        if joint is not None:
-            forecast, together = drawn(model.predictor, model.spec, query, joint)
-            return [_answer(model, query, forecast, 0, together)]
-        forecast = model.predictor.predict_panel(
-            query.panel(model.spec),
-            horizon=query.options.horizon,
-            quantiles=query.options.levels,
-            extend=query.options.extend,
-        )
+        forecast, together = model.forecast(query)
     except DataError as error:
         raise RequestError(422, "invalid_request", str(error)) from None
     if len(queries) == 1:
-        return [_answer(model, queries[0], forecast, 0)]
+        return [_answer(model, queries[0], forecast, 0, together)]
     begins = np.cumsum([0, *(len(q.sizes) for q in queries)]).tolist()
     return [_answer(model, q, forecast, b) for q, b in zip(queries, begins, strict=False)]
 
 
-def alone(model: Servable, query: Query) -> Answer:
+def alone(model: Answering, query: Query) -> Answer:
     """The answer to one query, outside of any batch, which nobody counts."""
     return _forecast(model, [query])[0] if len(query.sizes) else _nothing(model, query)
 
 
-def _nothing(model: Servable, query: Query) -> Answer:
+def _nothing(model: Answering, query: Query) -> Answer:
     """The answer when every series was refused."""
     steps, levels = query.options.horizon, len(query.options.levels)
-    joint, together = query.options.joint, None
-    if joint is not None:
-        none = Forecast(
-            ids=np.zeros(0, np.int64),
-            start=query.start,
-            freq=model.spec.freq,
-            tz=query.tz,
-            mean=np.empty((0, steps)),
-            quantiles=np.empty((0, steps, levels)),
-            levels=query.options.levels,
-        )
-        together = nothing_drawn(model.predictor, query, joint, none)
     return Answer(
         query=query,
         origin=model.origin,
@@ -250,7 +285,7 @@ def _nothing(model: Servable, query: Query) -> Answer:
         mean=np.empty((0, steps)),
         quantiles=np.empty((0, steps, levels)),
         problems=query.problems,
-        together=together,
+        together=model.nothing(query),
     )
 
 
@@ -279,7 +314,7 @@ def _merged(queries: Sequence[Query]) -> Query:
 
 
 def _answer(
-    model: Servable,
+    model: Answering,
     query: Query,
     forecast: Forecast,
     begin: int,

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from serving.models.batcher import AbandonedError
+from serving.models.batcher import AbandonedError, Answering
 from serving.models.keeper import Loaded
 from serving.models.keepers import Keepers
 from serving.reading.noted import note_static, note_unfamiliar
@@ -111,13 +111,13 @@ class Canaries:
         self.models, self.metrics = models, metrics
         self.share = models.settings.canary
 
-    def rival(self, loaded: Loaded) -> Loaded | None:
+    def rival(self, loaded: Answering) -> Loaded | None:
         """The challenger of the model that a version is of; None where there is none."""
         keeper = self.models.rivals.get(loaded.origin.name)
         found = keeper.current if keeper is not None else None
         return None if found is None or found.origin.version == loaded.origin.version else found
 
-    def side(self, loaded: Loaded, ids: Sequence[str], horizon: int) -> Split | None:
+    def side(self, loaded: Answering, ids: Sequence[str], horizon: int) -> Split | None:
         """The challenger and the series on its side; None where there are none, or no challenger.
 
         ``horizon`` : steps that are asked for.
@@ -138,7 +138,7 @@ class Canaries:
         alias = self.models.settings.challenger
         return Split(rival, alias, self.share, ids, places, OTHER_QUESTION if other else None)
 
-    def split(self, loaded: Loaded, query: Query, *, as_one: bool = False) -> Split | None:
+    def split(self, loaded: Answering, query: Query, *, as_one: bool = False) -> Split | None:
         """What the challenger is asked of a query; None as for `side`.
 
         ``as_one`` : all series of the query are answered by one version or by the other.

@@ -12,14 +12,17 @@ from forecasting.arrays import Array
 from forecasting.prediction.example import example_panel
 from forecasting.quantiles import ASKED
 from forecasting.schema import Covariate
+from forecasting.zero.constants import LEVELS as TRAINED_LEVELS
 from serving.models.keeper import Keeper, Loaded
+from serving.models.pretrained import NAME as PRETRAINED
+from serving.models.pretrained import Included, Pretrained
 
 MAX_CATEGORIES = 50
 EXAMPLE_SEASONS = 3
 EXAMPLE_ROWS = 48
 
 
-def summary(keeper: Keeper, default: str) -> dict[str, Any]:
+def summary(keeper: Keeper | Included, default: str) -> dict[str, Any]:
     """One line of the list of models."""
     loaded = keeper.current
     line: dict[str, Any] = {
@@ -34,17 +37,21 @@ def summary(keeper: Keeper, default: str) -> dict[str, Any]:
             "horizon": loaded.spec.horizon,
             "freq": loaded.spec.freq.alias,
         }
+        if isinstance(loaded, Pretrained):
+            line |= {"freq": None, "kind": "pretrained"}
     if keeper.problem is not None:
         line["problem"] = keeper.problem
     return line
 
 
-def describe(keeper: Keeper, default: str) -> dict[str, Any]:
+def describe(keeper: Keeper | Included, default: str) -> dict[str, Any]:
     """All there is to know of a model, with a request that works when posted."""
     content = summary(keeper, default)
     loaded = keeper.current
     if loaded is None:
         return content
+    if isinstance(loaded, Pretrained):
+        return content | _pretrained(loaded)
     tags, manifest = loaded.version.tags, loaded.manifest
     content |= {
         "alias": keeper.settings.alias,
@@ -70,8 +77,43 @@ def describe(keeper: Keeper, default: str) -> dict[str, Any]:
     return content
 
 
-def example(loaded: Loaded) -> dict[str, Any]:
+def _pretrained(loaded: Pretrained) -> dict[str, Any]:
+    """What there is to know of the network that comes with Gatecast."""
+    card = loaded.zero.card
+    return {
+        "about": card.get("about", {}).get("what"),
+        "season": None,
+        "stamps": "integer, or ISO 8601 and freq",
+        "covariates": [],
+        "needs": ["freq", "horizon"],
+        "trained_levels": list(TRAINED_LEVELS),
+        "read": sorted(card.get("read", {})),
+        "lineage": {
+            "bundle_sha256": card.get("sha256"),
+            "parameters": card.get("parameters"),
+            "steps": card.get("steps"),
+        },
+        "loaded": datetime.fromtimestamp(loaded.loaded_at, UTC).isoformat(timespec="seconds"),
+        "example": example(loaded),
+    }
+
+
+def _pretrained_example() -> dict[str, Any]:
+    months = np.arange(EXAMPLE_ROWS)
+    y = np.round(100 + months + 20 * np.sin(2 * np.pi * months / 12), 2)
+    return {
+        "model": PRETRAINED,
+        "freq": "MS",
+        "series": [{"id": "example-1", "start": "2022-01-01", "y": y.tolist()}],
+        "horizon": 12,
+        "quantiles": list(ASKED),
+    }
+
+
+def example(loaded: Loaded | Pretrained) -> dict[str, Any]:
     """A body for ``POST /v1/forecast``."""
+    if isinstance(loaded, Pretrained):
+        return _pretrained_example()
     season = max(loaded.predictor.config.season or 1, 1)
     rows = max(2, min(EXAMPLE_SEASONS * season, EXAMPLE_ROWS))
     panel = example_panel(loaded.predictor, 1, rows)

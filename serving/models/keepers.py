@@ -8,6 +8,8 @@ from typing import Final
 
 from forecasting.errors import GatecastError
 from serving.models.keeper import Keeper
+from serving.models.pretrained import NAME as PRETRAINED
+from serving.models.pretrained import Included
 from serving.models.registry import open_registry
 from serving.models.rival import Rival
 from serving.running import logs
@@ -24,8 +26,17 @@ class Keepers:
     def __init__(self, settings: ServingSettings, metrics: Metrics) -> None:
         registry = open_registry(settings.store)
         self.settings, self.registry = settings, registry
-        self.keepers = {n: Keeper(n, settings, registry, metrics) for n in settings.models}
-        self.rivals = {n: Rival(k) for n, k in self.keepers.items() if settings.compares}
+        self.keepers: dict[str, Keeper | Included] = {
+            n: Included(settings, metrics)
+            if n == PRETRAINED
+            else Keeper(n, settings, registry, metrics)
+            for n in settings.models
+        }
+        self.rivals = {
+            n: Rival(k)
+            for n, k in self.keepers.items()
+            if settings.compares and isinstance(k, Keeper)
+        }
 
     @property
     def default(self) -> str:
@@ -50,7 +61,7 @@ class Keepers:
             *(self._follow_one(rival, at_once=True) for rival in self.rivals.values()),
         )
 
-    async def _follow_one(self, keeper: Keeper, *, at_once: bool = False) -> None:
+    async def _follow_one(self, keeper: Keeper | Included, *, at_once: bool = False) -> None:
         seen = keeper.nudges()
         if at_once:
             await beside(lambda: _follow(keeper), f"follow {keeper.name}'s challenger")
@@ -63,7 +74,7 @@ class Keepers:
             await beside(lambda: _follow(keeper), f"follow {keeper.name}")
 
 
-def _follow(keeper: Keeper) -> None:
+def _follow(keeper: Keeper | Included) -> None:
     try:
         keeper.refresh(patient=True)
     except GatecastError:

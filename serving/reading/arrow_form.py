@@ -84,6 +84,15 @@ def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
     return table, options
 
 
+def first_stamp(table: pa.Table) -> int | None:
+    """A whole number where stamps are such; None for any others."""
+    import pyarrow as pa
+
+    if table.column_names.count("start") != 1:
+        return None
+    return 0 if pa.types.is_integer(table.schema.field("start").type) else None
+
+
 def read_arrow(table: pa.Table, body: dict[str, Any], spec: Spec) -> Query:
     """Check a table; see `serving.reading.json_form.read_json`. NaN and null are missing values."""
     faults = Faults()

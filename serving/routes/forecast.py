@@ -15,20 +15,24 @@ from serving.models import describe
 from serving.models.batcher import SMALL
 from serving.models.canary import Split
 from serving.models.keeper import Loaded
+from serving.models.pretrained import Pretrained, first_stamp
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
+from serving.reading.json_form import body_object, read_json
 from serving.reading.query import Query, read_model_name
 from serving.routes.asked.asking import (
     DRAWS_OF_NUMBER,
     DRAWS_PER_SECOND,
     LARGE_ANSWER,
     LARGE_BODY,
-    parse_json,
 )
 from serving.routes.route import Call, Reply, Route, Service
 from serving.security import FORECAST
 from serving.writing.answer import Answer, write_json
 from serving.writing.arrow_form import write_arrow
+
+# What may answer: a trained version, or the pretrained network under a request's frequency.
+Model = Loaded | Pretrained
 
 
 async def forecast(call: Call) -> Reply:
@@ -51,7 +55,7 @@ async def forecast(call: Call) -> Reply:
 
 
 async def answered(
-    call: Call, loaded: Loaded, query: Query, wanted: str, *, beside: bytes | None = None
+    call: Call, loaded: Model, query: Query, wanted: str, *, beside: bytes | None = None
 ) -> Reply:
     """Compute and write; ``beside`` : the JSON of ``series``, told before the forecasts."""
     service = call.service
@@ -81,14 +85,14 @@ async def answered(
 class Forecast:
     """The champion's answer; ``other`` : the challenger's to its part of the ``split``."""
 
-    loaded: Loaded
+    loaded: Model
     answer: Answer
     split: Split | None = None
     other: Answer | None = None
 
 
 async def _both(
-    service: Service, loaded: Loaded, query: Query, split: Split, part: Query
+    service: Service, loaded: Model, query: Query, split: Split, part: Query
 ) -> tuple[Answer, Answer | None]:
     """The champion's answer, and the challenger's unless it failed, computed at the same time."""
     answer, other = await asyncio.gather(
@@ -104,12 +108,20 @@ async def _both(
     return answer, other
 
 
-def _parse(service: Service, content: bytes, kind: str) -> tuple[Loaded, Query]:
+def _parse(service: Service, content: bytes, kind: str) -> tuple[Model, Query]:
+    """What is to answer, and what it is asked; `RequestError` says what is wrong."""
     if kind == JSON:
-        return parse_json(service, content)
+        asked = body_object(body.decode_json(content, service.settings.max_content))
+        model = service.answering(read_model_name(asked))
+        if isinstance(model, Pretrained):
+            model, asked = model.reading(asked, first_stamp(asked))
+        plain = b"true" not in content and b"false" not in content
+        return model, read_json(asked, model.spec, no_booleans=plain)
     table, options = arrow_form.open_table(content, service.settings.max_content)
-    loaded = service.loaded(read_model_name(options))
-    return loaded, arrow_form.read_arrow(table, options, loaded.spec)
+    model = service.answering(read_model_name(options))
+    if isinstance(model, Pretrained):
+        model, options = model.reading(options, arrow_form.first_stamp(table))
+    return model, arrow_form.read_arrow(table, options, model.spec)
 
 
 def _written(call: Call, found: Forecast, wanted: str, beside: bytes | None) -> Reply:
@@ -130,13 +142,13 @@ def _written(call: Call, found: Forecast, wanted: str, beside: bytes | None) -> 
     if shadow is None:
         return reply
     rival = call.service.canaries.rival(loaded)
-    if rival is not None:
+    if rival is not None and isinstance(loaded, Loaded):
         offered = partial(shadow.offer, loaded, rival, found.answer, found.other)
         reply = replace(reply, after=offered)
     return reply.of(answer.canary, len(answer.position))
 
 
-def _is_large(query: Query, loaded: Loaded) -> bool:
+def _is_large(query: Query, loaded: Model) -> bool:
     """Whether a request would hold up the event loop, and is worth two thread switches."""
     options, count = query.options, len(query.sizes)
     numbers = count * options.horizon * (len(options.levels) + 1)
@@ -149,7 +161,7 @@ def _is_large(query: Query, loaded: Loaded) -> bool:
     return count > SMALL or numbers > LARGE_ANSWER or options.horizon > loaded.spec.horizon
 
 
-def _seconds(query: Query, loaded: Loaded) -> float:
+def _seconds(query: Query, loaded: Model) -> float:
     """An estimate of what a request takes."""
     count, options = len(query.sizes), query.options
     joint = options.joint

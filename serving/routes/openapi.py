@@ -11,6 +11,7 @@ from forecasting.paths.hierarchy import MOST_LEVELS
 from forecasting.paths.reconcile import HOWS
 from forecasting.paths.sampling import LEAST_PATHS, MOST_PATHS
 from forecasting.quantiles import ASKED
+from forecasting.zero.patches import LONGEST_SEASON
 from serving.errors import PROBLEM_TYPE, TITLES
 from serving.reading.body import JSON
 from serving.reading.joint import MOST_TOTALS
@@ -198,6 +199,13 @@ def schemas() -> dict[str, Any]:
             "description": "go beyond the trained horizon by recursion",
         },
         "tz": {"type": "string", "description": "zone of the stamps, such as Europe/Madrid"},
+        "freq": {"type": "string", "description": "of the model zero alone: h, D, MS, …"},
+        "season": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": LONGEST_SEASON,
+            "description": "of the model zero alone: in steps, 1 for none; left out: looked for",
+        },
         **_joint_options(),
     }
     series = {

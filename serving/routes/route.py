@@ -18,6 +18,7 @@ from serving.models.batcher import Batcher
 from serving.models.canary import Canaries
 from serving.models.keeper import Keeper, Loaded
 from serving.models.keepers import Keepers
+from serving.models.pretrained import Included, Pretrained
 from serving.models.shadow import Shadow
 from serving.reading import body
 from serving.reading.body import JSON, Bodies, GoneError
@@ -66,7 +67,7 @@ class Service:
         self.states = Store(settings.states, settings.series_bytes, sync=settings.series_sync)
         self.routes: tuple[Route, ...] = ()
 
-    def keeper(self, name: str) -> Keeper:
+    def keeper(self, name: str) -> Keeper | Included:
         """The keeper of a model that is served; 404 names those there are."""
         keeper = self.models.keepers.get(name)
         if keeper is None:
@@ -77,7 +78,19 @@ class Service:
         return keeper
 
     def loaded(self, name: str | None) -> Loaded:
-        """The version that answers for a model, or for the default one."""
+        """The trained version that answers for a model, or for the default one."""
+        loaded = self.answering(name)
+        if isinstance(loaded, Pretrained):
+            raise RequestError(
+                422,
+                "trained_only",
+                f"model {loaded.origin.name!r} is the pretrained network, which answers "
+                "/v1/forecast alone: ask a model that was trained, by its name in `model`",
+            )
+        return loaded
+
+    def answering(self, name: str | None) -> Loaded | Pretrained:
+        """What forecasts for a model, or for the default one."""
         keeper = self.keeper(name if name is not None else self.models.default)
         loaded = keeper.current
         if loaded is None:

@@ -22,7 +22,7 @@ from benchmarks.pretrain_zero import (
     loss,
     train,
 )
-from benchmarks.zero_corpus import Corpus, Plan
+from benchmarks.zero_corpus import INPUTS, Corpus, Plan
 from forecasting.errors import DataError
 from forecasting.zero.network import LEVELS, Shape, ZeroNetwork
 
@@ -102,7 +102,7 @@ def test_the_loss_is_the_quantile_loss() -> None:
     torch.manual_seed(0)
     network = ZeroNetwork(Shape(hidden=8, layers=1))
     batch = {k: torch.from_numpy(v) for k, v in Corpus(PLAN)[1].items()}
-    names = ("x", "seen", "lag", "lag_seen", "place", "zero", "positive")
+    names = INPUTS
     with torch.no_grad():
         said, level, spread, unit = network(*(batch[k] for k in names))
         found = float(loss(network, batch))

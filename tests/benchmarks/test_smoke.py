@@ -366,6 +366,23 @@ def test_zero_runs(
     assert [row[0] for row in table] == ["set", "m1_yearly, 6 ahead", "frequency", "Y", "all"]
 
 
+def test_zero_pool_runs(
+    monkeypatch: pytest.MonkeyPatch, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import zero_pool
+
+    monkeypatch.setenv("GATECAST_DATA", str(shared_data))
+    monkeypatch.setattr(zero_pool, "MOST", 12)
+    monkeypatch.setattr(zero_pool, "DRAWS", {1: 2})
+    monkeypatch.setattr(sys, "argv", ["zero_pool.py", "m1_yearly"])
+    assert zero_pool.main() == 0
+    head, line, mean = rows(capsys.readouterr().out)
+    assert head == ["set", "1 series", "all, at most 12"]
+    assert line[0] == "m1_yearly"
+    assert mean[1:] == line[1:]
+    assert all(0.3 < float(ratio) < 3.0 for ratio in line[1:])
+
+
 def test_speed_plots_runs(tmp_path: Path) -> None:
     (results,) = BENCHMARKS.glob("results/amd-*.json")
     text = run("speed_plots", str(results), "--out", str(tmp_path), home=tmp_path)

@@ -61,7 +61,8 @@ async function chooseModel(name) {
 }
 
 function describeModel() {
-  const { version, alias, freq, horizon } = state.about, step = parseFreq(freq);
+  const { version, alias, freq, horizon, kind } = state.about, step = parseFreq(freq);
+  if (kind === "pretrained") return void fill($("model-about"), `The pretrained network: any step, up to ${count(horizon, "step")} ahead.`);
   fill($("model-about"), `Version ${version}, ${alias}. Reads ${step ? `one value per ${spoken(step)}` : freq}; trained for ${count(horizon, "step")}.`);
 }
 
@@ -148,6 +149,7 @@ async function rebuild() {
   kept.clear();
   try {
     const freq = parseFreq(model.freq);
+    if (model.kind === "pretrained") throw new TableError("This page draws models that were trained.", "Ask the pretrained network through the interface (/docs), with freq and horizon.");
     if (!freq) throw new TableError(`This page does not know the step ${model.freq}.`, "Ask through the interface instead.");
     if (source.kind === "example") state.data = seriesOfBody(model.example, freq);
     else {

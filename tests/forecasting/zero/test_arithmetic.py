@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from forecasting.zero import arithmetic, network
-from forecasting.zero.patches import beyond, cut
+from forecasting.zero.patches import cut
 
 
 @pytest.mark.parametrize("season", [1, 24, 168])
@@ -25,7 +25,7 @@ def test_numpy_and_torch_agree(season: int, layers: int) -> None:
     y[4, :590] = np.nan
     y[5] = np.abs(y[5])
     longer = 168 if season == 24 else 1
-    patches = beyond(cut(y, season, 12, longer), season, 3, longer)
+    patches = cut(y, season, 12, longer, more=3)
     with torch.no_grad():
         slow = made(*(torch.from_numpy(a) for a in patches.inputs))
     for one, other in zip(slow[:3], twin(patches, 4), strict=True):

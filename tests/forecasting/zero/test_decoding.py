@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from forecasting.arrays import Array
+from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS, STEPS
-from forecasting.zero.decoding import Way, decode
+from forecasting.zero.decoding import Way, decode, decode_each
+from forecasting.zero.network import Shape, ZeroNetwork
 from forecasting.zero.patches import WIDTH, Patches, patch_length
 
 
@@ -52,6 +57,27 @@ def test_each_series_is_forecast_alone_whatever_stands_beside_it() -> None:
         row[90 - draw.integers(1, 90) :] = i
     found = decode(Mean(), y, Way(), 3)
     np.testing.assert_allclose(found[:, 0, 0], np.arange(600), atol=1e-3)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.integers(1, 400),
+    horizon=st.integers(1, 150),
+    count=st.sampled_from([1, 3, 90]),
+    seed=st.integers(0, 9),
+)
+def test_several_ways_at_once_are_each_by_itself(
+    rows: int, horizon: int, count: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    y = np.exp(0.1 * draw.standard_normal((count, rows)).cumsum(axis=1))
+    y[:, : rows // 2][draw.random((count, rows // 2)) < 0.3] = np.nan
+    ways = [Way(24, 168), Way(24), Way(168), Way(12), Way(), Way(12, logs=True)]
+    torch.manual_seed(0)
+    made = ZeroNetwork(Shape(hidden=8, layers=2))
+    network = Network({k: v.numpy() for k, v in made.state_dict().items()})
+    for way, found in zip(ways, decode_each(network, y, ways, horizon), strict=True):
+        np.testing.assert_allclose(found, decode(network, y, way, horizon), rtol=1e-4, atol=1e-4)
 
 
 def test_logs_are_taken_and_given_back() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.arrays import Array
-from forecasting.zero.patches import AHEAD, WIDTH, beyond, cut, patch_length, read
+from forecasting.zero.patches import AHEAD, WIDTH, cut, patch_length, read
 
 SEASONS = st.sampled_from([1, 2, 4, 7, 12, 24, 48, 52, 53, 60, 96, 168, 365])
 
@@ -69,7 +69,7 @@ def test_patches_beyond_the_end_are_those_of_rows_not_seen(
 ) -> None:
     length = patch_length(season)
     y = _holed(seed, patches * length)
-    made = beyond(cut(y, season, patches, 168), season, more, 168)
+    made = cut(y, season, patches, 168, more)
     longer = np.pad(y, ((0, 0), (0, more * length)), constant_values=np.nan)
     twin = cut(longer, season, patches + more, 168)
     for one, other in zip(made.inputs[:4], twin.inputs[:4], strict=True):

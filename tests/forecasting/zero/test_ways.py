@@ -11,7 +11,7 @@ from forecasting.data.panel import Panel
 from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way
 from forecasting.zero.patches import Patches
-from forecasting.zero.ways import candidates, choose, ends, held_back
+from forecasting.zero.ways import MANY, candidates, choose, ends, held_back
 
 
 class Repeats:
@@ -28,6 +28,14 @@ class Repeats:
 def panel(y: Array, freq: str) -> Panel:
     ds = np.arange(len(y)) if freq == "step" else pd.date_range("2020-01-06", None, len(y), freq)
     return Panel.from_frame(pd.DataFrame({"unique_id": "x", "ds": ds, "y": y}), freq=freq)
+
+
+def several(y: Array) -> Panel:
+    names = np.repeat([f"{i:03}" for i in range(len(y))], y.shape[1])
+    ds = np.tile(np.arange(y.shape[1]), len(y))
+    return Panel.from_frame(
+        pd.DataFrame({"unique_id": names, "ds": ds, "y": y.ravel()}), freq="step"
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +56,15 @@ def test_stamps_and_what_is_told_say_the_ways(
     assert candidates(panel(np.arange(60.0), freq), season) == expected
 
 
+def test_logarithms_are_tried_where_many_positive_series_can_judge_them() -> None:
+    draw = np.random.default_rng(0)
+    y = np.exp(draw.standard_normal((MANY, 30)))
+    assert candidates(several(y), 12) == [Way(12), Way(12, logs=True)]
+    assert candidates(several(y[1:]), 12) == [Way(12)]
+    y[3, 4] = 0.0
+    assert candidates(several(y), 12) == [Way(12)]
+
+
 def test_values_say_a_season_where_stamps_do_not() -> None:
     y = np.tile(np.random.default_rng(0).standard_normal(9), 20)
     y += 0.1 * np.random.default_rng(1).standard_normal(len(y))
@@ -59,12 +76,12 @@ def test_the_way_that_held_up_is_chosen_and_the_first_one_where_none_is_better()
     shapes = draw.standard_normal((20, 7))
     weekly = np.tile(shapes, 20) + 0.1 * draw.standard_normal((20, 140))
     ways = [Way(12), Way(7), Way()]
-    assert choose(Repeats(), weekly, ways, 14) == Way(7)
+    assert choose(Repeats(), several(weekly), ways, 14) == Way(7)
     walks = draw.standard_normal((20, 140)).cumsum(axis=1)
-    assert choose(Repeats(), walks, ways, 1) == Way()
-    assert choose(Repeats(), walks[:, :2], ways, 5) == Way(12)
+    assert choose(Repeats(), several(walks), ways, 1) == Way()
+    assert choose(Repeats(), several(walks[:, :2]), ways, 5) == Way(12)
     constant = np.ones((20, 140))
-    assert choose(Repeats(), constant, ways, 5) == Way(12)
+    assert choose(Repeats(), several(constant), ways, 5) == Way(12)
 
 
 def test_what_comes_after_an_origin_is_not_seen_there() -> None:
@@ -79,7 +96,7 @@ def test_what_comes_after_an_origin_is_not_seen_there() -> None:
 
     marked = y.copy()
     marked[:, -4:] = 1e6
-    choose(Spy(), marked, [Way(7), Way()], 4)
+    choose(Spy(), several(marked), [Way(7), Way()], 4)
     assert max(seen) < 10.0
 
 

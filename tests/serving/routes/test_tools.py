@@ -216,7 +216,7 @@ def test_a_fault_of_ours_tells_nothing_of_itself(
     def broken(name: str | None) -> None:
         raise RuntimeError("a secret of the machine")
 
-    monkeypatch.setattr(app.service, "loaded", broken)
+    monkeypatch.setattr(app.service, "answering", broken)
     result = used(app, "forecast", body)
     assert result.is_error
     assert result.structured_content["code"] == "internal_error"
