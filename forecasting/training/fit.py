@@ -33,6 +33,7 @@ from forecasting.selection.held_back import (
     Evidence,
     Origin,
     origins_within,
+    parted,
     rows_to_judge_a_start,
     rows_to_validate,
 )
@@ -272,8 +273,8 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
         return _started_unseen(fitting, panel, start)
-    whole, panel = panel, fitted(panel, panel.truncate(rows))
-    past = panel.truncate(rows)
+    whole, panel = panel, fitted(panel, parted(panel, rows).past)
+    panel, past = parted(panel, rows)
     # Of pretrained members none has a linear path that was solved.
     decider = replace(fitting.decider, members=False)
     # Read once for all starts, and so are the classical forecasts from there.
@@ -377,9 +378,8 @@ def _fit_from_nothing(
     choice = unseen(_nothing_held_back(config))
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel = fitted(panel, panel.truncate(rows))
+        panel, past = parted(fitted(panel, parted(panel, rows).past), rows)
         if trained is None:
-            past = panel.truncate(rows)
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
             origins = Origin.each(panel, config, origins_within(rows, config.horizon))
             decided = fitting.decider.decide(Evidence.of(judged, origins, config))
