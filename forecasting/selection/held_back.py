@@ -26,8 +26,7 @@ from forecasting.prediction.reading import Pool, Reading
 from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
 
-# Share of the series that must be exceeded by those which reach a panel's last stamp, for cutoffs to
-# be stamps.
+# Cutoffs are stamps where more than this share of the series reach the last stamp of a panel.
 MOST_REACH = 0.5
 
 
