@@ -9,8 +9,8 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.evaluation.baselines import naive_arrays
 from forecasting.evaluation.choice import Choice, Tried
-from forecasting.selection.decider import lead
 from forecasting.selection.held_back import Evidence
+from forecasting.selection.rule import lead
 from forecasting.selection.starts import Start
 
 # Where fewer forecasts can be compared, who is ahead is chance more often than not.

@@ -1,6 +1,6 @@
 """What held-back origins decide of networks: one procedure, each origin read once.
 
-Candidates are judged by one rule, `lead`: what is simpler stays unless another is better by a
+Candidates are judged by one rule (`rule`): what is simpler stays unless another is better by a
 standard error of the difference. The errors that calibrate intervals are those of rows that shares
 and weights were not chosen by: each origin's under what the others choose; of a single one, each
 half of the series under what the other half chooses.
@@ -8,7 +8,6 @@ half of the series under what the other half chooses.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,33 +17,8 @@ from forecasting.arrays import Array
 from forecasting.selection.held_back import Evidence
 from forecasting.selection.shares import with_shares
 
-# What is simpler is kept unless another is better by so many standard errors of the difference.
-SURE = 1.0
 # Parts that held-back origins are taken in turn in, at most: neighbours go together.
 MOST_PARTS = 4
-
-
-def lead(one: Array, other: Array) -> tuple[float, float]:
-    """How much less another errs, as a share of the error of one, and its standard error.
-
-    ``one``, ``other`` : errors [K, F] of F forecasts, in K ways to measure. NaN where no forecast
-    of both is known.
-    """
-    known = one[:, np.isfinite(one).all(axis=0)]
-    if not known.shape[1]:
-        return math.nan, math.nan
-    unit = np.maximum(known.mean(axis=1, keepdims=True), 1e-12)
-    gain = ((one - other) / unit).mean(axis=0)
-    gain = gain[np.isfinite(gain)]
-    if not len(gain):
-        return math.nan, math.nan
-    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
-
-
-def is_better(one: Array, other: Array) -> bool:
-    """Whether another errs less than one, which is simpler, by `SURE` standard errors."""
-    gain, unsure = lead(one, other)
-    return gain > SURE * unsure
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
-from forecasting.selection.decider import Decided, Decider, is_better
+from forecasting.selection.decider import Decided, Decider
 from forecasting.selection.held_back import Evidence
+from forecasting.selection.rule import is_better
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forecasting.arrays import Array
-from forecasting.selection.decider import Decided, Decider, is_better, lead
+from forecasting.selection.decider import Decided, Decider
 from forecasting.selection.held_back import Evidence, Origin
 from forecasting.selection.shares import with_shares
 from tests.forecasting.samples import make_panel, settings, untrained
@@ -36,24 +36,6 @@ def altered(evidence: Evidence, number: int, actual: Array) -> Evidence:
     origins = list(evidence.origins)
     origins[number] = replace(origins[number], actual=actual)
     return replace(evidence, origins=tuple(origins))
-
-
-def test_the_lead_is_the_mean_difference_and_its_standard_error() -> None:
-    rng = np.random.default_rng(0)
-    one, other = rng.uniform(1.0, 2.0, (2, 2, 50))
-    one[0, 3] = other[1, 7] = np.nan
-    seen = np.isfinite(one).all(axis=0)
-    gains = []
-    for k in range(50):
-        parts = [(one[m, k] - other[m, k]) / one[m, seen].mean() for m in range(2)]
-        if np.isfinite(parts).all():
-            gains.append(np.mean(parts))
-    gain, unsure = lead(one, other)
-    assert gain == pytest.approx(np.mean(gains))
-    assert unsure == pytest.approx(np.std(gains) / np.sqrt(len(gains)))
-    assert is_better(one, other) == (gain > unsure)
-    assert is_better(one, one) is False
-    assert not is_better(one, np.full_like(one, np.nan))
 
 
 def test_each_origin_calibrates_under_the_shares_of_the_others() -> None:

@@ -21,6 +21,7 @@ from forecasting.selection import held_back
 from forecasting.selection import shares as classical_shares
 from forecasting.selection.held_back import Evidence, Origin, origins_within, parted
 from forecasting.selection.judging import correction_and_swing
+from forecasting.selection.rule import lead
 from forecasting.selection.shares import (
     BLENDS,
     MOST_TRUST,
@@ -237,6 +238,39 @@ def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPat
         first = evidence.errors_by_forecast(0.0)
         totals.append(sum(np.nanmean(errors[k]) / np.nanmean(first[k]) for k in range(2)))
     assert share_of_classical(evidence).share == round(BLENDS[int(np.argmin(totals))] / 2, 3)
+
+
+def biased(start: str, away: float) -> Evidence:
+    """Evidence of which Theta alone is right, and the network is so far off."""
+    evidence, _ = evidence_of({"blend": 0.3})
+    evidence = replace(evidence, config=evidence.config.replace(training={"start": start}))
+    right = [evidence.medians(k, 1.0) for k in range(len(BACKS))]
+    origins = [
+        replace(origin, actual=told + away * (told - evidence.medians(k, 0.0)))
+        for k, (origin, told) in enumerate(zip(evidence.origins, right, strict=True))
+    ]
+    return replace(evidence, origins=tuple(origins))
+
+
+def test_a_sure_lead_is_believed_of_a_start_as_it_is_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its networks read no more when they forecast; others are believed halfway at most."""
+    monkeypatch.setattr(classical_shares, "LEAST_FORECASTS", 4)
+    anew, shipped = (share_of_classical(biased(start, 0.0)) for start in ("none", "shipped"))
+    assert anew.best == shipped.best == 1.0
+    assert anew.trust < 0.1
+    ruled, best = (biased("shipped", 0.0).errors_by_forecast(share) for share in (0.3, 1.0))
+    gain, unsure = lead(ruled, best)
+    assert shipped.trust == pytest.approx(gain**2 / (gain**2 + 9.0 * unsure**2))
+    assert shipped.trust > anew.trust
+    assert shipped.share > anew.share
+
+
+def test_of_few_forecasts_no_lead_is_sure() -> None:
+    few = biased("shipped", 0.0)
+    assert np.isfinite(few.errors_by_forecast(0.3)[0]).sum() == 4
+    assert share_of_classical(few) == share_of_classical(biased("none", 0.0))
 
 
 def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
