@@ -152,7 +152,7 @@ def _strangers(
         run_apart(names, given, at_once, lambda name, printed: print(printed.rstrip(), flush=True))
     lines = one_by_one()
     text = ratios.markdown(lines)
-    console.print(text, markup=False, highlight=False)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
     if report is not None:
         write_markdown(report, text, begin=ratios.BEGIN, end=ratios.END)
     done({"sets": names}, made=[] if report is None else [report])
