@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -26,6 +25,7 @@ from forecasting.forecaster import Forecaster
 from pipelines.benchmark import peers
 from pipelines.benchmark.report import write_markdown
 from pipelines.benchmark.scores import LEVELS, score_task, summary
+from pipelines.benchmark.strangers import drawn
 from pipelines.data.datasets import Task, inside, load
 
 # Draws of subsets of each size: the smaller, the more are needed.
@@ -75,7 +75,7 @@ def _row(name: str, size: int) -> list[str]:
     found: dict[str, list[pd.DataFrame]] = {}
     chosen: list[str] = []
     for draw in range(DRAWS.get(size, 1)):
-        part = _part(task, size, draw)
+        part = replace(task, full=task.full.select(drawn(task, size, draw)))
         for peer in PEERS:
             scores = peers.peer_scores(part, peer, cache=None).scores
             found.setdefault(peer, []).append(scores)
@@ -91,13 +91,6 @@ def _row(name: str, size: int) -> list[str]:
              for k in (*BEGINNINGS, *PEERS[1:])]  # fmt: skip
     draws = f"{size} × {len(chosen)}" if len(chosen) > 1 else str(size)
     return [name, draws, *cells, _counts(chosen)]
-
-
-def _part(task: Task, size: int, draw: int) -> Task:
-    """Some series of a task, the same for the same draw."""
-    generator = np.random.default_rng(1000 * size + draw)
-    kept = np.sort(generator.permutation(len(task.full))[:size])
-    return replace(task, full=task.full.select(kept))
 
 
 def _ours(task: Task, start: str | None) -> tuple[pd.DataFrame, str]:

@@ -10,7 +10,8 @@ from forecasting.arrays import Array
 from forecasting.evaluation.baselines import naive_arrays
 from forecasting.evaluation.choice import Choice, Tried
 from forecasting.selection.held_back import Evidence
-from forecasting.selection.starts import Start, lead
+from forecasting.selection.rule import lead
+from forecasting.selection.starts import Start
 
 # Where fewer forecasts can be compared, who is ahead is chance more often than not.
 FEW = 30
@@ -100,7 +101,7 @@ def _beginnings(starts: Sequence[Start]) -> list[str]:
     told = []
     for one in starts[1:]:
         kept = starts[0]
-        gain, unsure = lead(kept, one)
+        gain, unsure = lead(kept.errors, one.errors)
         if np.isfinite(gain):
             told.append(
                 f"beginning {one.name!r} errs {-gain:+.1%} ± {unsure:.1%} beside {kept.name!r}: "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from forecasting.prediction.engine import Rows
 from forecasting.prediction.reading import Pool, Reading
 from forecasting.resolved import Resolved
 from forecasting.windows.geometry import Geometry
+
+# Cutoffs are stamps where more than this share of the series reach the last stamp of a panel.
+MOST_REACH = 0.5
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,30 @@ class Evidence:
                 in_steps.append(_row_means(off / origin.step[:, None]))
                 relative.append(_row_means(2.0 * off / (np.abs(origin.actual) + np.abs(point))))
         return np.stack([np.concatenate(in_steps), np.concatenate(relative)])
+
+
+class Parted(NamedTuple):
+    """A panel whose last rows are held back: who judges, and what networks may learn from."""
+
+    judging: Panel
+    past: Panel
+
+
+def parted(panel: Panel, rows: int) -> Parted:
+    """A panel with the last ``rows`` held back, by the calendar where that can be.
+
+    Where most series reach the panel's last stamp, the cutoff is a stamp, the same for all: what
+    one series knows after it tells nothing of another. Series that ended before are learned from
+    up to there and judge nothing. Elsewhere, and of whole numbers, which are no common clock, each
+    series is held back from its own end.
+    """
+    last = panel.last
+    reaches = last == last.max()
+    if panel.freq.integer or reaches.all() or reaches.mean() <= MOST_REACH:
+        return Parted(panel, panel.truncate(rows))
+    ended = panel.freq.steps_between(last, last.max())
+    past = panel.truncate(np.maximum(rows - ended, 0))
+    return Parted(panel.select(np.flatnonzero(reaches)), past)
 
 
 def rows_to_validate(panel: Panel, config: Resolved) -> int:

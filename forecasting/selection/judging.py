@@ -1,6 +1,8 @@
-"""What follows from held-back origins: idle members, correction and swing."""
+"""What follows from held-back origins: correction and swing."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +28,10 @@ MOST_ROWS = 200_000
 
 
 def correction_and_swing(
-    evidence: Evidence, panel: Panel, otherwise: Array | None = None
+    evidence: Evidence,
+    panel: Panel,
+    otherwise: Array | None = None,
+    errors: Sequence[Array] | None = None,
 ) -> tuple[Array | None, dict[str, float]]:
     """The correction [H, Q], and how the members' scores (MASE of the median) differ.
 
@@ -36,6 +41,7 @@ def correction_and_swing(
     ----------
     panel : all rows that are known, to look at errors all along them where held-back origins are
         few. otherwise : the correction where the origins say nothing of one.
+    errors : per origin [n, H, Q], in spreads, to learn the correction from; None: the evidence's.
     """
     config, count = evidence.config, len(evidence.networks)
     score, swing = evidence.mase(), {}
@@ -49,7 +55,8 @@ def correction_and_swing(
         }
     if not config.calibrate:
         return None, swing
-    levels, errors = config.model.quantile_levels, evidence.errors_in_spreads()
+    levels = config.model.quantile_levels
+    errors = evidence.errors_in_spreads() if errors is None else errors
     held, forecasts = conformal_correction(errors, levels), forecasts_in(errors)
     if held is None and otherwise is not None:
         return otherwise, swing
@@ -78,14 +85,3 @@ def rolled_widening(
     # Where none has a share, what the networks erred by is all there is.
     blend = 1.0 if config.model.pool or config.model.blend else 0.0
     return widening(evidence.errors_in_spreads(blend), config.model.quantile_levels)
-
-
-def idle_members(evidence: Evidence) -> list[int]:
-    """Members with a solved median, where the ensemble's MASE is not below that of the others."""
-    mix = evidence.config.training.linear_mix
-    numbers = range(len(evidence.networks))
-    solved = [k for k in numbers if mix and mix[k % len(mix)] != "trained"]
-    trained = [k for k in numbers if k not in solved]
-    if not solved or evidence.mase() < evidence.mase(trained):
-        return []
-    return solved

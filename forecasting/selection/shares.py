@@ -9,6 +9,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.config import Classical
 from forecasting.selection.held_back import Evidence
+from forecasting.selection.rule import lead
 
 # Shares of the classical forecasts to choose from.
 BLENDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -19,6 +20,10 @@ LEAST_WEIGHT = 0.01
 # Forecasts at held-back origins that say as much as a rule does; most that they may say of a share.
 LIKE_A_RULE = 100
 MOST_TRUST = 0.5
+# Of a start as it is: a lead of so many standard errors is believed halfway, from so many forecasts
+# on.
+HALF_SURE = 3.0
+LEAST_FORECASTS = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ def share_of_classical(evidence: Evidence) -> Blend:
     """The share of the classical forecasts between the rule's and the one that errs least.
 
     The more forecasts are known the nearer to the latter, at most halfway: they judge networks that
-    have read less than the final ones will. Scored by the error in steps and, where every value is
-    positive, by sMAPE too, each relative to no blend. The rule's where no error is known.
+    have read less than the final ones will. A start as it is reads no more: there a lead that is
+    beyond chance is believed as far as it is. Scored by the error in steps and, where every value
+    is positive, by sMAPE too, each relative to no blend. The rule's where no error is known.
     """
     rule = evidence.config.model.blend
     errors = [evidence.errors_by_forecast(share) for share in BLENDS]
@@ -57,8 +63,13 @@ def share_of_classical(evidence: Evidence) -> Blend:
         scores = scores[:, :1]
     if not np.isfinite(scores).all():
         return Blend(rule, rule, 0.0)
-    best = BLENDS[int((scores / np.maximum(scores[0], 1e-12)).sum(axis=1).argmin())]
-    return Blend(rule, best, min(_trust(errors[0]), MOST_TRUST))
+    place = int((scores / np.maximum(scores[0], 1e-12)).sum(axis=1).argmin())
+    trust = min(_trust(errors[0]), MOST_TRUST)
+    if evidence.config.training.start == "shipped":
+        kinds = scores.shape[1]
+        ruled = evidence.errors_by_forecast(rule)
+        trust = max(trust, _lead_as_trust(ruled[:kinds], errors[place][:kinds]))
+    return Blend(rule, BLENDS[place], trust)
 
 
 def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
@@ -116,8 +127,8 @@ def with_shares(evidence: Evidence, *, blend: bool, pool: bool) -> Evidence:
     found = share_of_classical(evidence)
     return evidence.with_blend(found.share).because(
         f"the classical forecasts have {found.share:.0%} of the median: {found.best:.0%} errs "
-        f"least here, the rule for such a panel is {found.rule:.0%}, and so few or many forecasts "
-        f"are trusted {found.trust:.0%} against it"
+        f"least here, the rule for such a panel is {found.rule:.0%}, and the former is "
+        f"trusted {found.trust:.0%} against it"
     )
 
 
@@ -131,6 +142,15 @@ def _trust(errors: Array) -> float:
     """How far errors [2, F] are to be believed against a rule, 0 to 1."""
     known = int(np.isfinite(errors[0]).sum())
     return known / (known + LIKE_A_RULE)
+
+
+def _lead_as_trust(rule: Array, best: Array) -> float:
+    """How far the lead of the best over the rule, errors [K, F] each, is beyond chance, 0 to 1."""
+    gain, unsure = lead(rule, best)
+    known = int(np.isfinite(rule + best).all(axis=0).sum())
+    if known < LEAST_FORECASTS or not gain > 0.0:
+        return 0.0
+    return gain**2 / (gain**2 + (HALF_SURE * unsure) ** 2)
 
 
 def _means(errors: Array) -> Array:

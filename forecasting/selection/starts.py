@@ -15,11 +15,9 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
+from forecasting.selection.decider import Decided, Decider
 from forecasting.selection.held_back import Evidence
-from forecasting.selection.shares import with_shares
-
-# What is simpler is kept unless another is better by so many standard errors of the difference.
-SURE = 1.0
+from forecasting.selection.rule import is_better
 
 
 @dataclass(frozen=True)
@@ -28,27 +26,32 @@ class Start:
 
     Attributes
     ----------
-    name : ``shipped``, ``tuned`` or ``none``. config : its settings, the blend chosen.
-    evidence : what its networks made of the origins.
-    errors : [2, F] of each forecast, in steps and relative; NaN unknown.
+    name : ``shipped``, ``tuned`` or ``none``. decided : what its networks made of the origins,
+        and the shares that this asks for. errors : [2, F] of each forecast, in steps and
+        relative; NaN unknown.
     """
 
     name: str
-    config: Resolved
-    evidence: Evidence
+    decided: Decided
     errors: Array
 
     @classmethod
-    def of(cls, name: str, evidence: Evidence, *, open_blend: bool, open_pool: bool) -> Start:
+    def of(cls, name: str, evidence: Evidence, decider: Decider) -> Start:
         """Score networks, at the best shares of classical forecasts where those are open."""
-        evidence = with_shares(evidence, blend=open_blend, pool=open_pool)
         config = evidence.config.replace(training={"start": name})
-        return cls(
-            name=name,
-            config=config,
-            evidence=replace(evidence, config=config),
-            errors=evidence.errors_by_forecast(config.model.blend),
-        )
+        decided = decider.decide(replace(evidence, config=config))
+        settled = decided.settled
+        return cls(name, decided, settled.errors_by_forecast(settled.config.model.blend))
+
+    @property
+    def evidence(self) -> Evidence:
+        """At the shares that were chosen."""
+        return self.decided.settled
+
+    @property
+    def config(self) -> Resolved:
+        """Its settings, the shares chosen."""
+        return self.evidence.config
 
     @property
     def networks(self) -> list[ForecastNetwork]:
@@ -63,23 +66,9 @@ class Start:
 
 
 def best(starts: Sequence[Start]) -> Start:
-    """The first, unless a later one is better by `SURE` standard errors of the difference."""
+    """The first, unless a later one is better by a standard error of the difference."""
     kept = starts[0]
     for other in starts[1:]:
-        gain, unsure = lead(kept, other)
-        if gain > SURE * unsure:
+        if is_better(kept.errors, other.errors):
             kept = other
     return kept
-
-
-def lead(one: Start, other: Start) -> tuple[float, float]:
-    """How much less another errs, as a share of the error of one, and its standard error.
-
-    NaN where no forecast of both is known.
-    """
-    unit = np.maximum(np.nanmean(one.errors, axis=1, keepdims=True), 1e-12)
-    gain = ((one.errors - other.errors) / unit).mean(axis=0)
-    gain = gain[np.isfinite(gain)]
-    if not len(gain):
-        return math.nan, math.nan
-    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))

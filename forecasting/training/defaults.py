@@ -60,7 +60,7 @@ BLEND = 0.6
 WINDOW_BLEND = 0.4
 # Series up to which a pool is worth its time: it gives most where a network has little to learn
 # from, and takes some hundredths of a second for a lone request.
-POOL_SERIES = 50
+POOL_SERIES = 1000
 # Seasons at the end of a history that classical forecasts read, and rows at least.
 POOL_SEASONS = 20
 LEAST_POOL_ROWS = 100
@@ -358,7 +358,7 @@ def _blend(
 def _pool(
     config: ForecasterConfig, panel: Panel, season: int, short: bool
 ) -> dict[Classical, float]:
-    """The classical forecasts of few short histories, in equal parts; else a window's Theta."""
+    """The classical forecasts of short histories, in equal parts; of many a window's Theta."""
     if config.model.counts or panel.schema.future or not short or len(panel) > POOL_SERIES:
         return {}
     smoothed = 1 < season <= LONGEST_SEASON

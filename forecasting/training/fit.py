@@ -28,19 +28,16 @@ from forecasting.networks import ForecastNetwork
 from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from forecasting.selection.account import account, unseen
+from forecasting.selection.decider import Decider
 from forecasting.selection.held_back import (
     Evidence,
     Origin,
     origins_within,
+    parted,
     rows_to_judge_a_start,
     rows_to_validate,
 )
-from forecasting.selection.judging import (
-    correction_and_swing,
-    idle_members,
-    rolled_widening,
-)
-from forecasting.selection.shares import with_shares
+from forecasting.selection.judging import correction_and_swing, rolled_widening
 from forecasting.selection.starts import Start, best
 from forecasting.selection.together import dependence_of
 from forecasting.training.checkpoints import Checkpoints
@@ -60,9 +57,8 @@ class Fitting:
 
     Attributes
     ----------
-    open_blend, open_pool, open_mix, open_start : whether a user left the share of classical
-        forecasts, their weights, how linear paths come about, and what becomes of a pretrained
-        start to held-back origins.
+    decider : what a user left to held-back origins; ``open_start`` : whether what becomes of a
+        pretrained start, too.
     checkpoints : where unfinished members are kept, if anywhere.
     history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
     """
@@ -71,9 +67,7 @@ class Fitting:
     on_epoch: OnEpoch | None
     device: torch.device
     checkpoints: Checkpoints | None = None
-    open_blend: bool = False
-    open_pool: bool = False
-    open_mix: bool = False
+    decider: Decider = field(default_factory=Decider)
     open_start: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -163,9 +157,11 @@ def fit(
         on_epoch,
         pick_device(device),
         Checkpoints.within(checkpoints),
-        open_blend=config.model.blend is None and not config.model.counts,
-        open_pool=config.model.pool is None and not config.model.counts,
-        open_mix=config.training.linear_mix is None,
+        Decider(
+            blend=config.model.blend is None and not config.model.counts,
+            pool=config.model.pool is None and not config.model.counts,
+            members=config.training.linear_mix is None,
+        ),
         open_start=config.training.start is None,
     )
     if config.training.minutes is not None and config.training.max_steps is not None:
@@ -277,15 +273,17 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
         return _started_unseen(fitting, panel, start)
-    whole, panel = panel, fitted(panel, panel.truncate(rows))
-    past = panel.truncate(rows)
+    whole, panel = panel, fitted(panel, parted(panel, rows).past)
+    panel, past = parted(panel, rows)
+    # Of pretrained members none has a linear path that was solved.
+    decider = replace(fitting.decider, members=False)
     # Read once for all starts, and so are the classical forecasts from there.
     origins = Origin.each(panel, start, origins_within(rows, config.horizon))
     shipped = _beginning(start, panel.schema)
 
     def candidate(name: str, networks: list[ForecastNetwork], settings: Resolved) -> Start:
-        evidence = Evidence.of(networks, origins, settings)
-        return Start.of(name, evidence, open_blend=fitting.open_blend, open_pool=fitting.open_pool)
+        anew = fitting.decider if name == "none" else decider
+        return Start.of(name, Evidence.of(networks, origins, settings), anew)
 
     starts = []
     if open_start or asked == "shipped":
@@ -300,14 +298,15 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     scores = {f"start_{s.name}": s.score for s in starts if np.isfinite(s.score)}
     if chosen.name == "none":
         return _fit_from_nothing(
-            replace(fitting, open_blend=False, open_pool=False),
+            fitting,
             whole,
-            chosen.config,
+            config,
             trained=chosen,
             scores=scores,
             starts=starts,
         )
-    correction, swing = correction_and_swing(chosen.evidence, panel)
+    errors = chosen.decided.unseen_errors()
+    correction, swing = correction_and_swing(chosen.evidence, panel, errors=errors)
     dependence = dependence_of(chosen.evidence, panel, correction, rows)
     networks = chosen.networks
     if chosen.name == "tuned" and config.training.validation == "refit":
@@ -379,18 +378,18 @@ def _fit_from_nothing(
     choice = unseen(_nothing_held_back(config))
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel = fitted(panel, panel.truncate(rows))
+        panel, past = parted(fitted(panel, parted(panel, rows).past), rows)
         if trained is None:
-            past = panel.truncate(rows)
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
             origins = Origin.each(panel, config, origins_within(rows, config.horizon))
-            evidence = Evidence.of(judged, origins, config)
+            decided = fitting.decider.decide(Evidence.of(judged, origins, config))
         else:
-            evidence = trained.evidence
-        before, evidence = evidence, _settled(fitting, evidence)
-        choice = account(evidence, before=before, starts=starts, begun="none")
+            decided = trained.decided
+        evidence = decided.settled
+        choice = account(evidence, before=decided.before, starts=starts, begun="none")
         config, judged = evidence.config, evidence.networks
-        correction, swing = correction_and_swing(evidence, panel)
+        errors = decided.unseen_errors()
+        correction, swing = correction_and_swing(evidence, panel, errors=errors)
         dependence = dependence_of(evidence, panel, correction, rows)
     if not rows or config.training.validation == "refit":
         as_judged, panel = panel.schema, fitted(whole)
@@ -406,18 +405,3 @@ def _fit_from_nothing(
         correction = rolled_widening(judged, panel, config)
     choice = replace(choice, swing={**swing, **(scores or {})})
     return fitting.ensemble(config, panel.schema, judged, correction, dependence, choice)
-
-
-def _settled(fitting: Fitting, evidence: Evidence) -> Evidence:
-    """The evidence without members that are idle, under the best classical shares."""
-    config = evidence.config
-    if fitting.open_mix and "solved" in (config.training.linear_mix):
-        idle = idle_members(evidence)
-        if idle:
-            members = [m for m in range(len(evidence.networks)) if m not in idle]
-            settings = {"linear_mix": (), "members": len(members)}
-            evidence = evidence.only(members, config.replace(training=settings)).because(
-                f"{len(idle)} of {len(evidence.networks)} networks have a solved linear path and "
-                "err no less together with the others than those do alone: they are dropped"
-            )
-    return with_shares(evidence, blend=fitting.open_blend, pool=fitting.open_pool)

@@ -96,17 +96,14 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     ``cache`` is a folder, or None to compute anew and keep nothing. ``jobs`` : processes that
     statistical models are fitted in.
     """
-    many = len(task.origins) > MANY_ORIGINS
-    every = STRIDE if many and _fitted(peer) else 1
-    rows = task.about.statistical_rows if many or _fitted(peer) else None
-    key = _key(task, peer, every, rows)
-    stem = None if cache is None else cache / f"{task.name}-{peer.replace(' ', '_')}-{key}"
+    every, rows = _reading(task, peer)
+    stem = None if cache is None else cache / kept_as(task, peer)
     if stem is not None and stem.with_suffix(".json").is_file():
         known = json.loads(stem.with_suffix(".json").read_text("utf-8"))
         table = pd.read_parquet(stem.with_suffix(".parquet"))
         return PeerScores(peer, table, float(known["seconds"]), True)
     began = time.perf_counter()
-    predict = _predictor(task, peer, jobs)
+    predict = predictor(task, peer, jobs)
     scores = score_task(task, predict, context=rows, every=every)
     seconds = time.perf_counter() - began
     if stem is not None:
@@ -126,7 +123,23 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     return PeerScores(peer, scores, seconds, False)
 
 
-def _predictor(task: Task, peer: str, jobs: int) -> Callable[[Panel], Forecast]:
+def kept_as(task: Task, peer: str) -> str:
+    """The name, without an ending, of what a peer makes of a task, told by all it depends on."""
+    return f"{task.name}-{peer}-{_key(task, peer, *_reading(task, peer))}".replace(" ", "_")
+
+
+def _reading(task: Task, peer: str) -> tuple[int, int | None]:
+    """Each which origin a peer takes, and rows of history that it reads; None for all."""
+    many = len(task.origins) > MANY_ORIGINS
+    every = STRIDE if many and _fitted(peer) else 1
+    return every, task.about.statistical_rows if many or _fitted(peer) else None
+
+
+def predictor(task: Task, peer: str, jobs: int = 1) -> Callable[[Panel], Forecast]:
+    """A peer's own way from a panel of a task to the quantiles at `LEVELS`.
+
+    ``jobs`` : processes that statistical models are fitted in.
+    """
     if peer == LIGHTGBM:
         from pipelines.benchmark.lightgbm import fit_lightgbm
 

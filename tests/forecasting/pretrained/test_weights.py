@@ -20,6 +20,7 @@ from forecasting.errors import BundleError, ConfigError
 from forecasting.pretrained import weights
 from forecasting.resolved import Resolved
 from forecasting.selection import judging
+from forecasting.selection.decider import Decided, Decider
 from forecasting.selection.held_back import Evidence, Origin
 from forecasting.selection.starts import Start, best
 from forecasting.training import fit
@@ -255,7 +256,8 @@ def test_what_is_simpler_stays_unless_the_other_is_surely_better() -> None:
 
     def judged(name: str, errors: np.ndarray) -> Start:
         nothing = Evidence(config(), [], (), ())
-        return Start(name, config(), nothing, np.stack([errors, errors]))
+        decided = Decided(Decider(), nothing, nothing, nothing)
+        return Start(name, decided, np.stack([errors, errors]))
 
     simple = judged("shipped", np.ones(40))
     hardly = judged("tuned", 1.0 + noise - noise.mean() - 0.01)

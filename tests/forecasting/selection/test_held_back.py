@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -18,8 +19,9 @@ from forecasting.forecaster import Forecaster
 from forecasting.prediction import engine, window_theta
 from forecasting.selection import held_back
 from forecasting.selection import shares as classical_shares
-from forecasting.selection.held_back import Evidence, Origin, origins_within
+from forecasting.selection.held_back import Evidence, Origin, origins_within, parted
 from forecasting.selection.judging import correction_and_swing
+from forecasting.selection.rule import lead
 from forecasting.selection.shares import (
     BLENDS,
     MOST_TRUST,
@@ -238,6 +240,39 @@ def test_the_best_share_is_the_one_of_a_plain_loop(monkeypatch: pytest.MonkeyPat
     assert share_of_classical(evidence).share == round(BLENDS[int(np.argmin(totals))] / 2, 3)
 
 
+def biased(start: str, away: float) -> Evidence:
+    """Evidence of which Theta alone is right, and the network is so far off."""
+    evidence, _ = evidence_of({"blend": 0.3})
+    evidence = replace(evidence, config=evidence.config.replace(training={"start": start}))
+    right = [evidence.medians(k, 1.0) for k in range(len(BACKS))]
+    origins = [
+        replace(origin, actual=told + away * (told - evidence.medians(k, 0.0)))
+        for k, (origin, told) in enumerate(zip(evidence.origins, right, strict=True))
+    ]
+    return replace(evidence, origins=tuple(origins))
+
+
+def test_a_sure_lead_is_believed_of_a_start_as_it_is_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its networks read no more when they forecast; others are believed halfway at most."""
+    monkeypatch.setattr(classical_shares, "LEAST_FORECASTS", 4)
+    anew, shipped = (share_of_classical(biased(start, 0.0)) for start in ("none", "shipped"))
+    assert anew.best == shipped.best == 1.0
+    assert anew.trust < 0.1
+    ruled, best = (biased("shipped", 0.0).errors_by_forecast(share) for share in (0.3, 1.0))
+    gain, unsure = lead(ruled, best)
+    assert shipped.trust == pytest.approx(gain**2 / (gain**2 + 9.0 * unsure**2))
+    assert shipped.trust > anew.trust
+    assert shipped.share > anew.share
+
+
+def test_of_few_forecasts_no_lead_is_sure() -> None:
+    few = biased("shipped", 0.0)
+    assert np.isfinite(few.errors_by_forecast(0.3)[0]).sum() == 4
+    assert share_of_classical(few) == share_of_classical(biased("none", 0.0))
+
+
 def test_origins_of_which_nothing_is_known_decide_nothing() -> None:
     evidence, _ = evidence_of({"blend": 0.2})
     whole = make_panel([60, 50, 40, 20], positive=True)
@@ -327,3 +362,52 @@ def test_a_refit_keeps_the_correction_where_its_origins_say_too_little() -> None
     y[:, -6:] = np.nan
     again = judged.refit(with_y(panel, y.ravel()), backs=[3], device="cpu")
     np.testing.assert_array_equal(again.correction, judged.correction)
+
+
+def ragged(ends: list[int], freq: str = "D") -> Panel:
+    """Series of 30 rows and their end, counted from one beginning."""
+    tables = []
+    for number, end in enumerate(ends):
+        count = 30 + end
+        stamps = np.arange(count) if freq == "1" else pd.date_range("2024-01-01", periods=count)
+        y = 1.0 + np.arange(count)
+        tables.append(pd.DataFrame({"unique_id": f"s{number}", "ds": stamps, "y": y}))
+    return Panel.from_frame(pd.concat(tables), freq=freq)
+
+
+def test_where_most_series_reach_the_end_the_cutoff_is_one_stamp_for_all() -> None:
+    panel = ragged([20, 20, 17, 5, 20])
+    judging, past = parted(panel, 6)
+    assert list(judging.ids) == ["s0", "s1", "s4"]
+    # Six days before the last for all: what ended three days early keeps all but three of its own.
+    assert past.lengths.tolist() == [44, 44, 44, 35, 44]
+    assert (past.last <= panel.last.max() - np.timedelta64(6, "D")).all()
+    # Of networks that never see more than that, those series are asked that can tell.
+    assert (judging.lengths - 6 == past.lengths[[0, 1, 4]]).all()
+
+
+@pytest.mark.parametrize(
+    ("ends", "freq"),
+    [([20, 20, 20], "D"), ([20, 5, 3, 2, 1], "D"), ([20, 20, 5], "1")],
+    ids=["all", "few", "numbers"],
+)
+def test_elsewhere_each_series_is_held_back_from_its_own_end(ends: list[int], freq: str) -> None:
+    panel = ragged(ends, freq)
+    judging, past = parted(panel, 6)
+    assert judging is panel
+    np.testing.assert_array_equal(past.lengths, panel.lengths - 6)
+
+
+def test_a_training_judges_by_series_that_reach_the_end_alone() -> None:
+    """Where one more ended long ago the others are judged at the same origins."""
+    frame = make_panel([60, 60, 60], freq="D", positive=True).to_frame()
+    first = frame[frame["unique_id"] == frame["unique_id"].iloc[0]].iloc[:40]
+    more = pd.concat([frame, first.assign(unique_id="ended")])
+    own = {"model": {"hidden_size": 4}, "training": {"max_steps": 2, "threads": 1, "start": "none"}}
+    choices = [
+        Forecaster.fit(table, horizon=4, config=own, verbose=False).choice
+        for table in (frame, more)
+    ]
+    assert [c.forecasts for c in choices] == [3 * choices[0].origins] * 2
+    naive = [[t.error for t in c.tried if t.question == "beside"] for c in choices]
+    assert naive[0] == naive[1]

@@ -13,8 +13,8 @@ from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.networks import ForecastNetwork
 from forecasting.schema import Schema
+from forecasting.selection.decider import idle_members
 from forecasting.selection.held_back import Evidence, Origin
-from forecasting.selection.judging import idle_members
 from forecasting.training import linear
 from forecasting.training.defaults import LONG_HISTORY, resolve
 from forecasting.training.members import member_seed
