@@ -92,6 +92,7 @@ GROUPS = {
     "holidays": "calendars",
     "optuna": "tune",
     "prefect": "schedule",
+    "ray": "ray",
     "statsforecast": "baselines",
 }
 
