@@ -15,7 +15,10 @@ from pipelines.commands.common import (
     DataOption,
     FutureOption,
     NotifyOption,
+    RayOption,
     SetOption,
+    WorkersOption,
+    spread_over,
     teller_of,
 )
 from pipelines.terminal.outcome import complain, done, tell
@@ -85,9 +88,13 @@ def forecast_command(
     joint_out: str | None = typer.Option(
         None, "--joint-out", help="Folder of these tables; default: .gatecast/joint/NAME/."
     ),
+    workers: int | None = WorkersOption,
+    ray: str | None = RayOption,
     notify: bool = NotifyOption,
 ) -> None:
     """Forecast every series of a table with the champion; run again after a crash, it goes on.
+
+    With --workers or --ray a folder of Parquet files, a file at a time, into a folder of them.
 
     Exit code 1 when more series than gate.max_refused could not be forecast.
 
@@ -110,7 +117,8 @@ def forecast_command(
         else:
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
-        before = config
+        spread = workers is not None or ray is not None
+        config = before = spread_over(config, workers, ray)
         config = _together(
             config,
             {
@@ -125,6 +133,10 @@ def forecast_command(
         )
         past = _past(as_of, backfill, every)
         if past is not None:
+            if spread:
+                raise ConfigError(
+                    "--workers and --ray forecast from now on: leave out --as-of and --backfill"
+                )
             if config is not before:
                 raise ConfigError(
                     "--as-of and --backfill say what was said then: paths, totals and hierarchies "
@@ -141,15 +153,18 @@ def forecast_command(
             done(asdict(looked), made=[*targets, *([] if problems is None else [problems])])
             return
         with waiting(f"forecasting with {model or config.name}"):
-            written = forecast(
-                teller.by(config),
-                model=model,
-                data=data,
-                future=future,
-                out=out,
-                table=table,
-                say=tell,
-            )
+            if spread:
+                written = _by_partitions(teller.by(config), model, (data, future), (out, table))
+            else:
+                written = forecast(
+                    teller.by(config),
+                    model=model,
+                    data=data,
+                    future=future,
+                    out=out,
+                    table=table,
+                    say=tell,
+                )
         _report(written, problems)
         teller.ended(forecasted(written, config))
     print(written.line)
@@ -164,6 +179,23 @@ def forecast_command(
             f"gate.max_refused allows {100 * config.gate.max_refused:g} %"
         )
         raise typer.Exit(EXIT_FAILED)
+
+
+def _by_partitions(
+    config: ExperimentConfig,
+    model: str | None,
+    source: tuple[str | None, str | None],
+    target: tuple[str | None, str | None],
+) -> BatchForecast:
+    from pipelines.forecasts.partitions import forecast_partitions
+
+    (data, future), (out, table) = source, target
+    if future is not None or table is not None:
+        raise ConfigError(
+            "--future and --table belong to one table: a folder of Parquet files goes into a "
+            "folder, and has its covariates known ahead below the history in each file"
+        )
+    return forecast_partitions(config, model=model, data=data, out=out, say=tell)
 
 
 def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Past | None:

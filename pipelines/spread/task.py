@@ -100,6 +100,14 @@ def work_named(name: str) -> Work:
     return found
 
 
+ECHO = f"{__name__}:echo"
+
+
+def echo(parcel: Mapping[str, Any], _shared: Sequence[Any], _hand: Hand) -> dict[str, Any]:
+    """A work that gives its parcel back: what a task costs by itself."""
+    return dict(parcel)
+
+
 class Here:
     """Tasks in this process, in the thread that asks; they have all of its threads."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,22 @@ from forecasting.config import ForecasterConfig
 from forecasting.data.panel import Panel
 from pipelines.spread import fits
 from pipelines.spread.places import each
-from pipelines.spread.task import Place, Task
+from pipelines.spread.task import Here, Place, Task
 from tests.pipelines.small import monthly_panel
 
 HORIZON = 3
+
+
+class Wide(Here):
+    """Three tasks at the same time, in threads of this process: what asks for them is tested."""
+
+    workers = 3
+
+
+@contextmanager
+def wide(*_settings: Any) -> Iterator[Wide]:
+    """In place of `open_place`."""
+    yield Wide()
 
 
 def waves(series: int = 6, rows: int = 48) -> Panel:

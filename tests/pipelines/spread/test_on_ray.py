@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -88,16 +89,14 @@ def test_of_two_nodes_one_is_killed_in_the_middle_and_the_trainings_end_the_same
     place = OnRay(cluster.address, say=said.append)
     try:
         assert place.workers == 2
-        rows: list[dict[str, Any]] = []
+        begun: set[int] = set()
+        guard, there = threading.Lock(), [second]
 
-        def kill(row: dict[str, Any]) -> None:
-            rows.append(row)
-            begun = {one["seed"] for one in rows}
-            if second in cluster.list_all_nodes() and len(begun) == 2:
-                cluster.remove_node(second, allow_graceful=False)
-
-        def told(seed: int, row: dict[str, Any]) -> None:
-            kill({"seed": seed, **row})
+        def told(seed: int, _row: dict[str, Any]) -> None:
+            with guard:
+                begun.add(seed)
+                if len(begun) == 2 and there:
+                    cluster.remove_node(there.pop(), allow_graceful=False)
 
         tasks = [
             fit_task(place, tmp_path / f"there{k}", partial(told, k), seed=k, **steps)

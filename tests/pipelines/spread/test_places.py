@@ -15,12 +15,10 @@ from pipelines.config import SpreadConfig
 from pipelines.spread.places import each, open_place
 from pipelines.spread.processes import Processes
 from pipelines.spread.task import Here
+from tests.pipelines.spread.tasks import Wide
 
 
 def test_calls_are_taken_only_as_they_are_needed_and_answers_keep_their_order() -> None:
-    class Wide(Here):
-        workers = 3
-
     begun, guard = 0, threading.Lock()
 
     def calls() -> Iterator[Any]:
@@ -39,9 +37,6 @@ def test_calls_are_taken_only_as_they_are_needed_and_answers_keep_their_order() 
 
 
 def test_an_error_ends_the_calls_to_come() -> None:
-    class Wide(Here):
-        workers = 2
-
     begun: list[int] = []
 
     def call(k: int) -> int:

@@ -59,6 +59,7 @@ def test_trainings_in_processes_are_those_of_one_process_bit_for_bit(
     assert place.threads == max(cores() // 2, 1)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_training_ends_with_the_same_weights(
     place: Processes, said: list[str], tmp_path: Path
 ) -> None:
