@@ -38,6 +38,14 @@ class LostError(Exception):
     """A worker ended before its task did."""
 
 
+class ClosedError(Exception):
+    """A place was closed while a task was done, whose answer nobody wants any more."""
+
+
+class AllLostError(GatecastError):
+    """Every worker that a task was given to was lost: no fault of what was asked for."""
+
+
 class Packed(NamedTuple):
     """Something shared, by a name of its content."""
 

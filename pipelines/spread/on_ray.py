@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import ConfigError, GatecastError, need
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, keep_apart, quiet
-from pipelines.spread.carrying import Listener, LostError, Worker, call_of, packed
+from pipelines.spread.carrying import (
+    AllLostError,
+    ClosedError,
+    Listener,
+    LostError,
+    Worker,
+    call_of,
+    packed,
+)
 from pipelines.spread.task import Task
 
 if TYPE_CHECKING:
@@ -103,13 +111,15 @@ class OnRay:
             try:
                 return self._done(task)
             except LostError as lost:
-                if not left or self._closed:
+                if self._closed:
+                    raise ClosedError(task.name) from None
+                if not left:
                     break
                 self.say(f"{task.name}: its worker was lost ({lost}); another goes on with it")
                 for one in task.shared:
                     # The node may have held the only copy.
                     one.reference = self._ray.put(packed(one.value).data)
-        raise GatecastError(
+        raise AllLostError(
             f"{task.name}: {self.retries + 1} workers that did it were lost; `ray status` tells "
             "of the nodes, and the same command goes on from what was finished"
         )

@@ -11,11 +11,17 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.errors import GatecastError
 from pipelines.machine.processes import stop
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, keep_apart
-from pipelines.spread.carrying import Listener, LostError, call_of, packed
+from pipelines.spread.carrying import (
+    AllLostError,
+    ClosedError,
+    Listener,
+    LostError,
+    call_of,
+    packed,
+)
 from pipelines.spread.parcel import pack
 from pipelines.spread.task import Task
 from pipelines.spread.worker import read_frame, write_frame
@@ -56,10 +62,12 @@ class Processes:
             try:
                 return self._done(task)
             except LostError:
-                if not left or self._closed:
+                if self._closed:
+                    raise ClosedError(task.name) from None
+                if not left:
                     break
                 self.say(f"{task.name}: its worker was lost; another goes on with it")
-        raise GatecastError(
+        raise AllLostError(
             f"{task.name}: {self.retries + 1} workers that did it were lost, perhaps for want of "
             "memory; give the same command with fewer --workers"
         )

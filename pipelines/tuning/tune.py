@@ -30,6 +30,7 @@ from pipelines.machine.files import check_writable
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
 from pipelines.spread import fits
+from pipelines.spread.carrying import AllLostError
 from pipelines.spread.places import each, open_place
 from pipelines.spread.task import Place, Task
 from pipelines.terminal.waiting import advance
@@ -185,7 +186,7 @@ class _Search:
         self.backs = fold_origins(self.known, config.horizon)
         self.place, self.shared = place, place.share(self.known)
         self._guard = threading.Lock()
-        self._going = 0
+        self._going, self._stopped = 0, False
         self.study = self._open()
 
     def _open(self) -> Any:
@@ -238,6 +239,9 @@ class _Search:
         while self._begun(wanted, until):
             try:
                 self._trial()
+            except BaseException:
+                self._stopped = True
+                raise
             finally:
                 with self._guard:
                     self._going -= 1
@@ -247,6 +251,7 @@ class _Search:
         """Whether there is time for one more trial, and need of it."""
         with self._guard:
             more = self._ended() + self._going < wanted and time.monotonic() <= until
+            more = more and not self._stopped
             self._going += more
             return more
 
@@ -286,6 +291,8 @@ class _Search:
             except self.optuna.TrialPruned as pruned:
                 self._close(trial, run, str(pruned))
                 return
+            except AllLostError:
+                raise
             except GatecastError as error:
                 # Settings that do not go together, or that learn nothing, are no reason to stop.
                 self._close(trial, run, brief(error))

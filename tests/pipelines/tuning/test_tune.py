@@ -17,6 +17,7 @@ from pipelines.cli import build
 from pipelines.config import ExperimentConfig, Range, build_config, load_config
 from pipelines.data.prepare import prepare
 from pipelines.machine.files import check_writable
+from pipelines.spread.carrying import AllLostError
 from pipelines.tracking.store import connect
 from pipelines.training.candidates import origins
 from pipelines.tuning import tune as tuning
@@ -148,6 +149,25 @@ def test_an_error_beside_others_ends_the_search_and_is_told(
     monkeypatch.setattr(tuning, "open_place", wide)
     with pytest.raises(RuntimeError, match="a bug"):
         search(experiment, tmp_path, "broken", 500)
+
+
+def test_workers_that_are_lost_end_a_search_and_count_as_no_trial(
+    state: Path, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: Any, config: ExperimentConfig, name: str, run: Any, trial: Any) -> float:
+        if trial is not None:
+            raise AllLostError("4 workers that did it were lost")
+        return 1.0
+
+    monkeypatch.setattr(tuning._Search, "_judge", lost)
+    with pytest.raises(GatecastError, match="4 workers"):
+        search(experiment, tmp_path, "lost", 3)
+    storage = f"sqlite:///{state / 'tune.db'}"
+    (name,) = (n for n in optuna.get_all_study_names(storage) if n.startswith("lost-"))
+    states = [
+        trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+    assert states == ["RUNNING"]  # until the next session finds its process gone
 
 
 def test_a_trial_whose_process_died_is_tried_again(
