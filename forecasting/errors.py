@@ -113,6 +113,7 @@ GROUPS = {
     "holidays": "calendars",
     "optuna": "tune",
     "prefect": "schedule",
+    "ray": "ray",
     "statsforecast": "baselines",
 }
 

@@ -73,6 +73,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "pipelines.commands.operating.migrate.migrate_command": TYPER,
         "pipelines.commands.schedule.by_flags_command": TYPER,
         "pipelines.commands.train.train_command": TYPER,
+        "pipelines.commands.train.backtest_command": TYPER,
         "pipelines.ingestion.ledger.note": "what a line of the ledger holds, each part by its name",
         "serving.routes.openapi.schemas": DOCUMENT,
     },

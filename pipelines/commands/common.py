@@ -56,6 +56,20 @@ NotifyOption = typer.Option(
     help="Tell schedule.webhook and schedule.smtp of failure, refusal and drift.",
 )
 
+WorkersOption = typer.Option(
+    None, "--workers", min=1, help="Tasks at the same time, in processes of this machine or on Ray."
+)
+RayOption = typer.Option(
+    None, "--ray", metavar="ADDRESS", help="Tasks on Ray: local, auto, or HOST:PORT of a cluster."
+)
+
+
+def spread_over(config: ExperimentConfig, workers: int | None, ray: str | None) -> ExperimentConfig:
+    """The config with what --workers and --ray say; its file stays as it is."""
+    given = {"workers": workers, "ray": ray}
+    changes = {key: value for key, value in given.items() if value is not None}
+    return config.model_copy(update={"spread": config.spread.replace(**changes)})
+
 
 def teller_of(what: str, notify: bool) -> Teller:
     """Tells how this command ended; what cannot be sent is a line on stderr."""

@@ -15,8 +15,11 @@ from pipelines.commands.common import (
     DataOption,
     FutureOption,
     NotifyOption,
+    RayOption,
     SetOption,
+    WorkersOption,
     experiment,
+    spread_over,
     teller_of,
 )
 from pipelines.terminal.outcome import complain, done, tell
@@ -95,9 +98,13 @@ def forecast_command(
     joint_out: str | None = typer.Option(
         None, "--joint-out", help="Folder of these tables; default: .gatecast/joint/NAME/."
     ),
+    workers: int | None = WorkersOption,
+    ray: str | None = RayOption,
     notify: bool = NotifyOption,
 ) -> None:
     """Forecast every series of a table with the champion; run again after a crash, it goes on.
+
+    With --workers or --ray a folder of Parquet files, a file at a time, into a folder of them.
 
     Exit code 1 when more series than gate.max_refused could not be forecast.
 
@@ -119,7 +126,9 @@ def forecast_command(
     with teller.watching():
         pretrained = model == ZERO
         if pretrained:
-            _refuse_with_zero(as_of=as_of, backfill=backfill, future=future)
+            _refuse_with_zero(
+                as_of=as_of, backfill=backfill, future=future, workers=workers, ray=ray
+            )
             config = experiment(what, sets, horizon=horizon)
         elif horizon is not None:
             raise ConfigError(
@@ -131,7 +140,8 @@ def forecast_command(
         else:
             config = model_config(what, sets, needs_source=data is None)
             model = model or what
-        before = config
+        spread = workers is not None or ray is not None
+        config = before = spread_over(config, workers, ray)
         config = _together(
             config,
             {
@@ -146,6 +156,10 @@ def forecast_command(
         )
         past = _past(as_of, backfill, every)
         if past is not None:
+            if spread:
+                raise ConfigError(
+                    "--workers and --ray forecast from now on: leave out --as-of and --backfill"
+                )
             if config is not before:
                 raise ConfigError(
                     "--as-of and --backfill say what was said then: paths, totals and hierarchies "
@@ -166,12 +180,14 @@ def forecast_command(
             _fail_if_refused(looked, config)
             return
         with waiting(f"forecasting with {model or config.name}"):
-            told = teller.by(config)
+            asked = teller.by(config)
             if pretrained:
-                written = forecast_pretrained(told, data=data, out=out, table=table, say=tell)
+                written = forecast_pretrained(asked, data=data, out=out, table=table, say=tell)
+            elif spread:
+                written = _by_partitions(asked, model, (data, future), (out, table))
             else:
                 written = forecast(
-                    told, model=model, data=data, future=future, out=out, table=table, say=tell
+                    asked, model=model, data=data, future=future, out=out, table=table, say=tell
                 )
         _report(written, problems)
         teller.ended(forecasted(written, config))
@@ -203,6 +219,23 @@ def _refuse_with_zero(**given: object) -> None:
                 f"--{name.replace('_', '-')} needs a model that was trained, not {ZERO}, which "
                 "forecasts each series from its end and reads no covariates"
             )
+
+
+def _by_partitions(
+    config: ExperimentConfig,
+    model: str | None,
+    source: tuple[str | None, str | None],
+    target: tuple[str | None, str | None],
+) -> BatchForecast:
+    from pipelines.forecasts.partitions import forecast_partitions
+
+    (data, future), (out, table) = source, target
+    if future is not None or table is not None:
+        raise ConfigError(
+            "--future and --table belong to one table: a folder of Parquet files goes into a "
+            "folder, and has its covariates known ahead below the history in each file"
+        )
+    return forecast_partitions(config, model=model, data=data, out=out, say=tell)
 
 
 def _past(as_of: str | None, backfill: tuple[str, str] | None, every: int) -> Past | None:

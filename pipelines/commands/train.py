@@ -14,11 +14,14 @@ from pipelines.commands.common import (
     HorizonOption,
     NameOption,
     NotifyOption,
+    RayOption,
     SetOption,
     WhatArgument,
+    WorkersOption,
     experiment,
     follow,
     print_table,
+    spread_over,
     teller_of,
 )
 from pipelines.terminal.outcome import done, tell
@@ -55,6 +58,8 @@ def train_command(
         "--continue",
         help="Train on from the champion, a little, instead of anew; as training.begin: champion.",
     ),
+    workers: int | None = WorkersOption,
+    ray: str | None = RayOption,
     notify: bool = NotifyOption,
 ) -> None:
     """Train, backtest, register, and promote what passes the gate (exit code 3 when refused).
@@ -76,6 +81,7 @@ def train_command(
         if go_on:
             sets = [*(sets or ()), "training.begin=champion"]
         config = teller.by(experiment(what, sets, horizon=horizon, name=name))
+        config = spread_over(config, workers, ray)
         with progress_bar() as progress:
             outcome = train(
                 config,
@@ -124,13 +130,15 @@ def backtest_command(
     ),
     future: str | None = FutureOption,
     out: Path | None = typer.Option(None, "--out", help="Also write every forecast: .parquet/.csv"),
+    workers: int | None = WorkersOption,
+    ray: str | None = RayOption,
 ) -> None:
     """Score models on rolling origins at the end of the history, and register nothing.
 
     Examples: `gatecast backtest configs/m3_monthly.yaml --model m3-monthly`,
     `gatecast backtest sales.csv --horizon 12 --out forecasts.parquet`
     """
-    config = experiment(what, sets, horizon=horizon, name=name)
+    config = spread_over(experiment(what, sets, horizon=horizon, name=name), workers, ray)
     from pipelines.training.backtest import backtest_only
 
     with progress_bar() as progress:

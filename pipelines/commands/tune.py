@@ -8,7 +8,14 @@ from pathlib import Path
 
 import typer
 
-from pipelines.commands.common import SetOption, existing, print_table
+from pipelines.commands.common import (
+    RayOption,
+    SetOption,
+    WorkersOption,
+    existing,
+    print_table,
+    spread_over,
+)
 from pipelines.terminal.outcome import done, tell
 from pipelines.terminal.waiting import waiting
 
@@ -32,6 +39,8 @@ def tune_command(
     out: Path | None = typer.Option(
         None, "--out", help="The winner's config file; default: CONFIG with .tuned.yaml."
     ),
+    workers: int | None = WorkersOption,
+    ray: str | None = RayOption,
 ) -> None:
     """Search tune.space with Optuna; the winner becomes a config file for `gatecast train`.
 
@@ -44,7 +53,7 @@ def tune_command(
 
     path = existing(what, "config file")
     values = override(read_yaml(path), sets or ())
-    config = build_config(values, origin=what)
+    config = spread_over(build_config(values, origin=what), workers, ray)
     from pipelines.tuning.tune import tune
 
     target = out or path.with_name(f"{path.stem}.tuned.yaml")

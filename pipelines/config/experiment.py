@@ -257,6 +257,23 @@ class TuneConfig(Settings):
         return self
 
 
+class SpreadConfig(Settings):
+    """Where candidates, trials, cutoffs and partitions are worked on; see docs/ray.md."""
+
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="tasks at the same time; default: 1, or as many as the Ray cluster holds",
+    )
+    ray: str | None = Field(
+        None, min_length=1, description="local, auto or HOST:PORT of a Ray cluster"
+    )
+    cpus: float = Field(1.0, gt=0, description="cores of a task on Ray")
+    gpus: float = Field(0.0, ge=0, description="GPUs of a task on Ray, such as 0.5")
+    retries: int = Field(3, ge=0, le=100, description="of a task whose worker was lost")
+
+
 class ExperimentConfig(Settings):
     """Everything one pipeline needs, from raw table to champion."""
 
@@ -286,6 +303,7 @@ class ExperimentConfig(Settings):
     monitor: MonitorConfig = MonitorConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     tune: TuneConfig = TuneConfig()
+    spread: SpreadConfig = SpreadConfig()
 
     @field_validator("freq")
     @classmethod
@@ -345,7 +363,8 @@ class ExperimentConfig(Settings):
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the model."""
         return self.model_dump(
-            mode="json", exclude={"tracking", "schedule", "monitor", "forecast", "tune"}
+            mode="json",
+            exclude={"tracking", "schedule", "monitor", "forecast", "tune", "spread"},
         )
 
     def public(self) -> dict[str, Any]:

@@ -89,11 +89,15 @@ class FileTarget:
         return str(self.path)
 
 
-def _join_parquet(pieces: Sequence[Path], file: Any) -> None:
-    schema = _read(pieces[0]).schema
+def parquet_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes tables of forecasts into a file or a path."""
     # Forecasts are all different: looking for equal ones takes longer than all the rest.
     often_equal = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    with pq.ParquetWriter(file, schema, use_dictionary=often_equal) as writer:
+    return pq.ParquetWriter(file, schema, use_dictionary=often_equal)
+
+
+def _join_parquet(pieces: Sequence[Path], file: Any) -> None:
+    with parquet_writer(file, _read(pieces[0]).schema) as writer:
         for piece in pieces:
             writer.write_table(_read(piece))
 

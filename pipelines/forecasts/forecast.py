@@ -18,7 +18,7 @@ from forecasting.errors import ConfigError, DataError, SeriesProblem, heard
 from forecasting.paths.sampling import labels_of
 from forecasting.prediction.predictor import Predictor
 from pipelines.config import ExperimentConfig
-from pipelines.data.prepare import Prepared, prepare
+from pipelines.data.prepare import prepare
 from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Maker, Predicts, Target, table_of
 from pipelines.forecasts.joint import asked, write_joint
@@ -168,12 +168,17 @@ def forecast(
             written = replace(written, joint=tuple(map(str, tables)))
     written = replace(written, seconds=time.monotonic() - began)
     if track:
-        try:
-            note(config, written, prepared)
-        except Exception as error:
-            # The forecasts are where they belong: a busy store must not make them look failed.
-            say(f"the run could not be noted in MLflow: {brief(error)}")
+        noted(config, written, prepared.source, say)
     return written
+
+
+def noted(config: ExperimentConfig, written: BatchForecast, source: str, say: Say) -> None:
+    """Keep in MLflow what was forecast, where it can be reached."""
+    try:
+        note(config, written, source)
+    except Exception as error:
+        # The forecasts are where they belong: a busy store must not make them look failed.
+        say(f"the run could not be noted in MLflow: {brief(error)}")
 
 
 def write(
@@ -280,8 +285,7 @@ def job_of(maker: Maker, panel: Panel, horizon: int, levels: tuple[float, ...]) 
     ------
     ConfigError : levels that do not increase within (0, 1).
     """
-    if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
-        raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
+    levels = levels_checked(levels)
     facts = [maker.model, maker.version, maker.digest, panel_digest(panel), horizon]
     text = json.dumps([*map(str, facts), list(levels)])
     newest = str(panel.last.max()).split(".")[0].replace(":", "")
@@ -297,7 +301,14 @@ def job_of(maker: Maker, panel: Panel, horizon: int, levels: tuple[float, ...]) 
     )
 
 
-def note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) -> None:
+def levels_checked(levels: tuple[float, ...]) -> tuple[float, ...]:
+    """Levels that may be asked for; `ConfigError` where they may not."""
+    if list(levels) != sorted(set(levels)) or not all(0 < level < 1 for level in levels):
+        raise ConfigError(f"levels {list(levels)} must increase and lie between 0 and 1")
+    return levels
+
+
+def note(config: ExperimentConfig, written: BatchForecast, source: str) -> None:
     """Keep in MLflow what was forecast."""
     import pandas as pd
 
@@ -309,7 +320,7 @@ def note(config: ExperimentConfig, written: BatchForecast, prepared: Prepared) -
         "version": written.version,
         "target": written.target,
         "job": written.job,
-        "source": prepared.source,
+        "source": source,
     }
     with tracker.run(title, tags=tags) as run:
         run.metrics(

@@ -6,13 +6,14 @@ Imports nothing heavy: the command line loads this file before anything else.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from forecasting.errors import GatecastError
 
 HOME_VARIABLE = "GATECAST_HOME"
+CORES_VARIABLE = "GATECAST_CORES"  # of a process that shares the machine with its like: its part
 LOCK_WAIT_SECONDS = 60.0
 
 QUIET = {
@@ -42,17 +43,17 @@ def quiet() -> None:
         os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 
-def keep_apart() -> None:
+def keep_apart(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let no Python that is started from here import what lies in the user's folder.
 
     A folder of theirs called `forecasting` would be taken for ours. Where this code is a source
     tree that is not installed, its folder is named, so that children find what their parent is.
     """
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    environment.setdefault("PYTHONSAFEPATH", "1")
     root = Path(__file__).resolve().parents[2]
-    paths = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
     if (root / "pyproject.toml").is_file() and str(root) not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *paths])
+        environment["PYTHONPATH"] = os.pathsep.join([str(root), *paths])
 
 
 def home() -> Path:
@@ -100,6 +101,8 @@ def locked(name: str, *, wait: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
 def cores() -> int:
     """Cores this process may use."""
     try:
-        return len(os.sched_getaffinity(0))
+        found = len(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        found = os.cpu_count() or 1
+    part = os.environ.get(CORES_VARIABLE, "")
+    return min(found, int(part)) if part.isdecimal() and int(part) else found

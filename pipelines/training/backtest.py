@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from forecasting.errors import ConfigError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
+from pipelines.data.profile import panel_digest
 from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import home
 from pipelines.registry.registry import Registry
+from pipelines.spread.places import each, open_place
 from pipelines.tracking.store import connect
-from pipelines.training.candidates import Making, need_training, split
+from pipelines.training.candidates import Making, need_training, origins, split
 from pipelines.training.evaluate import Evaluation, check_baselines, evaluate, load_predictor
 from pipelines.training.trained import describe
 
@@ -60,30 +65,51 @@ def backtest_only(
             )
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
     known = split(data, config)
-    making = Making(config, progress=progress)
-    trained = {}
-    for name in config.candidates:
-        settings = config.forecaster(name, freq=data.panel.freq.alias)
-        say(f"training {name} · {describe(settings)}")
-        trained[name] = making.candidate(name, settings, known)
-    again = config.backtest.refit
-    refitted = {}
-    if again is not None:
-        say(f"and each anew at every {again}. origin" if again > 1 else "and each at every origin")
-        refitted = {f"{n}, refitted": _refit(making, n, data) for n in config.candidates}
-    return evaluate(
-        data.panel,
-        {name: load_predictor(t.bundle) for name, t in trained.items()},
-        config,
-        refitted=refitted,
-    )
+    with open_place(config.spread, say) as place:
+        making = Making(config, progress=progress, place=place)
+        calls = []
+        for name in config.candidates:
+            settings = config.forecaster(name, freq=data.panel.freq.alias)
+            say(f"training {name} · {describe(settings)}")
+            calls.append(partial(_predictor, making, name, known))
+        predictors = dict(zip(config.candidates, each(place, calls), strict=True))
+        every = config.backtest.refit
+        refitted = {}
+        if every is not None:
+            say(f"and each anew at every {every}. origin" if every > 1 else "and at every origin")
+            refitted = _refitted(making, data, every)
+    return evaluate(data.panel, predictors, config, refitted=refitted)
 
 
-def _refit(making: Making, name: str, data: Prepared) -> Callable[[Panel], Predictor]:
-    """Trains a candidate on what was known at a cutoff, as it would have been trained then."""
-    settings = making.config.forecaster(name, freq=data.panel.freq.alias)
+def _predictor(making: Making, name: str, known: Prepared) -> Predictor:
+    settings = making.config.forecaster(name, freq=known.panel.freq.alias)
+    return load_predictor(making.candidate(name, settings, known).bundle)
 
-    def train(known: Panel) -> Predictor:
-        return load_predictor(making.candidate(name, settings, replace(data, panel=known)).bundle)
 
-    return train
+def _refitted(
+    making: Making, data: Prepared, every: int
+) -> dict[str, Callable[[Panel], Predictor]]:
+    """By name, what finds a candidate trained on what was known at a cutoff, as it would have been
+    trained then. All of these trainings are done at once: none depends on another.
+    """
+    horizon = making.config.horizon
+    backs = [back for back in origins(making.config) if (data.panel.lengths > back).any()]
+    cutoffs = [_until(data, back, horizon) for back in backs[::every]]
+    asked = [(name, known) for name in making.config.candidates for known in cutoffs]
+    calls = [partial(_predictor, making, name, known) for name, known in asked]
+    found = {
+        (name, known.digest): predictor
+        for (name, known), predictor in zip(asked, each(making.place, calls), strict=True)
+    }
+
+    def of(name: str) -> Callable[[Panel], Predictor]:
+        return lambda known: found[name, panel_digest(known)]
+
+    return {f"{name}, refitted": of(name) for name in making.config.candidates}
+
+
+def _until(data: Prepared, back: int, horizon: int) -> Prepared:
+    """What was known at a cutoff, as `backtest` asks its models."""
+    enough = np.flatnonzero(data.panel.lengths > back)
+    whole = data.panel if len(enough) == len(data.panel) else data.panel.select(enough)
+    return replace(data, panel=whole.truncate(back, horizon))

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forecasting.errors import BundleError, DataError, need
 from pipelines.config import ExperimentConfig
 from pipelines.machine.say import Progress, no_progress
+from pipelines.spread import fits
+from pipelines.spread.task import Here, Place, Task
 from pipelines.tracking.epochs import EpochLog
 from pipelines.training.stages import StageResult, stage
 from pipelines.training.trained import Trained, bundle_weights
 
 if TYPE_CHECKING:
     from forecasting.config import ForecasterConfig
-    from forecasting.forecaster import Forecaster
+    from forecasting.data.panel import Panel
     from pipelines.data.prepare import Prepared
     from pipelines.tracking.run import Run
     from pipelines.tracking.tracker import Tracker
 
-OnEpoch = Callable[[dict[str, Any]], None]  # takes rows of a training's history as they come
-
-HISTORY, FACTS, BUNDLE = "history.json", "facts.json", "bundle"
+HISTORY, FACTS = "history.json", "facts.json"
 
 
 def need_training() -> None:
@@ -69,6 +67,7 @@ class Making:
     run, tracker : where a training's epochs are noted; None: nowhere.
     force : whether what the same inputs gave before is made again.
     progress : gets what is being trained and the share that is done.
+    place : where it is trained.
     """
 
     config: ExperimentConfig
@@ -76,6 +75,7 @@ class Making:
     tracker: Tracker | None = None
     force: bool = False
     progress: Progress = no_progress
+    place: Place = field(default_factory=Here)
 
     def on_every_row(self) -> Making:
         """The same, shown by another name than the candidate's own, whose bar is full already."""
@@ -84,17 +84,12 @@ class Making:
 
     def candidate(self, name: str, settings: ForecasterConfig, known: Prepared) -> Trained:
         """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
-
-        def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
-            from forecasting.forecaster import Forecaster
-
-            return Forecaster.train(
-                known.panel, settings, on_epoch=on_epoch, checkpoints=unfinished
-            )
-
         inputs = {"data": known.digest, "settings": settings.model_dump(mode="json")}
+        # Left open stays left open: what is chosen from the data goes by that.
+        parcel = {"settings": settings.model_dump(mode="json", exclude_unset=True)}
+        training = _Training(fits.ANEW, parcel, known.panel)
         refits = settings.training.validation == "refit"
-        return self._fitted("fit", name, inputs, fit, refits=refits)
+        return self._fitted("fit", name, inputs, training, refits=refits)
 
     def carried_on(self, name: str, bundle: Path, data: Prepared) -> Trained:
         """Train on from a bundle, for a little.
@@ -108,14 +103,8 @@ class Making:
         StartAnewError
             The data ask for another network; nothing was kept.
         """
-
-        def fit(on_epoch: OnEpoch, _unfinished: Path) -> Forecaster:
-            from forecasting.forecaster import Forecaster
-
-            return Forecaster.load(bundle, trusted=True).carry_on(data.panel, on_epoch=on_epoch)
-
         inputs = {"data": data.digest, "begin": bundle_weights(bundle)}
-        return self._fitted("carry", name, inputs, fit)
+        return self._fitted("carry", name, inputs, _Training(fits.ON, {}, data.panel, bundle))
 
     def final(self, candidate: Trained, data: Prepared) -> Trained:
         """The winner once more, on every row; its intervals corrected by its errors as candidate.
@@ -124,33 +113,22 @@ class Making:
         challenger and this one can be compared on rows that neither has seen.
         """
         backs = origins(self.config)
-
-        def fit(on_epoch: OnEpoch, unfinished: Path) -> Forecaster:
-            from forecasting.forecaster import Forecaster
-
-            forecaster = Forecaster.load(candidate.bundle, trusted=True)
-            return forecaster.refit(
-                data.panel,
-                backs=backs,
-                steps=candidate.steps,
-                on_epoch=on_epoch,
-                checkpoints=unfinished,
-            )
-
         inputs = {
             "data": data.digest,
             "settings": candidate.config.model_dump(mode="json"),
             "origins": backs,
             "candidate": bundle_weights(candidate.bundle),
         }
-        return self._fitted("final", candidate.name, inputs, fit)
+        parcel = {"backs": backs, "steps": candidate.steps}
+        training = _Training(fits.AGAIN, parcel, data.panel, candidate.bundle)
+        return self._fitted("final", candidate.name, inputs, training)
 
     def _fitted(
         self,
         kind: str,
         name: str,
         inputs: dict[str, Any],
-        fit: Callable[[OnEpoch, Path], Forecaster],
+        training: _Training,
         *,
         refits: bool = False,
     ) -> Trained:
@@ -160,22 +138,35 @@ class Making:
         inputs = {**inputs, "code": code_version()}
 
         def build(folder: Path, unfinished: Path) -> None:
-            began = time.monotonic()
+            told: set[tuple[Any, ...]] = set()
 
             def on_epoch(row: dict[str, Any]) -> None:
+                # A training that goes on in another worker tells its first epochs again.
+                key = (row["phase"], row["member"], row["step"])
+                if key in told:
+                    return
+                told.add(key)
                 log(row)
                 what = f"{name}, member {row['member'] + 1}, {row['phase']}"
                 self.progress(what, row["step"] / row["of"])
 
-            forecaster = fit(on_epoch, unfinished)
-            forecaster.save(folder / BUNDLE)
-            facts = {
-                "swing": forecaster.swing,
-                "seconds": time.monotonic() - began,
-                "settings": forecaster.config.model_dump(mode="json"),
-            }
+            shared = [self.place.share(training.panel)]
+            if training.begin is not None:
+                shared.append(self.place.share(training.begin))
+            facts = self.place.do(
+                Task(
+                    name=f"{self.config.name}: {kind} {name}",
+                    work=training.work,
+                    parcel=training.parcel,
+                    shared=tuple(shared),
+                    tell=on_epoch,
+                    out=folder,
+                    kept=unfinished,
+                )
+            )
+            history = facts.pop("history")
             (folder / FACTS).write_text(json.dumps(facts))
-            (folder / HISTORY).write_text(json.dumps(forecaster.history))
+            (folder / HISTORY).write_text(json.dumps(history))
 
         def made_by(*, force: bool) -> StageResult:
             return stage(self.config.name, f"{kind}-{name}", inputs, build, force=force)
@@ -184,7 +175,7 @@ class Making:
             made = made_by(force=self.force)
             if made.skipped:
                 try:
-                    verify(made.folder / BUNDLE)
+                    verify(made.folder / fits.BUNDLE)
                 except BundleError:
                     made = made_by(force=True)
             history = json.loads((made.folder / HISTORY).read_text())
@@ -194,13 +185,25 @@ class Making:
         facts = json.loads((made.folder / FACTS).read_text())
         return Trained(
             name=name,
-            bundle=made.folder / BUNDLE,
+            bundle=made.folder / fits.BUNDLE,
             config=ForecasterConfig.parse(facts["settings"]),
             history=history,
             swing=facts.get("swing", {}),
             seconds=facts["seconds"],
             skipped=made.skipped,
         )
+
+
+class _Training(NamedTuple):
+    """What is done to train: a work of `fits`, its parcel, and what it reads.
+
+    ``begin`` : the bundle that it begins from, if any.
+    """
+
+    work: str
+    parcel: dict[str, Any]
+    panel: Panel
+    begin: Path | None = None
 
 
 def code_version() -> str:

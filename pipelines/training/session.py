@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
 from pipelines.machine.say import Progress, Say
 from pipelines.registry.registry import CHAMPION, Registry
+from pipelines.spread.places import each
+from pipelines.spread.task import Here, Place
 from pipelines.tracking.links import runs_beside, runs_page
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import on_a_server
@@ -94,10 +97,11 @@ class Session:
     accepted: str | None
     signer: SigningKey | None
     begin: Begin | None = None
+    place: Place = field(default_factory=Here)
 
     def making(self, run: Run) -> Making:
         """How its models are made, noted in a run."""
-        return Making(self.config, run, self.tracker, self.force, self.progress)
+        return Making(self.config, run, self.tracker, self.force, self.progress, self.place)
 
 
 def carry_out(session: Session, promote: bool) -> Outcome:
@@ -113,7 +117,7 @@ def carry_out(session: Session, promote: bool) -> Outcome:
 def _run(session: Session, pipeline: Run, promote: bool) -> Outcome:
     """The story itself: candidates, backtest, winner, gate."""
     config, data, clock, say = session.config, session.data, session.clock, session.say
-    pipeline.params(config.model_dump(mode="json", exclude={"tracking", "schedule"}))
+    pipeline.params(config.model_dump(mode="json", exclude={"tracking", "schedule", "spread"}))
     pipeline.text(config.to_yaml(), "config.yaml")
     pages.log_dataset(pipeline, data, data.digest)
     registry = Registry(session.tracker.client)
@@ -184,21 +188,28 @@ def _fit_candidates(
     runs: dict[str, Run] = {}
     trained: dict[str, Trained] = {}
     begin = session.begin
-    for name in config.candidates if begin is None else (begin.candidate,):
-        settings = config.forecaster(name, freq=session.data.panel.freq.alias)
-        label = f"{name} · {describe(settings)}"
-        tags = session.lineage | pages.candidate_tags(name, settings)
-        run = session.tracker.run(label, parent=pipeline, monitor=True, tags=tags)
-        runs[name] = stack.enter_context(run)
-        with session.clock("train"):
+    names = list(config.candidates) if begin is None else [begin.candidate]
+    # Those that are trained at the same time are noted in runs that are open at the same time.
+    together = [names] if session.place.workers > 1 else [[name] for name in names]
+    for group in together:
+        fitting = []
+        for name in group:
+            settings = config.forecaster(name, freq=session.data.panel.freq.alias)
+            label = f"{name} · {describe(settings)}"
+            tags = session.lineage | pages.candidate_tags(name, settings)
+            run = session.tracker.run(label, parent=pipeline, monitor=True, tags=tags)
+            runs[name] = stack.enter_context(run)
             say(f"training {label}")
-            trained[name] = _fit_candidate(session, name, settings, runs[name])
-        pages.log_input(runs[name], session.data, session.data.digest)
-        pages.log_candidate(runs[name], trained[name])
-        settled = trained[name].config.model_dump(mode="json")
-        runs[name].model(session.tracker.experiment_id, settled)
-        if trained[name].skipped:
-            say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
+            fitting.append(partial(_fit_candidate, session, name, settings, runs[name]))
+        with session.clock("train"):
+            trained |= zip(group, each(session.place, fitting), strict=True)
+        for name in group:
+            pages.log_input(runs[name], session.data, session.data.digest)
+            pages.log_candidate(runs[name], trained[name])
+            settled = trained[name].config.model_dump(mode="json")
+            runs[name].model(session.tracker.experiment_id, settled)
+            if trained[name].skipped:
+                say(f"  {name}: nothing changed, kept from an earlier run (--force redoes it)")
     return runs, trained
 
 

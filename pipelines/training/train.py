@@ -8,6 +8,7 @@ here knows which of them did.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipelines.machine.lineage import git_commit, hardware, versions
 from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.machine.state import locked
 from pipelines.registry.registry import Registry
+from pipelines.spread.places import open_place
 from pipelines.tracking.tracker import open_tracker, process_tag
 from pipelines.training.begin import begin
 from pipelines.training.candidates import need_training, split
@@ -62,11 +64,12 @@ def train(
     GatecastError
         Bad data or config. What the gate says is no error: see `Outcome.decision`.
     """
-    with locked(f"train-{config.name}", wait=1.0):
+    with locked(f"train-{config.name}", wait=1.0), ExitStack() as stack:
         # What can be missing is looked for first: it must be known before an hour of training.
         need_training()
         check_baselines(config)
         signer = signing_key(config)
+        place = stack.enter_context(open_place(config.spread, say))
         tracker = open_tracker(config)
         tracker.close_abandoned()
         clock = Clock()
@@ -87,6 +90,7 @@ def train(
             progress=progress,
             accepted=accept_revision,
             signer=signer,
+            place=place,
         )
         if config.training.begin == "champion":
             found, told = begin(config, Registry(tracker.client), data, session.lineage)

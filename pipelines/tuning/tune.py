@@ -9,10 +9,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import platform
+import threading
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +29,10 @@ from pipelines.data.prepare import Prepared, prepare
 from pipelines.machine.files import check_writable
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import home, locked
+from pipelines.spread import fits
+from pipelines.spread.carrying import AllLostError
+from pipelines.spread.places import each, open_place
+from pipelines.spread.task import Place, Task
 from pipelines.terminal.waiting import advance
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import brief
@@ -130,10 +137,12 @@ def tune(
     for line in data.said:
         say(line)
     known = split(data, config)
-    search = _Search(config, name, known, tracker, say)
     title = f"tune {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
-    tags = {"kind": "tuning", "candidate": name, "study": search.study.study_name}
-    with tracker.run(title, tags=tags) as parent:
+    with ExitStack() as stack:
+        place = stack.enter_context(open_place(config.spread, say))
+        search = _Search(config, name, known, tracker, place, say)
+        tags = {"kind": "tuning", "candidate": name, "study": search.study.study_name}
+        parent = stack.enter_context(tracker.run(title, tags=tags))
         search.parent = parent
         search.go(trials or config.tune.trials, config.tune.timeout)
         value, params = search.best()
@@ -162,13 +171,22 @@ class _Search:
     parent: Run | None = None
 
     def __init__(
-        self, config: ExperimentConfig, name: str, data: Prepared, tracker: Tracker, say: Say
+        self,
+        config: ExperimentConfig,
+        name: str,
+        data: Prepared,
+        tracker: Tracker,
+        place: Place,
+        say: Say,
     ) -> None:
         self.optuna = _optuna()
         self.config, self.name, self.tracker = config, name, tracker
         self.digest, self.known = data.digest, data.panel
         self.say, self.metric = say, config.backtest.metric
         self.backs = fold_origins(self.known, config.horizon)
+        self.place, self.shared = place, place.share(self.known)
+        self._guard = threading.Lock()
+        self._going, self._stopped = 0, False
         self.study = self._open()
 
     def _open(self) -> Any:
@@ -210,12 +228,32 @@ class _Search:
         self.default = float(self.study.user_attrs[DEFAULT])
         if self._ended():
             self.say(f"{self._ended()} trials are there from before")
-        while self._ended() < wanted:
-            if timeout is not None and time.monotonic() - began > timeout:
-                self.say(f"tune.timeout, {timeout:g} s, is over")
-                return
-            self._trial()
+        until = math.inf if timeout is None else began + timeout
+        for _ in each(self.place, [partial(self._trials, wanted, until)] * self.place.workers):
+            pass
+        if self._ended() < wanted:
+            self.say(f"tune.timeout, {timeout:g} s, is over")
+
+    def _trials(self, wanted: int, until: float) -> None:
+        """One trial after the other, beside others that do the same."""
+        while self._begun(wanted, until):
+            try:
+                self._trial()
+            except BaseException:
+                self._stopped = True
+                raise
+            finally:
+                with self._guard:
+                    self._going -= 1
             advance(self._ended() / wanted)
+
+    def _begun(self, wanted: int, until: float) -> bool:
+        """Whether there is time for one more trial, and need of it."""
+        with self._guard:
+            more = self._ended() + self._going < wanted and time.monotonic() <= until
+            more = more and not self._stopped
+            self._going += more
+            return more
 
     def _ended(self) -> int:
         states = self.optuna.trial.TrialState
@@ -240,9 +278,10 @@ class _Search:
 
     def _trial(self) -> None:
         state = self.optuna.trial.TrialState
-        trial = self.study.ask()
-        trial.set_user_attr(PROCESS, process_tag())
-        params = {k: suggest(trial, k, spec) for k, spec in self.config.tune.space.items()}
+        with self._guard:
+            trial = self.study.ask()
+            trial.set_user_attr(PROCESS, process_tag())
+            params = {k: suggest(trial, k, spec) for k, spec in self.config.tune.space.items()}
         tags = self._tags() | {"trial": trial.number}
         with self.tracker.run(f"trial {trial.number}", parent=self.parent, tags=tags) as run:
             run.params({key: str(value) for key, value in params.items()})
@@ -252,6 +291,8 @@ class _Search:
             except self.optuna.TrialPruned as pruned:
                 self._close(trial, run, str(pruned))
                 return
+            except AllLostError:
+                raise
             except GatecastError as error:
                 # Settings that do not go together, or that learn nothing, are no reason to stop.
                 self._close(trial, run, brief(error))
@@ -269,26 +310,22 @@ class _Search:
 
     def _judge(self, config: ExperimentConfig, name: str, run: Run, trial: Any) -> float:
         """Mean error over the origins; a trial that is behind after one of them is pruned."""
-        from forecasting.evaluation.backtest import backtest
-        from forecasting.forecaster import Forecaster
-
         settings = config.forecaster(name, freq=self.known.freq.alias)
-        levels, horizon = config.backtest.levels, config.horizon
+        parcel = {
+            "settings": settings.model_dump(mode="json", exclude_unset=True),
+            "levels": list(config.backtest.levels),
+            "metric": self.metric,
+        }
+        what = "the settings as they are" if trial is None else f"trial {trial.number}"
         errors: list[float] = []
         for step, back in enumerate(self.backs, start=1):
-            forecaster = Forecaster.train(self.known.truncate(back, horizon=horizon), settings)
-            until = self.known.truncate(back - horizon, horizon=horizon)
-            result = backtest(
-                until,
-                {name: partial(forecaster.predict_panel, horizon=horizon, quantiles=levels)},
-                horizon=horizon,
-                season=forecaster.config.season or self.known.freq.season,
-                windows=1,
-                levels=levels,
+            task = Task(
+                name=f"{config.name}: {what}, origin {step}",
+                work=fits.TRIAL,
+                parcel={**parcel, "back": back},
+                shared=(self.shared,),
             )
-            error = float(result.scores()[self.metric].to_numpy(np.float64)[0])
-            if not np.isfinite(error):
-                raise DataError(f"its {self.metric} is no number")
+            error = float(self.place.do(task)["error"])
             errors.append(error)
             run.metric(f"origin/{self.metric}", error, step)
             if trial is not None:

@@ -106,6 +106,16 @@ def test_serving_runs(tmp_path: Path) -> None:
     assert picture.read_text().count("<svg") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(find_spec("ray") is None, reason="the group ray is not installed")
+def test_scale_ray_runs(tmp_path: Path) -> None:
+    text = run("scale_ray", "--brief", home=tmp_path)
+    found = {row[0]: row[1:] for row in rows(text)}
+    assert {"one process", "processes", "Ray, local", "1 million series"} <= found.keys()
+    assert all(float(cell) > 0 for cell in found["100 million series"])
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.timeout(300)

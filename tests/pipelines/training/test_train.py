@@ -33,6 +33,7 @@ from pipelines.training.session import Outcome
 from pipelines.training.train import train
 from pipelines.training.trained import bundle_weights
 from tests.pipelines.small import monthly_panel, past_forecasts
+from tests.pipelines.spread.tasks import wide
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -78,6 +79,21 @@ def test_what_is_served_knows_every_row_and_what_was_judged_does_not(
     assert version.tags[JUDGED_TAG] != version.tags[HASH_TAG]
     assert bundle_weights(served) != bundle_weights(judged)
     assert served.name == version.tags[HASH_TAG]
+
+
+def test_candidates_trained_beside_each_other_are_those_trained_one_by_one(
+    outcome: Outcome, experiment: Make, undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.training.train.open_place", wide)
+    beside = train(experiment("beside"), promote=False)
+    assert beside.winner == outcome.winner
+    assert bundle_weights(beside.bundle) == bundle_weights(outcome.bundle)
+    assert beside.evaluation.scores.equals(outcome.evaluation.scores)
+    client = registry(experiment()).client
+    for name, run in beside.candidate_run_ids.items():
+        one, other = client.get_run(run), client.get_run(outcome.candidate_run_ids[name])
+        assert one.info.status == "FINISHED"
+        assert one.data.metrics["mase"] == other.data.metrics["mase"]
 
 
 def test_rows_of_the_backtest_change_no_candidate(experiment: Make, state: Path) -> None:

@@ -17,12 +17,14 @@ from pipelines.cli import build
 from pipelines.config import ExperimentConfig, Range, build_config, load_config
 from pipelines.data.prepare import prepare
 from pipelines.machine.files import check_writable
+from pipelines.spread.carrying import AllLostError
 from pipelines.tracking.store import connect
 from pipelines.training.candidates import origins
 from pipelines.tuning import tune as tuning
 from pipelines.tuning.space import decoded, suggest, with_settings
 from pipelines.tuning.tune import Tuned, fold_origins, tune
 from tests.pipelines.small import monthly_panel
+from tests.pipelines.spread.tasks import wide
 
 optuna = pytest.importorskip("optuna")
 
@@ -113,6 +115,59 @@ def test_a_search_goes_on_where_it_was(
     assert len(rates) == 6  # nothing was drawn twice
     search(experiment, tmp_path, "resumed", 4, history=60)
     assert len(judged) == 10  # other data: another study
+
+
+def test_trials_beside_each_other_are_as_many_as_wanted_and_no_two_the_same(
+    state: Path,
+    experiment: Make,
+    tmp_path: Path,
+    judged: list[ExperimentConfig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tuning, "open_place", wide)
+    found = search(experiment, tmp_path, "beside", 9)
+    assert len(judged) == 9
+    assert sorted(found.trials["trial"]) == list(range(9))
+    assert not set(found.trials["state"]) & {"running", "fail", "waiting"}
+    rates = {c.candidates["tuned"].training["learning_rate"] for c in judged}
+    assert len(rates) == 9
+    complete = found.trials[found.trials["state"] == "complete"]
+    assert found.value == complete["value"].min()
+    search(experiment, tmp_path, "beside", 9)
+    assert len(judged) == 9
+
+
+def test_an_error_beside_others_ends_the_search_and_is_told(
+    state: Path, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, config: ExperimentConfig, name: str, run: Any, trial: Any) -> float:
+        if trial is not None and trial.number == 1:
+            raise RuntimeError("a bug")
+        return 1.0
+
+    monkeypatch.setattr(tuning._Search, "_judge", broken)
+    monkeypatch.setattr(tuning, "open_place", wide)
+    with pytest.raises(RuntimeError, match="a bug"):
+        search(experiment, tmp_path, "broken", 500)
+
+
+def test_workers_that_are_lost_end_a_search_and_count_as_no_trial(
+    state: Path, experiment: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: Any, config: ExperimentConfig, name: str, run: Any, trial: Any) -> float:
+        if trial is not None:
+            raise AllLostError("4 workers that did it were lost")
+        return 1.0
+
+    monkeypatch.setattr(tuning._Search, "_judge", lost)
+    with pytest.raises(GatecastError, match="4 workers"):
+        search(experiment, tmp_path, "lost", 3)
+    storage = f"sqlite:///{state / 'tune.db'}"
+    (name,) = (n for n in optuna.get_all_study_names(storage) if n.startswith("lost-"))
+    states = [
+        trial.state.name for trial in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+    assert states == ["RUNNING"]  # until the next session finds its process gone
 
 
 def test_a_trial_whose_process_died_is_tried_again(
