@@ -11,6 +11,7 @@ is held beside the values is bounded, and one path serves both.
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
 import weakref
@@ -36,6 +37,15 @@ def folder_of(values: Array) -> Path | None:
             return Path(held.filename).parent
         held = held.base
     return None
+
+
+def let_go(values: Array) -> None:
+    """Mapped pages are held no more, until they are read again; of values in memory nothing is."""
+    held: object = values
+    while isinstance(held, np.ndarray):
+        held = held.base
+    if isinstance(held, mmap.mmap):
+        held.madvise(mmap.MADV_DONTNEED)
 
 
 class Filling:
@@ -155,9 +165,24 @@ def by_series(told: Callable[[Array, Array], Array], y: Array, offsets: Array) -
         told(y[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
         for first, last in blocks(offsets)
     ]
+    let_go(y)
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else told(y[:0], np.zeros(1, np.int64))
+
+
+def running(told: Callable[[Array], Array], y: Array, offsets: Array) -> Array:
+    """[T + 1] running total of what ``told`` makes of each value, from 0 on; mapped where y is.
+
+    To the bit what is added up at once.
+    """
+    filling, total = Filling(folder_of(y), len(y) + 1), np.zeros(1)
+    filling.add(total)
+    for first, last in blocks(offsets):
+        more = np.cumsum(np.concatenate([total, told(y[offsets[first] : offsets[last]])]))
+        filling.add(more[1:])
+        total = more[-1:]
+    return filling.done()
 
 
 def least(values: Array) -> float:
@@ -168,18 +193,18 @@ def least(values: Array) -> float:
 def parts_of(values: Array, begin: Array, lengths: Array) -> Array:
     """[sum of ``lengths``, ...] rows of flat values from ``begin`` [M] on, one part after another.
 
-    Mapped where the values are.
+    Mapped where the values are, but for what is small.
     """
     ends = np.concatenate([[0], np.cumsum(lengths)])
     rows = int(ends[-1])
     if values.shape[1:] == (0,):
         return np.empty((rows, 0), values.dtype)
-    folder = folder_of(values)
-    if folder is None and rows <= BLOCK_ROWS:
-        return values[ranges(begin, lengths)]
-    filling = Filling(folder, rows, width=values.shape[1:], dtype=values.dtype)
+    if rows <= BLOCK_ROWS:
+        return np.asarray(values[ranges(begin, lengths)])
+    filling = Filling(folder_of(values), rows, width=values.shape[1:], dtype=values.dtype)
     for first, last in blocks(ends):
         filling.add(values[ranges(begin[first:last], lengths[first:last])])
+    let_go(values)
     return filling.done()
 
 
