@@ -122,6 +122,11 @@ def closed(panel: Panel) -> Array:
     Weekends in a series of days, nights in one of hours, by the wall clock: 0 is a Monday, 7 the
     first step of a day. A part must come `LEAST_CLOSED` times, and the other parts be mostly there.
     """
+    parts = [_closed(panel.select(slice(*some))) for some in blocks(panel.offsets)]
+    return np.concatenate(parts) if parts else np.full(0, -1)
+
+
+def _closed(panel: Panel) -> Array:
     found = np.full(len(panel), -1)
     seen = ~np.isnan(panel.y)
     step = panel.freq.size * np.timedelta64(1, "us")
