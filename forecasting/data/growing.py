@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.panel import Panel, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from forecasting.schema import Schema
 

@@ -15,6 +15,7 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import blank, decode, encode
+from forecasting.data.mapped import by_series, parts_of, ranges
 from forecasting.data.steps import after_cut
 from forecasting.errors import DataError
 from forecasting.schema import Covariate, Schema
@@ -33,6 +34,12 @@ def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
     ----------
     y : [T] values, NaN = missing. offsets : [N + 1] bounds of each series.
     """
+    found = by_series(_observed, y, offsets)
+    return found[:, 0], found[:, 1]
+
+
+def _observed(y: Array, offsets: Array) -> Array:
+    """[N, 2] as `observed`."""
     count = len(offsets) - 1
     at = np.flatnonzero(~np.isnan(y))
     series = np.searchsorted(offsets, at, side="right") - 1
@@ -40,7 +47,7 @@ def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
     position = at - offsets[series]
     end[series] = position  # rows come in order: the last one stays
     begin[series[::-1]] = position[::-1]
-    return begin, end
+    return np.stack([begin, end], axis=1)
 
 
 @dataclass(frozen=True)
@@ -277,15 +284,15 @@ class Panel:
             return self._neighbours(*index.indices(len(self))[:2])
         index = np.arange(len(self))[index]
         lengths = self.lengths[index]
-        rows = ranges(self.offsets[:-1][index], lengths)
+        begin = self.offsets[:-1][index]
         return replace(
             self,
             ids=self.ids[index],
             offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            y=self.y[rows],
+            y=parts_of(self.y, begin, lengths),
             start=self.start[index],
-            past=self.past[rows],
-            future=self.future[rows],
+            past=parts_of(self.past, begin, lengths),
+            future=parts_of(self.future, begin, lengths),
             horizon=None if self.horizon is None else self.horizon[index],
             static=self.static[index],
         )
@@ -316,7 +323,7 @@ class Panel:
         left = np.flatnonzero(keep > 0)
         panel = self if len(left) == len(self) else self.select(left)
         keep = keep[left]
-        rows = ranges(panel.offsets[:-1], keep)
+        begin = panel.offsets[:-1]
         part = None
         if horizon and panel.future.shape[1]:
             steps = keep[:, None] + np.arange(horizon)
@@ -333,9 +340,9 @@ class Panel:
         return replace(
             panel,
             offsets=np.concatenate([[0], np.cumsum(keep)]),
-            y=panel.y[rows],
-            past=panel.past[rows],
-            future=panel.future[rows],
+            y=parts_of(panel.y, begin, keep),
+            past=parts_of(panel.past, begin, keep),
+            future=parts_of(panel.future, begin, keep),
             horizon=part,
         )
 
@@ -356,34 +363,24 @@ class Panel:
         """
         if self.lengths.all() and not np.isnan(self.y[self.offsets[:-1]]).any():
             return self
-        seen = np.flatnonzero(~np.isnan(self.y))
-        first = np.searchsorted(seen, self.offsets[:-1])
-        some = first < len(seen)
-        row = np.where(some, seen[np.minimum(first, max(len(seen) - 1, 0))], 0) if len(seen) else 0
-        skip = np.where(some & (row < self.offsets[1:]), row - self.offsets[:-1], 0)
+        first, _ = observed(self.y, self.offsets)
+        skip = np.maximum(first, 0)
         return self._from(skip) if skip.any() else self
 
     def _from(self, skip: Array) -> Panel:
         """Each series without its first ``skip`` [N] rows."""
         keep = self.lengths - skip
-        index = ranges(self.offsets[:-1] + skip, keep)
+        begin = self.offsets[:-1] + skip
         start = self.freq.shift(self.start, skip)
         return replace(
             self,
             offsets=np.concatenate([[0], np.cumsum(keep)]),
-            y=self.y[index],
+            y=parts_of(self.y, begin, keep),
             start=start,
             freq=after_cut(self.freq, self.start, start),
-            past=self.past[index],
-            future=self.future[index],
+            past=parts_of(self.past, begin, keep),
+            future=parts_of(self.future, begin, keep),
         )
-
-
-def ranges(begin: Array, lengths: Array) -> Array:
-    """The concatenation of ``arange(b, b + n)`` for each of [M] pairs, without a loop: [sum(n)]."""
-    total = int(lengths.sum())
-    shift = np.repeat(begin - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return np.asarray(np.arange(total) + shift)
 
 
 def public_stamps(stamps: Array, like: Panel | Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array, Float
+from forecasting.data.mapped import by_series
 from forecasting.errors import DataError
 
 
@@ -27,6 +28,10 @@ def mase_scale(y: Array, offsets: Array, season: int) -> Float:
     """
     if season < 1:
         raise DataError(f"season = {season}: the scale of MASE needs a season of at least 1")
+    return by_series(lambda some, bounds: _mase_scale(some, bounds, season), y, offsets)
+
+
+def _mase_scale(y: Array, offsets: Array, season: int) -> Float:
     y = np.asarray(y, np.float64)
     lengths = np.diff(offsets)
     series = np.repeat(np.arange(len(lengths)), lengths)

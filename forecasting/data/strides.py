@@ -10,6 +10,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import wall_clock
+from forecasting.data.mapped import blocks
 from forecasting.data.panel import Panel
 from forecasting.errors import warn
 
@@ -34,6 +35,11 @@ def strides(panel: Panel) -> Array:
 
     `MONTHS` where a grid of days or less has values on one day of their months only.
     """
+    parts = [_strides(panel.select(slice(*some))) for some in blocks(panel.offsets)]
+    return np.concatenate(parts) if parts else np.ones(0, np.int64)
+
+
+def _strides(panel: Panel) -> Array:
     found = np.ones(len(panel), np.int64)
     seen = ~np.isnan(panel.y)
     if seen.all():
@@ -116,6 +122,11 @@ def closed(panel: Panel) -> Array:
     Weekends in a series of days, nights in one of hours, by the wall clock: 0 is a Monday, 7 the
     first step of a day. A part must come `LEAST_CLOSED` times, and the other parts be mostly there.
     """
+    parts = [_closed(panel.select(slice(*some))) for some in blocks(panel.offsets)]
+    return np.concatenate(parts) if parts else np.full(0, -1)
+
+
+def _closed(panel: Panel) -> Array:
     found = np.full(len(panel), -1)
     seen = ~np.isnan(panel.y)
     step = panel.freq.size * np.timedelta64(1, "us")

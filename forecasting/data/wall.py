@@ -18,7 +18,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency, least_offset, nearest_step, wall_clock
-from forecasting.data.panel import Panel, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel
 from forecasting.schema import Covariate
 
 # No zone has moved its clocks by more, at once: rows that are looked at beyond a context.

@@ -15,6 +15,7 @@ import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
+from forecasting.data.mapped import Filling, folder_of
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.data.scale import mase_scale
 from forecasting.errors import DataError
@@ -190,8 +191,10 @@ def backtest(
         raise DataError("levels must contain 0.5: the median is what is scored")
     step = step or horizon
     parts: dict[str, list[Array]] = {n: [] for n in ("ids", "cut", "back", "ds", "y", "scale")}
-    mean: dict[str, list[Array]] = {name: [] for name in models}
-    quantiles: dict[str, list[Array]] = {name: [] for name in models}
+    # As large as the panel where horizons are long: they lie where its values do.
+    folder = folder_of(panel.y)
+    mean = {name: Filling(folder, width=(horizon,)) for name in models}
+    quantiles = {name: Filling(folder, width=(horizon, len(levels))) for name in models}
     for window in range(windows, 0, -1):
         back = horizon + (window - 1) * step
         enough = np.flatnonzero(panel.lengths > back)
@@ -208,8 +211,8 @@ def backtest(
         for name, model in models.items():
             forecast = model(history)
             m, q = _aligned(forecast, history.ids, horizon, len(levels))
-            mean[name].append(m)
-            quantiles[name].append(q)
+            mean[name].add(m)
+            quantiles[name].add(q)
     if not parts["ids"]:
         raise DataError(
             f"no series has more than {horizon} rows, so there is no past cutoff to forecast "
@@ -224,8 +227,8 @@ def backtest(
         actual=joined["y"],
         scale=joined["scale"],
         levels=tuple(levels),
-        mean={name: np.concatenate(value) for name, value in mean.items()},
-        quantiles={name: np.concatenate(value) for name, value in quantiles.items()},
+        mean={name: filling.done() for name, filling in mean.items()},
+        quantiles={name: filling.done() for name, filling in quantiles.items()},
         season=season,
         tz_panel=panel,
     )

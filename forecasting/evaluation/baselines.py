@@ -11,8 +11,9 @@ named in the forecast's problems.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from forecasting.arrays import Array, Float
 from forecasting.data.forecast import Forecast
+from forecasting.data.mapped import blocks
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.quantiles import JUDGED
@@ -112,6 +114,20 @@ def naive2(
     return naive2_arrays(panel.y, panel.offsets, horizon, season, levels).of(panel, levels)
 
 
+def _by_blocks(told: Callable[[Array, Array], Reference], y: Array, offsets: Array) -> Reference:
+    """What a baseline says of each series, of some blocks of them at a time."""
+    parts = [
+        told(y[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
+        for first, last in blocks(offsets)
+    ] or [told(y, offsets)]
+    if len(parts) == 1:
+        return parts[0]
+    return Reference(
+        np.concatenate([part.mean for part in parts]),
+        np.concatenate([part.quantiles for part in parts]),
+    )
+
+
 def naive_arrays(
     y: Array, offsets: Array, horizon: int, season: int, levels: Sequence[float] = JUDGED
 ) -> Reference:
@@ -128,6 +144,14 @@ def naive_arrays(
     y : [T] histories, NaN = missing; offsets : [N + 1] bounds of each series.
     season : steps, 1 for the plain naive forecast.
     """
+    return _by_blocks(
+        partial(_naive_arrays, horizon=horizon, season=season, levels=levels), y, offsets
+    )
+
+
+def _naive_arrays(
+    y: Array, offsets: Array, *, horizon: int, season: int, levels: Sequence[float]
+) -> Reference:
     y = np.asarray(y, np.float64)
     lengths = np.diff(offsets)
     steps = np.arange(horizon)
@@ -159,6 +183,14 @@ def naive2_arrays(
 
     ``y`` : [T] histories, one after the other, with bounds ``offsets`` [N + 1].
     """
+    return _by_blocks(
+        partial(_naive2_arrays, horizon=horizon, season=season, levels=levels), y, offsets
+    )
+
+
+def _naive2_arrays(
+    y: Array, offsets: Array, *, horizon: int, season: int, levels: Sequence[float]
+) -> Reference:
     y = fill_missing(y, offsets, season)
     seasonal = seasonality_test(y, offsets, season)
     index, seasonal = _indices(y, offsets, season, seasonal)

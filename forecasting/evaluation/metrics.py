@@ -143,7 +143,9 @@ def _quantile_loss(y: Array, quantiles: Array, levels: Sequence[float]) -> Float
         )
     y, quantiles = _pair(np.broadcast_to(y, quantiles.shape), quantiles)
     error = y - quantiles
-    return np.asarray(np.maximum(tau * error, (tau - 1.0) * error))
+    over = (tau - 1.0) * error
+    error *= tau
+    return np.asarray(np.maximum(error, over, out=error))
 
 
 def _pair(y: Array, forecast: Array) -> tuple[Float, Float]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
-from forecasting.data.panel import Panel, public_stamps, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import DataError
 from forecasting.evaluation.baselines import fill_missing
 from forecasting.paths.hierarchy import LEAVES, Hierarchy, Levels, refuse_parts_missing

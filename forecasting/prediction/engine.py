@@ -7,7 +7,7 @@ it torch. Both are stateless per call and safe under any number of threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -327,22 +327,24 @@ class Engine:
             values, counted = self._trained_of(part, count, runner)
             return in_original_units(part, self.config, values[:, :steps], counted, levels, plain)
 
-        parts = self._by_chunk(panel, forecast)
-        if len(parts) == 1:
-            return parts[0][1]
-        wanted = np.empty((len(panel), steps, len(levels)))
-        mean = np.empty((len(panel), steps))
-        for index, (some, means) in parts:
+        wanted, mean = np.empty((0, steps, len(levels))), np.empty((0, steps))
+        for index, (some, means) in self._each_chunk(panel, forecast):
+            if len(means) == len(panel):
+                return some, means
+            if not len(mean):
+                wanted = np.empty((len(panel), steps, len(levels)))
+                mean = np.empty((len(panel), steps))
             wanted[index], mean[index] = some, means
         return wanted, mean
 
     def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Rows, Reading]]:
         """What the network makes of every series: positions [n] of each chunk, and its reading."""
-        return self._by_chunk(panel, partial(self.read_chunk, with_classical=with_classical))
+        work = partial(self.read_chunk, with_classical=with_classical)
+        return list(self._each_chunk(panel, work))
 
-    def _by_chunk(
+    def _each_chunk(
         self, panel: Panel, work: Callable[[Panel, int, Runner], Result]
-    ) -> list[tuple[Rows, Result]]:
+    ) -> Iterator[tuple[Rows, Result]]:
         """``work`` on the series of a panel, so many of one length at a time, with positions."""
         steps = self.geometry.steps_for(panel.lengths)
         size = self.chunk
@@ -362,10 +364,12 @@ class Engine:
 
         with nullcontext() if len(panel) <= FEW else products_on_one_thread():
             if self.single_threaded is None or len(chunks) == 1:
-                return [run(chunk, self.runner) for chunk in chunks]
+                for chunk in chunks:
+                    yield run(chunk, self.runner)
+                return
             with ThreadPoolExecutor(self.threads, "gatecast-predict") as pool:
                 # Taken one by one: an error is raised, that of the first chunk.
-                return list(pool.map(run, chunks, repeat(self.single_threaded)))
+                yield from pool.map(run, chunks, repeat(self.single_threaded))
 
     def read_chunk(self, panel: Panel, steps: int, runner: Runner, with_classical: bool) -> Reading:
         """The network's answer on the last recurrent steps of a chunk."""
@@ -386,7 +390,7 @@ class Engine:
         model = self.config.model
         values = np.empty((len(panel), self.config.horizon, len(model.quantile_levels)))
         means = np.empty((len(panel), self.config.horizon)) if model.counts else None
-        for index, (part, mean) in self._by_chunk(panel, self._trained_of):
+        for index, (part, mean) in self._each_chunk(panel, self._trained_of):
             values[index] = part
             if means is not None:
                 means[index] = mean

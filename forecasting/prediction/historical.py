@@ -14,7 +14,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.forecast import Forecast
-from forecasting.data.panel import Panel, public_stamps, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel, public_stamps
 from forecasting.data.steps import after_cut
 from forecasting.data.wall import rows_for
 from forecasting.errors import DataError

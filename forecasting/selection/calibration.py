@@ -44,7 +44,8 @@ def conformal_correction(blocks: Sequence[Array], levels: tuple[float, ...]) -> 
     blocks : for each origin the errors [n, H, Q] of its series, NaN = unknown.
     levels : the Q levels of the quantiles.
     """
-    whole = correction_of(np.concatenate(list(blocks)), levels)
+    errors = blocks[0] if len(blocks) == 1 else np.concatenate(list(blocks))
+    whole = correction_of(errors, levels)
     if whole is None or len(blocks) < 2:
         return whole
     return helpful_share(blocks, levels) * whole

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from forecasting.arrays import Array
 from forecasting.classical.pool import classical
 from forecasting.config import Classical
-from forecasting.data.panel import Panel
+from forecasting.data.mapped import by_series
+from forecasting.data.panel import Panel, observed
 from forecasting.data.scale import mase_scale, typical_step
 from forecasting.ensemble import Ensemble
 from forecasting.networks import ForecastNetwork
@@ -28,6 +30,8 @@ from forecasting.windows.geometry import Geometry
 
 # Cutoffs are stamps where more than this share of the series reach the last stamp of a panel.
 MOST_REACH = 0.5
+# Steps ahead, of all series together, that are looked at from one origin: more say the same.
+MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,10 @@ class Origin:
 
     @classmethod
     def each(cls, panel: Panel, config: Resolved, backs: Sequence[int]) -> tuple[Self, ...]:
-        """The origins so many rows before each series' end."""
+        """The origins so many rows before each series' end, of `MOST_STEPS` ahead at most."""
+        most = max(MOST_STEPS // config.horizon, 1)
+        if len(panel) > most:
+            panel = panel.select(np.arange(most) * len(panel) // most)
         origins = []
         for back in backs:
             known = panel.truncate(back, config.horizon)
@@ -82,7 +89,9 @@ def asked_once(pool: Pool) -> Pool:
 
     def ask(y: Array, offsets: Array, season: int, horizon: int,
             names: Sequence[Classical], rows: int) -> Array:  # fmt: skip
-        asked = (y.tobytes(), offsets.tobytes(), season, horizon, tuple(names), rows)
+        told = blake2b(y.tobytes())
+        told.update(offsets.tobytes())
+        asked = (told.digest(), len(y), season, horizon, tuple(names), rows)
         if asked not in answers:
             answers[asked] = pool(y, offsets, season, horizon, names, rows)
         return answers[asked]
@@ -203,9 +212,11 @@ class Evidence:
         errors = []
         for number, origin in enumerate(self.origins):
             values, spread = self.quantiles(number, blend)
-            off = transform.forward(origin.actual)[..., None] - values
-            own = has_spread(origin.known, self.config)[:, None, None]
-            errors.append(np.where(own, off / spread[:, None, None], np.nan))
+            # In place: one origin's errors may be a good part of memory.
+            off = np.subtract(transform.forward(origin.actual)[..., None], values, out=values)
+            off /= spread[:, None, None]
+            off[~has_spread(origin.known, self.config)] = np.nan
+            errors.append(off)
         return errors
 
     def errors_by_forecast(self, blend: float) -> Array:
@@ -257,19 +268,27 @@ def rows_to_validate(panel: Panel, config: Resolved) -> int:
         return 0
     if not config.calibrate and settings.patience is None and settings.validation == "refit":
         return 0
-    position = np.arange(panel.rows) - panel.offsets[panel.series]
-    observed = ~np.isnan(panel.y)
-    first = panel.lengths.copy()
-    np.minimum.at(first, panel.series[observed], position[observed])
+    first, _ = observed(panel.y, panel.offsets)
+    first = np.where(first >= 0, first, panel.lengths)
     for windows in range(settings.validation_windows, 0, -1):
         rows = windows * config.horizon
         # What is left must still hold a window and a horizon to learn from, for most series.
         enough = panel.lengths - first >= rows + config.horizon + config.model.window
-        before = observed & (position < (panel.lengths - rows)[panel.series])
-        learnable = np.bincount(panel.series[before], minlength=len(panel)) >= 2
+        learnable = _values_before(panel, rows) >= 2
         if (enough & learnable).mean() >= 0.5:
             return rows
     return 0
+
+
+def _values_before(panel: Panel, rows: int) -> Array:
+    """[N] values of each series that stand before its last ``rows`` rows."""
+
+    def told(y: Array, offsets: Array) -> Array:
+        seen = np.concatenate([[0], np.cumsum(~np.isnan(y))])
+        until = np.maximum(offsets[1:] - rows, offsets[:-1])
+        return np.asarray(seen[until] - seen[offsets[:-1]])
+
+    return by_series(told, panel.y, panel.offsets)
 
 
 def rows_to_judge_a_start(panel: Panel, config: Resolved) -> int:

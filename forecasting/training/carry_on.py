@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import least
 from forecasting.data.panel import Panel
 from forecasting.data.strides import CLOSED, closed, strides
 from forecasting.ensemble import Ensemble
@@ -187,7 +188,7 @@ def _settings(trained: Ensemble, panel: Panel) -> Resolved:
     size = width.out_features if isinstance(width, torch.nn.Linear) else model.decoder_size
     return config.replace(
         model={
-            "nonnegative": model.nonnegative and not bool((panel.y < 0.0).any()),
+            "nonnegative": model.nonnegative and not least(panel.y) < 0.0,
             "strides": tuple(longer),
             # By rule the width goes by the number of covariates.
             "decoder_size": size,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecasting.arrays import Array
+from forecasting.data.mapped import blocks
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, warn
 from forecasting.resolved import Resolved
+from forecasting.transforms import Transform
 
 
 def refuse_no_counts(panel: Panel, config: Resolved) -> None:
     """Raise `DataError`, naming the first, for values below 0 where counts are forecast."""
+    if not config.model.counts:
+        return
     below = np.flatnonzero(panel.y < 0)
-    if config.model.counts and len(below):
+    if len(below):
         at = int(below[0])
-        series = panel.ids[panel.series[at]]
+        series = panel.ids[_owner(panel, at)]
         raise DataError(
             f"series {series!r} has y = {panel.y[at]:g}, but model.head = negative_binomial "
             "forecasts counts, from 0 up; choose quantiles or student_t"
@@ -24,7 +29,7 @@ def refuse_no_counts(panel: Panel, config: Resolved) -> None:
 def say_unread(panel: Panel, config: Resolved) -> None:
     """Warn of values that the transform cannot read: to the networks they are gaps."""
     transform = config.model.y_transform
-    unread = np.flatnonzero(~np.isnan(panel.y) & np.isnan(transform.forward(panel.y)))
+    unread = _unread(panel, transform)
     if not len(unread):
         return
     at = int(unread[0])
@@ -39,9 +44,24 @@ def say_unread(panel: Panel, config: Resolved) -> None:
     warn(
         f"model.transform = {config.model.transform} cannot read {' and '.join(parts)} of "
         f"{int((~np.isnan(panel.y)).sum()):,}, the first in series "
-        f"{str(panel.ids[panel.series[at]])!r}: the network is trained without them, and {later}; "
+        f"{str(panel.ids[_owner(panel, at)])!r}: the network is trained without them, and {later}; "
         "leave model.transform out, or set it to asinh or identity"
     )
+
+
+def _unread(panel: Panel, transform: Transform) -> Array:
+    """Rows whose values a transform cannot read."""
+    found = [np.empty(0, np.int64)]
+    for first, last in blocks(panel.offsets):
+        begin = panel.offsets[first]
+        y = panel.y[begin : panel.offsets[last]]
+        found.append(begin + np.flatnonzero(~np.isnan(y) & np.isnan(transform.forward(y))))
+    return np.concatenate(found)
+
+
+def _owner(panel: Panel, row: int) -> int:
+    """The series that a row belongs to."""
+    return int(np.searchsorted(panel.offsets, row, side="right")) - 1
 
 
 def say_unreached(panel: Panel, config: Resolved) -> None:

@@ -16,6 +16,7 @@ from forecasting.arrays import Array
 from forecasting.classical.pool import LONGEST_SEASON
 from forecasting.config import MOST_MEMBERS, Classical, ForecasterConfig
 from forecasting.data.calendar import calendar_names
+from forecasting.data.mapped import least
 from forecasting.data.panel import Panel
 from forecasting.data.seasons import find_seasons, told
 from forecasting.data.strides import CLOSED, closed, strides
@@ -23,7 +24,7 @@ from forecasting.errors import ConfigError, DataError
 from forecasting.parts import CLASSICAL
 from forecasting.resolved import Resolved
 from forecasting.transforms import TRANSFORMS
-from forecasting.windows.conditioning import condition, usual_spread
+from forecasting.windows.conditioning import own_spreads, usual_spread
 
 # Seasons that the typical history must hold for its season to be learned.
 SEASONS_NEEDED = 2
@@ -193,8 +194,8 @@ def resolve(config: ForecasterConfig, panel: Panel) -> Resolved:
             "pool_rows": model.pool_rows
             or int(np.clip(POOL_SEASONS * season, LEAST_POOL_ROWS, SHORT_HISTORY)),
             "usual_spread": model.usual_spread
-            or usual_spread(panel.y, panel.series, len(panel), transform),
-            "nonnegative": bool((panel.y >= 0.0).any() and not (panel.y < 0.0).any())
+            or usual_spread(panel.y, panel.offsets, transform),
+            "nonnegative": least(panel.y) >= 0.0
             if model.nonnegative is None else model.nonnegative,
             "strides": _strides(panel) if model.strides is None else model.strides,
         },
@@ -333,15 +334,14 @@ def _transform(panel: Panel, config: ForecasterConfig) -> str:
     """
     if config.model.counts:
         return "identity"
-    known = panel.y[~np.isnan(panel.y)]
-    if len(known) == 0:
-        return "identity"
-    if panel.schema.future and known.min() == 0 and _heavy(known):
+    low = least(panel.y)
+    if low == 0 and panel.schema.future and _heavy(panel.y[~np.isnan(panel.y)]):
         return "log1p"
-    if known.min() <= 0:
+    if not low > 0:
         return "identity"
-    logs, series = np.log(panel.y), panel.series
-    _, moves = condition(logs, ~np.isnan(logs), series, len(panel), centred=True, scaled=True)
+    _, moves = own_spreads(panel.y, panel.offsets, "log")
+    # A series that does not move says nothing against its logs.
+    moves = np.where(moves > 0, moves, 1.0)
     return "log" if np.median(moves) >= LEVEL_MOVES else "identity"
 
 

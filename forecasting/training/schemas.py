@@ -26,6 +26,8 @@ def fitted_schema(panel: Panel) -> Schema:
     Of real ones mean and deviation, of categorical ones the categories that networks are shown:
     weights of others would stay as they were drawn.
     """
+    if not panel.schema.covariates:
+        return panel.schema
     fitted = []
     blocks = {"past": panel.past, "future": panel.future, "static": panel.static}
     shown = _shown(panel)

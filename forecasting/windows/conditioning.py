@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import by_series
 from forecasting.transforms import TRANSFORMS
 
 # Share of its mean's size below which a series' deviation is rounding.
@@ -17,12 +18,33 @@ ROUNDING = 1e-12
 UNKNOWN_SHARE = 0.1
 
 
-def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[float, float]:
+def own_spreads(y: Array, offsets: Array, transform: str) -> tuple[Array, Array]:
+    """[N] mean of each series in a transform's units, and mean deviation, 0 where it says none.
+
+    Parameters
+    ----------
+    y : [T] values, NaN missing; offsets : [N + 1] bounds of each series.
+    """
+
+    def told(some: Array, bounds: Array) -> Array:
+        count = len(bounds) - 1
+        series = np.repeat(np.arange(count), np.diff(bounds))
+        t = TRANSFORMS[transform].forward(some)
+        spreads = condition(
+            t, ~np.isnan(t), series, count, centred=True, scaled=True, usual=(0.0, 0.0)
+        )
+        return np.stack(spreads, axis=1)
+
+    found = by_series(told, y, offsets)
+    return found[:, 0], found[:, 1]
+
+
+def usual_spread(y: Array, offsets: Array, transform: str) -> tuple[float, float]:
     """How far a panel's series deviate from their means, for those that cannot say it.
 
     Parameters
     ----------
-    y : [T] values of ``count`` series, NaN missing; series : [T] which each belongs to.
+    y : [T] values, NaN missing; offsets : [N + 1] bounds of each series.
 
     Returns
     -------
@@ -30,10 +52,7 @@ def usual_spread(y: Array, series: Array, count: int, transform: str) -> tuple[f
         every deviation is a share. amount : in logs the typical deviation; elsewhere that of the
         least restless series (the 5th percentile), which a series about 0 is most like.
     """
-    t = TRANSFORMS[transform].forward(y)
-    centre, unit = condition(
-        t, ~np.isnan(t), series, count, centred=True, scaled=True, usual=(0.0, 0.0)
-    )
+    centre, unit = own_spreads(y, offsets, transform)
     says, shares = unit > 0, TRANSFORMS[transform].grows
     if not says.any():
         return (0.0, UNKNOWN_SHARE) if shares else (UNKNOWN_SHARE, 1.0)

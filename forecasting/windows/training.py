@@ -20,6 +20,7 @@ from torch.utils.data import IterableDataset
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import calendar_features, calendar_names, phase
+from forecasting.data.mapped import blocks
 from forecasting.data.panel import Panel
 from forecasting.data.scale import typical_step
 from forecasting.errors import TrainingError
@@ -30,8 +31,6 @@ from forecasting.windows.conditioning import condition
 from forecasting.windows.geometry import Geometry
 from forecasting.windows.prediction import standardise, takes_centre, takes_unit
 
-# Rows whose statistics are taken at once: bounds what is held beside the panel.
-BLOCK_ROWS = 1 << 18
 # Share of a GPU's free memory that the panel may fill; a larger one stays with the host.
 RESIDENT_SHARE = 0.5
 # Share of the windows that end among recent rows, where some are told.
@@ -107,7 +106,7 @@ class Windows:
     def _conditioned(self, panel: Panel, statistics: dict[str, Array]) -> Tensor:
         """[T] float32 on a GPU, NaN where missing; sent block by block."""
         out = torch.empty(panel.rows, device=self.home)
-        for first, last in _blocks(panel):
+        for first, last in blocks(panel.offsets):
             begin, end = panel.offsets[first], panel.offsets[last]
             sizes = panel.lengths[first:last]
             centre, unit = (np.repeat(statistics[k][first:last], sizes) for k in ("centre", "unit"))
@@ -251,21 +250,11 @@ def _shared(values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _blocks(panel: Panel) -> Iterator[tuple[int, int]]:
-    """Ranges of series that hold about `BLOCK_ROWS` rows together."""
-    first = 0
-    while first < len(panel):
-        within = np.searchsorted(panel.offsets, panel.offsets[first] + BLOCK_ROWS, side="right") - 1
-        last = max(int(within), first + 1)
-        yield first, last
-        first = last
-
-
 def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
     """Per series, [N] each: centre, unit, the units of the losses, first and last observed row."""
     found: list[dict[str, Array]] = []
     season = config.season
-    for first, last in _blocks(panel):
+    for first, last in blocks(panel.offsets):
         begin, end = panel.offsets[first], panel.offsets[last]
         offsets = panel.offsets[first : last + 1] - begin
         y = np.asarray(panel.y[begin:end], np.float64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import running
 from forecasting.data.panel import observed
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def _against_a_season_before(
         again = season > 1
         unknown = (UNKNOWN, UNKNOWN, UNKNOWN)
         return _against_a_season_before(panel, width, 1) if again else unknown
-    levels, signed = _Levels.of(panel, width, np.abs(panel.y)), _Levels.of(panel, width, panel.y)
+    levels, signed = _Levels.of(panel, width, np.abs), _Levels.of(panel, width, np.asarray)
     logs = np.full((windows + 1, len(panel)), np.nan)
     fell = np.zeros(windows + 1)
     for window, out in enumerate(logs):
@@ -121,9 +123,10 @@ class _Levels:
     count: Array
 
     @classmethod
-    def of(cls, panel: Panel, width: int, values: Array) -> _Levels:
-        total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(values))])
-        return cls(panel, width, total, np.concatenate([[0], np.cumsum(np.isfinite(values))]))
+    def of(cls, panel: Panel, width: int, part: Callable[[Array], Array]) -> _Levels:
+        """``part`` : of each value, what the means are of."""
+        total = running(lambda y: np.nan_to_num(part(y)), panel.y, panel.offsets)
+        return cls(panel, width, total, running(np.isfinite, panel.y, panel.offsets))
 
     def __call__(self, until: Array) -> Array:
         """[N] before these rows; NaN where there are not so many, or none is known."""

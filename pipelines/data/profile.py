@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import blocks, by_series
 
 if TYPE_CHECKING:
     from forecasting.data.panel import Panel
@@ -21,7 +22,8 @@ def panel_digest(panel: Panel) -> str:
     blocks = (panel.offsets, panel.start, panel.y, panel.past, panel.future, panel.static)
     for block in blocks if panel.horizon is None else (*blocks, panel.horizon):
         sha.update(str(block.shape).encode())
-        sha.update(np.ascontiguousarray(block).tobytes())
+        # A flat view of bytes, not a copy of them.
+        sha.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()[:32]
 
 
@@ -32,14 +34,16 @@ def panel_profile(panel: Panel, *, recent: int) -> dict[str, float]:
     absolute change from row to row; medians, so that one odd series does not move them.
     """
     tail = panel.tail(recent)
-    level = _series_mean(np.abs(tail.y), tail.offsets)
-    change = np.abs(np.diff(tail.y, prepend=np.nan))
-    change[tail.offsets[:-1]] = np.nan
-    spread = _series_mean(change, tail.offsets)
+    level = by_series(lambda y, offsets: _series_mean(np.abs(y), offsets), tail.y, tail.offsets)
+    spread = by_series(_mean_change, tail.y, tail.offsets)
+    missing = sum(
+        int(np.isnan(panel.y[panel.offsets[first] : panel.offsets[last]]).sum())
+        for first, last in blocks(panel.offsets)
+    )
     return {
         "series": float(len(panel)),
         "rows": float(panel.rows),
-        "missing": float(np.isnan(panel.y).mean()) if panel.rows else 0.0,
+        "missing": missing / panel.rows if panel.rows else 0.0,
         "level": _median(level),
         "spread": _median(spread),
     }
@@ -53,6 +57,13 @@ def shift(profile: dict[str, float], reference: dict[str, float]) -> float:
         if now > 0 and then > 0:
             found.append(abs(float(np.log(now / then))))
     return max(found)
+
+
+def _mean_change(y: Array, offsets: Array) -> Array:
+    """[N] mean absolute change from row to row."""
+    change = np.abs(np.diff(y, prepend=np.nan))
+    change[offsets[:-1][offsets[:-1] < len(y)]] = np.nan
+    return _series_mean(change, offsets)
 
 
 def _series_mean(values: Array, offsets: Array) -> Array:

@@ -47,11 +47,14 @@ class Clean:
     aside: list[str] = field(default_factory=list)
 
 
-def stamps(clean: Clean) -> Array:
-    """[T] the stamp of every row: UTC or wall clock, or steps."""
-    sizes = np.diff(clean.offsets)
-    step = np.arange(len(clean.y)) - np.repeat(clean.offsets[:-1], sizes)
-    start = clean.start if clean.freq.integer else clean.start.astype("datetime64[us]")
+def stamps(clean: Clean, first: int = 0, last: int | None = None) -> Array:
+    """[T] the stamp of every row: UTC or wall clock, or steps; or of some series' rows only."""
+    last = len(clean.offsets) - 1 if last is None else last
+    offsets = clean.offsets[first : last + 1]
+    sizes = np.diff(offsets)
+    step = np.arange(offsets[0], offsets[-1]) - np.repeat(offsets[:-1], sizes)
+    start = clean.start[first:last]
+    start = start if clean.freq.integer else start.astype("datetime64[us]")
     return clean.freq.shift(np.repeat(start, sizes), step)
 
 

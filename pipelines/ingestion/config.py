@@ -301,6 +301,11 @@ class DataConfig(Settings):
         "auto", description="missing values before and after a series; auto: trim in wide tables"
     )
     stream: bool | None = Field(None, description="by row group; default: when memory is short")
+    store: Literal["auto", "memory", "mapped"] = Field(
+        "auto",
+        description="where values lie: in memory, or in files that are mapped; auto: mapped "
+        "from a sixteenth of the memory at hand on; results are the same",
+    )
     max_columns: int = Field(100_000, ge=2)
     csv: CsvConfig = CsvConfig()
     ids: IdConfig = IdConfig()

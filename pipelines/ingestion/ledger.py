@@ -160,6 +160,7 @@ class Places:
     Attributes
     ----------
     codes, ds, row : [T] series, stamp and row of the source. ids : [N] names of the series.
+    before : series of the whole table before these, where they are some of it.
     """
 
     codes: Array
@@ -167,6 +168,7 @@ class Places:
     row: Array
     ids: Array
     ledger: Ledger
+    before: int = 0
 
     @property
     def count(self) -> int:
@@ -189,7 +191,7 @@ class Places:
         """Write down ``what`` (code, action, detail) at rows ``at``; see `Ledger.note`."""
         self.ledger.note(
             *what,
-            series=self.codes[at],
+            series=self.codes[at] + self.before,
             ds=self.ds[at],
             row=self.row[at],
             column=column,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,6 +40,7 @@ from pipelines.ingestion.result.result import IngestResult
 from pipelines.ingestion.series.anchors import refuse_other_anchor
 from pipelines.ingestion.ways.careful import clean
 from pipelines.ingestion.ways.fast import fast_way
+from pipelines.machine.memory import usable
 
 ROW = "__row__"
 PANEL_KEY = "panel"
@@ -92,7 +92,7 @@ def _in_pieces(
     if data is None:
         return None
     rows = data.count_rows()
-    fitting = max(int(SHARE * _memory() / BYTES_PER_ROW), 1)
+    fitting = max(int(SHARE * usable() / BYTES_PER_ROW), 1)
     if not rows or (rows <= fitting and config.stream is not True):
         return None
     settled = settle(config, [data.schema.names], data.head(SAMPLE_ROWS, use_threads=False))
@@ -114,21 +114,6 @@ def _in_pieces(
             refuse_repairs(report)
         write_report(report, scratch)
     return report
-
-
-def _memory() -> int:
-    """Bytes that may be used."""
-    found = [4 << 30]
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found = [next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))]
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        # A container may be allowed less than the machine has.
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        held = dict(x.split() for x in (group / "memory.stat").read_text().splitlines())
-        found.append(limit - int(held["anon"]))
-    return max(min(found), 1 << 20)
 
 
 def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:

@@ -10,6 +10,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.browser import executable
@@ -435,3 +436,43 @@ def test_continuing_runs(
     assert row[:2] == ["m3_monthly", "2 × 3"]
     assert all(float(cell) > 0.0 for cell in (row[3], row[5], row[6]))
     assert (tmp_path / "rounds.png").stat().st_size > 10_000
+
+
+def test_scale_runs(tmp_path: Path) -> None:
+    from benchmarks import scale
+
+    table = scale.write_table(3_000, tmp_path / "table")
+    command = ["ingest", str(table), "--set", "data.store=mapped", "--out", "clean"]
+    (stage,) = scale.watched("ingest", command, tmp_path)
+    assert stage.seconds > 0.0
+    assert stage.own > 20e6
+    assert stage.mapped > 20e6
+    clean = pq.read_table(tmp_path / "clean" / "panel.parquet")
+    assert clean["y"].equals(pq.read_table(table)["y"])
+
+    def made(rows: int, store: str, own: int) -> scale.Run:
+        stages = [scale.Stage("ingest", 2.0, own, 10_000_000), scale.Stage("train", 6.0)]
+        return scale.Run(rows, store, stages, {"series": "30", "weights": "w"})
+
+    text = scale.report(
+        [
+            made(1_000_000, "mapped", 130_000_000),
+            made(1_000_000, "memory", 260_000_000),
+            made(4_000_000, "mapped", 220_000_000),
+        ]
+    )
+    head, first, *_ = rows(text)
+    assert head == ["stage", "1,000,000 rows", "4,000,000 rows"]
+    assert first == ["ingest", "130 + 10", "220 + 10"]
+    assert "forecasts equal to the bit; mapped took 1.00 times as long and held 0.50 times" in text
+    assert "100 MB + 30.0 bytes a row of its own: 3,100 MB" in text
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_scale_runs_whole_and_both_ways_are_equal(tmp_path: Path) -> None:
+    text = run("scale", "--rows", "5_000", "20_000", "--steps", "3", home=tmp_path)
+    assert "50 series' forecasts equal to the bit" in text
+    stages = [row[0] for row in rows(text)]
+    assert stages[1:3] == ["ingest", "train: start"]
+    assert stages[-1] == "forecast"

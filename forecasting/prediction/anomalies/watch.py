@@ -15,7 +15,8 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.growing import extended, piece
-from forecasting.data.panel import Panel, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel
 from forecasting.data.wall import rows_for
 from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.anomalies.chances import DEFAULT, Learned

@@ -273,15 +273,20 @@ def open_text(source: Source, config: DataConfig) -> Stream | None:
 
 
 @conceals
-def open_dataset(source: str, config: DataConfig) -> pads.Dataset | None:
-    """A Parquet source, one file or many, to be read in batches; None for other sources."""
+def open_dataset(
+    source: str, config: DataConfig, dictionary: Iterable[str] = ()
+) -> pads.Dataset | None:
+    """A Parquet source, one file or many, to be read in batches; None for other sources.
+
+    ``dictionary`` names text columns to be read as codes.
+    """
     if _opener(source, config) or config.newer is not None:
         return None
     kind, paths, filesystem = locate(source, config)
     if kind != "parquet":
         return None
     try:
-        return _dataset(paths, filesystem, set())
+        return _dataset(paths, filesystem, set(dictionary))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source} cannot be read as Parquet: {_first_line(error)}") from None
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import by_series
 from forecasting.data.seasons import seasons_in, told
 from forecasting.errors import DataError, listed
 from forecasting.masking import hide, masked
@@ -100,6 +101,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     removed, inserted = ledger.counts("removed"), ledger.counts("inserted")
     findings = [_finding(e, clean, limits.positions) for e in ledger.entries.values()]
     lengths = np.diff(clean.offsets)
+    missing = int(by_series(_missing, clean.y, clean.offsets).sum())
     found = seasons_in(clean.y, clean.offsets)
     aside: dict[str, Any] = {ASIDE: clean.aside[:MOST_ASIDE]} if clean.aside else {}
     if names := say_alike(clean.ids, clean.offsets, clean.start, clean.freq):
@@ -119,8 +121,8 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
             "lines_left_out": clean.removed_lines,
         },
         "values": {
-            "observed": int((~np.isnan(clean.y)).sum()),
-            "missing": int(np.isnan(clean.y).sum()),
+            "observed": rows_out - missing,
+            "missing": missing,
         },
         "series": {
             "out": len(clean.ids),
@@ -248,6 +250,12 @@ def troubles(clean: Clean) -> Array:
     return total
 
 
+def _missing(y: Array, offsets: Array) -> Array:
+    """[N] missing values of each series."""
+    total = np.concatenate([[0], np.cumsum(np.isnan(y))])
+    return np.asarray(total[offsets[1:]] - total[offsets[:-1]])
+
+
 def _worst(clean: Clean, limit: int) -> list[dict[str, Any]]:
     total = troubles(clean)
     order = np.argsort(-total, kind="stable")[:limit]
@@ -259,12 +267,12 @@ def _worst(clean: Clean, limit: int) -> list[dict[str, Any]]:
         )
         for code, entry in clean.ledger.entries.items()
     }
-    missing = np.concatenate([[0], np.cumsum(np.isnan(clean.y))])
+    offsets = clean.offsets
     return [
         {
             "unique_id": str(clean.ids[i]),
-            "rows": int(clean.offsets[i + 1] - clean.offsets[i]),
-            "missing": int(missing[clean.offsets[i + 1]] - missing[clean.offsets[i]]),
+            "rows": int(offsets[i + 1] - offsets[i]),
+            "missing": int(np.isnan(clean.y[offsets[i] : offsets[i + 1]]).sum()),
             "findings": {code: int(n[i]) for code, n in per_code.items() if n[i]},
         }
         for i in order

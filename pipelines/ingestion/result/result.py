@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import blocks
 from forecasting.data.panel import Panel, public_stamps
 from pipelines.ingestion.clean import Clean, stamps
 from pipelines.ingestion.columns.columns import Column
@@ -17,7 +18,7 @@ from pipelines.ingestion.columns.values import check_values
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.report.report import Report, build_report
 from pipelines.ingestion.result.panels import to_panel
-from pipelines.ingestion.series.flags import raise_flags
+from pipelines.ingestion.series.flags import raise_flags, series_flags
 from pipelines.ingestion.series.table import Table
 
 
@@ -89,14 +90,24 @@ def look_at_values(clean: Clean, config: DataConfig) -> None:
     """Raise the flags of a table that came in by the fast way, which changes nothing in it."""
     if clean.series_flags is not None:
         return
-    sizes = np.diff(clean.offsets)
-    codes = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    rows = np.arange(1, len(codes) + 1)
-    ds = stamps(clean).astype(np.int64)
-    table = Table(clean.ids, codes, ds, clean.y, rows)
-    places = table.with_ledger(clean.ledger)
-    check_values(clean.y, "y", config.values, config.flags, places)
-    clean.series_flags = raise_flags(table, clean.offsets, config.flags, clean.freq, clean.ledger)
+    found = [_looked_at(clean, config, *some) for some in blocks(clean.offsets)]
+    empty: dict[str, Array] = series_flags(clean.y[:0], np.zeros(1, np.int64), config.flags, 0)
+    clean.series_flags = {
+        name: np.concatenate([none, *(flags[name] for flags in found)])
+        for name, none in empty.items()
+    }
+
+
+def _looked_at(clean: Clean, config: DataConfig, first: int, last: int) -> dict[str, Array]:
+    """The flags of some series, one after the other; what is found goes into the ledger."""
+    offsets = clean.offsets[first : last + 1]
+    begin, end = int(offsets[0]), int(offsets[-1])
+    codes = np.repeat(np.arange(last - first, dtype=np.int32), np.diff(offsets))
+    ds = stamps(clean, first, last).astype(np.int64)
+    y, rows = clean.y[begin:end], np.arange(begin + 1, end + 1)
+    table = Table(clean.ids[first:last], codes, ds, y, rows, before=first)
+    check_values(y, "y", config.values, config.flags, table.with_ledger(clean.ledger))
+    return raise_flags(table, offsets - begin, config.flags, clean.freq, clean.ledger)
 
 
 def values(column: Column) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.panel import observed
 from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import shown
@@ -32,9 +33,9 @@ def blank_ends(
     ends = offsets[1:]
     full = ends > offsets[:-1]
     open_ends = full & np.isnan(y[np.maximum(ends - 1, 0)]) if len(y) else full & False
-    # A series without any value has no end of its own.
-    seen = np.concatenate([[0], np.cumsum(~np.isnan(y))])
-    open_ends &= seen[ends] > seen[offsets[:-1]]
+    if open_ends.any():
+        # A series without any value has no end of its own.
+        open_ends &= observed(y, offsets)[1] >= 0
     at = np.flatnonzero(open_ends)
     if not len(at):
         return {}

@@ -18,7 +18,8 @@ class Table:
     Attributes
     ----------
     ids : [N]; codes : [T], ascending; ds : [T] int64; y : [T]; row : [T] rows of the source.
-    columns : covariates that move in time.
+    columns : covariates that move in time. before : series of the whole table before these, which
+        are some of it; the ledger numbers all.
     """
 
     ids: Array
@@ -27,6 +28,7 @@ class Table:
     y: Array
     row: Array
     columns: dict[str, Column] = field(default_factory=dict)
+    before: int = 0
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -40,15 +42,20 @@ class Table:
             self.y[index],
             self.row[index],
             {n: c.take(index) for n, c in self.columns.items()},
+            self.before,
         )
 
     def places(self, index: Array) -> dict[str, Any]:
         """Where some rows are, for the ledger."""
-        return {"series": self.codes[index], "ds": self.ds[index], "row": self.row[index]}
+        return {
+            "series": self.codes[index] + self.before,
+            "ds": self.ds[index],
+            "row": self.row[index],
+        }
 
     def with_ledger(self, ledger: Ledger) -> Places:
         """Where the rows are, for those who write into a ledger."""
-        return Places(self.codes, self.ds, self.row, self.ids, ledger)
+        return Places(self.codes, self.ds, self.row, self.ids, ledger, self.before)
 
     def all_values(self) -> Sequence[tuple[str, Array]]:
         """y and the covariates, by name."""

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from forecasting.data.calendar import Frequency
+from forecasting.data.mapped import Filling
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.units import names_units, unit_columns
 from pipelines.ingestion.config import DataConfig, IdConfig, StampConfig, ValueConfig
@@ -27,6 +30,7 @@ from pipelines.ingestion.read.sources import (
     SAMPLE_ROWS,
     Source,
     columns_of,
+    open_dataset,
     open_text,
     parquet_file,
 )
@@ -42,8 +46,14 @@ from pipelines.ingestion.ways.scan import (
     maybe_years_or_epochs,
     take,
 )
+from pipelines.machine.memory import usable
+from pipelines.machine.state import home
 
 BATCH = 1 << 17
+# Share of the memory at hand from which on values are mapped: a run holds a few panels at a time.
+SHARE = 1 / 16
+# Folder of mapped values, in that of all local state.
+MAPPED = "mapped"
 
 
 def may_be_fast(config: DataConfig) -> bool:
@@ -78,6 +88,21 @@ def clean_parquet(file: pq.ParquetFile, config: DataConfig) -> Clean | None:
     }
     every = list(file.schema_arrow.names)
     return _clean(batches, file.metadata.num_rows, names, config, facts, every)
+
+
+def clean_dataset(data: pads.Dataset, config: DataConfig) -> Clean | None:
+    """The clean table of Parquet in several files; None when it has to go the long way."""
+    names = _columns(data.schema, config)
+    if names is None:
+        return None
+    batches = data.to_batches(
+        columns=names, batch_size=BATCH, batch_readahead=1, fragment_readahead=1, use_threads=False
+    )
+    facts = {"kind": "parquet", "files": len(getattr(data, "files", ()))}
+    try:
+        return _clean(batches, data.count_rows(), names, config, facts, list(data.schema.names))
+    except (pa.ArrowException, OSError):  # the long way says which file does not fit, and why
+        return None
 
 
 def clean_table(table: pa.Table, config: DataConfig) -> Clean | None:
@@ -163,7 +188,7 @@ def _clean(
     aside = [n for n in every if n and n.strip() not in names]
     if any(names_units(n.strip()) for n in aside):
         return None  # which units they say is looked at
-    scan = Scan(np.empty(0 if rows is None else rows), config)
+    scan = Scan(_room(rows, config), config)
     integer, tz = False, None
     try:
         for batch in batches:
@@ -172,11 +197,17 @@ def _clean(
             kind = batch.column(1).type
             integer, tz = pa.types.is_integer(kind), getattr(kind, "tz", None)
             take(scan, batch, integer)
-        if rows is None:
-            scan.y = scan.y[: scan.row].copy()
         return _finish(scan, config, integer, tz, facts, aside)
     except NotCleanError:
         return None
+
+
+def _room(rows: int | None, config: DataConfig) -> Filling:
+    """Where y goes: values beyond `SHARE` of the memory at hand are mapped, if not said."""
+    if config.store == "memory":
+        return Filling(None, rows)
+    most = 0 if config.store == "mapped" else int(SHARE * usable())
+    return Filling(home() / MAPPED, rows, most=most)
 
 
 def _finish(
@@ -184,7 +215,7 @@ def _finish(
     aside: list[str],
 ) -> Clean:  # fmt: skip
     freq = scan.freq
-    if freq is None or freq.integer != integer or scan.row != len(scan.y):
+    if freq is None or freq.integer != integer:
         raise NotCleanError
     ids = ids_of(scan, config)
     start = np.concatenate(scan.starts)
@@ -197,14 +228,15 @@ def _finish(
         raise NotCleanError
     if config.freq is None:
         freq = Frequency.parse(common_alias(freq, start))
-    facts |= blank_ends(ids, scan.y, offsets, start, freq, config)
+    y = scan.y.done()
+    facts |= blank_ends(ids, y, offsets, start, freq, config)
     facts |= {
         "stamps": "integers, read as step" if integer else "typed",
         "zone": tz or "none: stamps are wall clock",
         "checked": "in one pass: every id, every step and every value",
     }
     return Clean(
-        ids, ids, offsets, start, scan.y, freq, tz, {}, {}, Ledger(), None, scan.row, {}, facts,
+        ids, ids, offsets, start, y, freq, tz, {}, {}, Ledger(), None, scan.row, {}, facts,
         None, aside,
     )  # fmt: skip
 
@@ -227,8 +259,29 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
             texts = dictionary_columns(file.schema_arrow, config)
             again = parquet_file(source, config, texts)
             found = clean_parquet(again, config) if again is not None else None
+    elif (partitioned := _partitioned(source, config)) is not None:
+        data, head = partitioned
+        config = settle(config, [data.schema.names], head, partial(columns_of, data))
+        if may_be_fast(config):
+            texts = dictionary_columns(data.schema, config)
+            again = open_dataset(str(source), config, texts)
+            found = clean_dataset(again, config) if again is not None else None
     elif (text := open_text(source, config)) is not None:
         config = text.config
         if may_be_fast(config):
             found = clean_stream(text.batches, config, text.facts, text.every)
     return IngestResult(found, config) if found is not None else None
+
+
+def _partitioned(source: Source, config: DataConfig) -> tuple[pads.Dataset, pa.Table] | None:
+    """Parquet in several files and its first rows; None for what cannot be read so."""
+    if not isinstance(source, str | Path):
+        return None
+    data = open_dataset(str(source), config)
+    if data is None or len(data.schema.names) > config.max_columns:
+        return None
+    try:
+        head = data.head(SAMPLE_ROWS, use_threads=False)
+        return (data, head) if head.num_rows else None
+    except (pa.ArrowException, OSError):
+        return None

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
+from forecasting.data.mapped import Filling
 from forecasting.errors import DataError
 from pipelines.ingestion.columns.naming import fold_text
 from pipelines.ingestion.columns.values import MANY, SENTINELS, count_high_sentinels
@@ -43,7 +44,7 @@ class Scan:
     last : id of the row before the next batch; stamp : its ds; position : its place in its series.
     """
 
-    y: Array
+    y: Filling
     config: DataConfig
     freq: Frequency | None = None
     names: list[pa.Array] = field(default_factory=list)
@@ -79,10 +80,9 @@ def take(scan: Scan, batch: pa.RecordBatch, integer: bool) -> None:
         scan.position += count
     scan.last = key[count - 1].as_py()
     scan.stamp = int(ds[-1])
-    if scan.row + count > len(scan.y):  # the number of rows is not known beforehand
-        scan.y = np.concatenate([scan.y[: scan.row], np.empty(max(count, scan.row // 2))])
-    out = scan.y[scan.row : scan.row + count]
+    out = np.empty(count)
     _values(batch.column(2), out, scan.codes)
+    scan.y.add(out)
     scan.row += count
 
 

@@ -13,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forecasting.data.calendar import Frequency
-from forecasting.data.panel import Panel, ranges
+from forecasting.data.mapped import ranges
+from forecasting.data.panel import Panel
 from forecasting.errors import DataError
 from tests.forecasting.samples import MIXES, make_panel
 

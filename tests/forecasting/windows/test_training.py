@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from hypothesis import given, reject
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from forecasting.config import ForecasterConfig
+from forecasting.data.mapped import Filling
 from forecasting.data.panel import Panel
 from forecasting.errors import TrainingError
 from forecasting.training.module import ForecastModule
@@ -183,6 +186,36 @@ def test_drawn_origins_can_be_learned_from(sampling: str) -> None:
         assert drawn[1] > 3 * drawn[2]
     else:
         assert drawn[drawn > 0].min() > 0.7 * drawn.max()
+
+
+@pytest.mark.parametrize("sampling", ["series", "windows"])
+def test_every_window_of_a_mapped_panel_is_drawn_alike(sampling: str, tmp_path: Path) -> None:
+    """As often as chance says, and those that the panel in memory gives for the same seed."""
+    config = settings(model={"steps": 2}, training={"sampling": sampling})
+    panel = make_panel([9, 14, 11, 20], missing=0.1)
+    filling = Filling(tmp_path)
+    filling.add(panel.y)
+    held = Windows(replace(panel, y=filling.done()), config, CPU)
+    draws = 200
+    pairs, generators = [], [torch.Generator().manual_seed(4) for _ in range(2)]
+    for _ in range(draws):
+        batch = held.draw(100, generators[0])
+        twin = Windows(panel, config, CPU).draw(100, generators[1]) if not pairs else None
+        if twin is not None:
+            for name in ("y", "mask", "series", "origin", "centre", "unit"):
+                assert torch.equal(batch[name], twin[name])
+        pairs.append(torch.stack([batch["series"], batch["origin"]], dim=1))
+    windows = [
+        (int(series), origin)
+        for series, low, high in zip(held.usable, held.low, held.high, strict=True)
+        for origin in range(int(low), int(high) + 1)
+    ]
+    of_series = np.array([sum(s == series for s, _ in windows) for series, _ in windows])
+    share = 1.0 / (held.usable_count * of_series) if sampling == "series" else 1.0 / len(windows)
+    expected = draws * 100 * np.broadcast_to(share, len(windows))
+    found, counts = np.unique(torch.cat(pairs).numpy(), axis=0, return_counts=True)
+    assert [tuple(pair) for pair in found.tolist()] == windows
+    assert chi2.sf(((counts - expected) ** 2 / expected).sum(), len(windows) - 1) > 0.01
 
 
 def test_windows_cover_the_newest_values() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 import pipelines.data.prepare
 from forecasting.bundle import verify
+from forecasting.data.mapped import folder_of
 from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.evaluation.catalogue import BASELINES, METRICS, Metric
@@ -454,3 +456,24 @@ def test_a_baseline_that_is_not_installed_is_told_before_any_work(
         with pytest.raises(GatecastError, match=r"auto_ets needs no-such-package.*pip install"):
             command(config, say=said.append)
     assert said == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_panel_in_mapped_files_gives_the_same_model_scores_and_verdict(
+    outcome: Outcome, experiment: Make, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forecasting.data.mapped.BLOCK_ROWS", 500)
+    frame = pd.read_parquet(table)
+    halves = np.array_split(frame["unique_id"].unique(), 2)
+    for k, names in enumerate(halves):
+        part = frame[frame["unique_id"].isin(names)]
+        part.to_parquet(tmp_path / f"part-{k}.parquet", index=False)
+    data = {"source": str(tmp_path), "store": "mapped"}
+    again = train(experiment("mapped", data=data))
+    assert folder_of(again.evaluation.backtest.quantiles[again.winner]) is not None
+    assert again.data_hash == outcome.data_hash
+    assert bundle_weights(again.bundle) == bundle_weights(outcome.bundle)
+    assert again.winner == outcome.winner
+    assert again.evaluation.scores.equals(outcome.evaluation.scores)
+    assert (again.decision is None) == (outcome.decision is None)
+    assert again.promoted == outcome.promoted

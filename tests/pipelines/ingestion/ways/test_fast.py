@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from forecasting.data.mapped import folder_of
+from forecasting.errors import DataError
 from pipelines.ingestion import DataConfig, IngestResult, entry, ingest
 from pipelines.ingestion.ways import fast
 
@@ -148,3 +150,66 @@ def test_flags_are_raised_when_the_report_is_asked_for(
     codes = [f["code"] for f in found.report.to_dict()["findings"]]
     assert codes == ["spike_kept"]
     assert found.report.to_dict()["findings"] == mend(frame).report.to_dict()["findings"]
+
+
+def partitioned(frame: pd.DataFrame, folder: Path, parts: int = 3) -> Path:
+    """The table in a folder of files, whole series in each."""
+    folder.mkdir()
+    names = frame["unique_id"].unique()
+    for k, some in enumerate(np.array_split(names, parts)):
+        own = frame[frame["unique_id"].isin(some)]
+        own.to_parquet(folder / f"part-{k}.parquet", index=False)
+    return folder
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("store", ["memory", "mapped", "auto"])
+def test_a_partitioned_table_is_the_table_in_one_piece_wherever_it_lies(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATECAST_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("forecasting.data.mapped.BLOCK_ROWS", 40)
+    frame = table("MS", series=7)
+    frame.loc[[3, 40], "y"] = np.nan
+    frame.loc[[60, 120], "y"] = 9000.0
+    whole = short_way(pa.Table.from_pandas(frame, preserve_index=False))
+    folder = partitioned(frame, tmp_path / "table")
+    parts = short_way(folder, DataConfig.parse({"store": store}))
+    assert whole is not None
+    assert parts is not None
+    assert (folder_of(parts.clean.y) is not None) == (store == "mapped")
+    pd.testing.assert_frame_equal(parts.frame, whole.frame)
+    one, other = (found.report.to_dict() for found in (whole, parts))
+    for told in one, other:
+        del told["facts"], told["source"], told["settings"]
+    assert one == other
+    assert one["findings"]
+
+
+def test_values_are_mapped_by_themselves_when_they_are_much_of_the_memory_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATECAST_HOME", str(tmp_path / "home"))
+    frame = table("D")
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    for usable, mapped in ((16 * 8 * len(frame), False), (16 * 8 * len(frame) - 16, True)):
+        monkeypatch.setattr(fast, "usable", lambda usable=usable: usable)
+        found = short_way(arrow)
+        assert found is not None
+        assert (folder_of(found.clean.y) == tmp_path / "home" / "mapped") == mapped
+        np.testing.assert_array_equal(found.clean.y, frame["y"])
+
+
+@pytest.mark.parametrize("defect", ["duplicate", "gap", "split series"])
+def test_a_partitioned_table_with_a_defect_goes_the_long_way(defect: str, tmp_path: Path) -> None:
+    folder = partitioned(_spoil(defect, table("D")), tmp_path / "table", parts=2)
+    assert short_way(folder) is None or defect == "split series"
+    assert len(ingest(DataConfig(), source=str(folder)).clean.ids) == 4
+
+
+def test_partitions_of_different_kinds_are_refused_by_the_long_way(tmp_path: Path) -> None:
+    folder = partitioned(table("D"), tmp_path / "table", parts=2)
+    table("D").assign(y="many").to_parquet(folder / "part-9.parquet", index=False)
+    assert short_way(folder) is None
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        ingest(DataConfig(), source=str(folder))
