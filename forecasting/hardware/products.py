@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any
 
+from threadpoolctl import ThreadpoolController
+
 from forecasting.hardware.switches import Switch
 
 
@@ -26,8 +28,6 @@ def products_on_one_thread() -> AbstractContextManager[None]:
 @lru_cache(maxsize=1)
 def _libraries() -> list[Any]:
     """Those that multiply for NumPy, looked for once: it takes a millisecond."""
-    from threadpoolctl import ThreadpoolController
-
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
