@@ -115,11 +115,11 @@ def _draw_fan(ax: Axes, fan: Fan) -> None:
     levels = np.asarray(fan.levels)
     middle = int(np.argmin(np.abs(levels - 0.5)))
     # The bands start at the last known value, so that the fan opens where the history ends.
-    known = np.flatnonzero(np.isfinite(fan.history_y))
+    rows = np.flatnonzero(np.isfinite(fan.history_y))
     ds, quantiles = fan.ds, fan.quantiles
-    if len(known):
-        ds = np.concatenate([fan.history_ds[known[-1:]], ds])
-        quantiles = np.concatenate([np.full((1, len(levels)), fan.history_y[known[-1]]), quantiles])
+    if len(rows):
+        ds = np.concatenate([fan.history_ds[rows[-1:]], ds])
+        quantiles = np.concatenate([np.full((1, len(levels)), fan.history_y[rows[-1]]), quantiles])
     pairs = [(i, len(levels) - 1 - i) for i in range(middle)]
     shades = np.linspace(0.14, 0.36, max(len(pairs), 1))
     for shade, (low, high) in zip(shades, pairs, strict=False):

@@ -159,7 +159,7 @@ class Ring:
             raise ConfigError(
                 f"a key cannot be called {name!r}: up to 64 letters, digits, dots, - and _"
             )
-        if any(known.name == name for known in self.held()):
+        if any(key.name == name for key in self.held()):
             raise ConfigError(f"the ring {self.folder} has a key called {name!r}: choose another")
 
     def add(self, name: str, key: SigningKey) -> None:
@@ -179,8 +179,8 @@ class Ring:
         """All keys, by name; also those that were revoked."""
         if not self.folder.is_dir():
             return []
-        found = [self._read(file) for file in self.folder.glob(f"*{PUBLIC}")]
-        return sorted(found, key=lambda key: key.name)
+        keys = [self._read(file) for file in self.folder.glob(f"*{PUBLIC}")]
+        return sorted(keys, key=lambda key: key.name)
 
     def revoke(self, wanted: str, reason: str) -> TrustedKey:
         """Trust a key no more, by its name or id: nothing that it signed is loaded again."""

@@ -90,11 +90,13 @@ def learn(blocks: Sequence[Scores], season: int, origins: float) -> Dependence:
     matrix, target = [], []
     series = max(len(block.values) for block in blocks)
     for kind, by_level in rows:
-        found, known = moments.correlation(kind)
+        correlations, pairs = moments.correlation(kind)
         usual = _usual(kind, kernels, names)
         witnesses = origins * (min(series, MOST_WITNESSES) if kind == "own" else 1)
-        trust = known / (known + USUAL_ORIGINS / witnesses * moments.typical(kind))
-        aim = np.where(known > 0, trust * np.nan_to_num(found) + (1.0 - trust) * usual, usual)
+        trust = pairs / (pairs + USUAL_ORIGINS / witnesses * moments.typical(kind))
+        aim = np.where(
+            pairs > 0, trust * np.nan_to_num(correlations) + (1.0 - trust) * usual, usual
+        )
         upper = np.triu_indices(len(at), 1 if kind == "own" else 0)
         block = np.einsum("l,kp->plk", by_level, kernels[:, upper[0], upper[1]])
         size = 1.0 / np.sqrt(max(len(upper[0]), 1))
@@ -107,12 +109,12 @@ def learn(blocks: Sequence[Scores], season: int, origins: float) -> Dependence:
     weights = nnls(np.concatenate(matrix), np.concatenate(target))[0]
     weights = np.where(weights < LEAST, 0.0, weights).reshape(len(levels), len(names))
     weights /= weights.sum()
-    told = {
+    mixture = {
         level: {name: float(w) for name, w in zip(names, row, strict=True) if w > 0.0}
         for level, row in zip(levels, weights, strict=True)
     }
-    groups: dict[str, Weights] = {column: told[column] for column in columns if told[column]}
-    return Dependence(season, told["own"], told["shared"], groups)
+    groups: dict[str, Weights] = {column: mixture[column] for column in columns if mixture[column]}
+    return Dependence(season, mixture["own"], mixture["shared"], groups)
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ class _Moments:
         """[G, G] of a kind of pair, NaN where no pair is known, and the number of pairs."""
         with np.errstate(invalid="ignore", divide="ignore"):
             size = np.sqrt(np.diagonal(self.sums["own"]) / np.diagonal(self.counts["own"]))
-            found = self.sums[kind] / self.counts[kind] / (size[:, None] * size)
-        return np.clip(found, -1.0, 1.0), self.counts[kind]
+            correlations = self.sums[kind] / self.counts[kind] / (size[:, None] * size)
+        return np.clip(correlations, -1.0, 1.0), self.counts[kind]
 
     def typical(self, kind: str) -> float:
         """Pairs that a step has with itself."""

@@ -144,15 +144,15 @@ class Frequency:
             return self._open_seasons
         if self.unit == "month":
             return (12 // self.size,) if self.size < 12 and 12 % self.size == 0 else ()
-        found = []
+        lengths = []
         for name in ("min", "h", "D", "W"):
             period = MICROSECONDS[name]
             whole = period % self.size == 0 and period // self.size >= 4
             if whole and not (name in ("min", "h") and self.size >= MICROSECONDS["min"]):
-                found.append(period // self.size)
+                lengths.append(period // self.size)
         if self.size == MICROSECONDS["W"]:
             return (52,)
-        return tuple(p for p in found if p <= 20_000)
+        return tuple(p for p in lengths if p <= 20_000)
 
     @property
     def season(self) -> int:
@@ -169,9 +169,9 @@ class Frequency:
         opening = openings.parsed(self.rule)
         days = opening.open.reshape(7, -1).sum(axis=1)
         days = days[days > 0]
-        found = [int(days[0])] if (days == days[0]).all() and days[0] >= 4 else []
+        lengths = [int(days[0])] if (days == days[0]).all() and days[0] >= 4 else []
         week = opening.per_week
-        return (*found, week) if 2 <= week <= 20_000 and [week] != found else tuple(found)
+        return (*lengths, week) if 2 <= week <= 20_000 and [week] != lengths else tuple(lengths)
 
     def stamps(self, start: Array, first: Array | int, length: int) -> Array:
         """Consecutive stamps per series.

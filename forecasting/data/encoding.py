@@ -40,8 +40,8 @@ def numbers(column: pd.Series, name: str, frame: pd.DataFrame) -> Array:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = _underlined(column)
     except (ValueError, TypeError, OverflowError):
-        known = np.flatnonzero(column.notna().to_numpy())
-        wrong = next(int(k) for k in known if not _is_number(column.iloc[k]))
+        rows = np.flatnonzero(column.notna().to_numpy())
+        wrong = next(int(k) for k in rows if not _is_number(column.iloc[k]))
     if wrong is not None:
         at = wrong
         where = f"series {frame['unique_id'].iloc[at]!r}, ds = {frame['ds'].iloc[at]}"
@@ -106,8 +106,8 @@ def _underlined(column: pd.Series) -> int | None:
     """The first row with a text such as 1_5, which Python takes for 15; None for none."""
     if column.dtype.kind in "iufb" or not hasattr(column, "str"):
         return None
-    found = column.map(lambda value: isinstance(value, str) and "_" in value)
-    at = np.flatnonzero(found.to_numpy(dtype=bool, na_value=False))
+    mask = column.map(lambda value: isinstance(value, str) and "_" in value)
+    at = np.flatnonzero(mask.to_numpy(dtype=bool, na_value=False))
     return int(at[0]) if len(at) else None
 
 
@@ -140,9 +140,9 @@ def _encode_series(
 
     if covariate.type == "real":
         return numbers(column, covariate.name, frame if frame is not None else pd.DataFrame())
-    rows, found = pd.factorize(truths_apart(column))
+    rows, values = pd.factorize(truths_apart(column))
     place = {name: code for code, name in enumerate(covariate.categories, 1)}
-    codes = np.array([place.get(category(v), 0) for v in found] + [missing], dtype=np.float64)
+    codes = np.array([place.get(category(v), 0) for v in values] + [missing], dtype=np.float64)
     return codes[rows]  # a missing value is row -1: the one at the end
 
 
@@ -154,11 +154,11 @@ def unseen(covariate: Covariate, names: Iterable[str]) -> str | None:
     if not strange:
         return None
     listed = ", ".join(map(repr, strange[:3])) + (", …" if len(strange) > 3 else "")
-    known = ", ".join(map(repr, covariate.categories[:5]))
+    examples = ", ".join(map(repr, covariate.categories[:5]))
     more = ", …" if len(covariate.categories) > 5 else ""
     return (
         f"covariate {covariate.name!r} holds {listed}, which no row of the training data held "
-        f"(there: {known}{more}): forecast as an unknown category; write it as it was there, or "
+        f"(there: {examples}{more}): forecast as an unknown category; write it as it was there, or "
         "train again"
     )
 

@@ -139,15 +139,15 @@ def seasons_in(y: Array, offsets: Array, most: int = 2) -> tuple[Season, ...]:
     """
     moves, lengths = _moves(y, offsets, _chosen(np.diff(offsets)))
     shared, rest = _shared(moves), moves
-    found: list[int] = []
-    while len(found) < most and len(moves):
-        periods = _strongest(rest, lengths, found, shared)
+    all_periods: list[int] = []
+    while len(all_periods) < most and len(moves):
+        periods = _strongest(rest, lengths, all_periods, shared)
         if not periods:
             break
-        found += periods
+        all_periods += periods
         for period in periods:
             rest = _without(rest, period)
-    return tuple(_counted(y, offsets, moves, lengths, p, shared) for p in found[:most])
+    return tuple(_counted(y, offsets, moves, lengths, p, shared) for p in all_periods[:most])
 
 
 def _chosen(lengths: Array) -> Array:
@@ -282,14 +282,14 @@ def _strongest(moves: Float, lengths: Array, found: list[int], shared: float) ->
     limit = min(int(lengths.max()) // PERIODS_NEEDED, LONGEST)
     tried = [p for p in range(2, limit + 1) if _apart(p, found)]
     said = {p: _said(moves, lengths, p, shared, len(tried), found) for p in tried}
-    known = {p: s for p, s in said.items() if s is not None and s.sure}
-    for best in sorted(known, key=lambda p: -known[p].gain):
-        period = _settled(_reduced(known[best]), known, lengths)
+    candidates = {p: s for p, s in said.items() if s is not None and s.sure}
+    for best in sorted(candidates, key=lambda p: -candidates[p].gain):
+        period = _settled(_reduced(candidates[best]), candidates, lengths)
         # Confirmed by the waves that say most: those of a year of 52.18 weeks are 313 weeks'.
-        slow = period in known and known[period].slow
-        if slow and _lasts(moves, lengths, known[best]):
+        slow = period in candidates and candidates[period].slow
+        if slow and _lasts(moves, lengths, candidates[best]):
             whole = period == best and not found
-            nested = _nested(moves, lengths, known[best], known) if whole else []
+            nested = _nested(moves, lengths, candidates[best], candidates) if whole else []
             # The longer one is looked for again without it: 7 and 365 look like 7 and 364.
             return nested or [period]
     return []
@@ -392,15 +392,15 @@ def _counted(
     used = said.frequencies if len(said.frequencies) else np.arange(1, period // 2 + 1)
     limit = _normal_score(0.95)
     asked = np.flatnonzero(np.diff(offsets) >= PERIODS_NEEDED * period)
-    found = 0
+    count = 0
     for begin in range(0, len(asked), AT_ONCE):
         some, rows = _moves(y, offsets, asked[begin : begin + AT_ONCE])
         for chosen, times in _groups(rows, period):
             gains = _gains(some[chosen, some.shape[1] - times * period :], times)
             own = _deviations(gains[:, used - 1].sum(axis=1), float(len(used)))
-            found += int((own > limit).sum())
+            count += int((own > limit).sum())
     strength = _likeness(moves, lengths, said)[0] if len(said.frequencies) else 0.0
-    return Season(period, found, len(asked), strength)
+    return Season(period, count, len(asked), strength)
 
 
 def _shared(moves: Float) -> float:

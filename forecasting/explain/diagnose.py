@@ -130,10 +130,10 @@ def diagnose_bundle(
         panel = data
     else:
         panel = forecaster.panel_of(data)
-    found = diagnose(forecaster, panel, member=member)
+    diagnosis = diagnose(forecaster, panel, member=member)
     if out_png is not None:
-        plot_diagnosis(found, out_png)
-    return found
+        plot_diagnosis(diagnosis, out_png)
+    return diagnosis
 
 
 def gate_values(network: ForecastNetwork, batch: Batch[Tensor]) -> list[dict[str, Array]]:
@@ -201,13 +201,13 @@ def _layer_norm_gates(layer: LayerNormLSTM, x: Tensor) -> dict[str, Array]:
     bias = layer.bias_ih_l0 + layer.bias_hh_l0
     zeros = x.new_zeros(x.shape[0], layer.hidden_size)
     state: tuple[Tensor, ...] = (zeros, zeros)
-    found: list[Tensor] = []
+    gates: list[Tensor] = []
     for t in range(x.shape[1]):
         drive = layer.norm_input(x[:, t] @ layer.weight_ih_l0.T) + bias
         drive = drive + layer.norm_hidden(state[0] @ layer.weight_hh_l0.T)
-        found.append(torch.sigmoid(drive))
+        gates.append(torch.sigmoid(drive))
         state = layer.step(x[:, t], state)
-    i, f, _, o = torch.stack(found, dim=1).chunk(4, dim=-1)
+    i, f, _, o = torch.stack(gates, dim=1).chunk(4, dim=-1)
     return {"forget": f.numpy(), "input": i.numpy(), "output": o.numpy()}
 
 

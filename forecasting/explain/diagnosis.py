@@ -84,10 +84,10 @@ class Diagnosis:
         def memory(layer: LayerDiagnosis) -> dict[str, float]:
             if not len(layer.memory):
                 return {}
-            found = np.percentile(layer.memory, [10, 50, 90])
+            percentiles = np.percentile(layer.memory, [10, 50, 90])
             names = ("memory_p10", "memory_median", "memory_p90")
-            steps = dict(zip(names, found.tolist(), strict=True))
-            return {**steps, "memory_median_data_steps": float(found[1] * self.segment)}
+            steps = dict(zip(names, percentiles.tolist(), strict=True))
+            return {**steps, "memory_median_data_steps": float(percentiles[1] * self.segment)}
 
         return {
             "cell": self.cell,

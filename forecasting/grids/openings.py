@@ -149,5 +149,5 @@ def closed_days(text: str, days: Array) -> str:
     spans = [p.strip() for p in text.strip()[:-1].split("[", 1)[1].split(";")]
     spans = [p for p in spans if p and not p.startswith("closed ")]
     head = text.strip().split("[", 1)[0]
-    told = [f"closed {' '.join(map(str, more))}"] if len(more) else []
-    return f"{head}[{'; '.join([*spans, *told])}]"
+    closings = [f"closed {' '.join(map(str, more))}"] if len(more) else []
+    return f"{head}[{'; '.join([*spans, *closings])}]"

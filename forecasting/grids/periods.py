@@ -89,8 +89,8 @@ def place(rule: str, stamps: Array) -> Array:
     DataError : a stamp outside the table.
     """
     table = stamps_of(rule)
-    found = np.searchsorted(table, stamps.astype("datetime64[D]"), side="right") - 1
-    return _inside(rule, found)
+    position = np.searchsorted(table, stamps.astype("datetime64[D]"), side="right") - 1
+    return _inside(rule, position)
 
 
 def at(rule: str, position: Array) -> Array:

@@ -102,9 +102,9 @@ class ReplayedLoss(Generic[Tensors]):
 
         def step() -> tuple[Tensor, ...]:
             value = self.loss(cast("Tensors", one), cast("Tensors", other))
-            found = torch.autograd.grad(value, self.parameters, allow_unused=True)
-            self.used = [gradient is not None for gradient in found]
-            return value.detach(), *(gradient for gradient in found if gradient is not None)
+            gradients = torch.autograd.grad(value, self.parameters, allow_unused=True)
+            self.used = [gradient is not None for gradient in gradients]
+            return value.detach(), *(gradient for gradient in gradients if gradient is not None)
 
         with torch.enable_grad(), _casts_anew():
             self.filled, self.replay = self.capture(step, self.draws)

@@ -33,13 +33,13 @@ def _libraries() -> list[Any]:
 
 @contextmanager
 def _one(_: bool) -> Iterator[None]:
-    found = [(library, library.get_num_threads()) for library in _libraries()]
-    for library, _ in found:
+    libraries = [(library, library.get_num_threads()) for library in _libraries()]
+    for library, _ in libraries:
         library.set_num_threads(1)
     try:
         yield
     finally:
-        for library, threads in found:
+        for library, threads in libraries:
             library.set_num_threads(threads)
 
 

@@ -96,12 +96,12 @@ def _attend(
 ) -> None:
     """Hand rows on as they come, until every member has ended."""
     while running:
-        told = rows.get()
-        if not isinstance(told, Future):
-            record(told)
+        item = rows.get()
+        if not isinstance(item, Future):
+            record(item)
             continue
         running -= 1
-        if told.exception() is not None:
+        if item.exception() is not None:
             stop.set()
 
 

@@ -96,15 +96,15 @@ def _closed(name: str) -> list[str]:
     try:
         country, _, part = name.partition("-")
         if name in holidays.list_supported_financial():
-            found = holidays.financial_holidays(name, years=CLOSED_YEARS)
+            days = holidays.financial_holidays(name, years=CLOSED_YEARS)
         else:
-            found = holidays.country_holidays(country, subdiv=part or None, years=CLOSED_YEARS)
+            days = holidays.country_holidays(country, subdiv=part or None, years=CLOSED_YEARS)
     except NotImplementedError as error:
         raise ConfigError(
             f"freq: closed {name}: {error}: name a country such as DE or DE-BY, a market such as "
             "NYSE, or days, 2024-12-25"
         ) from None
-    return [day.isoformat() for day in sorted(found)]
+    return [day.isoformat() for day in sorted(days)]
 
 
 def columns(occasions: Occasions) -> tuple[Covariate, ...]:
@@ -147,8 +147,8 @@ def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Pan
     if panel.horizon is not None:
         horizon[:, : panel.horizon.shape[1], :own] = panel.horizon
     horizon[:, :ahead, own:] = values(occasions, later, panel.freq, panel.tz)
-    told = values(occasions, history, panel.freq, panel.tz)
-    future = np.concatenate([panel.future, told], axis=1)
+    block = values(occasions, history, panel.freq, panel.tz)
+    future = np.concatenate([panel.future, block], axis=1)
     return replace(panel, schema=schema, future=future, horizon=horizon)
 
 
@@ -220,11 +220,11 @@ def _near(days: Array, first: Array, last: Array, way: int, reach: int) -> Array
     """How near the next day is (``way`` -1: it comes) or the last one was, 0 beyond ``reach``."""
     padded = np.concatenate([[np.datetime64("0001-01-01")], days, [np.datetime64("9999-12-31")]])
     if way < 0:
-        found = padded[1 + np.searchsorted(days, last, side="right")]
-        gap = (found - last).astype(np.int64)
+        neighbour = padded[1 + np.searchsorted(days, last, side="right")]
+        gap = (neighbour - last).astype(np.int64)
     else:
-        found = padded[np.searchsorted(days, first, side="left")]
-        gap = (first - found).astype(np.int64)
+        neighbour = padded[np.searchsorted(days, first, side="left")]
+        gap = (first - neighbour).astype(np.int64)
     near = np.where((gap >= 1) & (gap <= reach), 1.0 - (gap - 1) / reach, 0.0)
     # What is a day of the kind itself is not told as being near to another.
     return np.where(_counted(days, first, last) > 0, 0.0, near)
@@ -243,7 +243,7 @@ def _official(calendar: CalendarConfig, years: range) -> tuple[list[tuple[str, s
     holidays = _package("calendar.country")
     place = calendar.country or ""
     try:
-        found = holidays.country_holidays(
+        by_day = holidays.country_holidays(
             place, subdiv=calendar.subdivision, years=years, categories=calendar.kinds,
             language="en_US",
         )  # fmt: skip
@@ -255,7 +255,7 @@ def _official(calendar: CalendarConfig, years: range) -> tuple[list[tuple[str, s
     except ValueError as error:
         raise ConfigError(f"calendar.kinds = {', '.join(calendar.kinds)}: {error}") from None
     where = place + (f"-{calendar.subdivision}" if calendar.subdivision else "")
-    named = [(day.isoformat(), str(name)) for day, name in sorted(found.items())]
+    named = [(day.isoformat(), str(name)) for day, name in sorted(by_day.items())]
     if not named:
         raise ConfigError(f"calendar: no holidays of {where} are known for {years[0]}–{years[-1]}")
     return named, f"holidays {holidays.__version__}, {where}"

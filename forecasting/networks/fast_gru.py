@@ -78,15 +78,15 @@ class _GRUFunction(torch.autograd.Function):
 
         def learn(share: int) -> tuple[Tensor, ...]:
             own = ctx.shares[share]
-            found: tuple[Tensor, ...] = scripted(_learn)(
+            gradients: tuple[Tensor, ...] = scripted(_learn)(
                 grad[:, own], x[:, own], gates[share], states[:, own], w_x, w_h,
                 None if d_x is None else d_x[:, own], d_start[own], chunk(gates[share].shape[1]),
             )  # fmt: skip
-            return found
+            return gradients
 
-        found = each_on_a_core(learn, range(len(ctx.shares)))
+        by_share = each_on_a_core(learn, range(len(ctx.shares)))
         # Summed in the order of the shares, whichever was ready first.
-        d_wx, d_wh, d_bias = (torch.stack(each).sum(0) for each in zip(*found, strict=True))
+        d_wx, d_wh, d_bias = (torch.stack(each).sum(0) for each in zip(*by_share, strict=True))
         d_bx, d_bh = d_bias[size:], d_bias[: 3 * size].roll(-size)
         return d_x, d_start, d_wx.t(), d_wh.roll(-size, 1).t(), d_bx, d_bh
 

@@ -78,14 +78,14 @@ class _LSTMFunction(torch.autograd.Function):
         states[0], cells[0] = h, c
 
         def read(own: slice) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = scripted(_read)(
+            activations: tuple[Tensor, Tensor] = scripted(_read)(
                 x[:, own], states[:, own], cells[:, own], w_x, w_h, b_x + b_h,
                 chunk(own.stop - own.start),
             )  # fmt: skip
-            return found
+            return activations
 
-        found = each_on_a_core(read, ctx.shares)
-        ctx.save_for_backward(w_x, w_h, x, states, cells, *(t for share in found for t in share))
+        by_share = each_on_a_core(read, ctx.shares)
+        ctx.save_for_backward(w_x, w_h, x, states, cells, *(t for share in by_share for t in share))
         return states[1:], cells[-1].clone()
 
     @staticmethod
@@ -99,15 +99,15 @@ class _LSTMFunction(torch.autograd.Function):
 
         def learn(share: int) -> tuple[Tensor, ...]:
             own, (gates, tanhs) = ctx.shares[share], kept[2 * share : 2 * share + 2]
-            found: tuple[Tensor, ...] = scripted(_learn)(
+            gradients: tuple[Tensor, ...] = scripted(_learn)(
                 grad[:, own], x[:, own], gates, tanhs, states[:, own], cells[:, own], w_x, w_h,
                 None if d_x is None else d_x[:, own], d_h[own], d_c[own], chunk(gates.shape[1]),
             )  # fmt: skip
-            return found
+            return gradients
 
-        found = each_on_a_core(learn, range(len(ctx.shares)))
+        by_share = each_on_a_core(learn, range(len(ctx.shares)))
         # Summed in the order of the shares, whichever was ready first.
-        d_wx, d_wh, d_b = (torch.stack(each).sum(0) for each in zip(*found, strict=True))
+        d_wx, d_wh, d_b = (torch.stack(each).sum(0) for each in zip(*by_share, strict=True))
         return d_x, d_h, d_c, d_wx.t(), d_wh.t(), d_b, d_b
 
 

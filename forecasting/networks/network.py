@@ -165,16 +165,16 @@ class ForecastNetwork(nn.Module):
         index = ends[:, None] + torch.arange(1, horizon + 1, device=ends.device)
         parts = []
         if self.future is not None:
-            values, known = batch["future"], batch["future_mask"]
-            parts.append(_gather(self.future(values, known), index))
+            values, mask = batch["future"], batch["future_mask"]
+            parts.append(_gather(self.future(values, mask), index))
             if len(self.amounts):
-                values, known = values[..., self.amounts], known[..., self.amounts]
+                values, mask = values[..., self.amounts], mask[..., self.amounts]
                 back = ends[:, None] + torch.arange(
                     1 - self.geometry.scale_window, 1, device=ends.device
                 )
-                seen = _gather(known, back)
+                seen = _gather(mask, back)
                 usual = (_gather(values, back) * seen).sum(2) / seen.sum(2).clamp(min=1.0)
-                ahead_known = _gather(known, index)
+                ahead_known = _gather(mask, index)
                 parts.append((_gather(values, index) - usual[:, :, None]) * ahead_known)
         if self.calendar:
             parts.append(_gather(batch["time"], index))

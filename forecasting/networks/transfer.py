@@ -64,7 +64,7 @@ def _columns(old: ForecastNetwork, new: ForecastNetwork) -> dict[str, tuple[Labe
     inputs = tuple(_inputs(n) for n in both)
     ahead, context = tuple(_ahead(n) for n in both), tuple(_labels(n.static) for n in both)
     hidden: Labels = [("hidden", k) for k in range(old.config.model.hidden_size)]
-    found = {
+    by_weight = {
         "decoder.ahead.weight": ahead,
         "skip_ahead.weight": ahead,
         "decoder.context.weight": tuple([*hidden, *labels] for labels in context),
@@ -73,8 +73,8 @@ def _columns(old: ForecastNetwork, new: ForecastNetwork) -> dict[str, tuple[Labe
     first = "embedding.weight" if new.embedding is not None else None
     for name in new.state_dict():
         if name == first or (first is None and name.startswith("encoder.layers.0.weight_ih")):
-            found[name] = inputs
-    return {name: (before, now) for name, (before, now) in found.items()}
+            by_weight[name] = inputs
+    return {name: (before, now) for name, (before, now) in by_weight.items()}
 
 
 def _inputs(network: ForecastNetwork) -> Labels:
@@ -154,10 +154,10 @@ def _take_tables(old: CovariateEncoder | None, new: CovariateEncoder | None) -> 
     """Rows of embeddings by category; a new one begins as the unknown one."""
     if old is None or new is None:
         return
-    known = {c.name: c for c in old.covariates}
+    by_name = {c.name: c for c in old.covariates}
     for key in new.tables:
         covariate = new.covariates[int(key)]
-        before = known.get(covariate.name)
+        before = by_name.get(covariate.name)
         if before is None or before.type != "categorical" or before.encoding != "embedding":
             continue
         weight = _table(old, covariate.name)

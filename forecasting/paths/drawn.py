@@ -51,10 +51,10 @@ class Drawn:
         table, beside = as_pandas(df), as_pandas(static)
         need_frame(table, "df")
         panel = engine.panel_of(table, static=beside, future=future)
-        found = sample(engine, panel, draws, horizon=horizon, extend=extend)
-        found.forecast.whole()
-        labels = {**found.labels, **labels_beside(beside, found)}
-        return cls(replace(found, labels=labels), df, engine, panel, extend)
+        paths = sample(engine, panel, draws, horizon=horizon, extend=extend)
+        paths.forecast.whole()
+        labels = {**paths.labels, **labels_beside(beside, paths)}
+        return cls(replace(paths, labels=labels), df, engine, panel, extend)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -128,8 +128,8 @@ class Drawn:
         own = quantiles_of_paths(self.paths.values, quantiles)
         forecast = replace(self.paths.forecast, quantiles=own, levels=tuple(quantiles))
         paths = replace(self.paths, forecast=forecast)
-        found = coherent(self.engine, self.panel, paths, asked, extend=self.extend)
-        return in_kind_of(found.to_frame(), self.given)
+        forecasts = coherent(self.engine, self.panel, paths, asked, extend=self.extend)
+        return in_kind_of(forecasts.to_frame(), self.given)
 
 
 def labels_beside(static: Any, paths: Paths) -> Labels:
@@ -138,13 +138,13 @@ def labels_beside(static: Any, paths: Paths) -> Labels:
         return {}
     place = {category(name): row for row, name in enumerate(static["unique_id"])}
     rows = [place.get(str(name)) for name in paths.asked.tolist()]
-    found: dict[str, list[str | None]] = {}
+    labels: dict[str, list[str | None]] = {}
     for column in static.columns:
         if column != "unique_id":
             blank = static[column].isna().tolist()
-            told = [
+            categories = [
                 None if missing else category(value)
                 for value, missing in zip(static[column].tolist(), blank, strict=True)
             ]
-            found[str(column)] = [None if row is None else told[row] for row in rows]
-    return found
+            labels[str(column)] = [None if row is None else categories[row] for row in rows]
+    return labels

@@ -48,11 +48,11 @@ class Levels:
         if not 1 <= len(levels) <= MOST_LEVELS:
             detail = f"holds {len(levels)}; from 1 to {MOST_LEVELS} are taken"
             raise TotalError(("levels",), "out_of_range", detail)
-        found = [columns_of(level, columns, ("levels", k)) for k, level in enumerate(levels)]
-        for k, level in enumerate(found):
-            if any(set(level) == set(earlier) for earlier in found[:k]):
+        column_lists = [columns_of(level, columns, ("levels", k)) for k, level in enumerate(levels)]
+        for k, level in enumerate(column_lists):
+            if any(set(level) == set(earlier) for earlier in column_lists[:k]):
                 raise TotalError(("levels", k), "duplicate", "is a level twice")
-            if name_of(level) in (LEAVES, *map(name_of, found[:k])):
+            if name_of(level) in (LEAVES, *map(name_of, column_lists[:k])):
                 detail = (
                     f"another level is called {name_of(level)!r}, too; name the column otherwise"
                 )
@@ -64,7 +64,7 @@ class Levels:
             raise TotalError(
                 ("nonnegative",), "wrong_type", f"must be true or false, not {floor!r}"
             )
-        return cls(tuple(found), how, floor)
+        return cls(tuple(column_lists), how, floor)
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,10 @@ def _moved(
     upper = longer["mean"].to_numpy(np.float64)
     variance = np.ones(len(longer) + len(before))
     if how == "wls":
-        told = pd.concat([longer, own])
-        spread = (told["q0.9"] - told["q0.1"]).to_numpy(np.float64)
+        frame = pd.concat([longer, own])
+        spread = (frame["q0.9"] - frame["q0.1"]).to_numpy(np.float64)
         variance = (spread / DEVIATIONS) ** 2
-    found = reconciled(
+    means = reconciled(
         sparse.csr_array(matrix),
         upper[:, None],
         before[:, None],
@@ -116,7 +116,7 @@ def _moved(
         how,
         nonnegative=nonnegative,
     )
-    return found[:, 0]
+    return means[:, 0]
 
 
 def _whole(
@@ -130,12 +130,12 @@ def _whole(
         begin, end = freq.shift(given, -1) + width, given + width
     else:
         begin, end = given, freq.shift(given, 1)
-    found = []
+    wholes = []
     for row, first, after in zip(rows.tolist(), begin, end, strict=True):
         inside = (fine >= first) & (fine < after)
         if inside.any() and int(inside.sum()) == round(float((after - first) / width)):
-            found.append((row, inside))
-    return found
+            wholes.append((row, inside))
+    return wholes
 
 
 def _shifted(table: pd.DataFrame, by: Array, *, nonnegative: bool) -> pd.DataFrame:

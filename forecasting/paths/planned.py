@@ -86,8 +86,8 @@ class Planned:
         check_plan(list(scenarios), wanted.base, engine.schema)
         steps = engine.config.horizon if wanted.horizon is None else whole_steps(wanted.horizon)
         engine.check(panel, steps, wanted.quantiles, False)
-        blocks = {name: ahead_in(panel, steps, name, told) for name, told in scenarios.items()}
-        found = compare(
+        blocks = {name: ahead_in(panel, steps, name, plan) for name, plan in scenarios.items()}
+        compared = compare(
             engine,
             panel,
             blocks,
@@ -96,14 +96,14 @@ class Planned:
             horizon=steps,
             quantiles=wanted.quantiles,
         )
-        if found.problems:
-            scenario, first = found.problems[0]
+        if compared.problems:
+            scenario, first = compared.problems[0]
             where = "" if scenario is None else f"scenario {scenario!r}, "
             raise DataError(
-                f"{len(found.problems)} forecasts cannot be made; first: {where}series "
+                f"{len(compared.problems)} forecasts cannot be made; first: {where}series "
                 f"{first.id!r}: {first.detail}"
             )
-        return cls(found, panel.to_frame() if given is None else given)
+        return cls(compared, panel.to_frame() if given is None else given)
 
     def __repr__(self) -> str:
         base, *others = (one.name for one in self.compared.outcomes)
@@ -301,7 +301,7 @@ def _rows(name: str, table: Any, panel: Panel, schema: Schema) -> Panel:
 
 def _differences(one: Outcome) -> pd.DataFrame:
     change, forecast = _change(one), one.forecast
-    told = Forecast(
+    frame = Forecast(
         ids=forecast.ids,
         start=forecast.start,
         freq=forecast.freq,
@@ -310,8 +310,8 @@ def _differences(one: Outcome) -> pd.DataFrame:
         quantiles=change.quantiles,
         levels=forecast.levels,
     ).to_frame()
-    told.insert(3, "median", change.median.ravel())
-    return told
+    frame.insert(3, "median", change.median.ravel())
+    return frame
 
 
 def _totals(one: Outcome) -> pd.DataFrame:

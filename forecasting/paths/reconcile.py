@@ -66,10 +66,10 @@ def reconciled(
     """
     if how == "bottom_up" or not len(upper):
         return np.maximum(leaves, 0.0) if nonnegative else leaves
-    found = _nearest(sums, upper, leaves, errors, how)
-    if not nonnegative or (found >= 0.0).all():
-        return found
-    out = np.empty_like(found)
+    parts = _nearest(sums, upper, leaves, errors, how)
+    if not nonnegative or (parts >= 0.0).all():
+        return parts
+    out = np.empty_like(parts)
     for step in range(leaves.shape[1]):
         out[:, step] = _from_zero_up(sums, upper[:, step], leaves[:, step], errors, how)
     return out
@@ -82,14 +82,14 @@ def _from_zero_up(sums: Any, upper: Array, leaves: Array, errors: Errors, how: H
     for _ in range(MOST_ROUNDS):
         rows = np.concatenate([np.arange(count), count + free])
         sample = None if errors.sample is None else errors.sample[rows]
-        known = Errors(errors.variance[rows], sample)
-        found = _nearest(sums[:, free], upper[:, None], leaves[free, None], known, how)[:, 0]
-        if (found >= 0.0).all():
+        free_errors = Errors(errors.variance[rows], sample)
+        parts = _nearest(sums[:, free], upper[:, None], leaves[free, None], free_errors, how)[:, 0]
+        if (parts >= 0.0).all():
             break
-        free, found = free[found >= 0.0], found[found >= 0.0]
+        free, parts = free[parts >= 0.0], parts[parts >= 0.0]
         if not len(free):
             return out
-    out[free] = np.maximum(found, 0.0)
+    out[free] = np.maximum(parts, 0.0)
     return out
 
 

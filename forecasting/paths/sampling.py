@@ -122,24 +122,24 @@ def sample(
     asked = panel.ids if names is None else np.array(list(names), dtype=object)
     labels = labels_of(panel)
     levels, own_place, path_place = levels_and_places(draws.paths, tuple(quantiles))
-    found = engine.checked(panel, steps, levels)
+    path_forecast = engine.checked(panel, steps, levels)
     place = {name: k for k, name in enumerate(panel.ids.tolist())}
-    kept = np.array([place[name] for name in found.ids.tolist()], dtype=np.int64)
-    rising = np.take(found.quantiles, path_place, axis=-1)
-    own = np.take(found.quantiles, own_place, axis=-1)
+    kept = np.array([place[name] for name in path_forecast.ids.tolist()], dtype=np.int64)
+    rising = np.take(path_forecast.quantiles, path_place, axis=-1)
+    own = np.take(path_forecast.quantiles, own_place, axis=-1)
     values = np.empty(rising.shape)
-    origins = found.start.astype(np.int64)
+    origins = path_forecast.start.astype(np.int64)
     for begin in range(0, len(kept), AT_ONCE):
         part = slice(begin, begin + AT_ONCE)
         scores = engine.dependence.scores(
             [str(asked[k]) for k in kept[part]],
             origins[part].tolist(),
-            {c: [told[k] for k in kept[part]] for c, told in labels.items()},
+            {c: [column[k] for k in kept[part]] for c, column in labels.items()},
             (steps, draws.paths),
             draws.seed,
         )
         values[part] = in_ranks(rising[part], scores)
-    forecast = replace(found, quantiles=own, levels=tuple(quantiles))
+    forecast = replace(path_forecast, quantiles=own, levels=tuple(quantiles))
     return Paths(forecast, asked[kept], values, draws.seed, labels, asked)
 
 
@@ -157,13 +157,13 @@ def refuse_too_much(series: int, steps: int, paths: int) -> None:
 
 def labels_of(panel: Panel) -> dict[str, list[str | None]]:
     """By static column of categories [N] the categories of a panel's series; None unknown."""
-    found: dict[str, list[str | None]] = {}
+    labels: dict[str, list[str | None]] = {}
     for place, covariate in enumerate(panel.schema.static):
         if covariate.type == "categorical":
-            known = (None, *covariate.categories)
+            categories = (None, *covariate.categories)
             codes = np.nan_to_num(panel.static[:, place]).astype(np.int64)
-            found[covariate.name] = [known[code] for code in codes.tolist()]
-    return found
+            labels[covariate.name] = [categories[code] for code in codes.tolist()]
+    return labels
 
 
 @lru_cache(maxsize=32)

@@ -152,9 +152,9 @@ def compare(
     refuse_too_much(len(panel) * len(blocks), steps, draws.paths)
     wanted = tuple(dict.fromkeys(quantiles))
     levels, own, rising = levels_and_places(draws.paths, (*dict.fromkeys((*wanted, MEDIAN)),))
-    found, rows = _forecast(engine, panel, blocks, steps, levels)
-    told = [str(i) for i in (panel.ids if names is None else names)]
-    ranks = _Ranks(engine, panel, told, (steps, draws.paths), draws.seed)
+    forecasts, rows = _forecast(engine, panel, blocks, steps, levels)
+    ids = [str(i) for i in (panel.ids if names is None else names)]
+    ranks = _Ranks(engine, panel, ids, (steps, draws.paths), draws.seed)
     # Scenarios of the same series are looked at together.
     alike: dict[bytes, list[str]] = {}
     for name in blocks:
@@ -163,24 +163,24 @@ def compare(
     for key, group in alike.items():
         position = np.flatnonzero(np.frombuffer(key, bool))
         changes = _differences(
-            found, rows[first][position], [rows[name][position] for name in group],
-            (own, rising), partial(_ranks_of, ranks, position, rows[first], found), wanted,
+            forecasts, rows[first][position], [rows[name][position] for name in group],
+            (own, rising), partial(_ranks_of, ranks, position, rows[first], forecasts), wanted,
         )  # fmt: skip
         for name, change in zip(group, changes, strict=True):
             here = rows[name][position]
             forecast = replace(
-                found,
+                forecasts,
                 ids=panel.ids[position],
-                start=found.start[here],
-                mean=found.mean[here],
-                quantiles=found.quantiles[here[:, None, None], np.arange(steps)[:, None],
-                                          own[: len(wanted)]],
+                start=forecasts.start[here],
+                mean=forecasts.mean[here],
+                quantiles=forecasts.quantiles[here[:, None, None], np.arange(steps)[:, None],
+                                              own[: len(wanted)]],
                 levels=wanted,
                 problems=[],
             )  # fmt: skip
             made[name] = Outcome(name, position, forecast, None if name == first else change)
     outcomes = tuple(made[name] for name in blocks)
-    return Compared(first, outcomes, _problems(found, panel, list(blocks)))
+    return Compared(first, outcomes, _problems(forecasts, panel, list(blocks)))
 
 
 def _forecast(
@@ -206,13 +206,15 @@ def _forecast(
     many = replace(panel.select(index), ids=np.arange(size), horizon=np.concatenate(ahead))
     once = copy(engine)
     once.pool = _once(engine.pool)
-    found = once.checked(many, steps, levels)
+    forecast = once.checked(many, steps, levels)
     row = np.full(size, -1)
-    row[np.asarray(found.ids, np.int64)] = np.arange(len(found.ids))
+    row[np.asarray(forecast.ids, np.int64)] = np.arange(len(forecast.ids))
     owner = [first] * count + [name for name, part in zip(others, parts[1:], strict=True)
                                for _ in part]  # fmt: skip
-    problems = [replace(p, id=f"{owner[int(p.id)]}\x1f{index[int(p.id)]}") for p in found.problems]
-    return replace(found, problems=problems), {n: row[p] for n, p in places.items()}
+    problems = [
+        replace(p, id=f"{owner[int(p.id)]}\x1f{index[int(p.id)]}") for p in forecast.problems
+    ]
+    return replace(forecast, problems=problems), {n: row[p] for n, p in places.items()}
 
 
 def _alike(one: Array, other: Array) -> Array:
@@ -235,8 +237,8 @@ def _once(pool: Pool) -> Pool:
         parts = [y[ends[k][0] : ends[k][1]] for k in firsts.tolist()]
         sizes = np.array([len(part) for part in parts], np.int64)
         own = np.concatenate([[0], np.cumsum(sizes)])
-        told = pool(np.concatenate(parts), own, season, horizon, names, rows)
-        return np.asarray(told[:, place])
+        forecasts = pool(np.concatenate(parts), own, season, horizon, names, rows)
+        return np.asarray(forecasts[:, place])
 
     return made
 
@@ -255,7 +257,7 @@ class _Ranks:
         scores = self.engine.dependence.scores(
             [self.names[k] for k in position.tolist()],
             start.astype(np.int64).tolist(),
-            {c: [told[k] for k in position.tolist()] for c, told in self.labels.items()},
+            {c: [column[k] for k in position.tolist()] for c, column in self.labels.items()},
             self.shape,
             self.seed,
         )
@@ -311,11 +313,11 @@ def _problems(
         scenario, _, place = problem.id.rpartition("\x1f")
         named = replace(problem, id=str(panel.ids[int(place)]))
         by.setdefault((int(place), problem.code, problem.detail), []).append((scenario, named))
-    told: list[tuple[str | None, SeriesProblem]] = []
+    problems: list[tuple[str | None, SeriesProblem]] = []
     for _, group in sorted(by.items(), key=lambda item: item[0]):
         # What is wrong with a series in the base is wrong with it, whatever the scenario.
         if any(scenario == names[0] for scenario, _ in group):
-            told.append((None, group[0][1]))
+            problems.append((None, group[0][1]))
         else:
-            told += group
-    return tuple(told)
+            problems += group
+    return tuple(problems)

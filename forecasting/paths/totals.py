@@ -128,9 +128,9 @@ class Totals:
                 "mean": self.mean.ravel(),
             }
         )
-        found = self.quantiles(levels)
+        quantiles = self.quantiles(levels)
         for k, level in enumerate(levels):
-            frame[column_of(level)] = found[..., k].ravel()
+            frame[column_of(level)] = quantiles[..., k].ravel()
         return frame
 
     def whole(self) -> Totals:
@@ -173,7 +173,7 @@ def add_up(paths: Paths, total: Total) -> Totals:
             [], first, last, nothing, np.zeros(shape), paths.forecast, begin[:0], problems
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        found = Totals(
+        totals = Totals(
             names,
             first,
             last,
@@ -183,7 +183,7 @@ def add_up(paths: Paths, total: Total) -> Totals:
             begin[flat[begins]],
             problems,
         )
-    return _finite(found)
+    return _finite(totals)
 
 
 def _finite(found: Totals) -> Totals:
@@ -224,12 +224,12 @@ def by_categories(
     TotalError : at ``path``, where two groups would bear one name: ``a/b`` with ``c``, and ``a``
         with ``b/c``.
     """
-    told = [[UNKNOWN if label is None else label for label in labels[c]] for c in columns]
-    found: dict[tuple[str, ...], list[int]] = {}
+    categories = [[UNKNOWN if label is None else label for label in labels[c]] for c in columns]
+    groups: dict[tuple[str, ...], list[int]] = {}
     for row in range(count):
-        found.setdefault(tuple(column[row] for column in told), []).append(row)
+        groups.setdefault(tuple(column[row] for column in categories), []).append(row)
     named: dict[str, tuple[str, ...]] = {}
-    for key in found:
+    for key in groups:
         other = named.setdefault(name_of(key), key)
         if other is not key:
             detail = (
@@ -237,7 +237,7 @@ def by_categories(
                 f"name categories without {BETWEEN!r}"
             )
             raise TotalError(path, "ambiguous", detail)
-    return found
+    return groups
 
 
 def name_of(key: Sequence[str]) -> str:
@@ -353,7 +353,7 @@ def columns_of(
 def _groups(groups: Any) -> dict[str, tuple[str, ...]]:
     if not isinstance(groups, Mapping) or not groups:
         raise TotalError(("groups",), "wrong_type", "must be an object: series by group")
-    found: dict[str, tuple[str, ...]] = {}
+    by_group: dict[str, tuple[str, ...]] = {}
     for name, members in groups.items():
         if not isinstance(members, list | tuple) or not members:
             raise TotalError(("groups", str(name)), "wrong_type", "must be a list of series")
@@ -362,5 +362,5 @@ def _groups(groups: Any) -> dict[str, tuple[str, ...]]:
                 raise TotalError(("groups", str(name), k), "wrong_type", "must be a series' name")
         if len(set(members)) != len(members):
             raise TotalError(("groups", str(name)), "duplicate", "names a series twice")
-        found[str(name)] = tuple(members)
-    return found
+        by_group[str(name)] = tuple(members)
+    return by_group

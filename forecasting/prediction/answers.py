@@ -122,15 +122,15 @@ class Answers(Engine):
         DataError : as `predict`; no origin, or more than an answer should hold.
         """
         panel = self.panel_of(df, static=static)
-        found = self.historical_panel(
+        forecasts = self.historical_panel(
             panel, horizon=horizon, quantiles=quantiles, least=least, every=every, last=last
         )
-        if found.left_out:
+        if forecasts.left_out:
             warn(
-                f"{found.left_out:,} of {found.left_out + len(found.origins):,} origins cannot be "
-                f"forecast from: {found.reason}"
+                f"{forecasts.left_out:,} of {forecasts.left_out + len(forecasts.origins):,} "
+                f"origins cannot be forecast from: {forecasts.reason}"
             )
-        return as_given(found.to_frame(), df)
+        return as_given(forecasts.to_frame(), df)
 
     def members(self) -> list[Member]:
         """The networks, as far as it takes to explain what they forecast.
@@ -171,14 +171,14 @@ class Answers(Engine):
 
     def why_panel(self, panel: Panel, *, horizon: int | None = None, points: int = POINTS) -> Why:
         """Explain the median of every series of a panel; as `why`, its table of pandas."""
-        found = explain(self, self.members(), panel, horizon=horizon, points=points)
-        if found.problems:
-            first = found.problems[0]
+        explained = explain(self, self.members(), panel, horizon=horizon, points=points)
+        if explained.problems:
+            first = explained.problems[0]
             raise DataError(
-                f"{len(found.problems)} of {len(panel)} series cannot be explained; first: series "
-                f"{first.id!r}: {first.detail}"
+                f"{len(explained.problems)} of {len(panel)} series cannot be explained; first: "
+                f"series {first.id!r}: {first.detail}"
             )
-        return Why(found, _names(panel))
+        return Why(explained, _names(panel))
 
     def explain(
         self,

@@ -54,9 +54,9 @@ def usable(
 
 def _without_values(window: Panel, config: Resolved) -> tuple[Array, list[SeriesProblem]]:
     """[N] whether a series shows nothing to go by in its window."""
-    told = ~np.isnan(config.model.y_transform.forward(window.y))
+    mask = ~np.isnan(config.model.y_transform.forward(window.y))
     # reduceat would misread empty series; bincount counts them as nothing observed.
-    silent = np.bincount(window.series, weights=told, minlength=len(window)) == 0
+    silent = np.bincount(window.series, weights=mask, minlength=len(window)) == 0
     detail = f"no value is observed in the last {Geometry.of(config).rows} steps"
     if takes_zeros(config):
         silent &= ~stays_zero(window)
@@ -71,17 +71,17 @@ def _of_another_step(
     panel: Panel, config: Resolved
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
     """[N] whether a series keeps to a longer step than the model's, as none did in training."""
-    found = strides(panel)
-    other = (found != 1) & ~np.isin(found, config.model.strides)
+    stride = strides(panel)
+    other = (stride != 1) & ~np.isin(stride, config.model.strides)
     alias = panel.freq.alias
     problems = []
     for i in np.flatnonzero(other):
         seen = np.flatnonzero(~np.isnan(panel.y[panel.offsets[i] : panel.offsets[i + 1]]))[:2]
         stamps = [str(panel.freq.shift(panel.start[i : i + 1], step)[0]) for step in seen]
         detail = (
-            f"its values stand {said(int(found[i]), panel)} apart ({stamps[0]}, {stamps[1]}): this "
-            f"model forecasts steps of {alias}, and no series in its training was so; give a value "
-            f"for each {alias}, or train a model of the longer step"
+            f"its values stand {said(int(stride[i]), panel)} apart ({stamps[0]}, {stamps[1]}): "
+            f"this model forecasts steps of {alias}, and no series in its training was so; give a "
+            f"value for each {alias}, or train a model of the longer step"
         )
         problem = SeriesProblem(str(panel.ids[i]), "other_step", detail, {"column": "y"})
         problems.append((int(i), problem))
@@ -153,9 +153,9 @@ def unknown_categories(panel: Panel, schema: Schema) -> list[str]:
     """What is to be said of categories of a panel that another schema does not know."""
     if panel.schema is schema:
         return []
-    known, notes = {c.name: c for c in schema.covariates}, []
+    by_name, notes = {c.name: c for c in schema.covariates}, []
     for own, values in _columns(panel):
-        covariate = known.get(own.name, own)
+        covariate = by_name.get(own.name, own)
         if own.categories == covariate.categories:
             continue
         codes = np.unique(values)

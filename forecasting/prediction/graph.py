@@ -80,13 +80,13 @@ class _Reader:
     def _graph(self, data: memoryview, depth: int, outer: Constants) -> None:
         if depth > MAX_DEPTH:
             raise self._refused(f"nests graphs deeper than {MAX_DEPTH}")
-        known = {**outer, **_constants(data)}
+        constants = {**outer, **_constants(data)}
         for field, value in _fields(data):
             if field == GRAPH_NODE:
                 self.nodes += 1
                 if self.nodes > MAX_NODES:
                     raise self._refused(f"has more than {MAX_NODES} operators")
-                self._node(_message(value), depth, known)
+                self._node(_message(value), depth, constants)
             elif field == GRAPH_TENSOR:
                 self._tensor(_message(value))
             elif field == GRAPH_SPARSE:
@@ -153,23 +153,23 @@ class _Reader:
 
 def _constants(data: memoryview) -> Constants:
     """Whole numbers that a graph holds under a name: they may be shapes."""
-    found: Constants = {}
+    constants: Constants = {}
     for field, value in _fields(data):
         if field == GRAPH_TENSOR:
             name, numbers = _whole_numbers(_message(value))
-            found[name] = numbers
+            constants[name] = numbers
         elif field == GRAPH_NODE:
             parts = list(_fields(_message(value)))
             kind = next((bytes(_message(v)) for f, v in parts if f == NODE_KIND), b"")
             name = next((bytes(_message(v)) for f, v in parts if f == NODE_OUTPUT), b"")
             if kind == b"Constant":
-                found[name] = [
+                constants[name] = [
                     number
                     for f, v in parts
                     if f == NODE_ATTRIBUTE
                     for number in _constant(_message(v))
                 ]
-    return found
+    return constants
 
 
 def _constant(data: memoryview) -> list[int]:

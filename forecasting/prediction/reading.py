@@ -69,11 +69,11 @@ class Reading:
         params, level, scale = answer
         grows = config.model.y_transform.grows
         bounds = bounds_of(batch["y"], batch["mask"]) if grows else None
-        told = None
+        classical = None
         if beside is not None and config.model.pool:
-            told = pooled(beside, config, conditioning, batch, bounds, pool)
+            classical = pooled(beside, config, conditioning, batch, bounds, pool)
         elif beside is not None:
-            told = window_theta(batch["y"], batch["mask"], config.season, config.horizon)[None]
+            classical = window_theta(batch["y"], batch["mask"], config.season, config.horizon)[None]
         return cls(
             params=params,
             # Level and spread depend on the data alone: they are the same for every member.
@@ -82,7 +82,7 @@ class Reading:
             centre=conditioning[0],
             unit=conditioning[1],
             bounds=bounds,
-            classical=told,
+            classical=classical,
             names=tuple(config.model.pool),
         )
 
@@ -117,14 +117,14 @@ class Reading:
                 raise AssertionError("a reading without classical forecasts cannot be blended")
             pool = config.model.pool
             weights = [pool.get(name, 0.0) for name in self.names] or [1.0]
-            told = self.classical[0] * weights[0]
+            classical = self.classical[0] * weights[0]
             for weight, part in zip(weights[1:], self.classical[1:], strict=True):
-                told += weight * part
-            away = told * self.unit[:, None]
+                classical += weight * part
+            away = classical * self.unit[:, None]
             away -= level[:, None]
             away -= values[..., values.shape[2] // 2] * spread[:, None]
             away *= blend
-            away[~np.isfinite(told)] = 0.0
+            away[~np.isfinite(classical)] = 0.0
             shift = shift + away
         if correction is not None:
             values = rearrange(values + correction)
@@ -175,11 +175,11 @@ def pooled(
     transform, model = config.model.y_transform, config.model
     y = np.where(np.isnan(transform.forward(panel.y)), np.nan, panel.y)
     names = tuple(model.pool)
-    told = pool(y, panel.offsets, config.season, config.horizon, names, model.pool_rows)
+    forecasts = pool(y, panel.offsets, config.season, config.horizon, names, model.pool_rows)
     centre, unit = (part[:, None] for part in conditioning)
-    read = (transform.forward(told) - centre) / unit
+    read = (transform.forward(forecasts) - centre) / unit
     low = np.min(batch["y"], axis=1, where=batch["mask"] > 0, initial=np.inf)[:, None]
-    lost = np.isfinite(told) & np.isnan(read) & np.isfinite(low)
+    lost = np.isfinite(forecasts) & np.isnan(read) & np.isfinite(low)
     read = np.where(lost, low, read)
     if bounds is not None:
         read = np.clip(read, bounds[0][:, None], bounds[1][:, None])

@@ -119,8 +119,8 @@ def _of_full(y: Array, season: int, horizon: int) -> Array:
     fixed = _full(y.shape[1], season, horizon)
     pattern = None
     if fixed.season is not None:
-        told = y @ fixed.season
-        pattern, noise = told[:, :season], told[:, season:]
+        projection = y @ fixed.season
+        pattern, noise = projection[:, :season], projection[:, season:]
         power = np.maximum((pattern * pattern).sum(axis=1), 1e-300 * (season - 1))
         shrink = 1.0 - (noise * noise).sum(axis=1) / (fixed.error * power)
         pattern = pattern * np.maximum(shrink, 0.0)[:, None]

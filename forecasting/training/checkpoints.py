@@ -94,12 +94,12 @@ class MemberState:
 
     def finished(self, network: ForecastNetwork) -> int | None:
         """Its best step, and its weights into ``network``; None where it was not finished."""
-        found = self._read()
-        if found is None or not found[1]["finished"]:
+        contents = self._read()
+        if contents is None or not contents[1]["finished"]:
             return None
-        network.load_state_dict(found[0])
-        self.rows = found[1]["rows"]
-        return int(found[1]["best_step"])
+        network.load_state_dict(contents[0])
+        self.rows = contents[1]["rows"]
+        return int(contents[1]["best_step"])
 
     def finish(self, network: ForecastNetwork, best_step: int) -> None:
         """Keep a member that is trained."""
@@ -148,10 +148,10 @@ class MemberState:
         self, trainer: pl.Trainer, module: ForecastModule, stream: WindowStream, epochs: Epochs
     ) -> None:
         """Set all of a training that begins to where its file says it stood, if there is one."""
-        found = self._read()
-        if found is None or found[1]["finished"]:
+        contents = self._read()
+        if contents is None or contents[1]["finished"]:
             return
-        tensors, facts = found
+        tensors, facts = contents
         module.load_state_dict(_under("module.", tensors))
         optimizer, schedule = _stepping(module)
         groups = optimizer.state_dict()["param_groups"]

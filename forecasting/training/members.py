@@ -192,11 +192,11 @@ class _Training:
         with own_randomness(self.device):
             built = {number: self._built(number, batch) for number in numbers}
         with products_in(self.config.training.precision), errors_only(*LIGHTNING), no_warnings():
-            found = side_by_side(
+            outcomes = side_by_side(
                 partial(self._trained, built), numbers, record, self.device, fits_when_smaller
             )
         failed = []
-        for number, outcome in zip(numbers, found, strict=True):
+        for number, outcome in zip(numbers, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 failed.append(number)
             else:
@@ -234,9 +234,9 @@ class _Training:
                 record(row)
             return module.averaged.eval().requires_grad_(False), best_step
         stream = WindowStream(self.windows, batch, settings.epoch_steps, settings.seed)
-        told = record if state is None else state.recorded(record)
+        recorder = record if state is None else state.recorded(record)
         epochs = Epochs(
-            self.windows, number, self.phase, total, batch, told, self.watch is not None, stop
+            self.windows, number, self.phase, total, batch, recorder, self.watch is not None, stop
         )
         keeping = [] if state is None else [Keeping(state, stream, epochs, record)]
         # A loader draws a seed at every epoch, whether it has workers or not.

@@ -80,9 +80,9 @@ def worth(
         say(f"training without {'any' if name is None else name}" if name != "" else "training")
         judged[name] = _judged(panel, kept, config, windows, device)
     whole = judged[""].errors("forecaster")["mase"]
-    found = [_worth(name, one, whole) for name, one in judged.items()]
-    order = sorted(range(1, 1 + len(names)), key=lambda k: -found[k].change)
-    return [found[0], *(found[k] for k in order), *found[1 + len(names) :]]
+    worths = [_worth(name, one, whole) for name, one in judged.items()]
+    order = sorted(range(1, 1 + len(names)), key=lambda k: -worths[k].change)
+    return [worths[0], *(worths[k] for k in order), *worths[1 + len(names) :]]
 
 
 def _judged(

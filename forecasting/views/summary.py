@@ -24,7 +24,7 @@ def facts(ensemble: Ensemble, fitted: Mapping[str, Any]) -> Facts:
     """
     config, swing = ensemble.config, ensemble.swing
     model, levels = config.model, config.model.quantile_levels
-    told: Facts = [
+    pairs: Facts = [
         ("networks", _networks(ensemble)),
         ("forecasts", f"{_steps(config.horizon)} of {config.freq or 'a step'}, quantiles "
          f"{levels[0]:g} to {levels[-1]:g}"),
@@ -37,27 +37,27 @@ def facts(ensemble: Ensemble, fitted: Mapping[str, Any]) -> Facts:
         if ensemble.schema.role(role)
     ]
     if columns:
-        told.append(("covariates", "; ".join(columns)))
+        pairs.append(("covariates", "; ".join(columns)))
     if model.blend:
         pool = listed([f"{name} {share:.0%}" for name, share in model.pool.items()], NAMED)
-        told.append(("classical", f"{model.blend:.0%} of the median: {pool or 'Theta'}"))
+        pairs.append(("classical", f"{model.blend:.0%} of the median: {pool or 'Theta'}"))
     if "ensemble" in swing:
         spread = ""
         if len(ensemble.networks) > 1:
             spread = f", its networks alone {swing['min']:.3f} to {swing['max']:.3f}"
-        told.append(("held back", f"MASE {swing['ensemble']:.3f}{spread}"))
+        pairs.append(("held back", f"MASE {swing['ensemble']:.3f}{spread}"))
     starts = {k.removeprefix("start_"): v for k, v in swing.items() if k.startswith("start_")}
     if starts:
         scores = ", ".join(f"{name} {score:.3f}" for name, score in starts.items())
-        told.append(("began from", f"{config.training.start} (MASE held back: {scores})"))
-    told.append(("intervals", "as trained" if ensemble.correction is None else
+        pairs.append(("began from", f"{config.training.start} (MASE held back: {scores})"))
+    pairs.append(("intervals", "as trained" if ensemble.correction is None else
                  "corrected by what was held back"))  # fmt: skip
     if fitted:
-        told.append(
+        pairs.append(
             ("trained", f"in {_duration(fitted['seconds'])} on {fitted['series']:,} series, "
              f"{fitted['rows']:,} rows")
         )  # fmt: skip
-    return told
+    return pairs
 
 
 def as_text(title: str, told: Facts) -> str:

@@ -55,11 +55,11 @@ def schema_of(
                 kinds = {category(v) for v in truths_apart(column).dropna().unique()}
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
             else:
-                found = numbers(column, str(name), frame if role != "static" else flat(table))
-                known = found[~np.isnan(found)]
-                if len(known):
-                    spread = float(known.std())
-                    values |= {"mean": float(known.mean()), "std": spread if spread > 0 else 1.0}
+                cells = numbers(column, str(name), frame if role != "static" else flat(table))
+                reals = cells[~np.isnan(cells)]
+                if len(reals):
+                    spread = float(reals.std())
+                    values |= {"mean": float(reals.mean()), "std": spread if spread > 0 else 1.0}
             covariates.append(Covariate.parse(values))
     return Schema(covariates=tuple(covariates))
 

@@ -86,12 +86,12 @@ def static_beside(
 ) -> pd.DataFrame | None:
     """What a schema asks for as static and the long table has itself; None where it has nothing."""
     names = [c.name for c in schema.static] if schema is not None else []
-    found = [n for n in names if n in frame.columns]
-    if not found:
+    columns = [n for n in names if n in frame.columns]
+    if not columns:
         return None
-    need_columns(frame, found)
-    table = static_columns(frame, codes, ids, found)
-    lacking = [n for n in names if n not in found]
+    need_columns(frame, columns)
+    table = static_columns(frame, codes, ids, columns)
+    lacking = [n for n in names if n not in columns]
     if lacking:
         warn(
             f"no static table is given, and the table has no {', '.join(lacking)}: missing for "

@@ -85,8 +85,8 @@ class Expected:
         inside = q[rows, left] + share * (q[rows, left + 1] - q[rows, left])
         upper = middle + (q[:, last] - middle) * score / knots[last]
         lower = middle - (middle - q[:, 0]) * score / knots[0]
-        found = np.where(score > knots[last], upper, np.where(score < knots[0], lower, inside))
-        value = self._back(found)
+        reading = np.where(score > knots[last], upper, np.where(score < knots[0], lower, inside))
+        value = self._back(reading)
         return np.maximum(value, 0.0) if self.model.nonnegative else value
 
     def reading(self, y: Array) -> Array:

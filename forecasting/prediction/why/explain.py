@@ -85,10 +85,10 @@ def explain(
         raise DataError(f"points = {points} must lie within 1 to {MOST_POINTS}")
     steps = config.horizon if horizon is None else whole_steps(horizon)
     numbered = replace(panel, ids=np.arange(len(panel)))
-    told = engine.predict_panel(numbered, horizon=steps, quantiles=(MEDIAN,))
-    kept = np.asarray(told.ids, np.int64)
-    known = panel.select(kept)
-    read = engine.as_read(known, steps).begun()
+    forecast = engine.predict_panel(numbered, horizon=steps, quantiles=(MEDIAN,))
+    kept = np.asarray(forecast.ids, np.int64)
+    kept_panel = panel.select(kept)
+    read = engine.as_read(kept_panel, steps).begun()
     wall = None
     if read.tz is not None and read.freq.sub_daily:
         read = read.tail(rows_for(engine.context, read.freq))
@@ -104,11 +104,11 @@ def explain(
     names, parts, whole = _parts(engine, members, read, points)
     index = np.arange(len(read))[:, None]
     parts, whole = parts[index, step], whole[index, step]
-    median = told.quantiles[:, :, 0]
+    median = forecast.quantiles[:, :, 0]
     # What is never below zero, or zero at times, is so after the transform.
     parts[..., -1] += median - whole
-    problems = [replace(p, id=str(panel.ids[int(p.id)])) for p in told.problems]
-    return Explained(known, told.stamps(), median, names, parts, problems, kept)
+    problems = [replace(p, id=str(panel.ids[int(p.id)])) for p in forecast.problems]
+    return Explained(kept_panel, forecast.stamps(), median, names, parts, problems, kept)
 
 
 def _parts(
@@ -129,8 +129,8 @@ def _parts(
         chosen = np.flatnonzero(count == each)
         for begin in range(0, len(chosen), AT_ONCE):
             some = chosen[begin : begin + AT_ONCE]
-            found = _of_chunk(engine, members, panel.select(some), int(each), points, edges)
-            parts[some], whole[some] = found
+            chunk = _of_chunk(engine, members, panel.select(some), int(each), points, edges)
+            parts[some], whole[some] = chunk
     return names, parts, whole
 
 
@@ -175,9 +175,9 @@ def _of_chunk(
     plain = reading.quantiles(config, None, blend=0.0)[..., centre_level]
     blended = reading.quantiles(config, None, blend=blend)[..., centre_level] if blend else plain
     final = reading.quantiles(config, engine.correction, blend=blend)[..., centre_level]
-    told = np.stack([begin, base * width], axis=2)
+    around = np.stack([begin, base * width], axis=2)
     beyond = np.stack([blended - plain, final - blended, plain - begin - middle * width], axis=2)
-    parts = np.concatenate([told, grouped * width[..., None], beyond], axis=2)
+    parts = np.concatenate([around, grouped * width[..., None], beyond], axis=2)
     return _untransformed(parts, final, config)
 
 

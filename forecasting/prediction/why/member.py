@@ -73,16 +73,16 @@ class _Inputs(NamedTuple):
 def check_explainable(config: Resolved, cells: tuple[str, ...]) -> None:
     """Raise `DataError` for networks that are not spelled out here."""
     model = config.model
-    for setting, value, known in (
+    for setting, value, choices in (
         ("model.decoder", model.decoder, ("direct",)),
         ("model.head", model.head, HEADS),
         ("model.bidirectional", model.bidirectional, (False,)),
         *(("model.cell", cell, CELLS) for cell in cells),
     ):
-        if value not in known:
-            told = " or ".join(str(name) for name in known)
+        if value not in choices:
+            text = " or ".join(str(name) for name in choices)
             raise DataError(
-                f"a model of {setting} = {value} cannot be explained: only {told} can; train with "
+                f"a model of {setting} = {value} cannot be explained: only {text} can; train with "
                 "that to ask why"
             )
 
@@ -182,11 +182,11 @@ class Member:
         begin, end, owner = [future[0][index]], [future[1][index]], [future[2]]
         reals = [j for j, c in enumerate(self.schema.future) if c.type == "real"]
         if reals:
-            values, known = batch["future"][0][:, reals], batch["future_mask"][0][:, reals]
+            values, mask = batch["future"][0][:, reals], batch["future_mask"][0][:, reals]
             back = last + np.arange(1 - self.geometry.scale_window, 1)
-            count = np.maximum(known[back].sum(axis=0), 1.0)
-            usual = (values[back] * known[back]).sum(axis=0) / count
-            end.append((values[index] - usual) * known[index])
+            count = np.maximum(mask[back].sum(axis=0), 1.0)
+            usual = (values[back] * mask[back]).sum(axis=0) / count
+            end.append((values[index] - usual) * mask[index])
             begin.append(np.zeros_like(end[-1]))
             first = self._first("future")
             owner.append(first + np.array(reals))
@@ -243,8 +243,8 @@ class Member:
         parts = by_input * (inputs.end - inputs.begin)
         _add(out, inputs.row.ravel(), parts[:, :, :shown].reshape(horizon, -1))
         place = np.where(inputs.owner == SEASON, season, covariate + inputs.owner)
-        told = inputs.owner >= SEASON
-        _add(out, place[told], parts[:, :, told].sum(axis=1))
+        mask = inputs.owner >= SEASON
+        _add(out, place[mask], parts[:, :, mask].sum(axis=1))
         for gradient, begin, end, owner in (
             (by_ahead, inputs.ahead_begin, inputs.ahead_end, inputs.ahead_owner),
             (by_static, inputs.static_begin, inputs.static_end, inputs.static_owner),
@@ -282,12 +282,12 @@ class Member:
             return by_hidden
 
         by_drive, *beside = self.stack.gradients(begin, end - begin, nodes, last)
-        found = np.tensordot(weights, by_drive, axes=(0, 1)) @ self.stack.layers[0].W
+        by_input = np.tensordot(weights, by_drive, axes=(0, 1)) @ self.stack.layers[0].W
         if beside:
-            found = found + np.tensordot(weights, beside[0], axes=(0, 1))
+            by_input = by_input + np.tensordot(weights, beside[0], axes=(0, 1))
         if embedding is not None:
-            found = found @ embedding
-        return np.moveaxis(found, 0, 1), kept["ahead"], kept["static"]
+            by_input = by_input @ embedding
+        return np.moveaxis(by_input, 0, 1), kept["ahead"], kept["static"]
 
     def _decoded(self, hidden: Array, inputs: _Inputs, nodes: Array) -> tuple[Array, Array, Array]:
         """Gradients of the H medians at hidden states [P, D]: by those, by static, by ahead."""

@@ -32,14 +32,14 @@ class Why:
         """``unique_id, ds, median`` and a column for each part, which add up to the median."""
         import pandas as pd
 
-        found = self.explained
-        steps = found.median.shape[1]
+        explained = self.explained
+        steps = explained.median.shape[1]
         frame = pd.DataFrame(
             {
-                "unique_id": np.repeat(found.panel.ids, steps),
-                "ds": public_stamps(found.stamps.ravel(), found.panel),
-                "median": found.median.ravel(),
-                **{name: found.parts[..., c].ravel() for c, name in enumerate(found.names)},
+                "unique_id": np.repeat(explained.panel.ids, steps),
+                "ds": public_stamps(explained.stamps.ravel(), explained.panel),
+                "median": explained.median.ravel(),
+                **{name: explained.parts[..., c].ravel() for c, name in enumerate(explained.names)},
             }
         )
         return as_given(frame, self.given)
@@ -55,18 +55,18 @@ class Why:
         ------
         DataError : no such series.
         """
-        found = self.explained
-        names = [str(name) for name in found.panel.ids]
+        explained = self.explained
+        names = [str(name) for name in explained.panel.ids]
         if not names or (series is not None and str(series) not in names):
             raise DataError(f"no series {series!r} was explained")
         i = 0 if series is None else names.index(str(series))
-        parts = found.parts[i, :, 1:]
+        parts = explained.parts[i, :, 1:]
         order = np.argsort(-np.abs(parts).mean(axis=0), kind="stable")
         shown = [int(c) for c in order[:DRAWN_PARTS] if np.abs(parts[:, c]).max() > 0]
-        bars = {found.names[c + 1]: parts[:, c] for c in shown}
+        bars = {explained.names[c + 1]: parts[:, c] for c in shown}
         rest = parts.sum(axis=1) - sum(bars.values(), np.zeros(len(parts)))
         if np.abs(rest).max() > 1e-9 * max(float(np.abs(parts).max()), 1e-300):
             bars["all else"] = rest
         return plotting.parts_chart(
-            found.stamps[i], found.parts[i, :, 0], bars, title=title or names[i]
+            explained.stamps[i], explained.parts[i, :, 0], bars, title=title or names[i]
         )
