@@ -80,8 +80,8 @@ def build() -> typer.Typer:
 def command_modules() -> list[str]:
     """Modules of pipelines.commands, in the help's order; each has ``register(app)``."""
     prefix = f"{commands.__name__}."
-    found = pkgutil.walk_packages(commands.__path__, prefix)
-    names = [module.name.removeprefix(prefix) for module in found if not module.ispkg]
+    modules = pkgutil.walk_packages(commands.__path__, prefix)
+    names = [module.name.removeprefix(prefix) for module in modules if not module.ispkg]
     ranks = {name: rank for rank, name in enumerate(FIRST)}
     own = [name for name in names if name.rpartition(".")[2] != SHARED]
     return sorted(own, key=lambda name: (ranks.get(name, len(FIRST)), name))

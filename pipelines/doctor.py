@@ -138,11 +138,11 @@ def main(port: int = SERVICE_PORT, *, thorough: bool = False) -> int:
 
 def check_python() -> list[Check]:
     """The interpreter against the range the distribution names."""
-    found = ".".join(str(part) for part in sys.version_info[:3])
+    version = ".".join(str(part) for part in sys.version_info[:3])
     wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"] if _installed() else ""
-    ok = SpecifierSet(wanted).contains(found)
+    ok = SpecifierSet(wanted).contains(version)
     fix = "" if ok else f"make the environment anew with Python {wanted}"
-    return [Check("python", ok, f"{found} in {sys.prefix}", fix)]
+    return [Check("python", ok, f"{version} in {sys.prefix}", fix)]
 
 
 def check_packages() -> list[Check]:
@@ -191,11 +191,11 @@ def check_extras() -> list[Check]:
     checks = []
     for extra, needs in sorted(groups.items()):
         wrong = [problem for need in needs if (problem := _problem(need)) is not None]
-        found = ", ".join(f"{p.name} {p.found}" for p in wrong) or ", ".join(
+        versions = ", ".join(f"{p.name} {p.found}" for p in wrong) or ", ".join(
             f"{need.name} {metadata.version(need.name)}" for need in needs
         )
         fix = f"{_install(_group(extra))} if you want it"
-        checks.append(Check(f"extra: {extra}", not wrong, found, fix if wrong else "", False))
+        checks.append(Check(f"extra: {extra}", not wrong, versions, fix if wrong else "", False))
     return checks
 
 
@@ -203,10 +203,10 @@ def check_device() -> list[Check]:
     """What torch would train on; it is loaded only where there may be a GPU to ask it for."""
     if not NVIDIA_DRIVER.exists() and "torch" not in sys.modules:
         try:
-            found = f"CPU; torch {metadata.version('torch')}"
+            device = f"CPU; torch {metadata.version('torch')}"
         except metadata.PackageNotFoundError:
             return [_no_torch("torch is not installed: models are served and asked, not trained")]
-        return [Check("device", True, found, essential=False)]
+        return [Check("device", True, device, essential=False)]
     try:
         import torch
     except ModuleNotFoundError:
@@ -216,8 +216,8 @@ def check_device() -> list[Check]:
     build = f"torch {torch.__version__}"
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-        found = ", ".join(f"{each.name} ({each.total_memory / GIB:.0f} GiB)" for each in names)
-        return [Check("device", True, f"{found}; {build}", essential=False)]
+        device = ", ".join(f"{each.name} ({each.total_memory / GIB:.0f} GiB)" for each in names)
+        return [Check("device", True, f"{device}; {build}", essential=False)]
     if NVIDIA_DRIVER.exists():
         fix = "install a torch build for this driver's CUDA version to train on the GPU"
         return [Check("device", False, f"CPU; {build} does not see the GPU", fix, False)]
@@ -233,8 +233,8 @@ def check_loads(distribution: str) -> list[Check]:
     try:
         importlib.import_module(distribution)
     except Exception as error:  # a broken package breaks in any way
-        found = f"does not load: {type(error).__name__}: {error}"
-        return [Check(distribution, False, found, f"install {distribution} again")]
+        problem = f"does not load: {type(error).__name__}: {error}"
+        return [Check(distribution, False, problem, f"install {distribution} again")]
     return [Check(distribution, True, f"{metadata.version(distribution)} loads")]
 
 
@@ -244,9 +244,9 @@ def check_processor() -> list[Check]:
     asked = {name: os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name)}
     over = {name: value for name, value in asked.items() if _number(value) > count}
     said = ", ".join(f"{name}={value}" for name, value in asked.items())
-    found = f"{count} cores" + (f", {said}" if said else "")
+    text = f"{count} cores" + (f", {said}" if said else "")
     fix = f"set {', '.join(over)} to at most {count}" if over else ""
-    return [Check("processor", not over, found, fix, False)]
+    return [Check("processor", not over, text, fix, False)]
 
 
 def check_state() -> list[Check]:
@@ -289,9 +289,9 @@ def check_tracking() -> list[Check]:
         fix = f"back the database up, then run `mlflow db upgrade {shown}`"
         return [Check("tracking store", False, masked(str(error)), fix)]
     except ModuleNotFoundError as error:
-        found = f"{shown}: {error.name} is not installed, so only the service can read it"
+        problem = f"{shown}: {error.name} is not installed, so only the service can read it"
         fix = f"{_install(_group('pipelines'))} if you want it"
-        return [Check("tracking store", False, found, fix, False)]
+        return [Check("tracking store", False, problem, fix, False)]
     except GatecastError as error:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
         return [Check("tracking store", False, masked(str(error)), fix)]
@@ -352,14 +352,16 @@ def _installed() -> bool:
 def _requirements() -> list[tuple[Requirement, str | None]]:
     """Every requirement that applies here, with the extra that asks for it."""
     extras = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
-    found: list[tuple[Requirement, str | None]] = []
+    requirements: list[tuple[Requirement, str | None]] = []
     for text in metadata.requires(DISTRIBUTION) or []:
         need = Requirement(text)
         if need.marker is None or need.marker.evaluate({"extra": ""}):
-            found.append((need, None))
+            requirements.append((need, None))
             continue
-        found.extend((need, name) for name in extras if need.marker.evaluate({"extra": name}))
-    return [(need, extra) for need, extra in found if need.name != DISTRIBUTION]
+        requirements.extend(
+            (need, name) for name in extras if need.marker.evaluate({"extra": name})
+        )
+    return [(need, extra) for need, extra in requirements if need.name != DISTRIBUTION]
 
 
 def _version(name: str) -> str:

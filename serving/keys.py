@@ -78,13 +78,13 @@ class Keys:
         KeyFileError : it is not the one of the settings, and the file cannot be read.
         """
         named = self._read()
-        asked, found = digest(given), None
+        asked, match = digest(given), None
         for key in (*self._own, *named):
             if hmac.compare_digest(asked, key.sha256):
-                found = key
-        if found is None and self._problem is not None:
+                match = key
+        if match is None and self._problem is not None:
             raise self._problem
-        return found
+        return match
 
     @property
     def any(self) -> bool:
@@ -148,8 +148,8 @@ def add(
         )
     wrong = [scope for scope in scopes if scope not in SCOPES]
     if wrong or not scopes:
-        found = f"no scope {wrong[0]!r}" if wrong else "a key needs a scope"
-        raise ConfigError(f"{found}: give some of {', '.join(SCOPES)}, with commas between")
+        problem = f"no scope {wrong[0]!r}" if wrong else "a key needs a scope"
+        raise ConfigError(f"{problem}: give some of {', '.join(SCOPES)}, with commas between")
     for what, number in (("--per-minute", per_minute), ("--max-body", max_body)):
         if number is not None and number < 1:
             raise ConfigError(f"{what} {number}: must be 1 or more")

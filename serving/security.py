@@ -175,5 +175,5 @@ def _known(host: str, names: tuple[str, ...]) -> bool:
     if parts is None:
         return False
     name = parts["address"] or parts["name"].rstrip(".")
-    found = is_loopback(name) or is_address(name)
-    return found or name.endswith(".localhost") or name in (n.lower() for n in names)
+    is_fixed = is_loopback(name) or is_address(name)
+    return is_fixed or name.endswith(".localhost") or name in (n.lower() for n in names)

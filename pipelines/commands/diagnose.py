@@ -57,12 +57,12 @@ def diagnose_command(
         table = None if data is None else read_table(data)
         with waiting(f"reading with {what}"):
             diagnosis = diagnose_bundle(bundle, table, out, member=member)
-    told = lines(diagnosis)
-    for line in told:
+    texts = lines(diagnosis)
+    for line in texts:
         print(line)
     if data is None:
         tell("read made-up seasonal series; give --data to see the network on yours")
-    done({"said": told, **diagnosis.summary()}, made=[out])
+    done({"said": texts, **diagnosis.summary()}, made=[out])
 
 
 def find_bundle(what: str, scratch: Path) -> Path:
@@ -140,23 +140,23 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def lines(found: Diagnosis) -> list[str]:
     """The diagnosis in words, for a terminal."""
-    told = [
+    texts = [
         f"{found.cell}, {found.series} series, {found.steps} recurrent steps of "
         f"{found.segment} data step{'s' if found.segment > 1 else ''} read"
     ]
-    told += [
+    texts += [
         f"  signal of {name}: reaches back {found.reach(name)} of {len(gradient)} recurrent steps"
         for name, gradient in found.gradients.items()
     ]
     for depth, layer in enumerate(found.summary()["layers"], start=1):
         for gate, use in layer["gates"].items():
-            told.append(
+            texts.append(
                 f"  layer {depth} {gate}: {use['shut']:.0%} shut, {use['open']:.0%} open, "
                 f"mean {use['mean']:.2f}"
             )
         if "memory_median" in layer:
-            told.append(
+            texts.append(
                 f"  layer {depth} memory: median {layer['memory_median']:.3g} recurrent steps, "
                 f"longest tenth from {layer['memory_p90']:.3g}"
             )
-    return told
+    return texts

@@ -76,16 +76,16 @@ def new_command(
     from forecasting.signing import SigningKey, configured_key
     from pipelines.machine.state import home
 
-    found = _ring(ring)
-    found.refuse_taken(name)
+    key_ring = _ring(ring)
+    key_ring.refuse_taken(name)
     path = configured_key(key) or home() / "keys" / name
     made = SigningKey.create(path)
-    found.add(name, made)
+    key_ring.add(name, made)
     print(f"{name} ({made.id}) signs with {path}: nobody else may read that file")
-    print(f"trusted by {found.folder}: services need that folder and nothing more")
+    print(f"trusted by {key_ring.folder}: services need that folder and nothing more")
     print(f"  trainer: GATECAST_SIGNING_KEY={path}")
-    print(f"  service: GATECAST_KEY_RING={found.folder}")
-    done({"name": name, "id": made.id, "ring": found.folder}, made=[path])
+    print(f"  service: GATECAST_KEY_RING={key_ring.folder}")
+    done({"name": name, "id": made.id, "ring": key_ring.folder}, made=[path])
 
 
 def list_command(ring: str | None = RingOption) -> None:
@@ -93,11 +93,11 @@ def list_command(ring: str | None = RingOption) -> None:
 
     Example: `gatecast keys list`
     """
-    found = _ring(ring)
-    keys = found.held()
-    done({"ring": found.folder, "keys": keys})
+    key_ring = _ring(ring)
+    keys = key_ring.held()
+    done({"ring": key_ring.folder, "keys": keys})
     if not keys:
-        print(f"{found.folder} holds no key; make one with `gatecast keys new NAME`")
+        print(f"{key_ring.folder} holds no key; make one with `gatecast keys new NAME`")
     for key in keys:
         state = f"revoked {key.revoked}" if key.revoked else "trusted"
         print(f"{key.name}  {key.id}  made {key.created}  {state}")

@@ -39,16 +39,16 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
             allowed = _keys_at(model, location[:-1])
             near = meant(str(location[-1]), model, allowed)
             hint = f"did you mean {near!r}? " if near else ""
-            known = ", ".join(allowed)
-            lines[f"{path}: unknown key; {hint}allowed: {known}"] = None
+            listing = ", ".join(allowed)
+            lines[f"{path}: unknown key; {hint}allowed: {listing}"] = None
         elif problem["type"] == "missing":
             lines[f"{path}: required, but not given"] = None
         elif problem["type"] == "value_error":
             lines[f"{path}: {message}" if path else message] = None
         else:
-            found = repr(problem["input"])
-            found = found if len(found) <= 60 else found[:57] + "..."
-            lines[f"{path}: {found} is not allowed; it should be {message}"] = None
+            value = repr(problem["input"])
+            value = value if len(value) <= 60 else value[:57] + "..."
+            lines[f"{path}: {value} is not allowed; it should be {message}"] = None
     return list(lines)
 
 

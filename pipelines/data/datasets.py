@@ -154,14 +154,14 @@ def expand(names: list[str]) -> list[str]:
     ------
     DataError : nothing is called so.
     """
-    known = list(registry())
+    all_names = list(registry())
     chosen: list[str] = []
     for name in names:
-        found = known if name == "all" else [k for k in known if k == name]
-        found = found or [k for k in known if k.startswith(f"{name}_")]
-        if not found:
-            raise DataError(f"no data set is called {name!r}; known: {', '.join(known)}, all")
-        chosen += [k for k in found if k not in chosen]
+        matches = all_names if name == "all" else [k for k in all_names if k == name]
+        matches = matches or [k for k in all_names if k.startswith(f"{name}_")]
+        if not matches:
+            raise DataError(f"no data set is called {name!r}; known: {', '.join(all_names)}, all")
+        chosen += [k for k in matches if k not in chosen]
     return chosen
 
 
@@ -238,10 +238,10 @@ def _folder(about: PublicSet, root: str | Path | None) -> Path:
 def _checked(path: Path, digest: str) -> Path:
     if not path.is_file():
         raise DataError(f"no file {path}: the data folder is not complete")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != digest:
+    actual_digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual_digest != digest:
         raise DataError(
-            f"{path} is not the file the scores belong to: its SHA-256 is {found[:16]}…, "
+            f"{path} is not the file the scores belong to: its SHA-256 is {actual_digest[:16]}…, "
             f"expected {digest[:16]}…; fetch it again"
         )
     return path
@@ -304,9 +304,9 @@ def _split_tasks(about: PublicSet, frame: pd.DataFrame) -> list[Task]:
         part: int((frame["split"] == part).sum()) // len(panel) for part in ("train", "val", "test")
     }
     table = panel.y.reshape(len(panel), -1)
-    known = table[:, : size["train"]]
+    training = table[:, : size["train"]]
     # The protocol's scaling: mean and standard deviation of the training part alone.
-    scaled = (table - known.mean(1, keepdims=True)) / known.std(1, keepdims=True)
+    scaled = (table - training.mean(1, keepdims=True)) / training.std(1, keepdims=True)
     panel = replace(panel, y=scaled.ravel())
     return [
         Task(

@@ -64,8 +64,8 @@ class Fingerprint:
     @cached_property
     def newest(self) -> np.datetime64 | np.int64:
         """The stamp of the newest value of all."""
-        found: np.datetime64 | np.int64 = self.last.max()
-        return found
+        stamp: np.datetime64 | np.int64 = self.last.max()
+        return stamp
 
     @classmethod
     def of(

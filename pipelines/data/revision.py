@@ -287,15 +287,15 @@ def _shifted(sides: _Sides, there: Array, changed: Array, lags: int) -> Array:
     stayed = (there & ~changed)[:, :run].sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     suspects = enough & (stayed < UNLIKE)
     few, known = sides.only(suspects), known[suspects]
-    found = np.zeros(len(few.old), bool)
-    for lag in range(-lags, lags + 1) if len(found) else ():
+    shifted = np.zeros(len(few.old), bool)
+    for lag in range(-lags, lags + 1) if len(shifted) else ():
         values, moved = few.values_at(lag)
         inside = few.inside(lag)[:, :run] & known
         same = _same(values, moved)[:, :run] & inside
         # What falls off the end of the table cannot be found; half of it must be there.
         most = same.sum(axis=1) >= ALIKE * inside.sum(axis=1)
-        found |= most & (inside.sum(axis=1) >= np.maximum(UNLIKE * known.sum(axis=1), 2))
-    suspects[suspects] = found
+        shifted |= most & (inside.sum(axis=1) >= np.maximum(UNLIKE * known.sum(axis=1), 2))
+    suspects[suspects] = shifted
     return np.asarray(suspects)
 
 

@@ -275,13 +275,13 @@ def _picture(shown: list[tuple[str, Array, Array, Array, Array]], out: Path, sma
     fans = []
     for name, y, actual, quantiles, start in shown:
         steps = int(start[0]) + np.arange(len(y) + len(actual))
-        known = max(0, len(y) - 4 * SEASON)
+        first = max(0, len(y) - 4 * SEASON)
         own = metrics.smape(actual[None], quantiles[None, :, JUDGED.index(0.5)])[0]
         fans.append(
             Fan(
                 title=f"{name} (sMAPE {own:.1f})",
-                history_ds=steps[known : len(y)],
-                history_y=y[known:],
+                history_ds=steps[first : len(y)],
+                history_y=y[first:],
                 ds=steps[len(y) :],
                 levels=JUDGED,
                 quantiles=quantiles,
@@ -335,6 +335,6 @@ def mlflow_pages(port: int) -> tuple[list[str], str, str]:
 
     port = pick_port("127.0.0.1", port)
     address = f"http://127.0.0.1:{port}"
-    found = experiment_of(connect())
-    page = runs_page(address, found.experiment_id if found is not None else None)
+    experiment = experiment_of(connect())
+    page = runs_page(address, experiment.experiment_id if experiment is not None else None)
     return ui_command_line("127.0.0.1", port), address, page

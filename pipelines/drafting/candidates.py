@@ -56,16 +56,16 @@ def candidates(result: IngestResult, source: str, roles: dict[str, Any]) -> list
     names = [n for n in result.clean.aside if n not in NUMBERS_OF_ROWS]
     if not names or result.config.layout != "long" or len(result.clean.y) > MOST_ROWS:
         return []
-    found = []
+    columns = []
     for name in names[:MOST]:
         try:
             values = _column(name, source, roles)
         except DataError as error:
             why = str(error).split(";")[0]
-            found.append(Candidate(name, None, "real", f"cannot be read so: {why}"))
+            columns.append(Candidate(name, None, "real", f"cannot be read so: {why}"))
             continue
-        found.append(_judged(name, values))
-    return found
+        columns.append(_judged(name, values))
+    return columns
 
 
 def _column(name: str, source: str, roles: dict[str, Any]) -> pd.DataFrame:

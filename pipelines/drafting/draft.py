@@ -58,7 +58,7 @@ def _seen(facts: dict[str, Any]) -> str:
 
 
 def _roles(look: Look) -> list[str]:
-    told = {
+    comments = {
         "id": "what tells the series apart",
         "series": "a name for the only series",
         "ds": "when",
@@ -66,7 +66,7 @@ def _roles(look: Look) -> list[str]:
         "layout": "a row per value, or a column, row or year per series",
     }
     roles = {k: v for k, v in look.roles.items() if k not in ("source", "covariates", "freq")}
-    lines = [_commented(f"  {key}: {flow(v)}", told.get(key, "")) for key, v in roles.items()]
+    lines = [_commented(f"  {key}: {flow(v)}", comments.get(key, "")) for key, v in roles.items()]
     alias = look.result.clean.freq.alias
     said = "as given" if "freq" in look.roles else "found in the stamps"
     lines.append(_commented(f"  freq: {flow(alias)}", said))

@@ -120,8 +120,8 @@ def look_at(source: str, given: dict[str, Any], horizon: int | None = None) -> L
     if config.layout == "long":
         plain = {k: short(v) if isinstance(v, tuple) else v for k, v in settled.items()}
         roles = {k: v for k, v in plain.items() if v is not None} | roles
-    found = candidates(result, source, roles)
-    ahead = min((c.ahead for c in found if c.role == "future"), default=0)
+    columns = candidates(result, source, roles)
+    ahead = min((c.ahead for c in columns if c.role == "future"), default=0)
     steps, origins = _extent(result, horizon, ahead)
     clean = result.clean
     return Look(
@@ -133,17 +133,17 @@ def look_at(source: str, given: dict[str, Any], horizon: int | None = None) -> L
         horizon=steps,
         origins=origins,
         ahead=ahead,
-        candidates=found,
+        candidates=columns,
     )
 
 
 def history_lengths(result: IngestResult) -> Array:
     """[N] rows up to the last value of y."""
     clean = result.clean
-    known = np.flatnonzero(~np.isnan(clean.y))
-    last = np.searchsorted(known, clean.offsets[1:]) - 1
-    inside = last >= np.searchsorted(known, clean.offsets[:-1])
-    ends = known[np.maximum(last, 0)] + 1 if len(known) else np.zeros(len(last), np.int64)
+    positions = np.flatnonzero(~np.isnan(clean.y))
+    last = np.searchsorted(positions, clean.offsets[1:]) - 1
+    inside = last >= np.searchsorted(positions, clean.offsets[:-1])
+    ends = positions[np.maximum(last, 0)] + 1 if len(positions) else np.zeros(len(last), np.int64)
     return np.where(inside, ends - clean.offsets[:-1], 0)
 
 

@@ -67,8 +67,8 @@ def drawn(result: IngestResult, most: int = SHOWN) -> list[str]:
         y = clean.y[rows]
         name = str(clean.ids[number])
         name = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
-        known = y[np.isfinite(y)]
-        extent = f"{known.min():.4g} to {known.max():.4g}" if len(known) else "no values"
+        values = y[np.isfinite(y)]
+        extent = f"{values.min():.4g} to {values.max():.4g}" if len(values) else "no values"
         first, last = stamp_texts(at[rows][[0, -1]], clean)
         lines.append(f"  {name:<{NAME}} {sparkline(y)}")
         if len(y) > 2 * WIDTH:
@@ -109,9 +109,9 @@ def draw(result: IngestResult, path: Path, *, title: str, horizon: int) -> None:
             ax.plot(ds, y, color=ACCENT, linewidth=0.9)
             for start, end in holes(y):
                 ax.axvspan(ds[start], ds[min(end, len(ds) - 1)], color=QUIET, alpha=0.2, lw=0)
-            known = np.flatnonzero(np.isfinite(y))
-            if len(known):
-                ahead = clean.freq.shift(ds[known[[-1, -1]]], np.array([1, horizon]))
+            positions = np.flatnonzero(np.isfinite(y))
+            if len(positions):
+                ahead = clean.freq.shift(ds[positions[[-1, -1]]], np.array([1, horizon]))
                 ax.axvspan(ahead[0], ahead[1], color=ACCENT, alpha=0.12, lw=0)
             ax.set_title(str(clean.ids[number])[:40])
             if not clean.freq.integer:
@@ -126,9 +126,9 @@ def draw(result: IngestResult, path: Path, *, title: str, horizon: int) -> None:
 def holes(y: Array) -> list[tuple[int, int]]:
     """First row and end of each stretch of missing values, those at the ends left out."""
     missing = ~np.isfinite(y)
-    known = np.flatnonzero(~missing)
-    if not len(known):
+    positions = np.flatnonzero(~missing)
+    if not len(positions):
         return []
-    missing[: known[0]] = missing[known[-1] :] = False
+    missing[: positions[0]] = missing[positions[-1] :] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(int)))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]

@@ -82,14 +82,14 @@ class AsSaid:
 
     def predict_panel(self, panel: Panel, *, horizon: int, quantiles: Sequence[float]) -> Forecast:
         """`Engine.predict_panel`, what was said in its place."""
-        found = self.predictor.predict_panel(panel, horizon=horizon, quantiles=quantiles)
+        forecast = self.predictor.predict_panel(panel, horizon=horizon, quantiles=quantiles)
         names = ["mean", *(column_of(level) for level in quantiles)]
         if self.said.empty or any(name not in self.said.columns for name in names):
-            return found
-        mean, values = found.mean.copy(), found.quantiles.copy()
+            return forecast
+        mean, values = forecast.mean.copy(), forecast.quantiles.copy()
         groups = self.said.groupby("unique_id", sort=False).indices
         steps, table = self.said["step"].to_numpy(np.int64), self.said[names].to_numpy(np.float64)
-        for k, name in enumerate(map(str, found.ids)):
+        for k, name in enumerate(map(str, forecast.ids)):
             rows = np.asarray(groups.get(name, ()), np.int64)
             if len(rows) < horizon:
                 continue
@@ -105,4 +105,4 @@ class AsSaid:
             else:
                 self.agreement.other += 1
             mean[k], values[k] = own[:, 0], own[:, 1:]
-        return dataclasses.replace(found, mean=mean, quantiles=values)
+        return dataclasses.replace(forecast, mean=mean, quantiles=values)

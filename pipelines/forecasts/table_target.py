@@ -63,8 +63,8 @@ class SqlTarget:
             connection.exec_driver_sql(
                 f"CREATE TABLE IF NOT EXISTS {self._full} ({columns}, PRIMARY KEY ({keys})){once}"
             )
-            found = self.sa.inspect(connection).get_columns(self.table, schema=self.schema)
-            there = {c["name"]: c["type"] for c in found}
+            table_columns = self.sa.inspect(connection).get_columns(self.table, schema=self.schema)
+            there = {c["name"]: c["type"] for c in table_columns}
             lacking = [name for name in kinds if name not in there]
             foreign = [name for name in lacking if not _QUANTILE.fullmatch(name)]
             if foreign:
@@ -94,8 +94,8 @@ class SqlTarget:
 
     def _complete(self, connection: Any) -> set[str]:
         """Series all of whose steps this job has written."""
-        found = self.sa.inspect(connection).get_columns(self.table, schema=self.schema)
-        if "job" not in {c["name"] for c in found}:
+        columns = self.sa.inspect(connection).get_columns(self.table, schema=self.schema)
+        if "job" not in {c["name"] for c in columns}:
             return set()
         statement = self.sa.text(
             f"SELECT unique_id FROM {self._full} WHERE model = :model AND version = :version "

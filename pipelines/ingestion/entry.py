@@ -54,8 +54,8 @@ def ingest(
     result = fast_way(source, config)
     if result is None:
         raw, settled = read(source, config)
-        found = clean_raw(raw, settled) if may_be_fast(settled) else None
-        result = IngestResult(found or clean(raw, settled, _name(source)), settled)
+        fast_clean = clean_raw(raw, settled) if may_be_fast(settled) else None
+        result = IngestResult(fast_clean or clean(raw, settled, _name(source)), settled)
     panel = result.clean
     refuse_other_anchor(panel.ids, panel.start, panel.freq, config.freq)
     if horizon is not None:

@@ -50,25 +50,25 @@ class Raw:
 
     def position(self, name: str, role: str) -> int:
         """Where the column of that name stands; an error lists those there are."""
-        found = [i for i, n in enumerate(self.names) if n == name]
-        if not found:
+        places = [i for i, n in enumerate(self.names) if n == name]
+        if not places:
             # Blanks around a header's names are nobody's intention.
-            found = [i for i, n in enumerate(self.names) if n.strip() == name.strip()]
-        if not found:
+            places = [i for i, n in enumerate(self.names) if n.strip() == name.strip()]
+        if not places:
             # Above cells that are joined downwards, only the first header line has the name.
             upper = (line for line in self.headers[:-1] if name.strip() in line)
-            found = [i for i, n in enumerate(next(upper, [])) if n.strip() == name.strip()]
-        if not found:
+            places = [i for i, n in enumerate(next(upper, [])) if n.strip() == name.strip()]
+        if not places:
             there = listed(list(map(repr, self.every)), 20)
             raise DataError(
                 f"missing column: {role} = {name!r} is not in the table; it has {there}"
             )
-        if len(found) > 1:
+        if len(places) > 1:
             raise DataError(
-                f"{role} = {name!r}: {len(found)} columns have this name "
-                f"(columns {', '.join(str(i + 1) for i in found)}); give them different names"
+                f"{role} = {name!r}: {len(places)} columns have this name "
+                f"(columns {', '.join(str(i + 1) for i in places)}); give them different names"
             )
-        return found[0]
+        return places[0]
 
     def column(self, name: str, role: str) -> pa.ChunkedArray:
         """The column of that name."""

@@ -83,18 +83,18 @@ def _own_table(
         raise DataError(f"{masked(static.source)}: the table of static covariates has no rows")
     wanted = ids.astype(str)
     place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
-    found = ranked[place] == wanted
-    if len(ids) and not found.any() and not part:
+    has_row = ranked[place] == wanted
+    if len(ids) and not has_row.any() and not part:
         raise DataError(
             f"{masked(static.source)}: none of its {len(names):,} series is in the panel, where a "
             f"series is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write "
             "the ids of both alike (ids.template can add zeros), or name the right column as "
             "static.id"
         )
-    source = np.where(found, order[place], -1)
+    source = np.where(has_row, order[place], -1)
     ledger.note(
         "no_static", "flagged", "the table of static covariates has no row for the series",
-        series=np.flatnonzero(~found), repair=False,
+        series=np.flatnonzero(~has_row), repair=False,
     )  # fmt: skip
     out = {}
     for covariate in _declared(config, static, raw.names, there):

@@ -60,10 +60,10 @@ def copy_rows(source: Path, url: str, table: str, renamed: Renamed) -> int:
     for file in files_in(source):
         if not is_row_file(file):
             continue
-        found = renamed_rows(source / file, renamed)
+        rows = renamed_rows(source / file, renamed)
         target = target_of(url, table)
-        target.open(_job(found))
-        target.write(0, found)
+        target.open(_job(rows))
+        target.write(0, rows)
         target.finish()
         files += 1
     return files
@@ -108,10 +108,10 @@ def _rows_of(url: str, table: str) -> Counter[tuple[object, ...]]:
         with engine.connect() as connection:
             if not sa.inspect(connection).has_table(name, schema=schema):
                 return Counter()
-            found = connection.execute(
+            result = connection.execute(
                 sa.select(*columns).select_from(sa.table(name, schema=schema))
             )
-            return Counter(tuple(row) for row in found)
+            return Counter(tuple(row) for row in result)
     finally:
         engine.dispose()
 

@@ -136,7 +136,7 @@ class Move:
         """
         source, target, options = self.source, self.target, self.options
         with locked("migrate", wait=1.0):
-            told = self.dry()
+            plan = self.dry()
             renamed, runs = copy_runs(source, target, self.moved, say, progress)
             versions = copy_models(
                 source, target, renamed, deleted=self.deleted, signer=options.signer, say=say
@@ -163,8 +163,8 @@ class Move:
                 f"{'; '.join(unlike[:SHOWN])}{more}; give the command again, and where it says "
                 "so still, leave the target unused"
             )
-        new = Counts(told.new.experiments, runs, told.new.models, versions, files, len(made))
-        return Migration(told.held, new, told.deleted, told.left)
+        new = Counts(plan.new.experiments, runs, plan.new.models, versions, files, len(made))
+        return Migration(plan.held, new, plan.deleted, plan.left)
 
     def held(self) -> Counts:
         """What there is to move."""
@@ -213,15 +213,15 @@ class Move:
     def _experiment_of(self, one: Moved) -> str | None:
         if self.target.client is None:
             return None
-        found = self.target.client.get_experiment_by_name(one.experiment.name)
-        return None if found is None else str(found.experiment_id)
+        experiment = self.target.client.get_experiment_by_name(one.experiment.name)
+        return None if experiment is None else str(experiment.experiment_id)
 
     def _lacking_runs(self, one: Moved) -> int:
         experiment = self._experiment_of(one)
         if experiment is None:
             return len(one.runs)
-        known = counterparts(self.target.opened(), experiment)
-        whole = {old for old, run in known.items() if run.info.status != RUNNING}
+        copies = counterparts(self.target.opened(), experiment)
+        whole = {old for old, run in copies.items() if run.info.status != RUNNING}
         return sum(run.info.run_id not in whole for run in one.runs)
 
     def _lacking_versions(self) -> int:

@@ -28,26 +28,26 @@ DIFFERENT = (
 
 def models_of(client: MlflowClient) -> dict[str, RegisteredModel]:
     """Every registered model, by its name."""
-    found: dict[str, RegisteredModel] = {}
+    models: dict[str, RegisteredModel] = {}
     token = None
     while True:
         page = client.search_registered_models(max_results=PAGE, page_token=token)
-        found |= {model.name: model for model in page}
+        models |= {model.name: model for model in page}
         token = page.token
         if not token:
-            return found
+            return models
 
 
 def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
     """Every version of a model, by its number, oldest first."""
-    found: list[ModelVersion] = []
+    versions: list[ModelVersion] = []
     token = None
     while True:
         page = client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
-        found += page
+        versions += page
         token = page.token
         if not token:
-            return {int(one.version): one for one in sorted(found, key=lambda v: int(v.version))}
+            return {int(one.version): one for one in sorted(versions, key=lambda v: int(v.version))}
 
 
 def identity(model: RegisteredModel) -> str:

@@ -52,14 +52,14 @@ def gathered(client: MlflowClient, needed: Sequence[str] = ()) -> list[Moved]:
     ----------
     needed : ids of runs that versions hold; they come although somebody deleted them.
     """
-    found = {e.experiment_id: e for e in client.search_experiments()}
-    runs = {i: all_runs(client, i) for i in found}
+    experiments = {e.experiment_id: e for e in client.search_experiments()}
+    runs = {i: all_runs(client, i) for i in experiments}
     there = {run.info.run_id for some in runs.values() for run in some}
     for run_id in dict.fromkeys(needed):
         if run_id not in there:
             run = client.get_run(run_id)
             own = run.info.experiment_id
-            found.setdefault(own, client.get_experiment(own))
+            experiments.setdefault(own, client.get_experiment(own))
             runs.setdefault(own, []).append(run)
     moved = []
     for own, some in runs.items():
@@ -67,7 +67,7 @@ def gathered(client: MlflowClient, needed: Sequence[str] = ()) -> list[Moved]:
             some.sort(key=lambda run: (run.info.start_time, run.info.run_id))
             ids = {run.info.run_id for run in some}
             models = [m for m in _all_models(client, own) if m.source_run_id in ids]
-            moved.append(Moved(found[own], some, models))
+            moved.append(Moved(experiments[own], some, models))
     return moved
 
 
@@ -136,13 +136,13 @@ def all_runs(client: MlflowClient, experiment: str, only: str = "") -> list[Mlfl
 
 def files_of(client: MlflowClient, run_id: str, path: str | None = None) -> dict[str, int]:
     """Path → bytes of all files of a run."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for one in client.list_artifacts(run_id, path):
         if one.is_dir:
-            found |= files_of(client, run_id, one.path)
+            sizes |= files_of(client, run_id, one.path)
         else:
-            found[one.path] = int(one.file_size or 0)
-    return found
+            sizes[one.path] = int(one.file_size or 0)
+    return sizes
 
 
 def _make(target: Place, one: Moved, renamed: Renamed) -> dict[str, str]:
@@ -155,10 +155,10 @@ def _make(target: Place, one: Moved, renamed: Renamed) -> dict[str, str]:
         if key not in there:
             client.set_experiment_tag(own, key, text)
     states = {}
-    known = counterparts(client, own)
+    copies = counterparts(client, own)
     for run in one.runs:
         old = run.info.run_id
-        made = known.get(old)
+        made = copies.get(old)
         if made is None:
             made = client.create_run(
                 own,
@@ -266,12 +266,12 @@ def _outputs(
     """Tie logged models to their run, and close them."""
     from mlflow.entities import LoggedModelOutput
 
-    known = {one.model_id for one in there.outputs.model_outputs} if there.outputs else set()
+    ids = {one.model_id for one in there.outputs.model_outputs} if there.outputs else set()
     given = run.outputs.model_outputs if run.outputs else []
     lacking = [
         LoggedModelOutput(renamed.ids[one.model_id], one.step)
         for one in given
-        if renamed.ids.get(one.model_id, one.model_id) not in known and one.model_id in renamed.ids
+        if renamed.ids.get(one.model_id, one.model_id) not in ids and one.model_id in renamed.ids
     ]
     if lacking:
         target.log_outputs(there.info.run_id, lacking)

@@ -78,8 +78,8 @@ def unlike_models(source: Place, target: Place, renamed: Renamed) -> Iterator[st
             number: list(_unlike_version(client, onto, version, there[number], renamed))
             for number, version in here.items()
         }
-        for number, found in wrong.items():
-            yield from (f"model {name}, version {number}: {what}" for what in found)
+        for number, differences in wrong.items():
+            yield from (f"model {name}, version {number}: {what}" for what in differences)
         champion = int(model.aliases.get(CHAMPION, 0))
         asked = champion and HASH_TAG in here[champion].tags and not wrong[champion]
         if asked and not same_forecasts(client, onto, here[champion], there[champion]):
@@ -126,8 +126,8 @@ def _unlike_run(
         yield "its logged models have other scores"
     if _inputs(run) != _inputs(other):
         yield "its data sets differ"
-    wanted, found = _sizes(source, run.info.run_id), _sizes(target, other.info.run_id)
-    if wrong := sorted(path for path, size in wanted.items() if found.get(path) != size):
+    wanted, sizes = _sizes(source, run.info.run_id), _sizes(target, other.info.run_id)
+    if wrong := sorted(path for path, size in wanted.items() if sizes.get(path) != size):
         yield f"files {', '.join(wrong[:5])} are lacking or of another size"
 
 

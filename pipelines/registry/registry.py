@@ -177,11 +177,11 @@ class Registry:
             Naming the models or versions there are.
         """
         if not self._exists(name):
-            known = [m.name for m in self.client.search_registered_models(max_results=50)]
+            names = [m.name for m in self.client.search_registered_models(max_results=50)]
             store = masked(str(self.client.tracking_uri))
             there = (
-                f"there are: {', '.join(known)}"
-                if known
+                f"there are: {', '.join(names)}"
+                if names
                 else f"{store} holds none: train one with `gatecast train`, or go to the folder "
                 "where one was trained"
             )

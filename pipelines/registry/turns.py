@@ -149,7 +149,7 @@ def _holder(connection: sa.Connection, number: int) -> str:
 
     unsigned = number % (1 << 64)
     halves = {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF}
-    found = connection.execute(sa.text(HOLDERS), halves).first()
-    if found is None:
+    row = connection.execute(sa.text(HOLDERS), halves).first()
+    if row is None:
         return "somebody else"
-    return f"{str(found[0]).removeprefix('gatecast ')} (since {found[1]})"
+    return f"{str(row[0]).removeprefix('gatecast ')} (since {row[1]})"

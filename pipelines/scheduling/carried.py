@@ -46,8 +46,8 @@ def held_by(state: Path) -> list[DeploymentResponse] | None:
             from prefect.client.schemas.filters import DeploymentFilter
 
             wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-            found = client.read_deployments(deployment_filter=wanted)
-    return sorted(found, key=lambda one: (one.name, str(one.entrypoint)))
+            deployments = client.read_deployments(deployment_filter=wanted)
+    return sorted(deployments, key=lambda one: (one.name, str(one.entrypoint)))
 
 
 @dataclass(frozen=True)

@@ -50,14 +50,14 @@ def _one_catch_up(client: SyncPrefectClient) -> None:
     for run in _runs(client, {"type": {"any_": ["SCHEDULED"]}}, before=now):
         if run.auto_scheduled and run.expected_start_time is not None:
             late.setdefault(run.deployment_id, []).append((run.expected_start_time, run))
-    for found in late.values():
-        newest = max(when for when, _ in found)
-        for when, run in found:
+    for runs in late.values():
+        newest = max(when for when, _ in runs)
+        for when, run in runs:
             if when < newest:
                 line = f"the run due at {newest:%Y-%m-%d %H:%M %Z} does the work of this one"
                 client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=line))
-        if len(found) > 1:
-            print(f"{len(found)} runs were missed; the last of them catches up")
+        if len(runs) > 1:
+            print(f"{len(runs)} runs were missed; the last of them catches up")
 
 
 def _runs(
@@ -69,11 +69,11 @@ def _runs(
     wanted: dict[str, Any] = {"state": state, "tags": {"all_": [TAG]}}
     if before is not None:
         wanted["expected_start_time"] = {"before_": before.isoformat()}
-    found: list[FlowRun] = []
+    runs: list[FlowRun] = []
     while True:
         page = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(found)
+            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(runs)
         )
-        found += page
+        runs += page
         if len(page) < 200:
-            return found
+            return runs

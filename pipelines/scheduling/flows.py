@@ -95,8 +95,8 @@ def _take_over() -> int:
         "state": {"type": {"any_": [StateType.SCHEDULED.value]}},
     }
     with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(due), limit=200)
-        others = [run for run in found if run.auto_scheduled and run.id != this.id]
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(due), limit=200)
+        others = [run for run in runs if run.auto_scheduled and run.id != this.id]
         for run in others:
             message = f"run {this.name}, which began at {now:%Y-%m-%d %H:%M %Z}, does its work"
             client.set_flow_run_state(run.id, Cancelled(name=SKIPPED, message=message))

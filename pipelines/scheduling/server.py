@@ -65,8 +65,8 @@ def folder() -> Path:
 def running() -> Address | None:
     """The local server, when it answers."""
     try:
-        known = json.loads((folder() / "server.json").read_text())
-        address = Address(known["url"], password())
+        record = json.loads((folder() / "server.json").read_text())
+        address = Address(record["url"], password())
     except (OSError, ValueError, KeyError):
         return None
     return address if healthy(address) else None
@@ -105,9 +105,9 @@ def ensure() -> Address:
                 "use a local one"
             )
         return shared
-    found = running()
-    if found is not None and supervised():
-        return found
+    address = running()
+    if address is not None and supervised():
+        return address
     need_prefect()
     log = folder() / "supervisor.log"
     with log.open("ab") as sink:
@@ -121,9 +121,9 @@ def ensure() -> Address:
         )
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        found = running()
-        if found is not None and supervised():
-            return found
+        address = running()
+        if address is not None and supervised():
+            return address
         # A second supervisor that finds the first one at work ends with success.
         if process.poll() not in (None, 0):
             break

@@ -232,8 +232,8 @@ def _free_port() -> int:
     """The port used last, if it is free, so that the address of the UI stays; else the next."""
     first = []
     with contextlib.suppress(OSError, ValueError, KeyError):
-        known = json.loads((folder() / "server.json").read_text())
-        first = [int(known["url"].split(":")[2].split("/")[0])]
+        record = json.loads((folder() / "server.json").read_text())
+        first = [int(record["url"].split(":")[2].split("/")[0])]
     for port in (*first, *PORTS, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

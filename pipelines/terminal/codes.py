@@ -33,10 +33,10 @@ def codes() -> tuple[Code, ...]:
     """All of them; a code of two kinds, such as `unknown_key`, stands there twice."""
     import yaml
 
-    found = yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
+    by_kind = yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
     return tuple(
         Code(code, kind, entry["means"], entry["cure"])
-        for kind, named in found.items()
+        for kind, named in by_kind.items()
         for code, entry in named.items()
     )
 

@@ -45,11 +45,11 @@ def experiment_of(client: MlflowClient, name: str | None = None) -> Experiment |
         No experiment bears the name.
     """
     if name is not None:
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             there = [e.name for e in client.search_experiments(max_results=LISTED)]
             raise ConfigError(f"MLflow has no experiment {name!r}; it has: {', '.join(there)}")
-        return found
+        return experiment
     ids = [e.experiment_id for e in client.search_experiments()]
     newest = client.search_runs(ids, max_results=1, order_by=["start_time DESC"])
     return client.get_experiment(newest[0].info.experiment_id) if newest else None

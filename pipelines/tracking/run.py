@@ -234,10 +234,12 @@ class Run:
         """Make a logged model of the run's name, of which `scores` are kept beside the run's."""
         from mlflow.entities import LoggedModelOutput
 
-        told = {k: str(v)[:PARAM_LENGTH] for k, v in flatten(hide(params)).items() if v is not None}
+        texts = {
+            k: str(v)[:PARAM_LENGTH] for k, v in flatten(hide(params)).items() if v is not None
+        }
         with self._clocked():
             made = self.client.create_logged_model(
-                experiment_id, model_name(self.name), self.id, params=told, model_type="forecaster"
+                experiment_id, model_name(self.name), self.id, params=texts, model_type="forecaster"
             )
             self.model_id = made.model_id
             self.client.log_outputs(self.id, [LoggedModelOutput(made.model_id, 0)])

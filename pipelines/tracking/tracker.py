@@ -72,21 +72,21 @@ class Tracker:
         # A folder for the artifacts may be one that cannot be named: ``~nobody``, a loop of links.
         errors: tuple[type[Exception], ...] = (*store_errors(), OSError, RuntimeError)
         try:
-            found = client.get_experiment_by_name(experiment)
-            if found is None:
+            record = client.get_experiment_by_name(experiment)
+            if record is None:
                 with locked(f"experiment-{experiment}"):
-                    found = client.get_experiment_by_name(experiment)
-                    if found is None:
+                    record = client.get_experiment_by_name(experiment)
+                    if record is None:
                         location = _artifact_root(uri, artifacts, experiment)
                         identity = client.create_experiment(experiment, location, EXPERIMENT_TAGS)
-                        found = client.get_experiment(identity)
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(found.experiment_id)
+                        record = client.get_experiment(identity)
+            if record.lifecycle_stage == "deleted":
+                client.restore_experiment(record.experiment_id)
         except errors as error:
             raise GatecastError(
                 f"cannot open the experiment {experiment!r} in {masked(uri)}: {brief(error)}"
             ) from error
-        return cls(client, uri, found.experiment_id, experiment, system_metrics)
+        return cls(client, uri, record.experiment_id, experiment, system_metrics)
 
     @contextmanager
     def run(
@@ -124,8 +124,8 @@ class Tracker:
                 run.flush()
                 run.tag(error=f"{type(error).__name__}: {brief(error)}")
                 run.end(status)
-            if (told := self._told(error)) is not error:
-                raise told from error
+            if (plain_error := self._told(error)) is not error:
+                raise plain_error from error
             raise
         finally:
             if system is not None:

@@ -58,11 +58,11 @@ def begin(
 ) -> tuple[Begin | None, str]:
     """What to go on from, and what to say of it; None where the training begins anew."""
     try:
-        found = _found(config, registry, data, lineage)
+        start = _found(config, registry, data, lineage)
     except _AnewError as why:
         return None, f"training anew: {why}"
-    return found, (
-        f"going on from version {found.version}, {found.candidate}: training {found.rounds} of "
+    return start, (
+        f"going on from version {start.version}, {start.candidate}: training {start.rounds} of "
         f"{config.training.max_age} in a row that does"
     )
 

@@ -37,11 +37,11 @@ def _share(key: str, case: Case) -> Answer | None:
     """A share of series or values, by its name in `Revision` and ``gate.max_<name>``."""
     if case.before.revision is None:
         return None
-    found: Found = getattr(case.before.revision, key)
+    amount: Found = getattr(case.before.revision, key)
     limit: float = getattr(case.config, f"max_{key}")
-    value = f"{100 * found.share:.1f} % ({found.count:,} of {found.of:,}"
-    value += f", such as {found.example!r})" if found.example else ")"
-    return Answer(_SHARES[key], value, f"{100 * limit:g} %", bool(found.share <= limit))
+    value = f"{100 * amount.share:.1f} % ({amount.count:,} of {amount.of:,}"
+    value += f", such as {amount.example!r})" if amount.example else ")"
+    return Answer(_SHARES[key], value, f"{100 * limit:g} %", bool(amount.share <= limit))
 
 
 def _change(key: str, case: Case) -> tuple[float, float] | None:
@@ -64,9 +64,9 @@ def _ahead(case: Case) -> Answer | None:
 
 
 def _newest(case: Case) -> Answer | None:
-    if (found := _change("newest", case)) is None:
+    if (change := _change("newest", case)) is None:
         return None
-    value, limit = found
+    value, limit = change
     return Answer(
         "level of the newest rows",
         f"{np.exp(value):.3g} times the usual",
@@ -76,17 +76,17 @@ def _newest(case: Case) -> Answer | None:
 
 
 def _unlike(case: Case) -> Answer | None:
-    if (found := _change("unlike", case)) is None:
+    if (change := _change("unlike", case)) is None:
         return None
-    value, limit = found
+    value, limit = change
     name = "series unlike themselves"
     return Answer(name, f"{value:+.3g} |ln|", f"{limit:.3g} |ln|", bool(value <= limit))
 
 
 def _fallen(case: Case) -> Answer | None:
-    if (found := _change("fallen", case)) is None:
+    if (change := _change("fallen", case)) is None:
         return None
-    value, limit = found
+    value, limit = change
     name = "series at 0 or of another sign"
     return Answer(name, f"{100 * value:.1f} %", f"{100 * limit:.3g} %", bool(value <= limit))
 

@@ -169,5 +169,5 @@ def _accepted(check: Check, reason: str | None) -> Check:
     """A check of the data that failed passes where a person takes the data as they are."""
     if check.passed or reason is None or check.key not in OF_THE_DATA:
         return check
-    told = f"{check.name} {check.value} accepted: {reason}"
-    return replace(check, passed=True, detail=told)
+    detail = f"{check.name} {check.value} accepted: {reason}"
+    return replace(check, passed=True, detail=detail)

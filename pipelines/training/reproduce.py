@@ -227,12 +227,12 @@ def _children(client: MlflowClient, parent: Run, kind: str) -> list[Run]:
 
 
 def _child(client: MlflowClient, pipeline: Run, name: str) -> Run:
-    found = [
+    children = [
         r for r in _children(client, pipeline, "candidate") if r.data.tags["candidate"] == name
     ]
-    if not found:
+    if not children:
         raise GatecastError(f"run {pipeline.info.run_id} has no child for its winner {name!r}")
-    return found[0]
+    return children[0]
 
 
 def _config(client: MlflowClient, pipeline: Run) -> ExperimentConfig:

@@ -83,8 +83,8 @@ def stage(
 
 
 def _prune(root: Path, name: str) -> None:
-    found = sorted(root.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in found[KEPT_PER_STAGE:]:
+    folders = sorted(root.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for old in folders[KEPT_PER_STAGE:]:
         shutil.rmtree(old, ignore_errors=True)
     for scratch in root.glob(f".{name}-*"):
         with contextlib.suppress(OSError):

@@ -20,17 +20,17 @@ def schema_of(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> S
     """The model's covariates; the categories are those of the tables, the service knows its own."""
     covariates = []
     for about_one in about["covariates"]:
-        name, found = about_one["name"], set()
+        name, categories = about_one["name"], set()
         if about_one["type"] == "categorical":
             for table in tables:
                 if table is not None and name in table.columns:
-                    found |= {str(value) for value in table[name].dropna().unique()}
+                    categories |= {str(value) for value in table[name].dropna().unique()}
         covariates.append(
             Covariate(
                 name=name,
                 role=about_one["role"],
                 type=about_one["type"],
-                categories=tuple(sorted(found)),
+                categories=tuple(sorted(categories)),
             )
         )
     return Schema(covariates=tuple(covariates))
@@ -55,7 +55,7 @@ def flat_series(panel: Panel, steps: int) -> dict[str, Any]:
         columns["future"][covariate.name] = _listed(_with_ahead(panel, steps, j)[0], covariate)
     for j, covariate in enumerate(schema.static):
         columns["static"][covariate.name] = _listed(panel.static[:, j], covariate)
-    return {**body, **{role: told for role, told in columns.items() if told}}
+    return {**body, **{role: by_name for role, by_name in columns.items() if by_name}}
 
 
 def appended(
@@ -63,12 +63,12 @@ def appended(
 ) -> dict[str, Any]:
     """Rows of one series, and what is known of the steps after, as an append has them."""
     schema = schema_of(about, (rows, future))
-    known = {c.name for c in schema.future if c.name in rows.columns}
+    future_names = {c.name for c in schema.future if c.name in rows.columns}
     if future is not None:
-        known |= {c.name for c in schema.future if c.name in future.columns}
+        future_names |= {c.name for c in schema.future if c.name in future.columns}
     # All columns as if they were of the past: none of these rows is a horizon by itself.
     columns = [c for c in schema.past if c.name in rows.columns]
-    columns += [c.replace(role="past") for c in schema.future if c.name in known]
+    columns += [c.replace(role="past") for c in schema.future if c.name in future_names]
     given = rows.assign(unique_id="series")
     parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
     whole = pd.concat(parts, ignore_index=True)
@@ -83,7 +83,7 @@ def appended(
         body["tz"] = panel.tz
     for j, covariate in enumerate(columns):
         values = _listed(panel.past[:, j], covariate)
-        role = "future" if covariate.name in known else "past"
+        role = "future" if covariate.name in future_names else "past"
         body.setdefault(role, {})[covariate.name] = values if role == "future" else values[:count]
     return body
 
@@ -98,8 +98,8 @@ def _stamp(stamp: Any) -> Any:
 
 
 def _listed(values: Any, covariate: Covariate) -> Any:
-    told = decode(values, covariate)
-    return told.tolist() if told.dtype == object else np.ascontiguousarray(told)
+    cells = decode(values, covariate)
+    return cells.tolist() if cells.dtype == object else np.ascontiguousarray(cells)
 
 
 def plan(panel: Panel, steps: int, name: str, told: Any) -> dict[str, Any]:

@@ -241,13 +241,13 @@ def decode_json(body: bytes, most: int) -> Any:
                 extra={"limit": GROWTH * most},
             )
     try:
-        found = orjson.loads(body)
+        content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         reason = "the body is empty" if not body.strip() else f"{error.msg} ({where})"
         raise RequestError(400, "malformed_json", f"the body is not JSON: {reason}") from None
-    refuse_twice(body, found)
-    return found
+    refuse_twice(body, content)
+    return content
 
 
 def _too_large(most: int, *, unpacked: bool = False) -> RequestError:

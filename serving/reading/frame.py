@@ -38,11 +38,11 @@ def forecast_frame(
     DataError : naming the column, series or parameter.
     """
     horizon, levels, extend = read_parameters(params or {})
-    known = {"unique_id", "ds", "y", *(c.name for c in engine.schema.covariates)}
-    stray = [str(name) for name in frame.columns if name not in known]
+    columns = {"unique_id", "ds", "y", *(c.name for c in engine.schema.covariates)}
+    stray = [str(name) for name in frame.columns if name not in columns]
     if stray:
         raise DataError(
-            f"unknown column {stray[0]!r}; this model takes: {', '.join(sorted(known))}"
+            f"unknown column {stray[0]!r}; this model takes: {', '.join(sorted(columns))}"
         )
     return engine.predict(
         frame,

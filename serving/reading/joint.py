@@ -76,13 +76,13 @@ def _check_cost(joint: Joint, count: int, spec: Spec, options: Options) -> None:
             "(GATECAST_MAX_DRAWS): ask for fewer paths, steps or series at a time",
             extra={"limit": limits.draws},
         )
-    told = count * options.horizon * (len(options.levels) + 1) * joint.passes
-    told += count * each if joint.shown else 0
-    if told > limits.output:
+    size = count * options.horizon * (len(options.levels) + 1) * joint.passes
+    size += count * each if joint.shown else 0
+    if size > limits.output:
         raise RequestError(
             413,
             "answer_too_large",
-            f"the answer could hold {told} numbers; at most {limits.output}: "
+            f"the answer could hold {size} numbers; at most {limits.output}: "
             "ask for fewer series, steps, quantiles or paths at a time",
             extra={"limit": limits.output},
         )
@@ -111,7 +111,7 @@ def _labels(given: Any, count: int, spec: Spec, faults: Faults) -> dict[str, Seq
         detail = f"must be an object of at most {MOST_LABELS} columns, a category for each series"
         faults.add(("labels",), "wrong_type", detail)
         return {}
-    found: dict[str, Sequence[str | None]] = {}
+    columns: dict[str, Sequence[str | None]] = {}
     static = {c.name for c in spec.schema.static}
     for name, values in given.items():
         where = ("labels", name[:MAX_LABEL])
@@ -128,8 +128,8 @@ def _labels(given: Any, count: int, spec: Spec, faults: Faults) -> dict[str, Seq
                 detail = f"must be text of 1 to {MAX_LABEL} characters, not {show(values[wrong])}"
                 faults.add((*where, wrong), "wrong_type", detail)
             # Also a wrong column is one: totals that name it are not wrong for it.
-            found[name] = values
-    return found
+            columns[name] = values
+    return columns
 
 
 def _is_label(value: Any) -> bool:
@@ -143,10 +143,10 @@ def _totals(given: Any, horizon: int, columns: Sequence[str], faults: Faults) ->
         detail = f"must be a list of 1 to {MOST_TOTALS} totals such as {{steps: 7}}"
         faults.add(("aggregate",), "wrong_type", detail)
         return []
-    found = []
+    totals = []
     for k, each in enumerate(given):
         try:
-            found.append(Total.of(each, horizon, columns))
+            totals.append(Total.of(each, horizon, columns))
         except TotalError as error:
             faults.add(("aggregate", k, *error.path), error.code, error.text)
-    return found
+    return totals

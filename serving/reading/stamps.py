@@ -40,7 +40,7 @@ def read_starts(
     if freq.integer:
         return _read_steps(values, path, faults), None
     home = _zone(zone, faults)
-    known: dict[str, datetime | None] = {}
+    readings: dict[str, datetime | None] = {}
     parsed: list[datetime | None] = []
     for i, value in enumerate(values):
         if type(value) is not str:
@@ -48,11 +48,11 @@ def read_starts(
             faults.add(path(i), code, f"must be {EXAMPLE}, not {show(value)}")
             parsed.append(None)
             continue
-        if value not in known:
-            known[value] = _parse(value)
-            if known[value] is None:
+        if value not in readings:
+            readings[value] = _parse(value)
+            if readings[value] is None:
                 faults.add(path(i), "not_a_stamp", f"must be {EXAMPLE}, not {show(value)}")
-        parsed.append(known[value])
+        parsed.append(readings[value])
     if faults:
         return np.zeros(len(values), "datetime64[us]"), None
     aware = [p is not None and p.tzinfo is not None for p in parsed]

@@ -137,10 +137,10 @@ def _whole_future(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Any:
     future, y = body["future"], body.get("y")
     if type(future) is not dict or type(y) is not list:
         return future
-    rows, found = len(y), {}
+    rows, columns = len(y), {}
     for name, values in future.items():
         if type(values) is not list or name not in {c.name for c in spec.schema.future}:
-            found[name] = values
+            columns[name] = values
             continue
         if not rows <= len(values) <= rows + spec.horizon:
             detail = (
@@ -149,8 +149,8 @@ def _whole_future(body: Mapping[str, Any], spec: Spec, faults: Faults) -> Any:
             )
             faults.add(("future", name), "length_mismatch", detail)
             values = values[: rows + spec.horizon]
-        found[name] = [*values, *[None] * (rows + spec.horizon - len(values))]
-    return found
+        columns[name] = [*values, *[None] * (rows + spec.horizon - len(values))]
+    return columns
 
 
 def _given(query: Query, body: Mapping[str, Any], spec: Spec, begin: bool) -> Given:

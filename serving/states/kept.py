@@ -93,11 +93,11 @@ def at(begun: int, row: int, freq: Frequency) -> Any:
 
 def written(stamp: Any, alias: str, tz: str | None) -> Any:
     """A stamp [1] as an answer writes it."""
-    told = write_stamps(stamp[:, None], Frequency.parse(alias), tz)[0][0]
-    if isinstance(told, np.datetime64):
-        whole = told == told.astype("datetime64[s]")
-        return str(np.datetime_as_string(told, unit="s" if whole else "us"))
-    return told.item() if isinstance(told, np.integer) else told
+    value = write_stamps(stamp[:, None], Frequency.parse(alias), tz)[0][0]
+    if isinstance(value, np.datetime64):
+        whole = value == value.astype("datetime64[s]")
+        return str(np.datetime_as_string(value, unit="s" if whole else "us"))
+    return value.item() if isinstance(value, np.integer) else value
 
 
 def joined(kept: Kept | None, load: Load, given: Given, keep: int) -> Change:
@@ -135,13 +135,13 @@ def joined(kept: Kept | None, load: Load, given: Given, keep: int) -> Change:
     count = kept.count + new
     first = max(kept.first, (count - keep) // PIECE * PIECE)
     ahead = _ahead(kept, given, row, new)
-    known = max(min(given.count, kept.count - max(row, kept.first)), 0)
+    overlap = max(min(given.count, kept.count - max(row, kept.first)), 0)
     return Change(
         replace(kept, first=first, count=count, static=static, ahead=ahead),
         {k: rows for k, rows in pieces.items() if (k + 1) * PIECE > first},
         appended=new,
-        known=known,
-        passed=given.count - new - known,
+        known=overlap,
+        passed=given.count - new - overlap,
     )
 
 
@@ -253,9 +253,9 @@ def _pieces(kept: Kept, load: Load, given: Given, row: int, new: int) -> dict[in
     skip = kept.count - row
     columns = {name: values[skip:] for name, values in given.rows.items()}
     for name in {*kept.ahead, *given.future}:
-        told = given.future.get(name, [])[skip : skip + new]
+        update = given.future.get(name, [])[skip : skip + new]
         said = kept.ahead.get(name, [])[:new]
-        columns[f"future.{name}"] = _over(said, told, new)
+        columns[f"future.{name}"] = _over(said, update, new)
     pieces: dict[int, dict[str, Any]] = {}
     for place in range(kept.count // PIECE, -(-(kept.count + new) // PIECE)):
         low, high = max(kept.count, place * PIECE), min(kept.count + new, (place + 1) * PIECE)
@@ -273,16 +273,16 @@ def _pieces(kept: Kept, load: Load, given: Given, row: int, new: int) -> dict[in
 
 def _ahead(kept: Kept, given: Given, row: int, new: int) -> dict[str, list[Any]]:
     """What is known of the rows to come: as said now, and else as it was before."""
-    found = {}
+    columns = {}
     for name in {*kept.ahead, *given.future}:
         said = kept.ahead.get(name, [])[new:]
-        told = given.future.get(name, [])[kept.count + new - row :]
-        values = _over(said, told, max(len(said), len(told)))
+        update = given.future.get(name, [])[kept.count + new - row :]
+        values = _over(said, update, max(len(said), len(update)))
         while values and values[-1] is None:
             values.pop()
         if values:
-            found[name] = values
-    return found
+            columns[name] = values
+    return columns
 
 
 def _over(said: list[Any], told: list[Any], size: int) -> list[Any]:

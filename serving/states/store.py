@@ -85,18 +85,18 @@ class Store:
     def _append(
         self, file: sqlite3.Connection, model: str, series: str, join: Joined
     ) -> tuple[Change, int]:
-        found = file.execute(
+        record = file.execute(
             "SELECT about, bytes FROM series WHERE model = ? AND id = ?", (model, series)
         ).fetchone()
-        kept = None if found is None else Kept(**orjson.loads(found[0]))
+        kept = None if record is None else Kept(**orjson.loads(record[0]))
         change = join(kept, lambda place: _piece(file, model, series, place))
         about = orjson.dumps(change.kept)
-        size = 0 if found is None else found[1]
+        size = 0 if record is None else record[1]
         grown = len(about) + _write(file, model, series, change)
-        if found is None:
+        if record is None:
             grown += len(model) + len(series) + BYTES_OF_SERIES
         else:
-            grown -= len(found[0])
+            grown -= len(record[0])
         file.execute(
             "INSERT INTO series VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, id) DO UPDATE SET "
             "about = excluded.about, bytes = excluded.bytes, used = excluded.used",
@@ -140,10 +140,10 @@ class Store:
     def is_stale(self, model: str, series: str) -> bool:
         """Whether a series that is used now was last noted as used some time ago."""
         with self._file() as file:
-            found = file.execute(
+            record = file.execute(
                 "SELECT used FROM series WHERE model = ? AND id = ?", (model, series)
             ).fetchone()
-        return found is not None and self.clock() - found[0] >= USED_SECONDS
+        return record is not None and self.clock() - record[0] >= USED_SECONDS
 
     def touch(self, model: str, series: str) -> None:
         """Note that a series was used."""
@@ -255,20 +255,20 @@ def _read(file: sqlite3.Connection) -> Iterator[None]:
 
 
 def _kept(file: sqlite3.Connection, model: str, series: str) -> Kept | None:
-    found = file.execute(
+    record = file.execute(
         "SELECT about FROM series WHERE model = ? AND id = ?", (model, series)
     ).fetchone()
-    return None if found is None else Kept(**orjson.loads(found[0]))
+    return None if record is None else Kept(**orjson.loads(record[0]))
 
 
 def _piece(file: sqlite3.Connection, model: str, series: str, place: int) -> Rows:
-    found = file.execute(
+    record = file.execute(
         "SELECT content FROM pieces WHERE model = ? AND id = ? AND place = ?",
         (model, series, place),
     ).fetchone()
-    if found is None:
+    if record is None:
         raise sqlite3.DatabaseError(f"piece {place} of a series is missing")
-    rows: Rows = orjson.loads(found[0])
+    rows: Rows = orjson.loads(record[0])
     return rows
 
 
@@ -276,12 +276,12 @@ def _write(file: sqlite3.Connection, model: str, series: str, change: Change) ->
     """Put the pieces of a change in place, and drop those before what is kept: bytes more."""
     more = 0
     for place, rows in change.pieces.items():
-        found = file.execute(
+        record = file.execute(
             "SELECT length(content) FROM pieces WHERE model = ? AND id = ? AND place = ?",
             (model, series, place),
         ).fetchone()
         content = orjson.dumps(rows)
-        more += len(content) - (found[0] if found else 0)
+        more += len(content) - (record[0] if record else 0)
         file.execute(
             "INSERT OR REPLACE INTO pieces VALUES (?, ?, ?, ?)", (model, series, place, content)
         )
@@ -298,12 +298,12 @@ def _write(file: sqlite3.Connection, model: str, series: str, change: Change) ->
 
 
 def _forget(file: sqlite3.Connection, model: str, series: str) -> bool:
-    found = file.execute(
+    record = file.execute(
         "SELECT bytes FROM series WHERE model = ? AND id = ?", (model, series)
     ).fetchone()
-    if found is None:
+    if record is None:
         return False
     for table in ("series", "pieces"):
         file.execute(f"DELETE FROM {table} WHERE model = ? AND id = ?", (model, series))
-    file.execute("UPDATE whole SET bytes = bytes - ?", (found[0],))
+    file.execute("UPDATE whole SET bytes = bytes - ?", (record[0],))
     return True

@@ -16,7 +16,7 @@ from serving.writing.answer import JSON_OPTIONS, Origin
 
 def write_explained(found: Explained | None, query: Query, origin: Origin) -> bytes:
     """The JSON of an answer; None where no series could be asked about."""
-    told: list[dict[str, Any]] = []
+    explanations: list[dict[str, Any]] = []
     problems = list(query.problems)
     if found is not None:
         freq = found.panel.freq
@@ -33,7 +33,7 @@ def write_explained(found: Explained | None, query: Query, origin: Origin) -> by
             }
             if place in query.notes:
                 one["notes"] = query.notes[place]
-            told.append(one)
+            explanations.append(one)
         for problem in found.problems:
             place = int(query.position[int(problem.id)])
             named = SeriesProblem(query.ids[place], problem.code, problem.detail, problem.where)
@@ -42,5 +42,5 @@ def write_explained(found: Explained | None, query: Query, origin: Origin) -> by
         {"id": p.id, "code": p.code, "detail": p.detail, "where": p.where}
         for _, p in sorted(problems, key=lambda pair: pair[0])
     ]
-    content = {"model": origin.public(), "explanations": told, "errors": errors}
+    content = {"model": origin.public(), "explanations": explanations, "errors": errors}
     return orjson.dumps(content, option=JSON_OPTIONS)

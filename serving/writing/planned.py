@@ -30,13 +30,13 @@ def write_planned(
         names = [BASE, *names]
     outcomes = {one.name: one for one in found.outcomes} if found is not None else {}
     plans = {plan.name: plan for plan in options.plans}
-    told = []
+    scenarios = []
     for name in names:
         one: dict[str, Any] = {"name": name, "forecasts": []}
         if name in outcomes:
             one["forecasts"] = _forecasts(outcomes[name], query)
         notes = notes_of(plans[name], spec) if name in plans else []
-        told.append({**one, "notes": notes} if notes else one)
+        scenarios.append({**one, "notes": notes} if notes else one)
     draws = options.draws
     content = {
         "model": origin.public(),
@@ -46,7 +46,7 @@ def write_planned(
             "seed": draws.seed,
             "dependence": "learned" if learned else "usual",
         },
-        "scenarios": told,
+        "scenarios": scenarios,
         "errors": _errors(found, query),
     }
     return orjson.dumps(content, option=JSON_OPTIONS)
@@ -59,7 +59,7 @@ def _forecasts(outcome: Outcome, query: Query) -> list[dict[str, Any]]:
     mean, levels = np.ascontiguousarray(forecast.mean), _by_level(forecast.quantiles)
     change = outcome.difference
     moved = [{}] * len(mean) if change is None else _differences(change, keys)
-    told = []
+    forecasts = []
     for k, i in enumerate(outcome.position.tolist()):
         place = int(query.position[i])
         one = {
@@ -72,8 +72,8 @@ def _forecasts(outcome: Outcome, query: Query) -> list[dict[str, Any]]:
         # What is to be known of a series is so in every scenario: it is told of the base.
         if change is None and place in query.notes:
             one["notes"] = query.notes[place]
-        told.append(one)
-    return told
+        forecasts.append(one)
+    return forecasts
 
 
 def _differences(change: Difference, keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -80,12 +80,12 @@ def anomalies_command(
         print(line)
     title = f"{table_name(data)}: expected beside what came"
     made = write_asked(table, out, lambda: watched.plot(title=title), picture)
-    found = {
+    summary = {
         "rate": rate,
         "judged": int(table["p"].notna().sum()),
         "anomalies": table[table["anomaly"]],
     }
-    done(found, made=made)
+    done(summary, made=made)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -93,14 +93,14 @@ def lines(table: pd.DataFrame) -> list[str]:
     odd = table[table["anomaly"]].sort_values("p", kind="stable")
     judged = int(table["p"].notna().sum())
     share = len(odd) / judged if judged else 0.0
-    told = [f"{len(odd):,} of {judged:,} points are anomalies ({100 * share:.2f} %)"]
-    told += [
+    texts = [f"{len(odd):,} of {judged:,} points are anomalies ({100 * share:.2f} %)"]
+    texts += [
         f"  {row.unique_id} {row.ds}: {row.y:g}, {row.kind}; "
         f"expected {row.low:g} to {row.high:g}, p = {row.p:.1g}"
         for row in odd.head(SHOWN).itertuples()
     ]
     more = len(odd) - SHOWN
-    return [*told, f"  and {more:,} more"] if more > 0 else told
+    return [*texts, f"  and {more:,} more"] if more > 0 else texts
 
 
 def explain_command(
@@ -189,7 +189,7 @@ def covariates_command(
         raise ConfigError(f"--candidate {name}: there are {', '.join(config.candidates)}")
     settings = config.forecaster(name, freq=data.panel.freq.alias)
     with waiting(f"training {name} with and without covariates"):
-        found = worth(data.panel, settings, windows=windows, say=tell)
+        scores = worth(data.panel, settings, windows=windows, say=tell)
     titles = {"": "with all", None: "without any"}
     rows = {
         titles.get(one.name, f"without {one.name}"): {
@@ -197,8 +197,8 @@ def covariates_command(
             "change": one.change,
             "standard error": one.error,
         }
-        for one in found
+        for one in scores
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(f"{config.name}, {name}")
     print_table(table, title=f"error on the last {windows} horizons, held back", digits=4)
-    done({"model": config.name, "candidate": name, "covariates": found})
+    done({"model": config.name, "candidate": name, "covariates": scores})

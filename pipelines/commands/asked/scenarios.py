@@ -93,19 +93,19 @@ def plans_of(given: list[str], schema: Schema) -> dict[str, Any]:
     plans: dict[str, Any] = {}
     kinds = {c.name: c.type for c in schema.future}
     for text in given:
-        name, colon, told = (part.strip() for part in text.partition(":"))
-        if not (name and colon and told):
+        name, colon, content = (part.strip() for part in text.partition(":"))
+        if not (name and colon and content):
             raise ConfigError(
                 f"--scenario {text!r} must be a name and what is so in it, such as "
                 "'no sale: promo=0' or 'plan b: plan_b.csv'"
             )
         if name in plans:
             raise ConfigError(f"--scenario {name!r} stands twice; give each a name of its own")
-        if told.lower().endswith(WRITTEN):
-            plans[name] = read_table(Path(told))
+        if content.lower().endswith(WRITTEN):
+            plans[name] = read_table(Path(content))
             continue
         plans[name] = {}
-        for part in told.split(","):
+        for part in content.split(","):
             column, equals, value = (piece.strip() for piece in part.partition("="))
             if not (column and equals and value):
                 raise ConfigError(f"--scenario {name!r}: {part.strip()!r} must be COLUMN=VALUE")

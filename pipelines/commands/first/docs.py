@@ -39,12 +39,12 @@ def docs_command(
     from pipelines.terminal.codes import KINDS, entries, nearest
 
     if code is not None:
-        found = entries(code)
-        if not found:
+        codes = entries(code)
+        if not codes:
             raise ConfigError(f"no error has the code {code!r}{nearest(code)}")
-        for entry in found:
+        for entry in codes:
             print(f"{code} ({KINDS[entry.kind].lower()}): {entry.means}\n  {entry.cure}")
-        done({"code": code, "entries": found})
+        done({"code": code, "entries": codes})
         return
     at = folder or Path(os.environ.get(FOLDER_VARIABLE, "") or BUILT)
     index = at / "index.html"

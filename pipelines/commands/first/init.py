@@ -86,9 +86,9 @@ def _describe(look: Look) -> None:
     report = look.result.report
     print(report.summary)
     # Where rows after the last y carry covariates, the config makes them what is known ahead.
-    known = report.values["facts"].get("ahead") if look.ahead else None
+    ahead_note = report.values["facts"].get("ahead") if look.ahead else None
     for note in report.notes[: -1 if look.result.clean.aside else None]:
-        if note != known:
+        if note != ahead_note:
             print(f"  {note}")
     whole = int(look.lengths.sum())
     if missing := whole - report.values["values"]["observed"]:

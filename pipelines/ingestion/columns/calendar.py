@@ -63,8 +63,10 @@ def places(base: Array, part: Part, name: str) -> tuple[Array, str]:
     """
     kind = kind_below(part, base)
     if not kind:
-        known = base[base != NAT]
-        first = str(known[0].astype("datetime64[us]").astype("datetime64[m]")) if len(known) else ""
+        stamps = base[base != NAT]
+        first = (
+            str(stamps[0].astype("datetime64[us]").astype("datetime64[m]")) if len(stamps) else ""
+        )
         raise DataError(
             f"layout = calendar: {len(part.numbers)} columns of {part.kind or 'number'}s are no "
             f"parts of the rows ({name} = {first or 'none'}), as Jan … Dec are of a year, 1 … 31 "

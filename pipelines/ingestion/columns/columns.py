@@ -58,17 +58,17 @@ class Column:
 
 def numbers_of(column: Any, name: str, config: Any, csv: Any) -> Numbers:
     """A column of values; a `DataError` where more than half of it are no numbers."""
-    found = _read(column, name, config, csv)
-    bad = len(found.unreadable)
-    if bad and bad > 0.5 * max(len(found.values) - len(found.codes), 1):
+    numbers = _read(column, name, config, csv)
+    bad = len(numbers.unreadable)
+    if bad and bad > 0.5 * max(len(numbers.values) - len(numbers.codes), 1):
         categorical = ""
         if isinstance(config, CovariateConfig):
             categorical = f"set type: categorical for covariates.{config.name}"
         raise DataError(
-            f"column {name} holds no numbers: {bad:,} of {len(found.values):,} values cannot be "
-            f"read, such as {found.unreadable_text[0]!r}; {_cure(found, categorical)}"
+            f"column {name} holds no numbers: {bad:,} of {len(numbers.values):,} values cannot be "
+            f"read, such as {numbers.unreadable_text[0]!r}; {_cure(numbers, categorical)}"
         )
-    return found
+    return numbers
 
 
 def _cure(found: Numbers, categorical: str) -> str:
@@ -132,8 +132,10 @@ def encode(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, Array]:
 def unit_factors(column: Any, scale: dict[str, float]) -> Array:
     """[T] factor of each row by its unit's name; NaN for an unknown unit."""
     texts, codes = encode(column)
-    known = {k.strip(): v for k, v in scale.items()}
-    factors = np.array([known.get((t or "").strip(), np.nan) for t in texts.to_pylist()] + [np.nan])
+    by_name = {k.strip(): v for k, v in scale.items()}
+    factors = np.array(
+        [by_name.get((t or "").strip(), np.nan) for t in texts.to_pylist()] + [np.nan]
+    )
     return factors[codes]
 
 
@@ -212,14 +214,14 @@ def _spelled_once(texts: Array, counts: Array) -> Array:
     ----------
     texts : [K], None for missing. counts : [K] rows of each.
     """
-    known = np.flatnonzero([t is not None for t in texts])
-    if not len(known):
+    places = np.flatnonzero([t is not None for t in texts])
+    if not len(places):
         return texts
-    group = fold(texts[known])
-    if len(np.unique(group)) == len(known):
+    group = fold(texts[places])
+    if len(np.unique(group)) == len(places):
         return texts
     out = texts.copy()
-    order = known[np.lexsort((np.arange(len(known)), -counts[known], group))]
+    order = places[np.lexsort((np.arange(len(places)), -counts[places], group))]
     ranked = np.sort(group, kind="stable")
     first = np.concatenate([[True], ranked[1:] != ranked[:-1]])
     out[order] = texts[order[first]][np.cumsum(first) - 1]

@@ -62,10 +62,10 @@ def dropped_names(names: Array, config: IdConfig) -> Array:
     texts = pa.array(names, pa.string())
     for pattern in config.drop:
         try:
-            found = pc.match_substring_regex(texts, pattern)
+            mask = pc.match_substring_regex(texts, pattern)
         except pa.ArrowInvalid as error:
             raise ConfigError(f"ids.drop: {pattern!r} is no regular expression: {error}") from None
-        out |= found.to_numpy(zero_copy_only=False)
+        out |= mask.to_numpy(zero_copy_only=False)
     return out
 
 

@@ -79,8 +79,8 @@ class Signs:
 
     def text(self, cell: int) -> str:
         """A cell as it was written; "" for one without a sign."""
-        found = np.flatnonzero(self.at == cell)
-        return str(self.texts[int(found[0])]) if len(found) else ""
+        positions = np.flatnonzero(self.at == cell)
+        return str(self.texts[int(positions[0])]) if len(positions) else ""
 
     def spread(self, place: Array) -> Signs:
         """The same cells at their new places."""
@@ -158,8 +158,8 @@ def mixed_signs(numbers: Numbers, owner: Array) -> tuple[int, int] | None:
     sign[np.isnan(numbers.values)] = None
     shares = np.isin(sign, RATES)
     known = shares | ((sign == "") & (numbers.values != 0))
-    if shares.any() and (found := _differing(sign, owner, known)) is not None:
-        return found
+    if shares.any() and (pair := _differing(sign, owner, known)) is not None:
+        return pair
     return _differing(sign, owner, (sign != "") & (sign != None))  # noqa: E711
 
 
@@ -221,13 +221,13 @@ def _floats(column: pa.Array) -> Array:
 
 
 def _as_numbers(codes: tuple[str, ...]) -> Array:
-    found = []
+    numbers = []
     for code in codes:
         try:
-            found.append(float(code))
+            numbers.append(float(code))
         except ValueError:
             continue
-    return np.array(found)
+    return np.array(numbers)
 
 
 def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers:
@@ -292,8 +292,10 @@ def _peeled(clean: pa.Array) -> tuple[pa.Array, Signs | None]:
     if len(at):
         cells = clean.take(pa.array(at))
         texts = cells.dictionary_encode()
-        found = pc.extract_regex(texts.dictionary, rf"(?P<sign>{_UNIT})").field("sign").to_pylist()
-        named = [(t or "").upper().rstrip(".") for t in found]
+        sign_texts = (
+            pc.extract_regex(texts.dictionary, rf"(?P<sign>{_UNIT})").field("sign").to_pylist()
+        )
+        named = [(t or "").upper().rstrip(".") for t in sign_texts]
         own = np.array([_ALIKE.get(t, t) for t in named], dtype=object)
         signs = Signs(at, own[np.asarray(texts.indices)], cells)
         # 5 € of $: two signs are no number.

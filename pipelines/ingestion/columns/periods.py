@@ -112,24 +112,24 @@ def part_of(texts: Iterable[str], name: str) -> Part | None:
     name : of their column, "" in a header: numbers alone say something only beside its name.
     """
     cells = [t.strip() for t in texts]
-    found = [_read(c) for c in cells]
-    kinds = {f[0] for f in found if f is not None}
-    if 3 <= len(cells) <= 12 and all(_key(c) == "month" for c in cells) and None in found:
+    readings = [_read(c) for c in cells]
+    kinds = {f[0] for f in readings if f is not None}
+    if 3 <= len(cells) <= 12 and all(_key(c) == "month" for c in cells) and None in readings:
         return Part("month", (-1,) * len(cells), True)
-    if not cells or len(kinds) > 1 or sum(f is None for f in found) > 0.1 * len(cells):
+    if not cells or len(kinds) > 1 or sum(f is None for f in readings) > 0.1 * len(cells):
         return None
     said, kind = kind_of_name(name), kinds.pop()
-    numbers = tuple(f[1] if f is not None else -1 for f in found)
-    known = [n for n in numbers if n >= 0]
+    numbers = tuple(f[1] if f is not None else -1 for f in readings)
+    valid_numbers = [n for n in numbers if n >= 0]
     if kind in ("number", "roman"):
         kind = said if kind == "number" or said in ("quarter", "month", "half") else ""
-        return Part(kind, numbers, False) if kind and _within(known, kind) else None
-    if kind == "hour" and (said == "half" or max(known) <= 2):
+        return Part(kind, numbers, False) if kind and _within(valid_numbers, kind) else None
+    if kind == "hour" and (said == "half" or max(valid_numbers) <= 2):
         kind = "half"
     letters = all(re.match(r"(?i)[a-z]{1,2}[\s._-]?\d|\d[a-z]$", c) for c in cells)
-    if not _within(known, kind):
+    if not _within(valid_numbers, kind):
         return None
-    if letters and not said and len(set(known)) < _WHOLE.get(kind, 1_000):
+    if letters and not said and len(set(valid_numbers)) < _WHOLE.get(kind, 1_000):
         return None
     return Part(kind, numbers, True)
 
@@ -167,8 +167,8 @@ def run_of_parts(names: list[str], apart: Collection[int] = ()) -> tuple[list[in
 def _key(name: str) -> str:
     """What columns of one run have in common; "" for none."""
     name = name.strip()
-    if found := _read(name):
-        return found[0]
+    if reading := _read(name):
+        return reading[0]
     if numbered := _NUMBERED.fullmatch(name):
         return f"{numbered[1].lower()} #"
     word = re.fullmatch(r"[^\W\d_]{3,10}\.?", name)

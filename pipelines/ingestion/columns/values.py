@@ -187,8 +187,8 @@ class _Checked:
                 self.flag(mask, "sentinel_high", _high_words(meant, self.column))
 
     def _low_sentinels(self) -> None:
-        known = SENTINELS if self.flags.sentinels == "missing" else SENTINELS[_SURE]
-        mask = np.isin(self.values, known)
+        sentinels = SENTINELS if self.flags.sentinels == "missing" else SENTINELS[_SURE]
+        mask = np.isin(self.values, sentinels)
         if not mask.any():
             return
         doubtful = np.zeros(len(mask), bool)

@@ -43,13 +43,13 @@ def _refuse_other_headers(raw: Raw, config: DataConfig) -> None:
     DataError : the values below it would be read under the wrong names.
     """
     anchors = config.id if config.layout == "rows" else config.ds
-    known = {n.strip().casefold() for n in raw.names} - {""}
+    names = {n.strip().casefold() for n in raw.names} - {""}
     for anchor in anchors or (raw.names[0],):
         column = raw.column(anchor, "ds")
         if not is_text(column.type):
             continue
         texts = pc.utf8_trim_whitespace(column)
-        named = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(known), texts.type))
+        named = pc.is_in(pc.utf8_lower(texts), pa.array(sorted(names), texts.type))
         for at in np.flatnonzero(named.to_numpy())[:MOST_HEADERS]:
             cells = [raw.table.column(i)[int(at)].as_py() for i in range(len(raw.names))]
             if not all(c is None or isinstance(c, str) for c in cells):
@@ -61,7 +61,7 @@ def _refuse_other_headers(raw: Raw, config: DataConfig) -> None:
             ]
             if all(c.casefold() == n.casefold() for c, n in pairs):
                 continue
-            if any(re.search(r"\d", c) and c.casefold() not in known for c, _ in pairs):
+            if any(re.search(r"\d", c) and c.casefold() not in names for c, _ in pairs):
                 continue
             place = raw.row[at] if raw.row is not None else at + 1
             there, here = next((c, n) for c, n in pairs if c.casefold() != n.casefold())

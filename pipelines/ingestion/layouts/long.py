@@ -42,8 +42,8 @@ def long_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
         own = covariate.unit
         if own is not None:
             factor = unit_factors(raw.column(own.column, "unit.column"), own.scale)
-            found = rows.columns[covariate.name]
-            found.values = found.values * factor
+            covariate_column = rows.columns[covariate.name]
+            covariate_column.values = covariate_column.values * factor
     used = {*(config.id or ()), *(config.ds or ("ds",)), y_name}
     used |= {c.source for c in config.covariates}
     used |= {v.unit.column for v in (config.values, *config.covariates) if v.unit is not None}

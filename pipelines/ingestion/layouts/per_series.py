@@ -112,8 +112,8 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
         facts = {"stamps": f"columns {names[0]} … {names[-1]} are steps 1 to {len(names)}"}
         zone = np.full(len(names), NAIVE, np.int8)
         return Stamps(steps, zone, [], None, integer=True, texts=pa.array(names), facts=facts)
-    found = read_stamps(pa.array(names, pa.string()), "of the header", config.stamps)
-    rows = found.rows()
+    stamps = read_stamps(pa.array(names, pa.string()), "of the header", config.stamps)
+    rows = stamps.rows()
     if (rows == np.iinfo(np.int64).min).any():
         wrong = names[int(np.flatnonzero(rows == np.iinfo(np.int64).min)[0])]
         if foreign := foreign_months(names, "of the header"):
@@ -123,6 +123,6 @@ def _header_stamps(names: list[str], config: DataConfig) -> Stamps:
             "covariate, or give its format in stamps.formats"
         )
     return Stamps(
-        rows, found.row_zones(), found.zones, None, found.integer, pa.array(names),
-        facts=found.facts,
+        rows, stamps.row_zones(), stamps.zones, None, stamps.integer, pa.array(names),
+        facts=stamps.facts,
     )  # fmt: skip

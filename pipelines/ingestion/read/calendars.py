@@ -109,18 +109,18 @@ def _with_its_parts(
     sample: pa.Table,
 ) -> tuple[list[str], list[str], Array]:  # fmt: skip
     """The columns of a row's stamp, year and month, what is left of the others, and the stamps."""
-    found = parts_among(others, sample.select([names.index(n) for n in others]), set())
-    if not found or not all(p.kind in ("quarter", "month", "week", "day") for p in found.values()):
+    parts = parts_among(others, sample.select([names.index(n) for n in others]), set())
+    if not parts or not all(p.kind in ("quarter", "month", "week", "day") for p in parts.values()):
         return [name], others, base
-    table = pa.table({n: sample.column(names.index(n)) for n in [name, *found]})
+    table = pa.table({n: sample.column(names.index(n)) for n in [name, *parts]})
     try:
-        raw = Raw(table, [[name, *found]])
-        read = stamps_of(raw, config.replace(ds=(name, *found))).rows()
+        raw = Raw(table, [[name, *parts]])
+        read = stamps_of(raw, config.replace(ds=(name, *parts))).rows()
     except DataError:
         return [name], others, base
     if (read == NAT).any() or not units_of(read):
         return [name], others, base
-    return [name, *found], [n for n in others if n not in found], read
+    return [name, *parts], [n for n in others if n not in parts], read
 
 
 def _unknown(names: list[str], i: int, at: list[int], part: Part) -> str:
@@ -174,18 +174,18 @@ def time_in(column: pa.ChunkedArray, name: str, config: DataConfig) -> Array | N
     if not len(values):
         return None
     try:
-        found = read_stamps(values, name, config.stamps)
+        stamps = read_stamps(values, name, config.stamps)
     except DataError:
         # Several readings of the same stamps: they are stamps where the name says so.
         return np.full(1, NAT) if named else None
-    rows = found.rows()
-    known = rows[rows != NAT]
-    if found.integer or len(known) < NEEDED * len(rows) or not units_of(known):
+    rows = stamps.rows()
+    times = rows[rows != NAT]
+    if stamps.integer or len(times) < NEEDED * len(rows) or not units_of(times):
         return None
-    years = known.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64)
+    years = times.astype("datetime64[us]").astype("datetime64[Y]").astype(np.int64)
     if numeric and not named and np.ptp(years) > APART * len(years):
         return None
-    return np.asarray(known)
+    return np.asarray(times)
 
 
 def _by_time(others: list[str], names: list[str], i: int, sample: pa.Table) -> bool:
@@ -231,8 +231,8 @@ def _texts(column: pa.ChunkedArray) -> list[str]:
         column = whole if pc.all(pc.equal(whole, column)).as_py() is not False else column
     elif not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_dictionary(kind)):
         return []
-    known = pc.unique(column.drop_null()).slice(0, DISTINCT).to_pylist()
-    return [text for text in map(str, known) if text.strip()]
+    values = pc.unique(column.drop_null()).slice(0, DISTINCT).to_pylist()
+    return [text for text in map(str, values) if text.strip()]
 
 
 def parts_among(
@@ -245,7 +245,7 @@ def parts_among(
     taken : names of columns that have a role already. texts : those whose cells are neither stamps
         nor numbers: where they are called quarter or month, they are one however it is spelled.
     """
-    found = {}
+    parts = {}
     for i, name in enumerate(names):
         if name and name not in taken and names.count(name) == 1:
             cells = _texts(sample.column(i))
@@ -254,8 +254,8 @@ def parts_among(
             if part is None and kind and name in texts and len(cells) <= MOST_PARTS:
                 part = Part(kind, (-1,) * len(cells), True)
             if part is not None:
-                found[name] = part
-    return dict(sorted(found.items(), key=lambda item: KINDS.index(item[1].kind)))
+                parts[name] = part
+    return dict(sorted(parts.items(), key=lambda item: KINDS.index(item[1].kind)))
 
 
 def refuse_parts(
@@ -282,12 +282,12 @@ def refuse_parts(
     fitting = {n: p for n, p in parts.items() if _finer(p, units)}
     key = [*roles.get("id", []), *ds]
     needed: list[str] = []
-    told = _told(table, key)
+    count = _told(table, key)
     for name in sorted(fitting, key=lambda n: -_told(table, [*key, n])):
         more = _told(table, [*key, *needed, name])
-        if told < NEEDED * more:
+        if count < NEEDED * more:
             needed.append(name)
-            told = more
+            count = more
     if not needed:
         return
     needed.sort(key=lambda n: KINDS.index(parts[n].kind))
@@ -355,9 +355,9 @@ def _readable(
         formats = ("half_year",) if parts[0].kind == "half" else ()
     for forms in [*((f,) for f in formats), ()]:
         try:
-            found = stamps_of(raw, config.replace(ds=tuple(ds), stamps={"formats": forms}))
+            stamps = stamps_of(raw, config.replace(ds=tuple(ds), stamps={"formats": forms}))
         except (DataError, ValueError):
             continue
-        if not found.integer and not (found.rows() == NAT).any():
+        if not stamps.integer and not (stamps.rows() == NAT).any():
             return forms, [rf"\b{t}\b" for t in whole]
     return None, []

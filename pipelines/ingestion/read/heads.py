@@ -55,13 +55,13 @@ def reads_as_data(first: list[str], kinds: list[str], named: bool = True) -> boo
         if kind == below == "stamp" and (named or not _NAMED.search(cell)):
             return True
     values = [(c, kind) for c, kind, below in pairs if below in ("number", "stamp")]
-    known = [(c, kind) for c, kind in values if c.strip() == "" or kind]
-    if not any(kind == "number" for _, kind in known):
+    cells = [(c, kind) for c, kind in values if c.strip() == "" or kind]
+    if not any(kind == "number" for _, kind in cells):
         return False
-    if any(kind != "number" for _, kind in known) or "stamp" in kinds:
+    if any(kind != "number" for _, kind in cells) or "stamp" in kinds:
         return False
     # Years, periods and numbered columns rise from left to right.
-    numbers = [c.strip() for c, _ in known]
+    numbers = [c.strip() for c, _ in cells]
     whole = all(n.isdigit() for n in numbers)
     rising = whole and all(int(a) < int(b) for a, b in itertools.pairwise(numbers))
     return not (rising and (len(numbers) > 2 or int(numbers[-1]) - int(numbers[0]) == 1))

@@ -79,13 +79,13 @@ def look(config: DataConfig, names: list[str], sample: pa.Table) -> Seen:
 def _text_kind(column: pa.ChunkedArray, name: str, config: DataConfig) -> str:
     if not is_text(column.type):
         return "texts"
-    known = [v for v in column.drop_null().to_pylist() if v.strip()]
-    if not known:
+    texts = [v for v in column.drop_null().to_pylist() if v.strip()]
+    if not texts:
         return "texts"
-    if sum(bool(_CLOCK.match(v)) for v in known) > 0.9 * len(known):
+    if sum(bool(_CLOCK.match(v)) for v in texts) > 0.9 * len(texts):
         return "clocks"
     try:
-        values = read_stamps(pa.array(known), name, config.stamps)
+        values = read_stamps(pa.array(texts), name, config.stamps)
         readable = float((values.rows() != NAT).mean())
         if readable > 0.9 and not (values.integer and not TIME_NAME.fullmatch(name)):
             return "stamps"

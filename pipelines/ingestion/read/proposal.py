@@ -34,8 +34,8 @@ class MappingError(DataError):
     @property
     def usable(self) -> bool:
         """Whether the proposal names a column wherever one is wanted."""
-        told = (v if isinstance(v, list | tuple) else [v] for v in self.roles.values())
-        return not any(value == OPEN for values in told for value in values)
+        lists = (v if isinstance(v, list | tuple) else [v] for v in self.roles.values())
+        return not any(value == OPEN for values in lists for value in values)
 
 
 def short(ds: tuple[str, ...]) -> Any:

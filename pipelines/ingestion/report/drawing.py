@@ -70,10 +70,10 @@ def _short(value: float) -> str:
 
 
 def _limits(y: Array) -> tuple[float, float]:
-    known = y[~np.isnan(y)]
-    if not len(known):
+    values = y[~np.isnan(y)]
+    if not len(values):
         return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
+    low, high = float(values.min()), float(values.max())
     return (low, high) if high > low else (low - 1.0, high + 1.0)
 
 

@@ -66,9 +66,9 @@ class Merged:
 
     def _findings(self, mine: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
         limit = self.limits.positions
-        known = {f["code"]: f for f in mine}
+        by_code = {f["code"]: f for f in mine}
         for finding in new:
-            own = known.get(finding["code"])
+            own = by_code.get(finding["code"])
             if own is None:
                 mine.append(finding)
                 continue

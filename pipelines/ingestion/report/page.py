@@ -143,11 +143,11 @@ def _series(values: dict[str, Any]) -> str:
         ("too_short", "too short to train on; kept for prediction"),
         ("constant", "constant"),
     ):
-        found = series[code]
-        if found["count"]:
-            names = ", ".join(_text(i) for i in found["ids"][:_SHOWN])
-            more = f" and {found['count'] - _SHOWN:,} more" if found["count"] > _SHOWN else ""
-            parts.append(f"<p><b>{found['count']:,}</b> {words}: {names}{more}</p>")
+        group = series[code]
+        if group["count"]:
+            names = ", ".join(_text(i) for i in group["ids"][:_SHOWN])
+            more = f" and {group['count'] - _SHOWN:,} more" if group["count"] > _SHOWN else ""
+            parts.append(f"<p><b>{group['count']:,}</b> {words}: {names}{more}</p>")
     if values["totals"] and series["out"] > 1:
         names = ", ".join(_text(i) for i in values["totals"])
         parts.append(
@@ -171,10 +171,10 @@ def _drawings(report: Report) -> str:
     out = []
     for name, svg in report.figures:
         about = worst.get(name, {})
-        found = ", ".join(f"{n:,} {_text(c)}" for c, n in about.get("findings", {}).items())
+        findings = ", ".join(f"{n:,} {_text(c)}" for c, n in about.get("findings", {}).items())
         out.append(
             f"<figure><figcaption><b>{_text(name)}</b> <span class=soft>{about.get('rows', 0):,} "
-            f"rows; {found}</span></figcaption>{svg}</figure>"
+            f"rows; {findings}</span></figcaption>{svg}</figure>"
         )
     return "<h2>The worst series</h2>" + legend + "".join(out)
 

@@ -66,10 +66,10 @@ def _covariate(name: str, column: Column) -> Covariate:
             "categories": tuple(sorted({str(c) for c in column.categories[used]})),
         }
     else:
-        known = column.values[~np.isnan(column.values)]
-        if len(known):
-            spread = float(known.std())
-            kind |= {"mean": float(known.mean()), "std": spread if spread > 0 else 1.0}
+        values = column.values[~np.isnan(column.values)]
+        if len(values):
+            spread = float(values.std())
+            kind |= {"mean": float(values.mean()), "std": spread if spread > 0 else 1.0}
     return Covariate.parse(kind)
 
 

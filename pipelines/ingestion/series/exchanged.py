@@ -35,16 +35,16 @@ def refuse_exchanged(codes: Array, ds: Array, row: Array, stamps: Stamps) -> Non
     ------
     DataError : with a stamp read both ways, and what to do.
     """
-    known = np.flatnonzero((ds != NAT) & (codes >= 0))
-    order = known[np.lexsort((row[known], codes[known]))]
-    found, owner = ds[order], codes[order]
-    turns = _turns(found, owner)
+    places = np.flatnonzero((ds != NAT) & (codes >= 0))
+    order = places[np.lexsort((row[places], codes[places]))]
+    sorted_ds, owner = ds[order], codes[order]
+    turns = _turns(sorted_ds, owner)
     if not turns:
         return
-    other = exchanged(found)
-    date = (found // DAY).astype("datetime64[D]")
+    other = exchanged(sorted_ds)
+    date = (sorted_ds // DAY).astype("datetime64[D]")
     late = (date - date.astype("datetime64[M]").astype("datetime64[D]")).astype(np.int64) >= 12
-    differ = np.flatnonzero(other != found)
+    differ = np.flatnonzero(other != sorted_ds)
     if min(int(late.sum()), len(differ)) < LEAST_DATES:
         return
     if turns >= LEAST_TURNS and _turns(other, owner) == 0:
@@ -54,7 +54,9 @@ def refuse_exchanged(codes: Array, ds: Array, row: Array, stamps: Stamps) -> Non
     else:
         return
     at = differ[0]
-    one, two = (str(v[at].astype("datetime64[us]").astype("datetime64[D]")) for v in (found, other))
+    one, two = (
+        str(v[at].astype("datetime64[us]").astype("datetime64[D]")) for v in (sorted_ds, other)
+    )
     raise DataError(
         f"row {row[order[at]]}: ds was read as {one}, and may be {two}: {why}. A spreadsheet that "
         f"reads the other order of day and month has stored the table; {REPAIR}"

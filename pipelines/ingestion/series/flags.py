@@ -115,15 +115,15 @@ def _spikes(
     number = np.bincount(codes[rows], minlength=count)
     spread = _sigma(medians(size, codes[rows], count), size, codes[rows], number)
     lonely = size > config.spike_size * spread[codes[rows]]
-    found = at[rows[lonely & far[rows]]]
+    spikes = at[rows[lonely & far[rows]]]
     gone = config.spikes == "missing"
     ledger.note(
         "spike" if gone else "spike_kept", "changed" if gone else "flagged",
         f"more than {config.spike_size:g} robust sigmas from its series"
         + (", read as missing" if gone else ""),
-        **table.places(found), column="y", before=table.y[found], repair=gone,
+        **table.places(spikes), column="y", before=table.y[spikes], repair=gone,
     )  # fmt: skip
-    return found if gone else nothing
+    return spikes if gone else nothing
 
 
 def far_from_all(values: Array, codes: Array, count: int, size: float) -> Array:

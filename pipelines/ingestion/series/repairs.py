@@ -87,15 +87,15 @@ def _spread(table: Table, column: Column, day: Array, name: str, ledger: Ledger)
     group = np.cumsum(new) - 1
     # What the fill means is no news to spread.
     if column.categories is not None:
-        known = values
+        unfilled = values
         if isinstance(column.config.fill, str):
             code = np.flatnonzero(column.categories == column.config.fill)
-            known = np.where(np.isin(values, code), -1, values)
-        best = np.maximum.reduceat(known, heads)[group]
+            unfilled = np.where(np.isin(values, code), -1, values)
+        best = np.maximum.reduceat(unfilled, heads)[group]
         spread = np.where(best >= 0, best, values)
     else:
-        known = np.where(values == column.config.fill, np.nan, values)
-        best = np.fmax.reduceat(known, heads)[group]
+        unfilled = np.where(values == column.config.fill, np.nan, values)
+        best = np.fmax.reduceat(unfilled, heads)[group]
         spread = np.where(np.isnan(best), values, best)
     changed = np.flatnonzero((spread != values) & (spread == spread))
     ledger.note(

@@ -92,14 +92,15 @@ def find_steps(codes: Array, ds: Array, ids: Array, freq: str | None, integer: b
             _refuse_business_ends(ds, which)
         chosen = _vote(keys, share, steps, gaps, alias, ids, evidence)
     if freq is None and integer:
-        known = np.unique(ds)
-        if form := calendar_form(known):
+        numbers = np.unique(ds)
+        if form := calendar_form(numbers):
             raise DataError(
-                f"the whole numbers in ds, from {known[0]} to {known[-1]}, leave holes as steps "
-                f"and none as dates ({form}): {_cure(form, int(known[0]))}, or set freq: step"
+                f"the whole numbers in ds, from {numbers[0]} to {numbers[-1]}, leave holes as "
+                f"steps and none as dates ({form}): {_cure(form, int(numbers[0]))}, or set "
+                "freq: step"
             )
-        refuse_gaps(known)
-        refuse_size(chosen.size, int(known[np.abs(known).argmin()]))
+        refuse_gaps(numbers)
+        refuse_size(chosen.size, int(numbers[np.abs(numbers).argmin()]))
         _refuse_beside(ds, ds[offsets[codes]], chosen.size)
     if chosen.integer != integer:
         kind = "integers" if integer else "time stamps"
@@ -268,26 +269,26 @@ def _vote(
     keys: Array, share: Array, steps: Array, gaps: Array, alias: Array, ids: Array,
     evidence: dict[str, Any],
 ) -> Frequency:  # fmt: skip
-    told = np.flatnonzero((keys[:, 0] > 0) & (steps > 0))
-    if not len(told):
+    voters = np.flatnonzero((keys[:, 0] > 0) & (steps > 0))
+    if not len(voters):
         raise DataError(
             "the frequency cannot be told: no series has two rows; name it with freq, "
             "for instance freq: D"
         )
     weight = share * steps
-    distinct, inverse = np.unique(keys[told], axis=0, return_inverse=True)
+    distinct, inverse = np.unique(keys[voters], axis=0, return_inverse=True)
     inverse = inverse.ravel()
-    votes = np.bincount(inverse, weights=weight[told])
+    votes = np.bincount(inverse, weights=weight[voters])
     best = int(votes.argmax())
     kind, size, _ = distinct[best].tolist()
     days = np.flatnonzero((distinct[:, 0] == 1) & (distinct[:, 1] == DAY))
     if kind == 3 and len(days) and votes[days[0]] > 0.05 * votes[best]:
         best = int(days[0])
         kind, size, _ = distinct[best].tolist()
-    mine = told[inverse == best]
-    kept = float(votes[best] / max(steps[told].sum(), 1))
+    mine = voters[inverse == best]
+    kept = float(votes[best] / max(steps[voters].sum(), 1))
     evidence["inferred from"] = (
-        f"{votes[best]:,.0f} of {int(steps[told].sum()):,} steps, in {len(mine):,} of "
+        f"{votes[best]:,.0f} of {int(steps[voters].sum()):,} steps, in {len(mine):,} of "
         f"{len(ids):,} series"
     )
     if kind == 1 and kept < 0.3 and len(gaps) >= 3:
@@ -298,7 +299,7 @@ def _vote(
                 "most within a quarter of this one"
             )
             return Frequency("time", usual)
-        if len(np.unique(keys[told], axis=0)) == 1 or steps.max() >= 10:
+        if len(np.unique(keys[voters], axis=0)) == 1 or steps.max() >= 10:
             raise DataError(
                 f"no regular step: only {kept:.0%} of the steps are the commonest one "
                 f"({alias[mine[0]] or size}); set freq and irregular.policy: resample"

@@ -35,15 +35,15 @@ def keeps_wall_clock(
     """
     if config.stamps.axis != "auto":
         return config.stamps.axis == "clock"
-    known = np.flatnonzero((wall != NAT) & (codes >= 0))
-    if not len(known):
+    rows = np.flatnonzero((wall != NAT) & (codes >= 0))
+    if not len(rows):
         return False
-    step = _step(wall, codes, known, config)
+    step = _step(wall, codes, rows, config)
     # Steps up to an hour lie on the same grid before and after the change.
     if not HOUR < step < DAY or DAY % step:
         return False
-    utc = to_utc()[known]
-    local, owner = wall[known], codes[known]
+    utc = to_utc()[rows]
+    local, owner = wall[rows], codes[rows]
     if len(np.unique(local - utc)) == 1:
         return False
     count = int(owner.max()) + 1

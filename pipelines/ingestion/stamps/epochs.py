@@ -117,13 +117,13 @@ def _count(kind: str) -> tuple[float, int]:
     """
     if kind in COUNTS:
         return COUNTS[kind]
-    found = _SINCE.fullmatch(kind)
-    assert found is not None
+    parts = _SINCE.fullmatch(kind)
+    assert parts is not None
     try:
-        origin = np.datetime64(found["origin"].replace(" ", "T"), "us")
+        origin = np.datetime64(parts["origin"].replace(" ", "T"), "us")
     except ValueError as error:
         raise DataError(f"stamps.formats: {kind!r} counts from no date: {error}") from None
-    return float(_UNITS[found["unit"].lower().rstrip("s")]), int(origin.astype(np.int64))
+    return float(_UNITS[parts["unit"].lower().rstrip("s")]), int(origin.astype(np.int64))
 
 
 def count_to_stamps(values: Array, kind: str) -> Array:
@@ -153,19 +153,19 @@ def likelier(values: Array, kind: str, name: str) -> str:
     ------
     DataError : the calendar bears out several others; each is named.
     """
-    known = np.unique(values)
+    numbers = np.unique(values)
     alike = next((kinds for kinds in _ALIKE if kind in kinds), ())
     # Programs that count seconds are younger than spreadsheets' dates may be.
     since = 0 if kind in DAYS else OLD
-    others = [k for k in alike if k != kind and _fits(known, k) and _ends(known, k) >= since]
-    if len(known) < 2 or not others:
+    others = [k for k in alike if k != kind and _fits(numbers, k) and _ends(numbers, k) >= since]
+    if len(numbers) < 2 or not others:
         return kind
-    found = _borne_out(known, [kind, *others])
-    if kind in found:
+    candidates = _borne_out(numbers, [kind, *others])
+    if kind in candidates:
         return kind
-    if len(found) == 1:
-        return found[0]
-    raise _several(known, found, name)
+    if len(candidates) == 1:
+        return candidates[0]
+    raise _several(numbers, candidates, name)
 
 
 def _borne_out(known: Array, kinds: list[str]) -> list[str]:
@@ -186,12 +186,12 @@ def day_count(values: Array, name: str) -> str:
     ------
     DataError : several are; each is named with its first date.
     """
-    known = np.unique(values)
-    possible = [k for k in DAYS[:-1] if _fits(known, k)] or ["excel"]
-    found = _borne_out(known, possible) if len(known) > 1 else possible
-    if len(found) == 1 and len(known) > 1:
-        return found[0]
-    raise _several(known, found, name, '["%y%j"] (two digits of a year and its days)')
+    numbers = np.unique(values)
+    possible = [k for k in DAYS[:-1] if _fits(numbers, k)] or ["excel"]
+    candidates = _borne_out(numbers, possible) if len(numbers) > 1 else possible
+    if len(candidates) == 1 and len(numbers) > 1:
+        return candidates[0]
+    raise _several(numbers, candidates, name, '["%y%j"] (two digits of a year and its days)')
 
 
 def _several(known: Array, kinds: list[str], name: str, *more: str) -> DataError:
@@ -206,15 +206,15 @@ def _several(known: Array, kinds: list[str], name: str, *more: str) -> DataError
 
 def also_counts(values: Array) -> str:
     """What plain steps would be if they counted time, for the report; "" for small numbers."""
-    known = np.unique(values)
-    if len(known) < 2 or int(known[0]) < _LARGE:
+    numbers = np.unique(values)
+    if len(numbers) < 2 or int(numbers[0]) < _LARGE:
         return ""
-    possible = [k for k in _COUNTING if _fits(known, k) and _ends(known, k) >= _LATELY]
+    possible = [k for k in _COUNTING if _fits(numbers, k) and _ends(numbers, k) >= _LATELY]
     if not possible:
         return ""
-    dates = ", ".join(f'{_day(known[0], k)} as ["{k}"]' for k in possible)
+    dates = ", ".join(f'{_day(numbers[0], k)} as ["{k}"]' for k in possible)
     return (
-        f"whole numbers such as {known[0]} are plain steps; if they count time they begin at "
+        f"whole numbers such as {numbers[0]} are plain steps; if they count time they begin at "
         f"{dates}: set stamps.formats"
     )
 
@@ -244,41 +244,42 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     ------
     DataError : their dates or their step speak for another count; the cures are named.
     """
-    known = np.unique(values)
-    first, last = (_year(v) for v in count_to_stamps(known[[0, -1]], kind))
+    numbers = np.unique(values)
+    first, last = (_year(v) for v in count_to_stamps(numbers[[0, -1]], kind))
     alike = next((kinds for kinds in _ALIKE if kind in kinds), ())
-    others = [k for k in dict.fromkeys((*COUNTS, *alike)) if k != kind and _fits(known, k)]
+    others = [k for k in dict.fromkeys((*COUNTS, *alike)) if k != kind and _fits(numbers, k)]
     ahead = last > last_believed() or first > last_believed() - FAR_AHEAD + 1
     far = (ahead and not late) or (kind in INSTANTS and last < OLD)
-    if kind == "excel" and _step(known) > LONGEST and not _usual(_step(known) * DAY):
+    if kind == "excel" and _step(numbers) > LONGEST and not _usual(_step(numbers) * DAY):
         raise DataError(
-            f"column {name}: numbers such as {known[0].item():.20g} are {_step(known):,.0f} apart, "
-            "as dates are that are written as one number, and no days of a spreadsheet: give their "
-            'format, such as stamps.formats: ["%m%d%y"], or set stamps.formats: ["excel"]'
+            f"column {name}: numbers such as {numbers[0].item():.20g} are "
+            f"{_step(numbers):,.0f} apart, as dates are that are written as one number, and no "
+            'days of a spreadsheet: give their format, such as stamps.formats: ["%m%d%y"], or set '
+            'stamps.formats: ["excel"]'
         )
-    step = _step(known) * _count(kind)[0]
+    step = _step(numbers) * _count(kind)[0]
     sharp = any(_count(k)[0] == COUNTS["ticks"][0] for k in others)
-    example = f"numbers such as {known[0].item():.20g}"
+    example = f"numbers such as {numbers[0].item():.20g}"
     if far or (sharp and kind in INSTANTS and not (step >= 60 * _SECOND and _usual(step))):
         why = f"the years {first} to {last}" if far else f"steps of {step / _SECOND:g} s in {first}"
         possible = [kind, *others]
-        said = ", or ".join(f"{_said(k)} (from {_day(known[0], k)})" for k in possible)
+        said = ", or ".join(f"{_said(k)} (from {_day(numbers[0], k)})" for k in possible)
         cures = " or ".join(f'["{k}"]' for k in possible)
         raise DataError(
             f"column {name}: {example} would give {why} as {_said(kind)}; they may be {said}: "
             f"set stamps.formats: {cures}, or write them as dates; for plain steps set "
-            f"freq: {_plain(known)}"
+            f"freq: {_plain(numbers)}"
         )
-    said = f"{example} are {_said(kind)}: {_day(known[0], kind)} to {_day(known[-1], kind)}"
+    said = f"{example} are {_said(kind)}: {_day(numbers[0], kind)} to {_day(numbers[-1], kind)}"
     if kind not in (*EPOCHS, *DAYS):
         return said
     near = [k for k in alike if k in others and (kind != "excel" or k in _LIKE_EXCEL)]
     if kind in EPOCHS and last >= last_believed() - FAR_AHEAD - RECENT:
         # An origin after 1970 puts it at a time that has not come.
         near = [k for k in near if k in (_SAS_SECONDS, _STATA)]
-    if len(known) > 1:
-        near = _borne_out(known, [kind, *near])[1:]
-    named = [f'{_day(known[0], k)} as {_said(k)}, stamps.formats: ["{k}"]' for k in near]
+    if len(numbers) > 1:
+        near = _borne_out(numbers, [kind, *near])[1:]
+    named = [f'{_day(numbers[0], k)} as {_said(k)}, stamps.formats: ["{k}"]' for k in near]
     return f"{said} (they may begin at {'; or at '.join(named)})" if named else said
 
 

@@ -125,9 +125,9 @@ def foreign_months(texts: Iterable[str | None], column: str) -> str:
         return ""
     # Every word is one that somebody takes for a month; those of many rows count no more than once.
     seen = {w for w in words if any(w in months for months in _MONTHS.values())}
-    known = {name: len(seen & set(months)) for name, months in _MONTHS.items()}
-    most = max(known.values())
-    possible = [name for name in _MONTHS if known[name] == most]
+    counts = {name: len(seen & set(months)) for name, months in _MONTHS.items()}
+    most = max(counts.values())
+    possible = [name for name in _MONTHS if counts[name] == most]
     cures, unsure = [], []
     for word in (w for w in words if w in seen):
         read = {_MONTHS[name][word] for name in possible if word in _MONTHS[name]}

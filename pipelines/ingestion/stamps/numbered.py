@@ -172,24 +172,24 @@ def _otherwise(values: Array, text: pd.Series) -> dict[str, Fit]:
     """What else numbers of four and six digits may be, and how well it fits."""
     size, often = np.unique(np.diff(values), return_counts=True)
     slots = int(values[-1] - values[0]) // int(size[often.argmax()]) + 1
-    found = {_STEPS: Fit("step", slots, len(values))}
+    fits = {_STEPS: Fit("step", slots, len(values))}
     if len(text.iloc[0]) == 8:
-        return {} if int(size[often.argmax()]) >= _STILL else found
+        return {} if int(size[often.argmax()]) >= _STILL else fits
     if len(text.iloc[0]) == 10:
-        return found
+        return fits
     if len(text.iloc[0]) == 5:
-        found |= {kind: fit_of(count_to_stamps(values, kind)) for kind in _counts(values)}
+        fits |= {kind: fit_of(count_to_stamps(values, kind)) for kind in _counts(values)}
     unit = 10 ** (text.str.len().max() - 4)
     years, parts = values // unit, values % unit
     if years[0] < FIRST_YEAR or years[-1] > LAST_YEAR:
-        return found
+        return fits
     if unit == 1:
-        known = {"%Y": _fit(text, "%Y")}
+        dates = {"%Y": _fit(text, "%Y")}
     elif int(parts.min()) >= 1 and int(parts.max()) <= 12:
-        known = {"%Y%m": _fit(text, "%Y%m")}
+        dates = {"%Y%m": _fit(text, "%Y%m")}
     else:
-        known = {"%G%V": _fit(text + "1", "%G%V%u")}
-    return {form: fit for form, fit in known.items() if fit is not None} | found
+        dates = {"%G%V": _fit(text + "1", "%G%V%u")}
+    return {form: fit for form, fit in dates.items() if fit is not None} | fits
 
 
 def _counts(values: Array) -> list[str]:
@@ -265,8 +265,8 @@ def _weeks(values: Array) -> bool:
 
 def _refuse_lengths(values: Array, name: str) -> None:
     """2019 among 201901 … 201912: a year beside its months, and no step that numbers keep."""
-    found = {form: values[(values >= low) & (values < high)] for form, low, high in _LENGTHS}
-    held = {form: part for form, part in found.items() if len(part)}
+    parts = {form: values[(values >= low) & (values < high)] for form, low, high in _LENGTHS}
+    held = {form: part for form, part in parts.items() if len(part)}
     if len(held) < 2 or sum(map(len, held.values())) < len(values):
         return
     texts = {f: pd.to_datetime(p.astype(str), format=f, errors="coerce") for f, p in held.items()}

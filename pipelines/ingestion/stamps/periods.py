@@ -83,8 +83,8 @@ def refuse_mixed(text: pd.Series, values: Array, lengths: Array, forms: Array, n
     DataError : with a stamp of either length, and how the others are left out.
     """
     known = (values != NAT) & (lengths >= 0)
-    found = np.unique(lengths[known])
-    for coarse in found[:-1]:
+    distinct = np.unique(lengths[known])
+    for coarse in distinct[:-1]:
         mine, finer = known & (lengths == coarse), known & (lengths > coarse)
         twice = np.isin(values[mine], values[finer]).any()
         begins = _begins(values[finer], LENGTHS[coarse])
@@ -160,15 +160,15 @@ def small_parts(text: pd.Series, config: StampConfig, name: str) -> str:
     ------
     DataError : they may be quarters, half-years or months; the message names the cures.
     """
-    known = text[text != ""]
-    if len(known) < 2 or not known.str.fullmatch(_PARTS).all():
+    texts = text[text != ""]
+    if len(texts) < 2 or not texts.str.fullmatch(_PARTS).all():
         return ""
     for form, named in _NAMES.items():
-        if re.search(named, name) and (_read(known, form, config) != NAT).all():
+        if re.search(named, name) and (_read(texts, form, config) != NAT).all():
             return form
-    if not known.str.fullmatch(_SMALL).all():
+    if not texts.str.fullmatch(_SMALL).all():
         return ""
-    parts = known.str.extract(_PARTS)
+    parts = texts.str.extract(_PARTS)
     numbers = pd.to_numeric(parts["p"].fillna(parts["p2"]))
     if numbers.nunique() < 2:
         return ""
@@ -180,10 +180,10 @@ def small_parts(text: pd.Series, config: StampConfig, name: str) -> str:
             return given
     said = []
     for form in possible:
-        said.append(f"{_WORDS[form]} ({fit_of(_read(known, form, config))})")
+        said.append(f"{_WORDS[form]} ({fit_of(_read(texts, form, config))})")
     cures = " or ".join(f'["{form}"]' for form in possible)
     raise DataError(
-        f"column {name}: {shown(known.iloc[0])} and its like may be {' or '.join(said)}; set "
+        f"column {name}: {shown(texts.iloc[0])} and its like may be {' or '.join(said)}; set "
         f"stamps.formats: {cures}"
     )
 

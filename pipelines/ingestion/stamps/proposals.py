@@ -115,9 +115,9 @@ def propose(
         notes.guess(other or f"numbers such as {left.iloc[0]} are {said}")
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
-        found = np.unique(left[years].astype(np.int64).to_numpy())
-        refuse_odd_years(found, name)
-        notes += filter(None, [also(found, "year")])
+        distinct_years = np.unique(left[years].astype(np.int64).to_numpy())
+        refuse_odd_years(distinct_years, name)
+        notes += filter(None, [also(distinct_years, "year")])
         take(StampFormat(format="year"), years)
     elif len(left) and not chosen and numbers.sum() > 0.9 * len(left):
         # A number among dates is none of them, and no step either.
@@ -142,12 +142,12 @@ def propose(
 
 def _long_digits(left: pd.Series, name: str) -> list[tuple[StampFormat, Array]]:
     """Dates with hours as digits alone, and Unix time, with the texts that are each."""
-    found = []
+    formats = []
     taken = np.zeros(len(left), bool)
     for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
         compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
         if compact.any() and (read_pattern(left[compact], compact_form)[0] != NAT).all():
-            found.append((StampFormat(format=compact_form), compact[~taken]))
+            formats.append((StampFormat(format=compact_form), compact[~taken]))
             taken = taken | compact
     for form, low, high in (
         ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
@@ -155,9 +155,9 @@ def _long_digits(left: pd.Series, name: str) -> list[tuple[StampFormat, Array]]:
         fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool) & ~taken
         if fits.any():
             kind = likelier(left[fits].astype(np.int64).to_numpy(), form, name)
-            found.append((StampFormat(format=kind), fits[~taken]))
+            formats.append((StampFormat(format=kind), fits[~taken]))
             taken = taken | fits
-    return found
+    return formats
 
 
 def _financial(text: pd.Series) -> Array:
@@ -178,10 +178,10 @@ def _patterns(
     size = int(left.index.max()) + 1
     orders = {order: _read_all(left, dates) for order, dates in _ORDERS.items()}
     order = _settled(left, orders, config, name, notes)
-    found = list(orders[order].items()) if order else []
-    found += list(_read_all(left, _OTHERS).items())
+    pairs = list(orders[order].items()) if order else []
+    pairs += list(_read_all(left, _OTHERS).items())
     out = []
-    for pattern, mask in sorted(found, key=lambda item: -int(item[1].sum())):
+    for pattern, mask in sorted(pairs, key=lambda item: -int(item[1].sum())):
         full = np.zeros(size, bool)
         full[left.index.to_numpy()[mask]] = True
         out.append((StampFormat(format=pattern), full))
@@ -259,11 +259,11 @@ def _values_of(left: pd.Series, readings: dict[str, Array], config: StampConfig)
 def _read_all(left: pd.Series, dates: tuple[str, ...]) -> dict[str, Array]:
     """Which values each pattern, with any time behind it, reads."""
     sample = left.iloc[:: max(len(left) // 200, 1)]
-    found = {}
+    masks = {}
     for date in dates:
         for time in _TIME:
             pattern = date + time
             if (read_pattern(sample, pattern)[0] != NAT).any():
                 mask = read_pattern(left, pattern)[0] != NAT
-                found[pattern] = mask
-    return found
+                masks[pattern] = mask
+    return masks

@@ -43,8 +43,8 @@ _DIGITS = r"^\d+$"
 
 def month_texts(text: pd.Series) -> Array:
     """[K] bool, which texts are a month and a year of four digits."""
-    found = _months(text, ("month, year", "year, month"))
-    return np.asarray(found != NAT) & ~text.str.fullmatch(_DIGITS).to_numpy(dtype=bool)
+    stamps = _months(text, ("month, year", "year, month"))
+    return np.asarray(stamps != NAT) & ~text.str.fullmatch(_DIGITS).to_numpy(dtype=bool)
 
 
 def short_texts(text: pd.Series) -> Array:
@@ -85,15 +85,15 @@ def read_months(text: pd.Series) -> Array:
     Of two numbers the month is the one that is never above 12; where both are, the order that
     leaves fewer holes, and the first of two equals.
     """
-    found = _months(text, ("month, year", "year, month", "month, short year", "short year, month"))
+    stamps = _months(text, ("month, year", "year, month", "month, short year", "short year, month"))
     numbers = text.str.extract(_FORMS["numbers"])
     if numbers["m"].notna().any():
         orders = [_stamps(numbers["m"], numbers["y"]), _stamps(numbers["y"], numbers["m"])]
         most = max(int((o != NAT).sum()) for o in orders)
         orders = [o for o in orders if int((o != NAT).sum()) == most]
         own = min(orders, key=lambda o: fit_of(o[o != NAT]).growth)
-        found = np.where(found == NAT, own, found)
-    return found
+        stamps = np.where(stamps == NAT, own, stamps)
+    return stamps
 
 
 def refuse_days(text: pd.Series, name: str, freq: Frequency | None) -> str:
@@ -150,30 +150,30 @@ def _days(text: pd.Series) -> dict[str, Array]:
 
 def _around(days: Array) -> Array:
     """Days that go on over the end of a year: those before the longest gap belong to the next."""
-    known = np.unique(days[days != NAT])
-    if len(known) < 2:
+    distinct = np.unique(days[days != NAT])
+    if len(distinct) < 2:
         return days
     year = int((np.datetime64("2001-01-01") - np.datetime64("2000-01-01")).astype(int)) * DAY
-    gaps = np.diff(known)
-    if gaps.max() <= known[0] + year - known[-1]:
+    gaps = np.diff(distinct)
+    if gaps.max() <= distinct[0] + year - distinct[-1]:
         return days
-    return np.where((days != NAT) & (days <= known[gaps.argmax()]), days + year, days)
+    return np.where((days != NAT) & (days <= distinct[gaps.argmax()]), days + year, days)
 
 
 def _dates(month: pd.Series, day: pd.Series) -> Array:
     parts = pd.DataFrame({"year": _ANY_YEAR, "month": month, "day": day})
-    found = pd.to_datetime(parts, errors="coerce")
-    values = found.to_numpy().astype("datetime64[us]").astype(np.int64)
-    return np.where(found.isna().to_numpy(), NAT, values)
+    dates = pd.to_datetime(parts, errors="coerce")
+    values = dates.to_numpy().astype("datetime64[us]").astype(np.int64)
+    return np.where(dates.isna().to_numpy(), NAT, values)
 
 
 def _months(text: pd.Series, forms: tuple[str, ...]) -> Array:
-    found = np.full(len(text), NAT)
+    stamps = np.full(len(text), NAT)
     for form in forms:
         parts = text.str.extract(_FORMS[form])
         if parts["m"].notna().any():
-            found = np.where(found == NAT, _stamps(parts["m"], parts["y"]), found)
-    return found
+            stamps = np.where(stamps == NAT, _stamps(parts["m"], parts["y"]), stamps)
+    return stamps
 
 
 def _stamps(month: pd.Series, year: pd.Series) -> Array:

@@ -94,9 +94,9 @@ def _parts_of_years(text: pd.Series, name: str) -> Array:
     if text.str.contains(r"(?i)[QHS]", regex=True).any():
         # Beside quarters that are called so, 1/2019 is a month.
         text = text.where(text.str.contains(r"(?i)[QHS]", regex=True), "")
-    found = text.str.extract(_PART.format(mark=mark, last=count))
+    groups = text.str.extract(_PART.format(mark=mark, last=count))
     year, part = (
-        pd.to_numeric(found[k].fillna(found[f"{k}2"]).fillna(found[f"{k}3"])) for k in ("y", "p")
+        pd.to_numeric(groups[k].fillna(groups[f"{k}2"]).fillna(groups[f"{k}3"])) for k in ("y", "p")
     )
     known = (year.notna() & part.notna()).to_numpy()
     months = (year.fillna(1970).to_numpy(np.int64) - 1970) * 12
@@ -161,12 +161,12 @@ def read_pattern(text: pd.Series, pattern: str) -> tuple[Array, bool]:
         text, pattern = with_century(text), pattern.replace("%g", "%G", 1)
     try:
         with no_warnings():
-            found = pd.to_datetime(text, format=pattern, errors="coerce", utc=offset)
+            stamps = pd.to_datetime(text, format=pattern, errors="coerce", utc=offset)
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"stamps.formats: {pattern!r} is no usable format: {error}") from None
     if offset:
-        found = found.dt.tz_localize(None)
-    return _micro(found), offset
+        stamps = stamps.dt.tz_localize(None)
+    return _micro(stamps), offset
 
 
 def _micro(found: pd.Series) -> Array:
@@ -183,8 +183,8 @@ def _iso(text: pd.Series, own: int) -> tuple[Array, Array]:
     values = np.full(len(text), NAT)
     for mask, utc in ((fits & ~instant, False), (instant, True)):
         if mask.any():
-            found = pd.to_datetime(text[mask], format="ISO8601", errors="coerce", utc=utc)
-            values[mask] = _micro(found.dt.tz_localize(None) if utc else found)
+            stamps = pd.to_datetime(text[mask], format="ISO8601", errors="coerce", utc=utc)
+            values[mask] = _micro(stamps.dt.tz_localize(None) if utc else stamps)
     return values, np.where(instant, UTC, own).astype(np.int8)
 
 

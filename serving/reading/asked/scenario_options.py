@@ -144,8 +144,8 @@ def _plan(
         name,
         _columns(one.get("future"), (*where, "future"), horizon, spec, faults),
         {
-            series: _columns(told, (*where, "series", series[:MAX_ID]), horizon, spec, faults)
-            for series, told in (own or {}).items()
+            series: _columns(columns, (*where, "series", series[:MAX_ID]), horizon, spec, faults)
+            for series, columns in (own or {}).items()
         },
     )
 
@@ -156,21 +156,21 @@ def _columns(given: Any, where: Path, horizon: int, spec: Spec, faults: Faults) 
     if type(given) is not dict:
         faults.add(where, "wrong_type", f"must be an object of columns, not {show(given)}")
         return {}
-    known = {c.name: c for c in spec.schema.future}
+    future = {c.name: c for c in spec.schema.future}
     role = {c.name: c.role for c in spec.schema.covariates}
-    found = {}
-    for name, told in given.items():
+    columns = {}
+    for name, values in given.items():
         at = (*where, name)
-        if name in known:
-            found[name] = _values(told, known[name], at, horizon, faults)
+        if name in future:
+            columns[name] = _values(values, future[name], at, horizon, faults)
         elif name in role:
             detail = f"is a {role[name]} covariate: nothing is known of it ahead"
             faults.add(at, "not_known_ahead", detail)
         else:
-            names = ", ".join(known) or "none"
+            names = ", ".join(future) or "none"
             detail = f"no future covariate of this model; it has: {names}"
             faults.add((*where, name[:MAX_NAME]), "unknown_covariate", detail)
-    return found
+    return columns
 
 
 def _values(
@@ -199,9 +199,9 @@ def _values(
 def check_scenarios(query: Query, spec: Spec) -> int:
     """How many forecasts are made; refuse unknown series, and what should not be one request."""
     options, limits = asked(query), spec.limits
-    faults, known = Faults(), set(query.ids)
+    faults, ids = Faults(), set(query.ids)
     for k, plan in enumerate(options.plans):
-        for series in (name for name in plan.of_series if name not in known):
+        for series in (name for name in plan.of_series if name not in ids):
             detail = f"{show(series)} is none of the request's series"
             faults.add(("scenarios", k, "series", series[:MAX_ID]), "unknown_series", detail)
     faults.stop()
@@ -224,12 +224,12 @@ def check_scenarios(query: Query, spec: Spec) -> int:
             "paths, scenarios, steps or series at a time",
             extra={"limit": limits.draws},
         )
-    told = forecasts * steps * 2 * (len(options.levels) + 2)
-    if told > limits.output:
+    size = forecasts * steps * 2 * (len(options.levels) + 2)
+    if size > limits.output:
         raise RequestError(
             413,
             "answer_too_large",
-            f"the answer would hold {told} numbers; at most {limits.output}: "
+            f"the answer would hold {size} numbers; at most {limits.output}: "
             "ask for fewer series, scenarios, steps or quantiles at a time",
             extra={"limit": limits.output},
         )
@@ -249,7 +249,7 @@ def blocks_of(query: Query, panel: Panel) -> dict[str, Array]:
     base = ahead_of(panel, options.horizon)
     place = {c.name: (k, c) for k, c in enumerate(panel.schema.future)}
     where = {query.ids[p]: k for k, p in enumerate(query.position.tolist())}
-    found = {}
+    blocks = {}
     for plan in options.plans:
         block = base.copy()
         for name, values in plan.of_all.items():
@@ -260,16 +260,16 @@ def blocks_of(query: Query, panel: Panel) -> dict[str, Array]:
                 k, covariate = place[name]
                 if series in where:
                     block[where[series], :, k] = encode(values, covariate, missing=np.nan)
-        found[plan.name] = block
-    return found
+        blocks[plan.name] = block
+    return blocks
 
 
 def notes_of(plan: Plan, spec: Spec) -> list[dict[str, Any]]:
     """What training never saw of a scenario's values: each column once, with its first value."""
-    known = {c.name: c for c in spec.schema.future}
+    covariates = {c.name: c for c in spec.schema.future}
     notes: dict[str, dict[str, Any]] = {}
     for name, values in plan.columns():
-        covariate = known[name]
+        covariate = covariates[name]
         if covariate.type == "categorical":
             code, off = "unseen_category", [v not in covariate.categories for v in values]
         else:
