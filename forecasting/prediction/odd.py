@@ -30,7 +30,8 @@ WORDS = {
     ),
     "closed": (
         "it never has a value for {when}, and this model forecasts that too: leave out what it "
-        "says of it, or train a model on such series, or on a step without it (freq: B for weekends)"
+        "says of it, or train a model on such series, or on a step without it (freq: B for "
+        "weekends)"
     ),
 }
 
