@@ -84,8 +84,8 @@ def read(
     if frame.empty:
         raise DataError("the table has no rows: nothing to forecast")
     stamps, tz = _stamps(frame["ds"])
-    if stamps.dtype.kind == "i" and (freq is None or schema is not None):
-        (refuse_dates if freq is None else say_dates)(stamps)
+    if stamps.dtype.kind == "i":
+        _check_steps(stamps, freq, trained=schema is not None)
     ids, codes = series_codes(frame["unique_id"])
     order = _order(codes, stamps)
     if order is not None:
@@ -169,6 +169,14 @@ def _say_unseen(covariate: Covariate, table: pd.DataFrame | None, codes: Array) 
         note = unseen(covariate, map(category, table[covariate.name].dropna().unique()))
         if note:
             warn(note)
+
+
+def _check_steps(stamps: Array, freq: str | Frequency | None, *, trained: bool) -> None:
+    """Whole numbers that are dates: refused, or said where a model that counts steps reads them."""
+    if freq is None:
+        refuse_dates(stamps)
+    elif trained and Frequency.parse(freq).integer:
+        say_dates(stamps)
 
 
 def _append_future(frame: pd.DataFrame, extra: pd.DataFrame, future: Sequence[str]) -> pd.DataFrame:

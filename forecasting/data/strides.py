@@ -26,6 +26,8 @@ LEAST_MONTHS = 3
 MONTHS, CLOSED = 0, -1
 # Times that a part of the week or day must come without a value.
 LEAST_CLOSED = 2
+# Working days from which on one weekend that is left out is no chance.
+LEAST_WORKING = 6
 _DAY = np.timedelta64(1, "D")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -139,6 +141,7 @@ def _closed(panel: Panel) -> Array:
     day = at.astype("datetime64[D]")
     steps = int(_DAY // step)
     _note_closed(found, seen, panel, (day.astype(np.int64) + 3) % 7, (7, steps))
+    _note_weekends(found, seen, panel, (day.astype(np.int64) + 3) % 7)
     if steps > 1:
         of_day = np.full(len(panel), -1)
         _note_closed(of_day, seen, panel, (at - day) // step, (steps, 1))
@@ -162,8 +165,21 @@ def _note_closed(
     there = np.bincount(place[inside], minlength=len(long) * count).reshape(shape)
     held = np.bincount(place[inside & seen], minlength=len(long) * count).reshape(shape)
     never, mostly = held == 0, (held > 0) & (2 * held >= there)
-    told = never.any(axis=1) & (never | mostly).all(axis=1)
+    told = never.any(axis=1) & mostly.any(axis=1) & (never | mostly).all(axis=1)
     found[long[told]] = never[told].argmax(axis=1)
+
+
+def _note_weekends(found: Array, seen: Array, panel: Panel, weekday: Array) -> None:
+    """Put into ``found`` [N] Saturdays, of series of days that leave out weekends and nothing else.
+
+    Two weeks of working days hold one weekend, which is enough to tell by.
+    """
+    if panel.freq.size * np.timedelta64(1, "us") != _DAY:
+        return
+    end, count = weekday >= len(_DAYS) - 2, len(panel)
+    other = np.bincount(panel.series, weights=seen == end, minlength=count)
+    ends, days = (np.bincount(panel.series, weights=w, minlength=count) for w in (end, ~end))
+    found[(found < 0) & (other == 0) & (ends >= 2) & (days >= LEAST_WORKING)] = len(_DAYS) - 2
 
 
 def said_closed(part: int, panel: Panel) -> str:

@@ -93,9 +93,7 @@ def _outside_the_domain(
 ) -> tuple[Array, list[tuple[int, SeriesProblem]]]:
     """[N] whether a series holds values that its model cannot read; they are no gaps."""
     model = config.model
-    bad = ~np.isnan(window.y) & np.isnan(model.y_transform.forward(window.y))
-    if takes_zeros(config):
-        bad &= window.y != 0.0
+    bad = unreadable(window.y, config)
     code, why = (
         "outside_domain",
         (
@@ -104,7 +102,7 @@ def _outside_the_domain(
         ),
     )
     if model.counts:
-        bad, code, why = window.y < 0.0, "negative_count", "this model forecasts counts, from 0 up"
+        code, why = "negative_count", "this model forecasts counts, from 0 up"
     how_many = np.bincount(window.series, weights=bad, minlength=len(window)).astype(np.int64)
     first = np.zeros(len(window), np.int64)
     rows = np.flatnonzero(bad)[::-1]
@@ -122,6 +120,16 @@ def _outside_the_domain(
         )
         for i in np.flatnonzero(how_many)
     ]
+
+
+def unreadable(y: Array, config: Resolved) -> Array:
+    """[T] which known values a model cannot read, and no gaps: below 0 under logs, or of counts."""
+    model = config.model
+    if model.counts:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(y < 0.0)
+    bad = ~np.isnan(y) & np.isnan(model.y_transform.forward(y))
+    return np.asarray(bad & (y != 0.0) if takes_zeros(config) else bad)
 
 
 def _without_what_is_ahead(

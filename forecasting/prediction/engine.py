@@ -26,6 +26,7 @@ from forecasting.data.calendar import Frequency
 from forecasting.data.forecast import Forecast
 from forecasting.data.growing import continued
 from forecasting.data.panel import Panel
+from forecasting.data.tables.warned import say_names
 from forecasting.data.wall import OnTheWall, on_wall_clock, rows_for
 from forecasting.errors import DataError, SeriesProblem, warn
 from forecasting.hardware.products import products_on_one_thread
@@ -123,6 +124,7 @@ class Engine:
         panel = Panel.from_frame(
             df, freq=self.freq, static=static, schema=self.schema, future_frame=future
         )
+        say_names(panel.ids)
         self.say_odd(panel)
         return panel
 

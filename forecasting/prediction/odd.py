@@ -29,8 +29,9 @@ WORDS = {
         "last value; leave them out to start there"
     ),
     "closed": (
-        "it has no value on any {when}, and this model forecasts those too: leave out what it says "
-        "of them, or train a model on such series, on a step without them (freq: B for weekends)"
+        "it never has a value for {when}, and this model forecasts that too: leave out what it "
+        "says of it, or train a model on such series, or on a step without it (freq: B for "
+        "weekends)"
     ),
 }
 

@@ -16,8 +16,8 @@ from forecasting.data.forecast import Forecast, with_ids_as_given
 from forecasting.data.panel import Panel
 from forecasting.data.strides import say_mixed
 from forecasting.data.tables.needs import need_frame
-from forecasting.data.tables.warned import say_codes, say_open_ends
-from forecasting.errors import BundleError, DataError, SeriesProblem
+from forecasting.data.tables.warned import say_codes, say_names, say_open_ends, say_truths
+from forecasting.errors import BundleError, DataError, SeriesProblem, listed, warn
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import BEYOND_FLOAT
@@ -97,6 +97,14 @@ class Zero:
         table = as_pandas(df)
         need_frame(table, "df")
         panel = Panel.from_frame(table, freq=freq)
+        aside = [str(name) for name in table.columns if name not in ("unique_id", "ds", "y")]
+        if aside:
+            warn(
+                f"columns left aside: {listed(aside, 8)}; this network reads no covariates, which "
+                "a forecaster of Forecaster.fit does"
+            )
+        say_names(panel.ids)
+        say_truths(table["y"])
         say_codes(panel.y, panel.offsets)
         say_mixed(panel)
         say_open_ends(panel.y, panel.offsets, panel.ids)

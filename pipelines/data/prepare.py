@@ -36,6 +36,8 @@ class Prepared:
         What a person should know of the table of known-future covariates, a line each.
     reading
         How the stamps were read where they could be read otherwise; "" where they could not.
+    mended
+        What was done to the table while it was read; "" for nothing.
     """
 
     panel: Panel
@@ -44,6 +46,7 @@ class Prepared:
     left_out: int = 0
     planned: tuple[str, ...] = ()
     reading: str = ""
+    mended: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -63,7 +66,7 @@ class Prepared:
     @property
     def said(self) -> list[str]:
         """The summary, and what else no command must keep to itself, a line each."""
-        return [self.summary, *filter(None, [self.reading]), *self.planned]
+        return [self.summary, *filter(None, [self.mended, self.reading]), *self.planned]
 
     @property
     def notes(self) -> list[str]:
@@ -120,6 +123,7 @@ def _ingested(
     source: str, config: ExperimentConfig, every_series: bool, future: str | None
 ) -> Prepared:
     from pipelines.ingestion import ingest
+    from pipelines.ingestion.report.words import mended
 
     result = ingest(config.data, freq=config.freq)
     panel = result.panel()
@@ -130,18 +134,20 @@ def _ingested(
         panel, notes = add_plan(future, panel, result.config, config.horizon, result.clean.facts)
         planned = tuple(notes)
     reading = str(result.clean.facts.get("reading", ""))
+    done = mended(result.clean.ledger)
     if every_series:
-        return Prepared(panel, source, planned=planned, reading=reading)
+        return Prepared(panel, source, planned=planned, reading=reading, mended=done)
     trainable = result.trainable
     if trainable.all():
-        return Prepared(panel, source, result.report, planned=planned, reading=reading)
+        return Prepared(panel, source, result.report, planned=planned, reading=reading, mended=done)
     if not trainable.any():
         raise DataError(
             f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
             f"{result.config.flags.min_rows} values that training asks for"
         )
     left_out = int((~trainable).sum())
-    return Prepared(panel.select(trainable), source, result.report, left_out, planned, reading)
+    panel = panel.select(trainable)
+    return Prepared(panel, source, result.report, left_out, planned, reading, done)
 
 
 def source_name(source: str) -> str:

@@ -134,6 +134,8 @@ def read_forecasts(content: bytes) -> Forecasts:
     if not freq.integer:
         first = first.astype("datetime64[us]")
     ds: Any = freq.stamps(first, 0, steps).ravel()
+    if "ds" in table.column_names:
+        ds = table.column("ds").combine_chunks().flatten().to_numpy()
     if zone is not None and not freq.integer:
         index = pd.DatetimeIndex(ds)
         ds = (
@@ -146,7 +148,7 @@ def read_forecasts(content: bytes) -> Forecasts:
         "ds": ds,
     }
     for name in table.column_names:
-        if name not in ("id", "start", "paths"):
+        if name not in ("id", "start", "ds", "paths"):
             columns[name] = table.column(name).combine_chunks().flatten().to_numpy()
     return Forecasts(
         frame=pd.DataFrame(columns),

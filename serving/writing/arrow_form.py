@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from forecasting.arrays import Array
+from forecasting.data.calendar import Frequency
 from serving.reading.arrow_form import KEY
 from serving.writing.answer import JSON_OPTIONS, Answer
 
@@ -28,6 +29,10 @@ def write_arrow(answer: Answer) -> bytes:
             pa.timestamp("us")).cast(pa.int64()).cast(kind),
         "mean": _lists(answer.mean, offsets),
     }  # fmt: skip
+    plain = Frequency.parse(answer.freq.alias)
+    if count and (plain.stamps(start, 0, horizon) != answer.stamps).any():
+        # A short month cut the first step: which day is meant cannot be told from it.
+        columns["ds"] = _lists(answer.stamps.astype("datetime64[us]"), offsets)
     for k, key in enumerate(answer.keys):
         columns[f"q{key}"] = _lists(answer.quantiles[:, :, k], offsets)
     if answer.together is not None and answer.together.paths is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.data.calendar import Frequency
 from forecasting.errors import DataError
 from forecasting.paths.drawn import Drawn
 from forecasting.paths.sampling import Draws
@@ -124,6 +125,29 @@ def test_zones_come_back(client: Client, power: Predictor) -> None:
     expected = power.predict(frame)
     assert list(found["ds"]) == list(expected["ds"])
     np.testing.assert_allclose(found["mean"], expected["mean"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("day", [29, 30, 31])
+def test_days_that_a_short_month_cuts_come_back(
+    client: Client, monthly: Predictor, day: int
+) -> None:
+    """Wherever rows end: the first step ahead may be cut where those after it are not."""
+    stamps = Frequency.parse("MS").stamps(np.array([f"2019-01-{day}"], "datetime64[us]"), 0, 30)[0]
+    for count in (25, 27, 29):
+        frame = pd.DataFrame({"unique_id": "m", "ds": stamps[:count], "y": np.arange(count) + 5.0})
+        other = frame.assign(
+            unique_id="n", ds=pd.date_range("2019-01-01", periods=count, freq="MS")
+        )
+        for table in (frame, pd.concat([other, frame])):
+            found, expected = client.forecast(table), monthly.predict(table)
+            assert list(found["ds"]) == list(expected["ds"])
+
+
+def test_what_is_odd_about_a_history_is_a_warning(client: Client) -> None:
+    frame = sales(2)[["unique_id", "ds", "y"]].fillna(100.0)
+    frame.loc[frame.index[-1], "y"] = 9999.0
+    with pytest.warns(UserWarning, match=r"series 'store-1': y holds 9999 in 1 rows"):
+        client.forecast(frame)
 
 
 def test_a_refused_series_is_an_error_or_stands_beside_the_others(client: Client) -> None:

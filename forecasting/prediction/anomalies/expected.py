@@ -21,6 +21,9 @@ NARROWEST = 1e-6
 ONE_COUNT = 1.0
 # And where the median is 0, it is this.
 TINY = 1e-12
+# The score of a value that the transform cannot read, where all that is expected can be: as far
+# below as any.
+UNREADABLE = -1e6
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,10 @@ class Expected:
         return self._back(self.values[:, len(self.knots) // 2])
 
     def scores(self, y: Array) -> Array:
-        """[n] of values [n] in the series' units; NaN where missing, or where none can be read."""
+        """[n] of values [n] in the series' units; NaN where missing.
+
+        A value that cannot be read, such as 0 under logs, lies below all that can be.
+        """
         x = self.reading(y)
         q, knots, last = self.values, self.knots, len(self.knots) - 1
         rows, middle = np.arange(len(q)), q[:, last // 2]
@@ -74,7 +80,8 @@ class Expected:
         upper = knots[last] * (x - middle) / (q[:, last] - middle)
         lower = knots[0] * (middle - x) / (middle - q[:, 0])
         out = np.where(x > q[:, last], upper, np.where(x < q[:, 0], lower, inside))
-        return np.asarray(np.where(np.isnan(x), np.nan, out))
+        out = np.where(np.isnan(x), UNREADABLE, out)
+        return np.asarray(np.where(np.isnan(y), np.nan, out))
 
     def at(self, score: Array) -> Array:
         """[n] values at scores [n], in the series' units: what `scores` gives back."""

@@ -22,6 +22,7 @@ from forecasting.errors import DataError, SeriesProblem
 from forecasting.prediction.anomalies.chances import DEFAULT, Learned
 from forecasting.prediction.anomalies.expected import Expected
 from forecasting.prediction.anomalies.found import HIGH, LOW, NEW_LEVEL, Found
+from forecasting.prediction.checks import unreadable
 from forecasting.prediction.engine import Engine
 
 # Anomalies in a row, on one side, of which the last is called the new level.
@@ -152,6 +153,7 @@ def _expected(
     levels, model = engine.config.model.quantile_levels, engine.config.model
     quantiles, told = np.full((len(series), len(levels)), np.nan), np.zeros(len(series), bool)
     problems: dict[int, SeriesProblem] = {}
+    panel = _without_unreadable(panel, engine)
     for begin in range(0, len(series), AT_ONCE):
         some, at = series[begin : begin + AT_ONCE], place[begin : begin + AT_ONCE]
         windows = piece(panel, some, np.maximum(at - context, 0), at)
@@ -164,6 +166,21 @@ def _expected(
     answered = set(series[told].tolist())
     lost = {i: p for i, p in problems.items() if i not in answered}
     return Expected.of(quantiles, levels, model), told, lost
+
+
+def _without_unreadable(panel: Panel, engine: Engine) -> Panel:
+    """What a model cannot read as missing, which is an anomaly where it stands and no history.
+
+    A series that is mostly so stays: that is a problem of its own.
+    """
+    bad = unreadable(panel.y, engine.config)
+    if not bad.any():
+        return panel
+    count = len(panel)
+    often = np.bincount(panel.series, weights=bad, minlength=count)
+    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=count)
+    some = bad & (2 * often < known)[panel.series]
+    return replace(panel, y=np.where(some, np.nan, panel.y))
 
 
 def _learn(

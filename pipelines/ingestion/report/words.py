@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipelines.ingestion.ledger import Ledger
+
 WORDS = {
     "no_id": "rows without an id",
     "dropped_id": "rows of series left out",
@@ -48,3 +50,13 @@ WORDS = {
 
 
 DONE = {"removed": "removed", "inserted": "inserted", "changed": "mended", "flagged": "flagged"}
+
+
+def mended(ledger: Ledger) -> str:
+    """What was done to a table, in one line; "" for nothing."""
+    done: dict[tuple[str, str], int] = {}
+    for entry in ledger.entries.values():
+        if entry.repair or entry.action in ("removed", "flagged"):
+            what = (WORDS.get(entry.code, entry.code), DONE[entry.action])
+            done[what] = done.get(what, 0) + entry.count
+    return ", ".join(f"{count:,} {what} {verb}" for (what, verb), count in done.items())

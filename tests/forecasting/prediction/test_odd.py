@@ -147,3 +147,24 @@ def test_what_training_had_is_kept_and_not_said() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.predict(both)
+
+
+@given(st.integers(0, 4), st.integers(6, 12))
+@hypothesis_settings(max_examples=15, deadline=None)
+def test_one_weekend_left_out_of_working_days_is_said(begin: int, count: int) -> None:
+    stamps = pd.bdate_range(f"2024-01-{1 + begin:02d}", periods=count)
+    frame = pd.DataFrame({"unique_id": "a", "ds": stamps, "y": 50.0})
+    weekend = (stamps[-1] - stamps[0]).days >= count
+    assert [code for code, _ in codes(frame)] == ["closed"] * weekend
+    assert codes(table([float("nan")] * 30)) == []
+
+
+def test_the_network_without_training_says_what_it_leaves_aside() -> None:
+    frame = table([50.0 + k % 7 for k in range(30)]).assign(promo=1)
+    twin = frame.assign(unique_id="A")
+    with heard() as notes:
+        Zero.load().predict(pd.concat([frame, twin]), 2)
+    assert [note.split(":")[0] for note in notes] == [
+        "columns left aside",
+        "series 'a' and 'A' differ in blanks or capitals only",
+    ]

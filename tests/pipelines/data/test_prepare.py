@@ -76,3 +76,16 @@ def test_a_table_of_short_series_alone_is_refused(table: Path) -> None:
 )
 def test_a_sources_name_bears_no_ending(source: str, name: str) -> None:
     assert source_name(source) == name
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_what_was_mended_while_a_table_was_read_is_said(
+    table: Path, tmp_path: Path, every: bool
+) -> None:
+    assert not prepare(experiment(table, 3), every_series=every).mended
+    frame = pd.read_csv(table)
+    frame.loc[frame.index[[5, 9]], "y"] = -999.0
+    other = tmp_path / "mended.csv"
+    frame.drop(index=[20, 21]).to_csv(other, index=False)
+    prepared = prepare(experiment(other, 3), every_series=every)
+    assert "2 sentinel values mended, 2 absent rows inserted" in prepared.said

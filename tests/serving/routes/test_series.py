@@ -192,7 +192,10 @@ def test_a_static_value_is_given_once_and_past_rows_are_compared_too(kept: Calle
         assert (answer.status_code, answer.json()["code"]) == (409, "contradiction")
         assert [e["place"] for e in answer.json()["errors"]] == [place]
     later = {**body, "static": {"area": 9.0}, "future": {"promo": [None, None]}}
-    assert kept.post(later, path_of("a")).json()["series"]["known"] == 2
+    told = kept.post(later, path_of("a")).json()["series"]
+    assert told["known"] == 2
+    # What was told before is not missing.
+    assert "notes" not in kept.post({**later, "static": {}}, path_of("a")).json()["series"]
 
 
 def test_what_is_not_there_is_named_and_nothing_begins_by_itself(kept: Caller) -> None:

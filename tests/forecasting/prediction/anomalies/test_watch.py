@@ -325,3 +325,29 @@ def test_where_nothing_lies_below_zero_no_interval_does() -> None:
     model = settings(model={"nonnegative": True}).model
     expected = Expected.of(np.array([[1.0, 2.0, 3.0, 4.0, 5.0]]), LEVELS, model)
     assert expected.at(np.array([-9.0])) == 0.0
+
+
+@effort(max_examples=12, deadline=None)
+@given(
+    st.sampled_from([0.0, -0.5, -5.0, -999.0, -1e9]),
+    st.integers(20, 50),
+    st.sampled_from(["log", "identity"]),
+)
+def test_what_logs_cannot_read_is_an_anomaly_and_no_end_to_judging(
+    value: float, place: int, transform: str
+) -> None:
+    panel = make_panel([60], positive=True, seed=3)
+    engine = untrained(settings(model={"transform": transform, "nonnegative": True}))
+    calm, _ = watch(engine, panel, RATE)
+    y = panel.y.copy()
+    y[place] = value
+    found, _ = watch(engine, replace(panel, y=y), RATE)
+    assert found.anomaly[place] == (value < calm.low[place]) or transform == "identity"
+    if transform == "log":
+        assert KINDS[found.kind[place]] == "low"
+        assert found.chance[place] < RATE
+    assert found.judged[place:].all()
+    if transform == "log" and value < 0:
+        y[place] = np.nan
+        missing, _ = watch(engine, replace(panel, y=y), RATE)
+        np.testing.assert_array_equal(found.median[place:], missing.median[place:])
