@@ -411,3 +411,15 @@ def test_a_training_judges_by_series_that_reach_the_end_alone() -> None:
     assert [c.forecasts for c in choices] == [3 * choices[0].origins] * 2
     naive = [[t.error for t in c.tried if t.question == "beside"] for c in choices]
     assert naive[0] == naive[1]
+
+
+def test_an_origin_looks_at_some_series_evenly_where_a_panel_has_more_than_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    panel, config = make_panel([12] * 10), untrained(settings()).config
+    (whole,) = Origin.each(panel, config, [4])
+    assert list(whole.known.ids) == list(panel.ids)
+    monkeypatch.setattr(held_back, "MOST_STEPS", 3 * config.horizon)
+    (some,) = Origin.each(panel, config, [4])
+    assert list(some.known.ids) == list(panel.ids[[0, 3, 6]])
+    np.testing.assert_array_equal(some.actual, whole.actual[[0, 3, 6]])
