@@ -129,6 +129,11 @@ def _ingested(
 
         panel, notes = add_plan(future, panel, result.config, config.horizon, result.clean.facts)
         planned = tuple(notes)
+    if config.data.known is not None:
+        from pipelines.data.known import add_known
+
+        panel, notes = add_known(panel, config.data.known, config.horizon)
+        planned = (*planned, *notes)
     reading = str(result.clean.facts.get("reading", ""))
     if every_series:
         return Prepared(panel, source, planned=planned, reading=reading)
