@@ -133,6 +133,11 @@ def _ingested(
 
         panel, notes = add_plan(future, panel, result.config, config.horizon, result.clean.facts)
         planned = tuple(notes)
+    if config.data.known is not None:
+        from pipelines.data.known import add_known
+
+        panel, notes = add_known(panel, config.data.known, config.horizon)
+        planned = (*planned, *notes)
     reading = str(result.clean.facts.get("reading", ""))
     done = mended(result.clean.ledger)
     if every_series:

@@ -238,6 +238,28 @@ class StaticConfig(Settings):
     columns: Names | None = Field(None, description="default: all")
 
 
+class KnownConfig(Settings):
+    """A long table of covariates known ahead, with a stamp of when each value was known.
+
+    A value may stand there several times, each as it was said then. ``columns`` : numbers.
+    """
+
+    source: str
+    columns: Names = Field(min_length=1)
+    id: str = "unique_id"
+    ds: str = "ds"
+    known_at: str = "known_at"
+
+    _listed = field_validator("columns", mode="before")(_several)
+
+    @field_validator("columns")
+    @classmethod
+    def _own(cls, value: Names) -> Names:
+        if len(set(value)) != len(value):
+            raise ValueError("the same column twice")
+        return value
+
+
 class NewerConfig(Settings):
     """Rows that are read: those whose column is greater. A column of partitions spares their files.
 
@@ -296,6 +318,7 @@ class DataConfig(Settings):
     )
     covariates: tuple[CovariateConfig, ...] = ()
     static: StaticConfig | None = None
+    known: KnownConfig | None = None
     newer: NewerConfig | None = None
     blanks: Literal["auto", "keep", "trim"] = Field(
         "auto", description="missing values before and after a series; auto: trim in wide tables"

@@ -104,7 +104,8 @@ def test_a_column_that_stands_twice_is_refused(mend: Mend) -> None:
 
 def test_the_config_in_the_docs_is_one(root: Path) -> None:
     text = (root / "docs" / "ingestion.md").read_text(encoding="utf-8")
-    example = text.split("```yaml\n")[1].split("```")[0]
+    whole = text.split("## A config with everything in it")[1]
+    example = whole.split("```yaml\n")[1].split("```")[0]
     config = DataConfig.parse(yaml.safe_load(example)["data"])
     assert config.ids.template
     # Every code in the table is one that is used.
