@@ -22,6 +22,8 @@ LEAST_HISTORY = 16
 ENOUGH = 200
 # Another way than the first must be better by so many standard errors.
 SURE = 1.0
+# Logarithms by more: where they fit less well than they seem to, growth runs away.
+SURE_OF_LOGS = 4.0
 # Series from which on logarithms are tried: fewer cannot tell, and lose more than they gain.
 MANY = 50
 # Rows that are read: as many as the context's patches have slots.
@@ -87,10 +89,11 @@ def choose(network: Reads, panel: Panel, ways: Sequence[Way], horizon: int) -> W
     errors = held_back(network, ends(panel.select(longest)), ways, horizon)
     if errors is None:
         return ways[0]
-    least = errors.mean(axis=1).argmin()
-    gain = errors[0] - errors[least]
-    doubt = gain.std() / np.sqrt(max(len(gain) - 1, 1))
-    return ways[int(least)] if gain.mean() > SURE * doubt else ways[0]
+    gain = errors[0] - errors
+    doubt = gain.std(axis=1) / np.sqrt(max(gain.shape[1] - 1, 1))
+    needed = np.array([SURE_OF_LOGS if way.logs else SURE for way in ways]) * doubt
+    better = np.flatnonzero(gain.mean(axis=1) > needed)
+    return ways[int(min(better, key=lambda k: errors[k].mean(), default=0))]
 
 
 def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Array | None:

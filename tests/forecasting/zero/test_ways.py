@@ -8,6 +8,7 @@ import pytest
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
+from forecasting.zero import ways as module
 from forecasting.zero.constants import LEVELS, STEPS
 from forecasting.zero.decoding import Way
 from forecasting.zero.patches import Patches
@@ -82,6 +83,17 @@ def test_the_way_that_held_up_is_chosen_and_the_first_one_where_none_is_better()
     assert choose(Repeats(), several(walks[:, :2]), ways, 5) == Way(12)
     constant = np.ones((20, 140))
     assert choose(Repeats(), several(constant), ways, 5) == Way(12)
+
+
+def test_logarithms_must_be_surely_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = np.random.default_rng(0)
+    found = several(draw.standard_normal((4, 60)))
+    ways = [Way(12), Way(12, logs=True), Way()]
+    for by, expected in ((0.02, Way()), (0.5, Way(12, logs=True))):
+        errors = np.stack([np.ones(100), 1.0 - by + 0.2 * draw.standard_normal(100), np.ones(100)])
+        errors[2] -= 0.015 + 0.01 * draw.standard_normal(100)
+        monkeypatch.setattr(module, "held_back", lambda *_, told=errors: told)
+        assert choose(Repeats(), found, ways, 4) == expected
 
 
 def test_what_comes_after_an_origin_is_not_seen_there() -> None:
