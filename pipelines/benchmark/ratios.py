@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.benchmark.strangers import PEERS, Row
 
 BEGIN, END = "<!-- strangers:begin -->", "<!-- strangers:end -->"
-HEAD = ("series", "set", "draws", "MASE", "best peer", "its MASE", "ratio", "in 80 %", "seconds")
+HEAD = ("series", "set", "draws", "MASE", "best peer", "its MASE", "ratio", "in 80 %")
 HEAD_BY_SIZE = (
     "series",
     "sets",
@@ -41,7 +41,6 @@ class Line:
     best: str
     theirs: float
     coverage: float
-    seconds: float
 
     @property
     def ratio(self) -> float:
@@ -67,7 +66,6 @@ def together(rows: Sequence[Row]) -> list[Line]:
                 best=best,
                 theirs=means[best],
                 coverage=float(np.mean([r.coverage for r in mine])),
-                seconds=float(np.sum([r.seconds for r in mine])),
             )
         )
     return sorted(lines, key=lambda line: (line.size or math.inf, line.task))
@@ -105,7 +103,6 @@ def cells(line: Line) -> list[str]:
         f"{line.theirs:.3f}",
         f"{line.ratio:.3f}",
         f"{line.coverage:.0%}",
-        f"{line.seconds:.0f}",
     ]
 
 

@@ -44,7 +44,7 @@ def test_sets_are_summed_up_on_a_page(asked: list[dict[str, Any]], tmp_path: Pat
     assert call["settings"] == {"training": {"threads": 1}}
     text = page.read_text()
     assert "| 10 | 3 | 0.900 | 0.900 (m1_monthly) | 3 of 3 | 80% to 80% | 3 of 3 |" in text
-    assert "| 10 | m1_monthly | 1 | 0.900 | AutoETS | 1.000 | 0.900 | 80% | 2 |" in text
+    assert "| 10 | m1_monthly | 1 | 0.900 | AutoETS | 1.000 | 0.900 | 80% |" in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
