@@ -280,6 +280,9 @@ def partition(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> 
 
     from forecasting.prediction.predictor import Predictor
 
+    if not pq.ParquetFile(parcel["config"]["data"]["source"]).metadata.num_rows:
+        # Engines write such files for a worker that had nothing to write.
+        return {"series": 0, "asked": 0, "problems": [], "notes": [], "keys": b""}
     predictor = Predictor.load(shared[0], threads=1, trusted=True)
     prepared: Prepared = prepare(build_config(parcel["config"]), every_series=True)
     panel = prepared.panel.under(predictor.schema)
@@ -288,7 +291,7 @@ def partition(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> 
     job = Job(**own, newest="", levels=tuple(parcel["levels"]), created=created)
     target = Path(parcel["target"])
     problems: list[SeriesProblem] = []
-    notes: list[str] = []
+    notes = [line for line in (prepared.reading, *prepared.planned) if line]
     series = 0
     say_odd(predictor, panel, notes.append)
     with aside(target) as scratch:

@@ -33,6 +33,7 @@ def folder(monthly: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> P
     ids = monthly["unique_id"].unique()
     for k, name in enumerate(("a.parquet", "region=b/b.parquet", "c.parquet")):
         monthly[monthly["unique_id"].isin(ids[k::3])].to_parquet(root / name, index=False)
+    monthly.head(0).to_parquet(root / "empty.parquet", index=False)
     (root / "_SUCCESS").touch()
     return root
 
@@ -85,7 +86,7 @@ def test_a_run_that_was_cut_off_goes_on_with_the_files_that_are_missing(
         forecast_partitions(config, data=str(folder), out=str(out))
     assert [p for p in out.iterdir() if not p.name.startswith(".")] == []
     again = forecast_partitions(config, data=str(folder), out=str(out))
-    assert sorted(asked) == ["a.parquet", "b.parquet", "c.parquet", "c.parquet"]
+    assert [name for name in asked if asked.count(name) > 1] == ["c.parquet", "c.parquet"]
     assert again.kept + again.series == again.asked
     pd.testing.assert_frame_equal(read(again.target), expected)
 
