@@ -26,7 +26,7 @@ def brought(root: Path, group: str) -> set[str]:
     names: set[str] = set()
     for one in map(Requirement, project["optional-dependencies"][group]):
         names.add(canonicalize_name(one.name))
-        for inner in one.extras:
+        for inner in one.extras if one.name == "gatecast" else ():
             names |= brought(root, inner)
     return names
 

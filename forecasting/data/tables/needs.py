@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from forecasting.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What turns other things into a table, by the name of their class.
 _CURES = {
@@ -24,6 +26,8 @@ _CURES = {
 
 def need_frame(table: Any, name: str) -> None:
     """DataError for what is no table, as `as_pandas` gives it; ``name`` is the argument's."""
+    import pandas as pd
+
     if isinstance(table, pd.DataFrame):
         return
     kind = type(table)
@@ -47,6 +51,8 @@ def need_names(given: Any, name: str) -> None:
     """DataError for a text, or what is no list, where a list of columns is meant."""
     if isinstance(given, str):
         raise DataError(f'{name} = "{given}" must be a list of columns: {name}=["{given}"]')
+    import pandas as pd
+
     if not isinstance(given, Sequence | pd.Index | np.ndarray):
         raise DataError(
             f"{name} must be a list of columns of the table, not a {type(given).__name__}"
@@ -65,6 +71,8 @@ def refuse_two_roles(past: Sequence[str], future: Sequence[str]) -> None:
 
 def need_columns(frame: pd.DataFrame, names: Sequence[str]) -> None:
     """DataError for a table where a column is missing, or stands twice."""
+    import pandas as pd
+
     twice = [n for n in names if n in frame.columns and isinstance(frame[n], pd.DataFrame)]
     if twice:
         raise DataError(f"column {twice[0]} stands twice in the table; drop or rename one of them")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from forecasting.arrays import Array
 from forecasting.data.codes import codes_for_missing
 from forecasting.errors import listed, warn
 from forecasting.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Series whose names are compared with each other.
 MOST_NAMES = 100_000
@@ -87,7 +90,7 @@ def say_codes(y: Array, offsets: Array) -> None:
 
 def say_truths(y: pd.Series) -> None:
     """Warn of a target of true and false, which is forecast as a number between 0 and 1."""
-    if pd.api.types.is_bool_dtype(y.dtype):
+    if y.dtype.kind == "b":
         warn(
             "y holds true and false, which are read as 1 and 0: what is forecast is a number, the "
             "mean about the share of true"

@@ -349,7 +349,7 @@ def test_statistics_do_not_depend_on_the_blocks_they_are_taken_in(
 ) -> None:
     panel, config = make_panel([5, 40, 2, 12, 9], missing=0.2), settings()
     whole = Windows(panel, config, CPU)
-    monkeypatch.setattr(windows, "BLOCK_ROWS", block)
+    monkeypatch.setattr("forecasting.data.mapped.BLOCK_ROWS", block)
     pieces = Windows(panel, config, CPU)
     for name in ("centre", "unit", "loss_unit", "mase_unit", "usable", "low", "high", "last_known"):
         assert torch.equal(getattr(whole, name), getattr(pieces, name)), name

@@ -51,6 +51,8 @@ def test_an_error_ends_the_calls_to_come() -> None:
 
 
 def test_a_place_is_what_the_settings_say_and_nothing_is_started_before_a_task() -> None:
+    # Another test of this process may have used Ray.
+    before = set(sys.modules)
     with open_place(SpreadConfig()) as place:
         assert isinstance(place, Here)
     said: list[str] = []
@@ -58,7 +60,8 @@ def test_a_place_is_what_the_settings_say_and_nothing_is_started_before_a_task()
         assert isinstance(place, Processes)
         assert place.workers == 2
     assert said
-    assert not any(name == "ray" or name.startswith("ray.") for name in sys.modules)
+    new = set(sys.modules) - before
+    assert not any(name == "ray" or name.startswith("ray.") for name in new)
 
 
 def test_without_ray_its_group_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

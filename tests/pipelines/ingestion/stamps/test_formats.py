@@ -84,6 +84,9 @@ ROWS: dict[str, tuple[Any, list[str], list[str]]] = {
         D, [str((d - pd.Timestamp("1899-12-30")).days) for d in D],
         [str(19_421 + k) for k in range(30)],
     ),
+    "weeks of which": (
+        None, [], [f"{year}w{week}" for year in (2019, 2020, 2021) for week in range(1, 53)]
+    ),
 }  # fmt: skip
 
 
