@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds that nobody minds
 BETWEEN_LINES = 30.0  # seconds between two lines in a log
+LEAST_SECONDS = 0.5  # of work, to tell its pace by; what another process did is heard all at once
 
 
 @contextmanager
@@ -150,7 +151,7 @@ class Quarters:
             self.told[what] = quarter
             passed = time.monotonic() - began
             line = f"  {what}: {25 * quarter} %, {passed:.0f} s"
-            if 0 < share < 1 and passed > 0:
+            if 0 < share < 1 and passed >= LEAST_SECONDS:
                 line += f", {pace(share / passed, 1 - share)}"
             tell(line)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from itertools import count
 
 import pytest
 
@@ -29,7 +30,11 @@ def test_a_pace_has_a_rate_and_the_time_left() -> None:
     assert waiting.pace(0.0005, 0.5) == "3.0 %/min, 16:40 min left"
 
 
-def test_a_log_gets_a_line_at_every_quarter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_gets_a_line_at_every_quarter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = count()
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: float(next(clock)))
     with waiting.progress_bar() as show:
         for share in range(11):
             show("training", share / 10)
@@ -90,3 +95,21 @@ def test_what_is_quick_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
     with waiting.waiting("reading"):
         pass
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_pace_is_told_only_of_work_that_took_some_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now)
+    quarters = waiting.Quarters()
+    # Work of another process is heard at its end.
+    quarters("far away", 0.75)
+    quarters("here", 0.0)
+    now = 2.0
+    quarters("here", 0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.strip() for line in lines] == [
+        "far away: 75 %, 0 s",
+        "here: 50 %, 2 s, 25.0 %/s, 2 s left",
+    ]
