@@ -10,10 +10,13 @@ import os
 import signal
 import socket
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from forecasting.errors import ConfigError, GatecastError, need
 from serving.settings import ServingSettings, quiet
+
+if TYPE_CHECKING:
+    from serving.models.registry import Registry
 
 BACKLOG = 2048
 GRACE_SECONDS = 30
@@ -111,26 +114,33 @@ def _take_port(settings: ServingSettings) -> socket.socket:
 def _check_models(settings: ServingSettings) -> None:
     """An unknown model stops the start; an unreachable registry does not, if there is a copy."""
     from serving.models.pretrained import NAME
-    from serving.models.registry import RegistryError, UnknownModelError, open_registry
+    from serving.models.registry import RegistryError, open_registry
     from serving.models.remembered import remembered
 
     registry = open_registry(settings.store)
     for name in settings.models:
+        if name == NAME:
+            if _is_registered(registry, name):
+                raise ConfigError(
+                    f"a registered model is called {NAME!r}, which is the name of the pretrained "
+                    "network: train it under another name, or delete it there"
+                )
+            continue
         try:
             registry.resolve(name, settings.alias)
         except RegistryError:
-            if name != NAME and remembered(settings, name) is None:
+            if remembered(settings, name) is None:
                 raise
-            continue
-        except UnknownModelError:
-            if name != NAME:
-                raise
-            continue
-        if name == NAME:
-            raise ConfigError(
-                f"a registered model is called {NAME!r}, which is the name of the pretrained "
-                "network: train it under another name, or delete it there"
-            )
+
+
+def _is_registered(registry: Registry, name: str) -> bool:
+    """Whether a model has the name, as far as the registry can be asked."""
+    from serving.models.registry import RegistryError
+
+    try:
+        return name in registry.names()
+    except RegistryError:
+        return False
 
 
 def _serve_here(settings: ServingSettings, listener: socket.socket) -> int:

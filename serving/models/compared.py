@@ -73,24 +73,40 @@ class Journal:
     def __init__(self, folder: Path, most: int) -> None:
         self.folder, self.most = folder, most
         self._files: dict[str, Path] = {}
+        # Small enough that those which several workers write at are not too many by themselves.
+        self.most_file = min(MOST_FILE, most // 16)
 
     def write(self, model: str, told: list[bytes]) -> None:
         """Append lines to a model's file; `OSError` where that is not possible."""
         folder = self.folder / quote(model, safe="")
         file = self._files.get(model)
-        if file is None or not file.exists() or file.stat().st_size > MOST_FILE:
+        if file is None or not 0 <= _size(file) <= self.most_file:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
             file = self._files[model] = folder / f"{now}-{os.getpid()}.jsonl"
             self._tidy(folder)
         # One write: another reader sees whole lines, but for what a full disk cut off.
-        with file.open("ab") as opened:
-            opened.write(b"".join(line + b"\n" for line in told))
+        try:
+            with file.open("ab") as opened:
+                opened.write(b"".join(line + b"\n" for line in told))
+        except OSError:
+            # Its last line may be cut off: the next one begins a file.
+            del self._files[model]
+            raise
 
     def _tidy(self, folder: Path) -> None:
         files = sorted(folder.glob("*.jsonl"), reverse=True)
-        held = MOST_FILE
+        held = self.most_file
         for file in files:
-            held += file.stat().st_size
+            # Another worker may take one away at the same moment.
+            held += max(_size(file), 0)
             if held > self.most:
                 file.unlink(missing_ok=True)
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; -1 where there is none."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return -1

@@ -29,7 +29,7 @@ from serving.settings import ServingSettings
 from serving.writing.answer import Answer
 
 MOST_WAITING: Final = 32  # offers
-MOST_NUMBERS: Final = 1_000_000  # of the histories of an offer
+MOST_NUMBERS: Final = 1_000_000  # of the histories and the answers of an offer
 MOST_SEEN: Final = 100_000  # series and cutoffs that are not computed a second time
 SAVED_SECONDS: Final = 1.0  # of budget that was not used
 BUSY_SECONDS: Final = 0.05  # to wait for a moment without requests
@@ -146,7 +146,7 @@ class Shadow:
             return NO_MEDIAN
         if not same_question(champion.spec, rival.spec, query.options.horizon):
             return OTHER
-        if len(query.y) > MOST_NUMBERS:
+        if _numbers(answer) + (0 if other is None else _numbers(other)) > MOST_NUMBERS:
             return LARGE
         if self._queue.full():
             return DROPPED
@@ -191,9 +191,6 @@ class Shadow:
                 self.budget.spend(seconds)
                 self.metrics.shadow_seconds.labels(name).inc(seconds)
         told = list(lines(offer.answer, other, [*keys]))
-        self._seen |= dict.fromkeys(keys.values())
-        while len(self._seen) > MOST_SEEN:
-            del self._seen[next(iter(self._seen))]
         try:
             self.journal.write(name, told)
         except OSError as error:
@@ -201,6 +198,10 @@ class Shadow:
                 logs.warning("compared forecasts cannot be kept", reason=str(error))
             self._unwritten = True
             return UNWRITTEN
+        # What could not be written is tried again.
+        self._seen |= dict.fromkeys(keys.values())
+        while len(self._seen) > MOST_SEEN:
+            del self._seen[next(iter(self._seen))]
         self._unwritten = False
         self.metrics.shadow_series.labels(name).inc(len(told))
         return KEPT
@@ -238,3 +239,10 @@ class Shadow:
 
     def _count(self, champion: Loaded, outcome: str) -> None:
         self.metrics.shadow.labels(champion.origin.name, outcome).inc()
+
+
+def _numbers(answer: Answer) -> int:
+    """How many numbers an answer and its question hold."""
+    query = answer.query
+    columns = (*query.past.values(), *query.future.values())
+    return len(query.y) + sum(map(len, columns)) + answer.mean.size + answer.quantiles.size

@@ -49,9 +49,10 @@ def note_static(query: Query, spec: Spec) -> None:
     for covariate in spec.schema.static:
         known = set(covariate.categories)
         named = covariate.type == "categorical"
-        for place, value in zip(
-            query.position.tolist(), query.static[covariate.name].tolist(), strict=True
-        ):
+        # A form of columns may leave one out.
+        values = query.static.get(covariate.name)
+        told = [None] * len(query.position) if values is None else values.tolist()
+        for place, value in zip(query.position.tolist(), told, strict=True):
             where = {"column": covariate.name}
             if value is None or value != value:
                 note: dict[str, Any] = {"code": "missing_static", "where": where}

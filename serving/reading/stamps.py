@@ -11,13 +11,16 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecasting.arrays import Array
-from forecasting.data.calendar import Frequency
+from forecasting.data.calendar import MICROSECONDS, Frequency
 from forecasting.errors import SeriesProblem
 from serving.errors import Faults, show
 
 # Years that leave room for the history before and the horizon after.
 FIRST_YEAR, LAST_YEAR = 1000, 9000
 LAST_STAMP = np.datetime64("9999-12-31T23:59:59", "us")
+# Of all stamps up to the last, and the least that a step of a unit counts, in days.
+LONGEST_DAYS = 366.0 * 10_000
+LEAST_DAYS = {"month": 28.0}
 MAX_STEP = 2**53
 OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 EXAMPLE = "an ISO 8601 stamp such as 2026-01-31 or 2026-01-31T04:00:00"
@@ -85,7 +88,10 @@ def too_late(start: Array, sizes: Array, horizon: int, freq: Frequency) -> Array
     """[N] whether a forecast would end after the last year that ISO 8601 writes plainly."""
     if freq.integer:
         return np.zeros(len(start), bool)
-    return np.asarray(freq.shift(start, sizes + (horizon - 1)) > LAST_STAMP)
+    # Stamps further than their integers reach would come round again.
+    days = freq.size / MICROSECONDS["D"] if freq.unit in ("time", "open") else float(freq.size)
+    far = (sizes + (horizon - 1.0)) * days * LEAST_DAYS.get(freq.unit, 1.0) > LONGEST_DAYS
+    return np.asarray(far | (freq.shift(start, sizes + (horizon - 1)) > LAST_STAMP))
 
 
 def write_stamps(stamps: Array, freq: Frequency, zone: str | None) -> Any:

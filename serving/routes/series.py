@@ -57,7 +57,7 @@ async def append(call: Call) -> Reply:
         loaded = service.loaded(read_model_name(asked))
         model, store = loaded.origin.name, service.states
         told = read_append(asked, series, loaded.spec, store.about(model, series))
-        looked_at = rows_looked_at(loaded.predictor)
+        looked_at = _rows_looked_at(service, loaded)
         keep = max(service.settings.series_rows, looked_at)
         change = store.append(
             model, series, lambda kept, load: joined(kept, load, told.given, keep), wait=wait
@@ -131,11 +131,18 @@ def _series(call: Call) -> str:
 
 def _query(service: Service, loaded: Loaded, series: str, options: Options) -> Query:
     """What a request with all rows of a series would ask."""
-    enough = enough_for(rows_looked_at(loaded.predictor))
+    enough = enough_for(_rows_looked_at(service, loaded))
     found = service.states.newest(loaded.origin.name, series, enough)
     if found is None:
         raise unknown_series()
     return query_of(series, *found, options, loaded.spec)
+
+
+def _rows_looked_at(service: Service, loaded: Loaded) -> int:
+    """Rows that the champion reads, or its challenger where that one reads more."""
+    rival = service.canaries.rival(loaded)
+    versions = [loaded] if rival is None else [loaded, rival]
+    return max(rows_looked_at(version.predictor) for version in versions)
 
 
 async def _note_use(service: Service, loaded: Loaded, series: str) -> None:

@@ -67,6 +67,8 @@ async def answer_question(
     stage["parse"].observe(perf_counter() - began)
 
     split = call.service.canaries.split(loaded, query, as_one=True)
+    if split is not None and split.part is not None:
+        estimate += seconds(split.rival, split.part)
 
     def ask(version: Loaded, asked: Query, stop: threading.Event | None) -> bytes:
         return answer(version if stop is None else version.until(stop), asked)
@@ -87,7 +89,8 @@ async def answer_question(
         stage["compute"].observe(perf_counter() - began)
         return call.packed(content, JSON).of(told, len(query.ids))
 
-    if small is not None and not loaded.heavy and small(loaded, query):
+    heavy = loaded.heavy or (split is not None and split.rival.heavy)
+    if small is not None and not heavy and small(loaded, query):
         reply = work(None)
     else:
         reply = await call.compute(work, estimate)

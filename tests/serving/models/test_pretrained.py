@@ -231,3 +231,15 @@ def test_a_registered_model_of_that_name_is_not_passed_over(tmp_path: Path, plai
     )  # fmt: skip
     assert ran.returncode == 2
     assert "is the name of the pretrained network" in ran.stderr
+
+
+@pytest.mark.parametrize("freq", ["99999YS", "58454YS", "99999MS", "99999W", "99999QS", "99999B"])
+@pytest.mark.parametrize("horizon", [3, 1_000])
+def test_steps_that_lead_out_of_the_calendar_are_refused(
+    zero: Caller, freq: str, horizon: int
+) -> None:
+    answer = zero.post(asked(freq=freq, horizon=horizon), headers=KEYED)
+    assert answer.status_code == 200, answer.json()
+    found = answer.json()
+    assert found["forecasts"] == []
+    assert {error["code"] for error in found["errors"]} <= {"out_of_range", "start_off_grid"}

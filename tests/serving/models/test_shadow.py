@@ -193,3 +193,18 @@ def test_the_oldest_files_go_when_they_grow_too_many(tmp_path: Path) -> None:
     assert folder.name == "a%2Fb"
     size = sum(file.stat().st_size for file in folder.iterdir())
     assert 2 * MOST_FILE <= size <= 4 * MOST_FILE + len(line)
+
+
+def test_workers_of_a_small_limit_leave_each_other_what_they_write(tmp_path: Path) -> None:
+    ours, theirs = Journal(tmp_path, 1 << 20), Journal(tmp_path, 1 << 20)
+    for turn in range(3):
+        ours.write("m", [b"ours %d" % turn])
+        theirs.write("m", [b"theirs %d" % turn])
+    (folder,) = tmp_path.iterdir()
+    said = b"".join(file.read_bytes() for file in folder.iterdir()).split(b"\n")
+    assert sorted(said)[1:] == sorted(b"%s %d" % (who, k) for who in (b"ours", b"theirs")
+                                      for k in range(3))  # fmt: skip
+    for file in folder.iterdir():
+        file.unlink()
+    ours.write("m", [b"again"])
+    assert [file.read_bytes() for file in folder.iterdir()] == [b"again\n"]

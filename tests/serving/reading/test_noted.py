@@ -16,7 +16,7 @@ from forecasting.known.occasions import columns
 from forecasting.schema import Covariate, Schema
 from serving.models.keeper import spec_of
 from serving.reading.json_form import read_json
-from serving.reading.noted import note_unfamiliar
+from serving.reading.noted import note_static, note_unfamiliar
 from serving.reading.query import Limits, Options, Query, Spec
 from tests.forecasting.samples import LEVELS, MIXES, make_panel, quantiles, settings, untrained
 from tests.serving.conftest import Caller
@@ -79,6 +79,32 @@ def test_each_series_is_told_its_first_unfamiliar_value_of_a_column(
     )
     note_unfamiliar(query, Spec(Frequency.parse("D"), SCHEMA, 2))
     assert query.notes == expected
+
+
+def test_a_static_covariate_that_a_form_leaves_out_is_missing_for_every_series() -> None:
+    schema = Schema(
+        covariates=(
+            Covariate(name="region", role="static", type="categorical", categories=("n", "s")),
+            Covariate(name="size", role="static", mean=1.0, std=1.0),
+        )
+    )
+    query = Query(
+        options=Options(horizon=1),
+        ids=["a", "b"],
+        position=np.arange(2),
+        y=np.zeros(2),
+        sizes=np.ones(2, np.int64),
+        start=np.zeros(2, np.int64),
+        tz=None,
+        past={},
+        future={},
+        static={"size": np.array([1.0, np.nan])},
+    )
+    note_static(query, Spec(Frequency.parse("D"), schema, 2))
+    region, size = (
+        {"code": "missing_static", "where": {"column": name}} for name in ("region", "size")
+    )
+    assert query.notes == {0: [region], 1: [region, size]}
 
 
 def test_a_promotion_far_beyond_training_is_noted_over_http(call: Caller) -> None:
