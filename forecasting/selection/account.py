@@ -103,8 +103,9 @@ def _beginnings(starts: Sequence[Start]) -> list[str]:
         kept = starts[0]
         gain, unsure = lead(kept.errors, one.errors)
         if np.isfinite(gain):
+            doubt = f"± {unsure:.1%}" if np.isfinite(unsure) else "in one forecast"
             told.append(
-                f"beginning {one.name!r} errs {-gain:+.1%} ± {unsure:.1%} beside {kept.name!r}: "
+                f"beginning {one.name!r} errs {-gain:+.1%} {doubt} beside {kept.name!r}: "
                 "what is simpler is kept unless another is better by a standard error"
             )
     return told

@@ -26,7 +26,9 @@ def lead(one: Array, other: Array) -> tuple[float, float]:
     gain = gain[np.isfinite(gain)]
     if not len(gain):
         return math.nan, math.nan
-    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))
+    # What one forecast says may well be chance.
+    unsure = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else math.inf
+    return float(gain.mean()), float(unsure)
 
 
 def is_better(one: Array, other: Array) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.arrays import Array
+from forecasting.data.calendar import MICROSECONDS, Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from forecasting.masking import conceals, masked
@@ -43,14 +44,15 @@ def known_ahead(said: Said, panel: Panel, horizon: int) -> tuple[Array, Array]:
     """[T] values over the history and [N, horizon] ahead of it; NaN where nothing was known.
 
     A row counts as known at a cutoff when its stamp lies before the step after the cutoff: on a
-    cutoff's own day, for daily series. In the history that cutoff lies ``horizon`` steps before the
-    row; a value that was known at it was known at all later ones.
+    cutoff's own day, for daily series, and for weeks and ends of months, too. In the history that
+    cutoff lies ``horizon`` steps before the row; a value that was known at it was known at all
+    later ones.
     """
     order = np.lexsort((said.known, said.step, said.series))
     series, step, known = (a[order] for a in (said.series, said.step, said.known))
     values, lengths = said.values[order], panel.lengths[series]
     inside = (step >= 0) & (step < lengths + horizon)
-    first_unknown = panel.freq.shift(panel.start[series], step - horizon + 1)
+    first_unknown = _end_of(panel.freq, panel.start[series], step - horizon)
     use = inside & ((step >= lengths) | (known < first_unknown))
     series, step, values, lengths = (a[use] for a in (series, step, values, lengths))
     past, ahead = np.full(panel.rows, np.nan), np.full((len(panel), horizon), np.nan)
@@ -59,6 +61,14 @@ def known_ahead(said: Said, panel: Panel, horizon: int) -> tuple[Array, Array]:
     past[panel.offsets[:-1][series[within]] + step[within]] = values[within]
     ahead[series[~within], (step - lengths)[~within]] = values[~within]
     return past, ahead
+
+
+def _end_of(freq: Frequency, start: Array, step: Array) -> Array:
+    """The first moment after the steps; where their stamps are their last day, the day after."""
+    week = freq.unit == "time" and freq.size >= MICROSECONDS["W"]
+    if freq.integer or not (week or (freq.unit == "month" and freq.end)):
+        return freq.shift(start, step + 1)
+    return freq.shift(start, step) + np.timedelta64(1, "D")
 
 
 @conceals

@@ -29,6 +29,7 @@ from pipelines.forecasts.file_target import parquet_writer
 from pipelines.forecasts.forecast import BatchForecast, chunks, levels_checked, noted, say_odd
 from pipelines.forecasts.job import Job
 from pipelines.forecasts.targets import default_output
+from pipelines.ingestion.pieces import refuse_guesses_of
 from pipelines.machine.files import aside
 from pipelines.machine.say import Say, once, silent
 from pipelines.machine.state import cores, home, locked
@@ -51,7 +52,11 @@ def partitions_of(source: str | None) -> list[Path]:
     """
     if not source or not Path(source).is_dir():
         return []
-    files = sorted(p for p in Path(source).rglob("*") if p.is_file() and p.name[0] not in "._")
+    files = sorted(
+        p
+        for p in Path(source).rglob("*")
+        if p.is_file() and not any(part[0] in "._" for part in p.relative_to(source).parts)
+    )
     return files if all(p.suffix == ".parquet" for p in files) else []
 
 
@@ -76,6 +81,14 @@ class _Run:
     def facts_of(self, file: Path) -> Path:
         name = file.relative_to(self.source)
         return self.facts / name.with_name(name.name + FACTS)
+
+    def is_done(self, file: Path) -> bool:
+        """Whether its task has answered, and what it wrote is still to be put in its place."""
+        facts = self.facts_of(file)
+        if not facts.exists():
+            return False
+        written = (self.staging / file.relative_to(self.source)).exists()
+        return written or not unpack(facts.read_bytes())["series"]
 
     def task(self, file: Path, bundle: Any) -> Task:
         name = file.relative_to(self.source)
@@ -123,6 +136,8 @@ def forecast_partitions(
     _refuse(config, source, files)
     name, _, wanted = (model or config.name).partition("@")
     output = Path(out or config.forecast.output or default_output(name)).expanduser().resolve()
+    if output.is_relative_to(Path(str(source)).resolve()):
+        raise ConfigError(f"{output} lies in {source}: forecasts there would be read as series")
     if output.suffix or output.is_file():
         raise ConfigError(f"{output}: forecasts of a folder go into a folder; name one")
     registry = Registry(connect(config.tracking.uri))
@@ -194,11 +209,11 @@ def _run_of(
 
 
 def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForecast:
-    for mark in (".under-way", ".facts"):
+    for mark in (".under-way", ".facts", ".old"):
         for old in run.target.parent.glob(f".*{mark}"):
             if old not in (run.staging, run.facts):
                 shutil.rmtree(old)
-    missing = [file for file in run.files if not run.facts_of(file).exists()]
+    missing = [file for file in run.files if not run.is_done(file)]
     if len(missing) < len(run.files):
         say(f"{len(run.files) - len(missing):,} files are there from a run that was cut off")
     shared = place.share(bundle)
@@ -219,10 +234,13 @@ def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForeca
     if not series:
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
         raise DataError(f"none of the {asked:,} series could be forecast{first}")
+    old = run.target.with_name(f".{run.target.name}.old")
     if run.target.exists():
-        shutil.rmtree(run.target)
+        run.target.rename(old)
     run.staging.rename(run.target)
+    # A kill from here on leaves facts without what they tell of: such files are done again.
     shutil.rmtree(run.facts)
+    shutil.rmtree(old, ignore_errors=True)
     again = set(run.files) - set(missing)
     kept = sum(a["series"] for f, a in zip(run.files, answers, strict=True) if f in again)
     return BatchForecast(
@@ -284,14 +302,16 @@ def partition(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> 
         # Engines write such files for a worker that had nothing to write.
         return {"series": 0, "asked": 0, "problems": [], "notes": [], "keys": b""}
     predictor = Predictor.load(shared[0], threads=1, trusted=True)
-    prepared: Prepared = prepare(build_config(parcel["config"]), every_series=True)
+    config = build_config(parcel["config"])
+    refuse_guesses_of(str(config.data.source), config.data)
+    prepared: Prepared = prepare(config, every_series=True)
     panel = prepared.panel.under(predictor.schema)
     created = datetime.datetime.fromisoformat(parcel["created"])
     own = {key: parcel[key] for key in ("model", "version", "run_id", "digest", "horizon")}
     job = Job(**own, newest="", levels=tuple(parcel["levels"]), created=created)
     target = Path(parcel["target"])
     problems: list[SeriesProblem] = []
-    notes = [line for line in (prepared.reading, *prepared.planned) if line]
+    notes = [line for line in (prepared.mended, prepared.reading, *prepared.planned) if line]
     series = 0
     say_odd(predictor, panel, notes.append)
     with aside(target) as scratch:

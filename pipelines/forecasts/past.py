@@ -105,6 +105,11 @@ def look_back(
     """
     began = time.monotonic()
     say = once(say)
+    if config.data.known is not None:
+        raise ConfigError(
+            "data.known is joined as of the newest row: from a past cutoff later values would be "
+            "seen; give --data that ends there to `gatecast forecast` without --as-of or --backfill"
+        )
     name, _, wanted = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)

@@ -30,14 +30,15 @@ class Pretrained:
 
     Attributes
     ----------
-    version, digest : which weights forecast.
+    version : of the weights' format. digest : of the weights, and of how they read the panel.
     """
 
     version: Final = FORMAT
 
     def __init__(self, zero: Zero, way: Way) -> None:
         self.zero, self.way = zero, way
-        self.digest = str(zero.card["sha256"])
+        text = f"{zero.card['sha256']} {way}"
+        self.digest = hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
     def reading(cls, panel: Panel, config: ExperimentConfig) -> Pretrained:

@@ -82,6 +82,26 @@ def ingest_to(
     return result.report
 
 
+def refuse_guesses_of(source: str, config: DataConfig) -> None:
+    """DataError where a file that is one of several is read by what its own text looks like."""
+    data = open_dataset(source, config)
+    if data is not None:
+        head = data.head(SAMPLE_ROWS, use_threads=False)
+        refuse_guesses(data.schema, settle(config, [data.schema.names], head))
+
+
+def refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
+    """DataError where text is read by what all of it looks like, which no piece can tell."""
+
+    def textual(name: str) -> bool:
+        return name in schema.names and is_text(schema.field(name).type)
+
+    if any(textual(n) for n in config.ds or ()) and not config.stamps.formats:
+        raise DataError("a table read in pieces needs stamps.formats, since its stamps are text")
+    if config.y and textual(config.y) and config.csv.decimal is None:
+        raise DataError("a table read in pieces needs csv.decimal, since its values are text")
+
+
 def _in_pieces(
     config: DataConfig, folder: Path, strict: bool, horizon: int | None, piece_rows: int | None
 ) -> Report | None:
@@ -106,7 +126,7 @@ def _in_pieces(
         write_result(found, folder)
         return found.report
     pieces = min(max(math.ceil(rows / (piece_rows or fitting // 2)), 2), MOST_PIECES)
-    _refuse_guesses(data.schema, settled)
+    refuse_guesses(data.schema, settled)
     with aside(folder) as scratch:
         paths = _part(data, settled, scratch, pieces)
         report = _mend(paths, settled, scratch, horizon)
@@ -114,18 +134,6 @@ def _in_pieces(
             refuse_repairs(report)
         write_report(report, scratch)
     return report
-
-
-def _refuse_guesses(schema: pa.Schema, config: DataConfig) -> None:
-    """Text is read by what all of it looks like, which no piece can tell."""
-
-    def textual(name: str) -> bool:
-        return name in schema.names and is_text(schema.field(name).type)
-
-    if any(textual(n) for n in config.ds or ()) and not config.stamps.formats:
-        raise DataError("a table read in pieces needs stamps.formats, since its stamps are text")
-    if config.y and textual(config.y) and config.csv.decimal is None:
-        raise DataError("a table read in pieces needs csv.decimal, since its values are text")
 
 
 def _part(data: pads.Dataset, config: DataConfig, scratch: Path, pieces: int) -> list[Path]:

@@ -6,6 +6,8 @@ it are a function of this module, by its name, and bytes (`carrying`).
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import socket
 import tempfile
 import threading
@@ -187,7 +189,9 @@ def carried(call: bytes, *shared: bytes) -> Iterator[bytes]:
 
 @cache
 def _worker() -> Worker:
-    return Worker(Path(tempfile.mkdtemp(prefix="gatecast-worker-")))
+    scratch = tempfile.mkdtemp(prefix="gatecast-worker-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return Worker(Path(scratch))
 
 
 def _connected(address: str) -> bool:

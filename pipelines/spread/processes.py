@@ -109,7 +109,7 @@ class Processes:
             environment = dict(os.environ) | {"OMP_NUM_THREADS": str(self.threads)}
             keep_apart(environment)
             worker = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.spread.worker"],
+                [sys.executable, "-m", "pipelines.spread.worker", self._folder.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,

@@ -1,7 +1,7 @@
-"""``python -m pipelines.spread.worker``: does the tasks that come on its input, until that ends.
+"""``python -m pipelines.spread.worker FOLDER``: does what comes on its input, until that ends.
 
-Frames of bytes come in and go out, each behind its length. The first of a task is its call, and
-names the files of what is shared.
+Its scratch lies in the folder. Frames of bytes come in and go out, each behind its length. The
+first of a task is its call, and names the files of what is shared.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="gatecast-worker-") as scratch:
+    # Below the folder of who asks, who takes it away: a worker is ended in the middle.
+    with tempfile.TemporaryDirectory(prefix="worker-", dir=sys.argv[1]) as scratch:
         worker = Worker(Path(scratch))
         while True:
             frame = unpack(asked.get())

@@ -20,7 +20,13 @@ def test_the_lead_is_the_mean_difference_and_its_standard_error() -> None:
             gains.append(np.mean(parts))
     gain, unsure = lead(one, other)
     assert gain == pytest.approx(np.mean(gains))
-    assert unsure == pytest.approx(np.std(gains) / np.sqrt(len(gains)))
+    assert unsure == pytest.approx(np.std(gains, ddof=1) / np.sqrt(len(gains)))
     assert is_better(one, other) == (gain > unsure)
     assert is_better(one, one) is False
     assert not is_better(one, np.full_like(one, np.nan))
+
+
+def test_one_forecast_replaces_nothing_that_is_simpler() -> None:
+    gain, unsure = lead(np.array([[2.0]]), np.array([[1.0]]))
+    assert (gain, unsure) == (0.5, np.inf)
+    assert is_better(np.array([[2.0]]), np.array([[1.0]])) is False

@@ -99,6 +99,18 @@ def test_at_no_cutoff_a_model_sees_what_was_said_later(drawn: tuple[Panel, Said]
             np.testing.assert_array_equal(past[reach], changed[reach])
 
 
+@pytest.mark.parametrize("freq", ["ME", "QE", "W-SUN", "YE"])
+def test_stamps_at_the_end_of_a_step_are_the_cutoffs_own_day(freq: str) -> None:
+    panel = panel_of([6], freq)
+    # Of the last row: the cutoff lies HORIZON steps before it.
+    cutoff = panel.freq.shift(panel.start, np.array([5 - HORIZON]))[0]
+    hours = np.array([23, 24 + 1, 24 * 5]).astype("timedelta64[h]")
+    for said, seen in zip(hours, (True, False, False), strict=True):
+        one = Said(np.zeros(1, int), np.array([5]), np.array([cutoff + said]), np.array([7.0]))
+        past, _ = known_ahead(one, panel, HORIZON)
+        assert (past[5] == 7.0) == seen
+
+
 def table(**more: Any) -> pd.DataFrame:
     """Of each day's price a first word ten days ahead, and a last one on the day itself."""
     days = pd.date_range("2024-01-01", periods=40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,39 @@ def test_a_run_that_was_cut_off_goes_on_with_the_files_that_are_missing(
     assert [name for name in asked if asked.count(name) > 1] == ["c.parquet", "c.parquet"]
     assert again.kept + again.series == again.asked
     pd.testing.assert_frame_equal(read(again.target), expected)
+
+
+def test_a_kill_after_the_forecasts_took_their_place_loses_none(
+    config: ExperimentConfig, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def killed(path: Path, **options: Any) -> None:
+        if path.name.endswith(".facts"):
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(partitions.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            forecast_partitions(config, data=str(folder), out=str(tmp_path))
+    (target,) = [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    before = read(target)
+    again = forecast_partitions(config, data=str(folder), out=str(tmp_path))
+    pd.testing.assert_frame_equal(read(again.target), before)
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]
+
+
+def test_text_that_one_file_cannot_tell_the_reading_of_is_refused(
+    config: ExperimentConfig, monthly: pd.DataFrame, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    monthly.assign(y=monthly["y"].astype(str)).to_parquet(source / "a.parquet", index=False)
+    with pytest.raises(DataError, match=r"csv\.decimal"):
+        forecast_partitions(config, data=str(source), out=str(tmp_path / "out"))
+    with pytest.raises(ConfigError, match="would be read as series"):
+        forecast_partitions(config, data=str(source), out=str(source / "out"))
 
 
 def test_a_series_in_two_files_is_refused_and_nothing_is_written(
