@@ -54,6 +54,7 @@ EXCEPTIONS: Mapping[Rule, Mapping[str, str]] = {
         "pipelines/test_year.py": "a year of deliveries, end to end",
         "serving/test_bad_input.py": "what is refused, over HTTP",
         "serving/test_explorer.py": "the explorer in a browser, end to end",
+        "serving/test_explorer_modules.py": "the explorer's modules beside the library",
         "serving/test_forecast.py": "a forecast asked over HTTP, end to end",
         "serving/test_fuzz.py": "any body, answered or refused",
         "serving/models/test_hostile.py": "broken and hostile champions and registries",

@@ -6,16 +6,15 @@ piece in one commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecasting.errors import DataError, GatecastError
-from forecasting.masking import concealing, masked
+from forecasting.errors import DataError
+from forecasting.masking import masked
 from forecasting.quantiles import level_of
 from pipelines.forecasts.job import KEY, Job
 from pipelines.ingestion.read.lakes import (
@@ -27,7 +26,7 @@ from pipelines.ingestion.read.lakes import (
     open_delta,
     open_iceberg,
 )
-from pipelines.machine.databases import reason
+from pipelines.machine.databases import refused_by
 
 
 def lake_target(url: str) -> _LakeTarget:
@@ -44,7 +43,7 @@ class _LakeTarget:
     def open(self, job: Job) -> None:
         """Take the job; a table that is there has to be one of forecasts."""
         self.job = job
-        with self._errors():
+        with refused_by(self.name, self.url):
             names = self._names()
         if names is not None and (missing := [n for n in KEY if n not in names]):
             raise DataError(
@@ -54,7 +53,7 @@ class _LakeTarget:
 
     def done(self, ids: Sequence[str]) -> np.ndarray:
         """[N] bool, the series all of whose steps this job has written."""
-        with self._errors():
+        with refused_by(self.name, self.url):
             rows = self._of_version(["unique_id", "job"])
         own = (
             rows.filter(pc.equal(rows["job"], self.job.digest))
@@ -67,7 +66,7 @@ class _LakeTarget:
 
     def write(self, piece: int, table: pa.Table) -> None:
         """Add one piece in one commit; a row that is there already is replaced."""
-        with self._errors():
+        with refused_by(self.name, self.url):
             self._check(table.schema)
             self._write(table)
 
@@ -102,16 +101,6 @@ class _LakeTarget:
 
     def _write(self, table: pa.Table) -> None:
         raise NotImplementedError
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with concealing(self.url):
-            try:
-                yield
-            except GatecastError:
-                raise
-            except Exception as error:  # the libraries' own, Arrow's, the stores'
-                raise GatecastError(f"{self.name}: {reason(error)}") from error
 
 
 class DeltaTarget(_LakeTarget):

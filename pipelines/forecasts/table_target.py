@@ -7,17 +7,16 @@ twice is one row.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from forecasting.errors import DataError, GatecastError
-from forecasting.masking import concealing, conceals, masked
+from forecasting.errors import DataError
+from forecasting.masking import conceals, masked
 from pipelines.forecasts.job import KEY, Job, iso_text
-from pipelines.machine.databases import reason, with_driver
+from pipelines.machine.databases import reason, refused_by, with_driver
 
 PATIENCE_SECONDS = 60.0  # for a database another process is writing to
 _QUANTILE = re.compile(r"q0\.\d+")
@@ -52,7 +51,7 @@ class SqlTarget:
             return
         kinds = {field.name: self._kind(field.type) for field in sample.schema}
         quoted = self._quote
-        with self._errors(), self.engine.begin() as connection:
+        with refused_by(self.name, self.url), self.engine.begin() as connection:
             columns = ", ".join(
                 f"{quoted(name)} {kind}{' NOT NULL' if name in KEY else ''}"
                 for name, kind in kinds.items()
@@ -87,7 +86,7 @@ class SqlTarget:
     def done(self, ids: Sequence[str]) -> np.ndarray:
         """[N] bool, the series all of whose steps this job has written."""
         there: set[str] = set()
-        with self._errors(), self.engine.connect() as connection:
+        with refused_by(self.name, self.url), self.engine.connect() as connection:
             if self.sa.inspect(connection).has_table(self.table, schema=self.schema):
                 there = self._complete(connection)
         return np.fromiter((i in there for i in ids), bool, len(ids))
@@ -112,7 +111,7 @@ class SqlTarget:
     def write(self, piece: int, table: pa.Table) -> None:
         """Add one piece in one transaction; a row that is there already is replaced."""
         self._prepare(table)
-        with self._errors(), self.engine.begin() as connection:
+        with refused_by(self.name, self.url), self.engine.begin() as connection:
             ways = {"postgresql": self._copy, "duckdb": self._register}
             ways.get(self.engine.dialect.name, self._insert)(connection, table)
 
@@ -190,16 +189,6 @@ class SqlTarget:
     def _full(self) -> str:
         own = self._quote(self.table)
         return f"{self._quote(self.schema)}.{own}" if self.schema else own
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with concealing(self.url):
-            try:
-                yield
-            except GatecastError:
-                raise
-            except Exception as error:  # SQLAlchemy's, and the driver's own from COPY
-                raise GatecastError(f"{self.name}: {reason(error)}") from error
 
 
 @conceals

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from forecasting.errors import GatecastError
+from forecasting.masking import concealing
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -21,6 +26,23 @@ def reason(error: BaseException) -> str:
     """First line of what the database said."""
     original = getattr(error, "orig", None) or error
     return (str(original).strip().splitlines() or [type(original).__name__])[0][:REASON_LENGTH]
+
+
+@contextmanager
+def refused_by(name: str, url: str) -> Iterator[None]:
+    """What a store or its library raises within, as a `GatecastError` of one line without secrets.
+
+    Parameters
+    ----------
+    name : of the store, for people. url : whose password is hidden.
+    """
+    with concealing(url):
+        try:
+            yield
+        except GatecastError:
+            raise
+        except Exception as error:  # SQLAlchemy's, the drivers', Arrow's, the stores' own
+            raise GatecastError(f"{name}: {reason(error)}") from error
 
 
 def table_in(bind: Any, name: str, schema: str | None = None) -> sa.Table:

@@ -228,19 +228,11 @@ class Keeper:
         predictor, manifest = open_bundle(folder, self.settings)
         opened.append(predictor)
         check_golden(predictor, manifest, folder)
-        settings = self.settings
-        limits = Limits(
-            settings.max_series,
-            settings.max_output,
-            settings.max_horizon,
-            settings.max_windows,
-            settings.max_draws,
-        )
         horizon = predictor.config.horizon
         seconds = batch_seconds(predictor)
         return Loaded(
             predictor=predictor,
-            spec=spec_of(predictor, limits),
+            spec=spec_of(predictor, Limits.of(self.settings)),
             origin=Origin(self.name, version.number, version.run_id, horizon),
             heavy=seconds > HEAVY_SECONDS,
             batch_seconds=seconds,

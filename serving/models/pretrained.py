@@ -72,16 +72,11 @@ class Pretrained:
         )
         began = time.perf_counter()
         zero.predict_panel(panel, MEASURED_HORIZON, season=MEASURED_SEASON)
-        limits = Limits(
-            settings.max_series,
-            settings.max_output,
-            settings.max_horizon,
-            settings.max_windows,
-            settings.max_draws,
-        )
         return cls(
             zero=zero,
-            spec=Spec(freq, Schema(), min(LONGEST_HORIZON, settings.max_horizon), limits),
+            spec=Spec(
+                freq, Schema(), min(LONGEST_HORIZON, settings.max_horizon), Limits.of(settings)
+            ),
             origin=Origin(NAME, FORMAT, None, LONGEST_HORIZON),
             heavy=True,
             batch_seconds=time.perf_counter() - began,

@@ -21,6 +21,7 @@ from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from serving.errors import Faults, RequestError, show
 from serving.reading.together import JOINT_KEYS, Joint
+from serving.settings import ServingSettings
 
 MAX_LEVELS: Final = 99
 MAX_NAME: Final = 256
@@ -36,6 +37,17 @@ class Limits:
     horizon: int = 5_000
     windows: int = 200_000
     draws: int = 50_000_000
+
+    @classmethod
+    def of(cls, settings: ServingSettings) -> Limits:
+        """Those that a service was set up with."""
+        return cls(
+            series=settings.max_series,
+            output=settings.max_output,
+            horizon=settings.max_horizon,
+            windows=settings.max_windows,
+            draws=settings.max_draws,
+        )
 
 
 @dataclass(frozen=True)

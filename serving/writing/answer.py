@@ -162,6 +162,13 @@ def _readable(answer: Answer, stamps: Any, mean: Array, levels: Array) -> dict[s
     return {"forecasts": forecasts}
 
 
+def notes_by_id(query: Query) -> list[dict[str, Any]]:
+    """The notes of all series in their order, each with the series it is of: for flat forms."""
+    return [
+        {"id": query.ids[i], **note} for i, notes in sorted(query.notes.items()) for note in notes
+    ]
+
+
 def _flat(answer: Answer, stamps: Any, mean: Array) -> dict[str, Any]:
     query = answer.query
     content: dict[str, Any] = {
@@ -177,9 +184,5 @@ def _flat(answer: Answer, stamps: Any, mean: Array) -> dict[str, Any]:
     if answer.together is not None and answer.together.paths is not None:
         content["paths"] = answer.together.paths.ravel()
     if query.notes:
-        content["notes"] = [
-            {"id": query.ids[i], **note}
-            for i, notes in sorted(query.notes.items())
-            for note in notes
-        ]
+        content["notes"] = notes_by_id(query)
     return content

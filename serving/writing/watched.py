@@ -12,7 +12,7 @@ from forecasting.errors import SeriesProblem
 from forecasting.prediction.anomalies.found import KINDS, Found
 from serving.reading.query import Query
 from serving.reading.stamps import write_stamps
-from serving.writing.answer import JSON_OPTIONS, Origin
+from serving.writing.answer import JSON_OPTIONS, Origin, notes_by_id
 
 
 def write_watched(found: Found | None, query: Query, origin: Origin, rate: float) -> bytes:
@@ -77,9 +77,5 @@ def _flat(found: Found, query: Query) -> dict[str, Any]:
     ids = [query.ids[i] for i in query.position[answered].tolist()]
     content = {"ids": ids, "sizes": found.sizes[answered], **columns}
     if query.notes:
-        content["notes"] = [
-            {"id": query.ids[i], **note}
-            for i, notes in sorted(query.notes.items())
-            for note in notes
-        ]
+        content["notes"] = notes_by_id(query)
     return content
