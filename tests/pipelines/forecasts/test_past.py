@@ -21,6 +21,7 @@ from pipelines.data.prepare import prepare
 from pipelines.forecasts.cutoffs import Past, known_at, read_stamp
 from pipelines.forecasts.forecast import forecast
 from pipelines.forecasts.past import look_back
+from pipelines.ingestion.config import KnownConfig
 from pipelines.registry import registry as registering
 from pipelines.registry.registry import Registry
 from pipelines.tracking.store import connect
@@ -151,6 +152,15 @@ def test_a_past_that_cannot_be_looked_at_is_refused(
     with pytest.raises(GatecastError, match=reason):
         look_back(config, past, out=str(tmp_path / "none.parquet"))
     assert not (tmp_path / "none.parquet").exists()
+
+
+def test_a_past_is_refused_where_covariates_are_joined_as_of_now(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    known = KnownConfig(source=str(tmp_path / "prices.csv"), columns=("price",))
+    own = config.model_copy(update={"data": config.data.replace(known=known)})
+    with pytest.raises(ConfigError, match="later values would be seen"):
+        look_back(own, Past.as_of("1990-12-31"), out=str(tmp_path / "none.parquet"))
 
 
 def test_what_is_said_now_is_not_overwritten_by_what_was_said(

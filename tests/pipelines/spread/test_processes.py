@@ -65,12 +65,13 @@ def test_a_killed_worker_is_replaced_and_its_training_ends_with_the_same_weights
 ) -> None:
     (uncut,) = fitted(Here(), tmp_path / "here", range(1))
     rows: list[dict[str, Any]] = []
-    before = children()
+    killed: list[int] = []
 
     def kill(row: dict[str, Any]) -> None:
         rows.append(row)
         if len(rows) == 1:
-            for pid in before:
+            killed.extend(children())
+            for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
     task = fit_task(place, tmp_path / "there", kill, seed=0)
@@ -79,7 +80,8 @@ def test_a_killed_worker_is_replaced_and_its_training_ends_with_the_same_weights
     cut = weights(task.out)
     assert all(cut[name].tobytes() == value.tobytes() for name, value in uncut["weights"].items())
     assert any("its worker was lost" in line for line in said)
-    assert not set(before) & set(children())
+    assert killed
+    assert not set(killed) & set(children())
 
 
 def test_errors_come_back_as_what_they_are(place: Processes, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,16 @@ from hypothesis import strategies as st
 
 from forecasting.prediction.predictor import Predictor
 from serving.app import Application
-from serving.models.canary import on_challengers_side, same_question
+from serving.models.canary import Split, on_challengers_side, same_question
 from serving.reading.body import ARROW
+from serving.reading.json_form import read_json
+from serving.routes import series as routes
 from serving.routes.route import CANARY
 from serving.settings import ServingSettings
+from serving.states.asked import enough_for
 from tests.serving.conftest import Caller
 from tests.serving.store import Store
+from tests.serving.test_forecast import rich_series
 
 SHARE = 0.5
 START = "2015-01-01"
@@ -259,6 +264,75 @@ def test_what_is_asked_of_series_as_one_is_answered_by_one_version(
     both = beside.canary.post(body([mine, yours], **more), path).json()
     assert both.pop("canary")["fell_back"] == {"because": "together", "ids": [yours]}
     assert both == beside.champion.post(body([mine, yours], **more), path).json()
+
+
+def test_notes_are_those_of_the_version_that_answers(beside: Beside) -> None:
+    service = beside.canary.app.service
+    loaded = service.models.keepers["monthly"].current
+    query = read_json(json.loads(json.dumps(body(IDS))), loaded.spec)
+    split = service.canaries.split(loaded, query)
+    (answer,) = service.batcher.compute(loaded, [query])
+    (other,) = service.batcher.compute(split.rival, [split.part])
+    ours, yours = [{"code": "champion's"}], [{"code": "challenger's"}]
+    answer.query.notes.update(dict.fromkeys(range(len(IDS)), ours))
+    other.query.notes.update(dict.fromkeys(split.places[1:], yours))
+    notes = service.canaries.merged(split, answer, other).query.notes
+    silent, *taken = split.places
+    assert notes == {k: yours if k in taken else ours for k in range(len(IDS)) if k != silent}
+
+
+def test_of_a_kept_series_as_much_is_read_as_either_version_looks_at(
+    beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {1: 3, 2: 40}
+    versions = {
+        id(keeper["monthly"].current.predictor): keeper["monthly"].current.origin.version
+        for keeper in (
+            beside.canary.app.service.models.keepers,
+            beside.canary.app.service.models.rivals,
+        )
+    }
+    asked = []
+
+    def watched(looked_at: int) -> Any:
+        asked.append(looked_at)
+        return enough_for(looked_at)
+
+    monkeypatch.setattr(routes, "rows_looked_at", lambda engine: rows[versions[id(engine)]])
+    monkeypatch.setattr(routes, "enough_for", watched)
+    told = {"start": START, "y": history(3), "begin": True}
+    assert beside.canary.post(told, "/v1/series/longer/append").status_code == 200
+    assert beside.canary("GET", "/v1/series/longer/forecast").status_code == 200
+    assert asked == [40]
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_a_slow_challenger_does_not_keep_the_event_loop(
+    tmp_path: Path, rich: Path, monkeypatch: pytest.MonkeyPatch, heavy: bool
+) -> None:
+    store = Store(tmp_path)
+    store.register("monthly", rich)
+    store.register("monthly", rich, alias="challenger")
+    app = application(store, canary=1.0)
+    rival = app.service.models.rivals["monthly"]
+    rival.current = replace(rival.current, heavy=heavy)
+    threads: list[int] = []
+    compute = Split.asked
+
+    def watched(self: Split, *rest: Any) -> Any:
+        threads.append(threading.get_ident())
+        return compute(self, *rest)
+
+    monkeypatch.setattr(Split, "asked", watched)
+    asked = {
+        "series": [rich_series(0, history=False)],
+        "scenarios": [{"name": "sale", "future": {"promo": 1}}],
+    }
+    told = Caller(app).post(asked, "/v1/scenarios").json()
+    assert told["canary"]["ids"] == ["store-0"]
+    # The event loop is this test's own thread.
+    assert [thread == threading.get_ident() for thread in threads] == [not heavy]
+    app.service.close()
 
 
 class Broken:

@@ -154,6 +154,21 @@ def test_a_challenger_that_fails_and_a_disk_that_is_full_harm_no_answer(
     shadowed.app.settings.compared.write_text("in the way")
     assert len(shadowed.caller.post(body(IDS)).json()["forecasts"]) == len(IDS)
     assert shadowed.counted("unwritten") == 1
+    # What could not be kept then is kept when it is asked for again.
+    shadowed.app.settings.compared.unlink()
+    shadowed.caller.post(body(IDS))
+    assert [line["unique_id"] for line in shadowed.kept()] == IDS
+
+
+def test_what_the_challenger_takes_is_taken_from_the_budget(shadowed: Shadowed) -> None:
+    shadow = shadowed.app.service.shadow
+    shadow.budget = Budget(1.0, lambda: 0.0)
+    before = shadow.budget.left
+    shadowed.caller.post(body(IDS))
+    assert len(shadowed.kept()) == len(IDS)
+    spent = shadowed.app.service.metrics.shadow_seconds.labels("monthly")._value.get()
+    assert before - shadow.budget.left == pytest.approx(spent)
+    assert spent > 0
 
 
 def test_a_canary_keeps_both_without_a_shadow(registry: Store, tmp_path: Path) -> None:
