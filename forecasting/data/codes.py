@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from forecasting.arrays import Array
+from forecasting.data.mapped import ranges
 
 # Below a series that is else not negative: nines, and the least numbers of types.
 LOW = np.array(
@@ -33,13 +34,25 @@ def codes_for_missing(y: Array, offsets: Array) -> Array:
     ----------
     y : [T], NaN = missing. offsets : [N + 1] bounds of the series.
     """
-    nothing = np.zeros(len(y), bool)
-    known = y[~np.isnan(y)]
-    if not len(known) or (known.min() > LEAST_LOW and known.max() < LEAST_HIGH):
-        return nothing
+    marked, sizes = np.zeros(len(y), bool), np.diff(offsets)
+    filled = np.flatnonzero(sizes > 0)
+    if len(filled):
+        # The others cannot hold one: it would be their least value or their largest.
+        begins = offsets[:-1][filled]
+        least, largest = (reduce.reduceat(y, begins) for reduce in (np.fmin, np.fmax))
+        if not (np.fmin.reduce(least) <= LEAST_LOW or np.fmax.reduce(largest) >= LEAST_HIGH):
+            return marked
+        some = filled[np.isin(least, LOW) | np.isin(largest, HIGH)]
+        if not len(some):
+            return marked
+        rows = ranges(offsets[some], sizes[some])
+        marked[rows] = _codes(y[rows], np.concatenate([[0], np.cumsum(sizes[some])]))
+    return marked
+
+
+def _codes(y: Array, offsets: Array) -> Array:
+    """As `codes_for_missing`, of series that may hold one."""
     low, high = np.isin(y, LOW), np.isin(y, HIGH)
-    if not (low.any() or high.any()):
-        return nothing
     filled = np.flatnonzero(np.diff(offsets) > 0)
     begins = offsets[:-1][filled]
     owner = np.repeat(np.arange(len(filled)), np.diff(offsets)[filled])

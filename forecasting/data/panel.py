@@ -348,7 +348,8 @@ class Panel:
 
     def tail(self, rows: int) -> Panel:
         """The last ``rows`` rows of each series (all of a shorter one)."""
-        return self._from(self.lengths - np.minimum(self.lengths, rows))
+        skip = self.lengths - np.minimum(self.lengths, rows)
+        return self._from(skip) if skip.any() else self
 
     def following(self) -> tuple[Array, Frequency]:
         """Where each series goes on, [N], and the step from there: a short month cuts its day."""

@@ -197,16 +197,14 @@ def backtest(
     quantiles = {name: Filling(folder, width=(horizon, len(levels))) for name in models}
     for window in range(windows, 0, -1):
         back = horizon + (window - 1) * step
-        enough = np.flatnonzero(panel.lengths > back)
-        if not len(enough):
+        if not (panel.lengths > back).any():
             continue
-        whole = panel if len(enough) == len(panel) else panel.select(enough)
-        history = whole.truncate(back, horizon)
+        history = panel.truncate(back, horizon)
         parts["ids"].append(history.ids)
         parts["cut"].append(history.last)
         parts["back"].append(np.full(len(history), back))
         parts["ds"].append(history.freq.stamps(history.last, 1, horizon))
-        parts["y"].append(whole.after(back, horizon))
+        parts["y"].append(panel.after(back, horizon))
         parts["scale"].append(mase_scale(history.y, history.offsets, season))
         for name, model in models.items():
             forecast = model(history)

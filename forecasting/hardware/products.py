@@ -7,10 +7,8 @@ whoever else is on the machine. What is shared out here are chunks of series.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -26,21 +24,9 @@ def products_on_one_thread() -> AbstractContextManager[None]:
 
 
 @lru_cache(maxsize=1)
-def _libraries() -> list[Any]:
+def _libraries() -> ThreadpoolController:
     """Those that multiply for NumPy, looked for once: it takes a millisecond."""
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    return ThreadpoolController().select(user_api="blas")
 
 
-@contextmanager
-def _one(_: bool) -> Iterator[None]:
-    libraries = [(library, library.get_num_threads()) for library in _libraries()]
-    for library, _ in libraries:
-        library.set_num_threads(1)
-    try:
-        yield
-    finally:
-        for library, threads in libraries:
-            library.set_num_threads(threads)
-
-
-_ONE = Switch(_one, any)
+_ONE = Switch(lambda _: _libraries().limit(limits=1), any)

@@ -10,7 +10,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.codes import codes_for_missing, first_of_each
-from forecasting.data.panel import Panel
+from forecasting.data.panel import Panel, observed
 from forecasting.data.strides import CLOSED, closed, said_closed, strides
 from forecasting.resolved import Resolved
 
@@ -101,11 +101,8 @@ def _of_rows(code: str, marked: Array, panel: Panel) -> list[Odd]:
 
 
 def _open_ends(panel: Panel) -> list[Odd]:
-    seen = np.flatnonzero(~np.isnan(panel.y))
-    owner = np.searchsorted(panel.offsets, seen, side="right") - 1
-    last = np.full(len(panel), -1)
-    last[owner] = seen
-    after = panel.offsets[1:] - 1 - last
+    _, last = observed(panel.y, panel.offsets)
+    after = panel.lengths - 1 - last
     return [
         Odd(int(i), "open_end", {"column": "y", "rows": int(after[i])})
         for i in np.flatnonzero((last >= 0) & (after > 0))
@@ -116,10 +113,10 @@ def _closed(panel: Panel, config: Resolved) -> list[Odd]:
     if CLOSED in config.model.strides:
         return []
     part = closed(panel)
-    if (part < 0).all():
-        return []
-    alone = strides(panel) == 1
+    some = np.flatnonzero(part >= 0)
+    if len(some):
+        some = some[strides(panel.select(some)) == 1]
     return [
         Odd(int(i), "closed", {"column": "y", "when": said_closed(int(part[i]), panel)})
-        for i in np.flatnonzero((part >= 0) & alone)
+        for i in some
     ]

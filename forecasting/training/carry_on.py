@@ -16,7 +16,6 @@ import torch
 from forecasting.arrays import Array
 from forecasting.data.mapped import least
 from forecasting.data.panel import Panel
-from forecasting.data.strides import CLOSED, closed, strides
 from forecasting.ensemble import Ensemble
 from forecasting.errors import StartAnewError, TrainingError
 from forecasting.hardware.devices import pick_device
@@ -31,6 +30,7 @@ from forecasting.schema import Covariate, Schema
 from forecasting.selection.held_back import Evidence, Origin, origins_within
 from forecasting.selection.judging import correction_and_swing
 from forecasting.training.checks import refuse_no_counts, say_unread
+from forecasting.training.defaults import strides_of
 from forecasting.training.fit import Fitting, as_networks_read
 from forecasting.training.members import Beginning
 from forecasting.training.schemas import encoded, fitted_schema
@@ -181,9 +181,7 @@ def _settings(trained: Ensemble, panel: Panel) -> Resolved:
     """The settings as they were, but for what only says what values there are."""
     config = trained.config
     model = config.model
-    found = np.unique(strides(panel))
-    left_out = {CLOSED} if (closed(panel) >= 0).any() else set()
-    longer = sorted({*model.strides, *left_out, *(int(s) for s in found if s != 1)})
+    longer = sorted({*model.strides, *strides_of(panel)})
     width = getattr(trained.networks[0].decoder, "context", None)
     size = width.out_features if isinstance(width, torch.nn.Linear) else model.decoder_size
     return config.replace(

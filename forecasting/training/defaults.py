@@ -197,7 +197,7 @@ def resolve(config: ForecasterConfig, panel: Panel) -> Resolved:
             or usual_spread(panel.y, panel.offsets, transform),
             "nonnegative": least(panel.y) >= 0.0
             if model.nonnegative is None else model.nonnegative,
-            "strides": _strides(panel) if model.strides is None else model.strides,
+            "strides": strides_of(panel) if model.strides is None else model.strides,
         },
         training={
             "loss": _loss(config, transform, long),
@@ -319,7 +319,7 @@ def _unfit(
     return None
 
 
-def _strides(panel: Panel) -> tuple[int, ...]:
+def strides_of(panel: Panel) -> tuple[int, ...]:
     """Longer steps than the panel's that some of its series keep to, and `CLOSED`."""
     found = np.unique(strides(panel))
     left_out = (CLOSED,) if (closed(panel) >= 0).any() else ()

@@ -45,7 +45,7 @@ from forecasting.training.checks import refuse_no_counts, say_unreached, say_unr
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Beginning, Trained, train_members
 from forecasting.training.pace import within_minutes
-from forecasting.training.schemas import encoded, fitted
+from forecasting.training.schemas import encoded, fitted, fitted_schema
 
 # Share of the typical history that may be held back from networks that forecast all the same.
 KEPT_SHARE = 0.125
@@ -263,6 +263,13 @@ def _check_refit(trained: Ensemble, panel: Panel, backs: Sequence[int]) -> None:
         )
 
 
+def _parted_as_known(panel: Panel, rows: int) -> tuple[Panel, Panel]:
+    """What is judged by its last ``rows`` rows, and what was known before: covariates as then."""
+    judging, past = parted(panel, rows)
+    schema = fitted_schema(past)
+    return judging.under(schema), past.under(schema)
+
+
 def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolved) -> Ensemble:
     """The pretrained start as it is, tuned, or none: what held-back origins say.
 
@@ -273,8 +280,8 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
         return _started_unseen(fitting, panel, start)
-    whole, panel = panel, fitted(panel, parted(panel, rows).past)
-    panel, past = parted(panel, rows)
+    whole = panel
+    panel, past = _parted_as_known(panel, rows)
     # Of pretrained members none has a linear path that was solved.
     decider = replace(fitting.decider, members=False)
     # Read once for all starts, and so are the classical forecasts from there.
@@ -378,7 +385,7 @@ def _fit_from_nothing(
     choice = unseen(_nothing_held_back(config))
     if rows:
         # Covariates are standardised by what was known at the cutoff, like all else.
-        panel, past = parted(fitted(panel, parted(panel, rows).past), rows)
+        panel, past = _parted_as_known(panel, rows)
         if trained is None:
             judged, steps = fitting.members(past, config, "validation", watched=(panel, rows))
             origins = Origin.each(panel, config, origins_within(rows, config.horizon))

@@ -68,6 +68,6 @@ def _shown(panel: Panel) -> dict[str, Array]:
     }
 
 
-def fitted(panel: Panel, to: Panel | None = None) -> Panel:
-    """A panel under the schema that fits another, or itself."""
-    return panel.under(fitted_schema(panel if to is None else to))
+def fitted(panel: Panel) -> Panel:
+    """A panel under the schema that fits it."""
+    return panel.under(fitted_schema(panel))

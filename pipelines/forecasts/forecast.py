@@ -23,7 +23,7 @@ from pipelines.data.profile import panel_digest
 from pipelines.forecasts.job import Job, Maker, Predicts, Target, table_of
 from pipelines.forecasts.joint import asked, write_joint
 from pipelines.forecasts.targets import default_output, target_of
-from pipelines.machine.say import Say, once, silent
+from pipelines.machine.say import Say, heard_by, once, silent
 from pipelines.machine.state import cores, locked
 from pipelines.registry.files import HASH_TAG
 from pipelines.registry.registered import load
@@ -266,10 +266,8 @@ def _one(predictor: Predicts, panel: Panel, index: Array, job: Job) -> _Part:
 
 def say_odd(predictor: Predictor, panel: Panel, say: Say) -> None:
     """Say which histories are not what they seem."""
-    with heard() as notes:
+    with heard_by(say):
         predictor.say_odd(panel)
-    for note in notes:
-        say(note)
 
 
 def maker_of(version: ModelVersion) -> Maker:

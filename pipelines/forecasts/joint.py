@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecasting.errors import ConfigError, DataError, heard
+from forecasting.errors import ConfigError, DataError
 from forecasting.paths.coherent import coherent
 from forecasting.paths.hierarchy import Levels
 from forecasting.paths.sampling import Draws, Paths, sample
 from forecasting.paths.totals import BETWEEN, EVERYTHING, Total, TotalError, add_up
 from pipelines.config.experiment import JointConfig
 from pipelines.machine.files import write_table
-from pipelines.machine.say import Say
+from pipelines.machine.say import Say, heard_by
 from pipelines.machine.state import home
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ def write_joint(
     totals, hierarchy = asked(given, steps, columns)
     folder = Path(given.output or home() / "joint" / name).expanduser()
     draws = Draws(given.paths or Draws().paths, given.seed)
-    with heard() as notes:
+    with heard_by(say):
         drawn = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
-    for note in notes:
-        say(note)
     if not predictor.dependence.learned:
         say("its dependence was never learned: paths take the usual one (docs/paths.md)")
     written = []

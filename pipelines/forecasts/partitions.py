@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from forecasting.arrays import Array
 from forecasting.errors import ConfigError, DataError, SeriesProblem
+from forecasting.prediction.predictor import Predictor
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.forecasts.file_target import parquet_writer
@@ -180,8 +181,6 @@ def _run_of(
     output: Path,
 ) -> _Run:
     """What is to be written: the same files, version, horizon and levels are one run."""
-    from forecasting.prediction.predictor import Predictor
-
     predictor = Predictor.load(bundle, threads=1, trusted=True)
     folder, files = source[0], [file.resolve() for file in source[1]]
     levels = levels_checked(config.forecast.levels)
@@ -281,6 +280,12 @@ def _refuse_twice(run: _Run, keys: Sequence[Array]) -> None:
     )
 
 
+@lru_cache(maxsize=1)
+def _predictor(folder: Path) -> Predictor:
+    """Opened once for all files of a worker, which names the folder of a bundle by its content."""
+    return Predictor.load(folder, threads=1, trusted=True)
+
+
 def partition(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> dict[str, Any]:
     """Forecast one file into another; a work of `pipelines.spread`.
 
@@ -296,12 +301,10 @@ def partition(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> 
     """
     import pandas as pd
 
-    from forecasting.prediction.predictor import Predictor
-
     if not pq.ParquetFile(parcel["config"]["data"]["source"]).metadata.num_rows:
         # Engines write such files for a worker that had nothing to write.
         return {"series": 0, "asked": 0, "problems": [], "notes": [], "keys": b""}
-    predictor = Predictor.load(shared[0], threads=1, trusted=True)
+    predictor = _predictor(shared[0])
     config = build_config(parcel["config"])
     refuse_guesses_of(str(config.data.source), config.data)
     prepared: Prepared = prepare(config, every_series=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from forecasting.errors import heard
 
 Say = Callable[[str], None]  # gets one line of text for a person
 Progress = Callable[[str, float], None]  # what is being done, and the share that is done
@@ -18,6 +21,15 @@ def once(say: Say) -> Say:
             say(line)
 
     return tell
+
+
+@contextmanager
+def heard_by(say: Say) -> Iterator[None]:
+    """What the library warns of within is said at its end, each line to ``say``."""
+    with heard() as notes:
+        yield
+    for note in notes:
+        say(note)
 
 
 def silent(_: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -129,8 +130,10 @@ class Processes:
         for worker in self._all:
             stop(worker, ENDING_SECONDS)
             for pipe in (worker.stdin, worker.stdout):
-                if pipe is not None:
-                    pipe.close()
+                # One that was killed did not read what still waits in its pipe.
+                with contextlib.suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
         self._folder.cleanup()
 
 

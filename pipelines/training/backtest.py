@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from forecasting.errors import ConfigError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
@@ -110,6 +108,4 @@ def _refitted(
 
 def _until(data: Prepared, back: int, horizon: int) -> Prepared:
     """What was known at a cutoff, as `backtest` asks its models."""
-    enough = np.flatnonzero(data.panel.lengths > back)
-    whole = data.panel if len(enough) == len(data.panel) else data.panel.select(enough)
-    return replace(data, panel=whole.truncate(back, horizon))
+    return replace(data, panel=data.panel.truncate(back, horizon))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from forecasting.data.panel import Panel
-from forecasting.errors import ConfigError, DataError, GatecastError, heard
+from forecasting.errors import ConfigError, DataError, GatecastError
 from pipelines.commands.diagnose import RUN_ID, read_table
+from pipelines.machine.say import heard_by
 from pipelines.terminal.outcome import tell
 
 if TYPE_CHECKING:
@@ -87,10 +88,8 @@ def _by_config(
     for line in found.said:
         tell(line)
     panel = found.panel.under(engine.schema)
-    with heard() as notes:
+    with heard_by(tell):
         engine.say_odd(panel)
-    for note in notes:
-        tell(note)
     return panel
 
 

@@ -262,7 +262,7 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     elif (partitioned := _partitioned(source, config)) is not None:
         data, head = partitioned
         config = settle(config, [data.schema.names], head, partial(columns_of, data))
-        if may_be_fast(config):
+        if may_be_fast(config) and not _units(head, config):
             texts = dictionary_columns(data.schema, config)
             again = open_dataset(str(source), config, texts)
             found = clean_dataset(again, config) if again is not None else None

@@ -14,11 +14,11 @@ from tests.forecasting.samples import make_panel, settings, untrained
 
 
 def counts() -> set[int]:
-    return {library.get_num_threads() for library in _libraries()}
+    return {library.get_num_threads() for library in _libraries().lib_controllers}
 
 
 def test_a_product_has_one_thread_and_then_as_many_as_before() -> None:
-    assert _libraries()
+    assert _libraries().lib_controllers
     with threadpool_limits(2, user_api="blas"):
         before = counts()
         with products_on_one_thread():

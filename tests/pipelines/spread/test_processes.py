@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,19 @@ def test_errors_come_back_as_what_they_are(place: Processes, tmp_path: Path) -> 
 
 
 def test_what_is_warned_of_in_a_worker_is_warned_of_here(place: Processes, tmp_path: Path) -> None:
+    panel = waves()
+    with_zero = replace(panel, y=panel.y - panel.y.min())
+    logs = settings()
+    logs["model"]["transform"] = "log"
+
     def warned(at: Any, folder: Path) -> set[str]:
+        folder.mkdir()
+        task = Task("logs", fits.ANEW, {"settings": logs}, (at.share(with_zero),), out=folder)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            at.do(fit_task(at, folder))
+            at.do(task)
         return {str(one.message) for one in told if one.category is UserWarning}
 
-    assert warned(place, tmp_path / "there") == warned(Here(), tmp_path / "here")
+    here = warned(Here(), tmp_path / "here")
+    assert any("cannot read 1 values of 0" in text for text in here)
+    assert warned(place, tmp_path / "there") == here

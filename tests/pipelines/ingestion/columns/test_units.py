@@ -106,7 +106,7 @@ def test_columns_of_units_are_known_by_the_names_that_exports_give_them(
     pair=st.sampled_from(
         [("kg", "g"), ("MWh", "kWh"), ("EUR", "USD"), ("°C", "°F"), ("l", "ml"), ("pcs", "boxes")]
     ),
-    form=st.sampled_from(["csv", "frame", "arrow", "parquet", "database"]),
+    form=st.sampled_from(["csv", "frame", "arrow", "parquet", "folder", "database"]),
     at=st.integers(1, 39),
 )
 @DRAWN
@@ -116,13 +116,19 @@ def test_columns_of_units_are_known_by_their_values_too(
     column = "unit" if form == "database" else name
     table = tidy.assign(**{column: np.where(np.arange(len(tidy)) % 40 >= at, pair[1], pair[0])})
     target = tmp_path / f"units.{form}"
-    target.unlink(missing_ok=True)
+    if form != "folder":
+        target.unlink(missing_ok=True)
     config: dict[str, Any] = {"id": ["unique_id"], "ds": "ds", "y": "y", "source": str(target)}
     source = {"frame": table, "arrow": pa.Table.from_pandas(table)}.get(form)
     if form == "csv":
         table.to_csv(target, index=False)
     elif form == "parquet":
         table.to_parquet(target)
+    elif form == "folder":
+        target.mkdir(exist_ok=True)
+        half = len(table) // 2
+        table.iloc[:half].to_parquet(target / "a.parquet")
+        table.iloc[half:].to_parquet(target / "b.parquet")
     elif form == "database":
         with sqlite3.connect(target) as connection:
             table.to_sql("sales", connection, index=False)
