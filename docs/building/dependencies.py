@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "dependencies.md"
 NAME = "gatecast"
 BEGIN, END = "<!-- dependencies:begin -->", "<!-- dependencies:end -->"
 GROUPS = ("train", "plots", "pipelines", "serve", "mcp", "demo", "schedule", "tune", "calendars",
-          "baselines", "traces", "postgres", "duckdb", "delta", "iceberg", "docs",
+          "baselines", "traces", "postgres", "duckdb", "delta", "iceberg", "ray", "docs",
           "notebooks")  # fmt: skip
 # What people install, as they write it, and what it is for.
 INSTALLED = {
@@ -64,6 +64,7 @@ WHY = {
     "prometheus-client": "the service's metrics",
     "duckdb": "a database in one file, as a source and for forecasts",
     "deltalake": "tables of Delta, read and written",
+    "ray": "tasks on a cluster of machines",
     "pyiceberg": "tables of Iceberg and their catalogs",
     "duckdb-engine": "DuckDB's dialect of SQLAlchemy",
     "psycopg": "PostgreSQL",

@@ -50,7 +50,7 @@ class Odd:
         return WORDS[self.code].format(**self.where)
 
 
-def odd_histories(panel: Panel, config: Resolved) -> list[Odd]:
+def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
     """What a caller should know of the histories of a panel, in the order of `WORDS`.
 
     Codes for missing, values below 0 where training had none, ends without values where no
@@ -58,7 +58,8 @@ def odd_histories(panel: Panel, config: Resolved) -> list[Odd]:
 
     Parameters
     ----------
-    panel : the rows that a forecast looks at.
+    panel : the rows that a forecast looks at. config : of the model; None: it is the pretrained
+        network, which no panel was shown in training.
     """
     found = _values(panel, config)
     if np.isnan(panel.y).any():
@@ -78,10 +79,10 @@ def said_of(found: list[Odd], ids: Sequence[str] | Array) -> list[str]:
     return sentences
 
 
-def _values(panel: Panel, config: Resolved) -> list[Odd]:
+def _values(panel: Panel, config: Resolved | None) -> list[Odd]:
     codes = codes_for_missing(panel.y, panel.offsets)
     found = _of_rows("code_for_missing", codes, panel)
-    if config.model.nonnegative:
+    if config is not None and config.model.nonnegative:
         with np.errstate(invalid="ignore"):
             below = (panel.y < 0.0) & ~codes
         if below.any():
@@ -109,8 +110,8 @@ def _open_ends(panel: Panel) -> list[Odd]:
     ]
 
 
-def _closed(panel: Panel, config: Resolved) -> list[Odd]:
-    if CLOSED in config.model.strides:
+def _closed(panel: Panel, config: Resolved | None) -> list[Odd]:
+    if config is not None and CLOSED in config.model.strides:
         return []
     part = closed(panel)
     some = np.flatnonzero(part >= 0)

@@ -65,6 +65,7 @@ def benchmark(
     if quick and not strangers:
         raise ConfigError("--quick is a matter of --strangers: give both")
     if strangers:
+        _refuse_with_strangers(names, models=models, peers=peers, fresh=fresh)
         _strangers(names, changes or [], device, report, jobs, quick=quick, inside=inside)
         return
     at_once = min(jobs or cores(), len(names))
@@ -109,6 +110,19 @@ def benchmark(
         write_markdown(report, markdown(reports))
         written.append(report)
     done({"sets": names}, made=written)
+
+
+def _refuse_with_strangers(names: list[str], **given: object) -> None:
+    from forecasting.errors import ConfigError
+
+    if not names:
+        raise ConfigError("--strangers scores sets: name one or more of them, or all")
+    for name, value in given.items():
+        if value:
+            raise ConfigError(
+                f"--{name} means nothing with --strangers, which compares the default with its own "
+                "peers, each row once: leave it out"
+            )
 
 
 def _strangers(

@@ -62,8 +62,8 @@ def forecast_command(
     out: str | None = typer.Option(
         None,
         "--out",
-        help="A .parquet or .csv file, a folder/, or a database URL; default: forecast.output, "
-        "else .gatecast/forecasts/NAME/.",
+        help="A .parquet or .csv file, a folder/, a database or lake URL; default: "
+        "forecast.output, else .gatecast/forecasts/NAME/.",
     ),
     table: str | None = typer.Option(None, "--table", help="Of the database; default: forecasts."),
     problems: Path | None = typer.Option(

@@ -39,7 +39,7 @@ def monitor_command(
     forecasts: str | None = typer.Option(
         None,
         "--forecasts",
-        help="File, folder or database URL of past forecasts; default: what the config says.",
+        help="File, folder, database or lake URL of past forecasts; default: what the config says.",
     ),
     compared: Path | None = typer.Option(
         None,

@@ -166,6 +166,11 @@ def _refuse(config: ExperimentConfig, source: str | None, files: Sequence[Path])
             "paths, totals and hierarchies are made of all series at once, not of a file at a "
             "time: leave them out, or --workers and --ray"
         )
+    if config.data.known is not None:
+        raise ConfigError(
+            "data.known is joined to all series at once, not to a file at a time: leave out "
+            "--workers and --ray"
+        )
     if config.forecast.future is not None:
         raise ConfigError(
             "forecast.future: where files are forecast one at a time, covariates known ahead "

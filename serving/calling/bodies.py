@@ -61,7 +61,12 @@ def flat_series(panel: Panel, steps: int) -> dict[str, Any]:
 def appended(
     about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
 ) -> dict[str, Any]:
-    """Rows of one series, and what is known of the steps after, as an append has them."""
+    """Rows of one series, and what is known of the steps after, as an append has them.
+
+    Raises
+    ------
+    DataError : naming what is wrong with the rows, as `Panel.from_frame` does.
+    """
     schema = schema_of(about, (rows, future))
     future_names = {c.name for c in schema.future if c.name in rows.columns}
     if future is not None:

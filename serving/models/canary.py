@@ -18,7 +18,7 @@ import numpy as np
 from serving.models.batcher import AbandonedError, Answering
 from serving.models.keeper import Loaded
 from serving.models.keepers import Keepers
-from serving.reading.noted import note_static, note_unfamiliar
+from serving.reading.noted import note_unfamiliar
 from serving.reading.query import Query, Spec
 from serving.running import logs
 from serving.running.metrics import Metrics
@@ -174,7 +174,6 @@ def part_of(query: Query, places: Sequence[int], spec: Spec) -> Query:
     part = replace(query, problems=[], notes={})
     if len(places) < len(query.ids):
         part = part.keep(np.isin(query.position, places))
-    note_static(part, spec)
     note_unfamiliar(part, spec)
     return part
 
@@ -198,7 +197,8 @@ def merge(split: Split, answer: Answer, other: Answer | None) -> Answer:
     answered = answer.position[mine].tolist()
     mean, quantiles = answer.mean.copy(), answer.quantiles.copy()
     mean[mine], quantiles[mine] = other.mean[theirs], other.quantiles[theirs]
-    notes = {place: told for place, told in query.notes.items() if place not in set(answered)}
+    replaced = set(answered)
+    notes = {place: told for place, told in query.notes.items() if place not in replaced}
     notes |= {place: other.query.notes[place] for place in answered if place in other.query.notes}
     alone = len(mine) == len(answer.position)
     return replace(

@@ -94,20 +94,28 @@ class Keeper:
             if current is not None and key_of(current.version) == key:
                 self._check_again(current)
                 return False
-            count, not_before = self._failed.get(key, (0, 0.0))
-            if patient and time.monotonic() < not_before:
+            if patient and self._is_put_off(key):
                 return False
             try:
                 self._swap(self._load(version))
             except GatecastError as error:
-                pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
-                self._failed[key] = (count + 1, time.monotonic() + pause)
+                self._put_off(key)
                 self._count_failure(error, kind_of(error), version)
                 if self._fall_back(version, error):
                     return True
                 raise
             self._failed.clear()
             return True
+
+    def _is_put_off(self, key: Key) -> bool:
+        """Whether a version failed so lately that it is left alone."""
+        return key in self._failed and time.monotonic() < self._failed[key][1]
+
+    def _put_off(self, key: Key) -> None:
+        """Leave a version that failed alone, each time for longer."""
+        count, _ = self._failed.get(key, (0, 0.0))
+        pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
+        self._failed[key] = (count + 1, time.monotonic() + pause)
 
     def nudge(self) -> None:
         """Let every worker of this replica look at the alias now: it is said to have moved."""

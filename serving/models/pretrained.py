@@ -7,6 +7,7 @@ installation and checked by their hash; nothing is fetched, and there is no alia
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -75,7 +76,11 @@ class Pretrained:
         return cls(
             zero=zero,
             spec=Spec(
-                freq, Schema(), min(LONGEST_HORIZON, settings.max_horizon), Limits.of(settings)
+                freq,
+                Schema(),
+                min(LONGEST_HORIZON, settings.max_horizon),
+                Limits.of(settings),
+                looked_at=sys.maxsize,
             ),
             origin=Origin(NAME, FORMAT, None, LONGEST_HORIZON),
             heavy=True,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from forecasting.errors import GatecastError
-from serving.models.keeper import LONGEST_PAUSE, Keeper, Loaded, key_of, kind_of
+from serving.models.keeper import Keeper, Loaded, key_of, kind_of
 from serving.models.registry import RegistryError, Version
 from serving.running import logs
 from serving.running.masking import hide
@@ -46,8 +45,7 @@ class Rival(Keeper):
             leading = self.champion.current
             if leading is not None and key_of(leading.version) == key:
                 return self._set(None)
-            _, not_before = self._failed.get(key, (0, 0.0))
-            if patient and time.monotonic() < not_before:
+            if patient and self._is_put_off(key):
                 return False
             try:
                 if self.current is not None and key_of(self.current.version) == key:
@@ -55,9 +53,7 @@ class Rival(Keeper):
                     return False
                 loaded = self._load(version)
             except GatecastError as error:
-                count, _ = self._failed.get(key, (0, 0.0))
-                pause = min(self.settings.poll_seconds * 2**count, LONGEST_PAUSE)
-                self._failed[key] = (count + 1, time.monotonic() + pause)
+                self._put_off(key)
                 self._count_failure(error, kind_of(error), version)
                 self._set(None)
                 raise

@@ -10,7 +10,6 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.errors import SeriesProblem
-from forecasting.schema import Covariate
 from serving.errors import Faults, show
 from serving.reading import stamps
 from serving.reading.columns import categories, is_list, numbers
@@ -108,25 +107,9 @@ def check_columns(query: Query, spec: Spec, good: Array) -> Query:
         problem = SeriesProblem(query.ids[i], "out_of_range", detail, {"column": "start"})
         query.problems.append((int(i), problem))
         good[i] = False
-    for covariate in spec.schema.static:
-        _note_static(query, covariate)
     note_unfamiliar(query, spec)
     remember_labels(query, spec.schema)
     return query if good.all() else query.keep(good)
-
-
-def _note_static(query: Query, covariate: Covariate) -> None:
-    values, where = query.static.get(covariate.name), {"column": covariate.name}
-    known = set(covariate.categories)
-    for i in range(len(query.sizes)):
-        value = None if values is None else values[i]
-        if value is None or value != value:
-            note: dict[str, Any] = {"code": "missing_static", "where": where}
-        elif covariate.type == "categorical" and value not in known:
-            note = {"code": "unseen_category", "where": {**where, "value": value}}
-        else:
-            continue
-        query.notes.setdefault(i, []).append(note)
 
 
 def _sizes(given: list[Any], rows: int, faults: Faults) -> Array:

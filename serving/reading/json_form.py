@@ -79,7 +79,6 @@ class _Reader:
     faults: Faults
     no_booleans: bool
     problems: list[tuple[int, SeriesProblem]] = field(default_factory=list)
-    notes: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def read(self) -> Query:
         # A wrong horizon does not hide wrong values; only what has no shape cannot be read on.
@@ -116,7 +115,6 @@ class _Reader:
             future=future,
             static=static,
             problems=self.problems,
-            notes=self.notes,
         )
         note_unfamiliar(query, self.spec)
         remember_labels(query, self.spec.schema)
@@ -250,20 +248,9 @@ class _Reader:
         self._refuse(i, problem, good)
 
     def _static(self, covariate: Covariate) -> Any:
-        name = covariate.name
-        values = [(s.get("static") or {}).get(name) for s in self.series]
+        values = [(s.get("static") or {}).get(covariate.name) for s in self.series]
         lists = self._column("static", covariate, [[v] for v in values])
-        known = set(covariate.categories)
-        for i, (value,) in enumerate(lists):
-            if value is None:
-                self._note(i, "missing_static", name, None)
-            elif covariate.type == "categorical" and value not in known:
-                self._note(i, "unseen_category", name, value)
         return _array(covariate, lists)
-
-    def _note(self, i: int, code: str, column: str, value: Any) -> None:
-        where = {"column": column} if value is None else {"column": column, "value": value}
-        self.notes.setdefault(i, []).append({"code": code, "where": where})
 
 
 def _array(covariate: Covariate, lists: Sequence[list[Any]]) -> Array:

@@ -15,11 +15,12 @@ from serving.reading.query import Query, Spec
 def note_unfamiliar(query: Query, spec: Spec) -> None:
     """Notes of what training never saw: one for each series and column, with its first value.
 
-    Categories that are none of the schema's, and numbers far beyond the range they had there;
-    histories that are not what they seem; steps whose covariates are filled, and those beyond the
-    calendar's last day. Asked before any series is left out.
+    Static values that are left out; categories that are none of the schema's, and numbers far
+    beyond the range they had there; histories that are not what they seem; steps whose covariates
+    are filled, and those beyond the calendar's last day. Asked before any series is left out.
     """
     schema, ahead = spec.schema, query.options.horizon
+    _note_static(query, spec)
     _note_histories(query, spec)
     _note_filled(query, spec)
     _note_beyond_days(query, spec)
@@ -44,23 +45,24 @@ def note_unfamiliar(query: Query, spec: Spec) -> None:
                 query.notes.setdefault(int(query.position[i]), []).append(note)
 
 
-def note_static(query: Query, spec: Spec) -> None:
+def _note_static(query: Query, spec: Spec) -> None:
     """Notes of static values that are left out, or of a category that training never saw."""
     for covariate in spec.schema.static:
-        known = set(covariate.categories)
-        named = covariate.type == "categorical"
-        # A form of columns may leave one out.
-        values = query.static.get(covariate.name)
-        told = [None] * len(query.position) if values is None else values.tolist()
-        for place, value in zip(query.position.tolist(), told, strict=True):
-            where = {"column": covariate.name}
-            if value is None or value != value:
-                note: dict[str, Any] = {"code": "missing_static", "where": where}
-            elif named and value not in known:
+        values, where = query.static.get(covariate.name), {"column": covariate.name}
+        if values is None:
+            # A form of columns may leave one out.
+            off = np.ones(len(query.position), bool)
+        elif covariate.type == "categorical":
+            known = set(covariate.categories)
+            off = np.array([value not in known for value in values], bool)
+        else:
+            off = np.isnan(values)
+        for i in np.flatnonzero(off).tolist():
+            value = None if values is None or covariate.type == "real" else values[i]
+            note: dict[str, Any] = {"code": "missing_static", "where": where}
+            if value is not None:
                 note = {"code": "unseen_category", "where": {**where, "value": value}}
-            else:
-                continue
-            query.notes.setdefault(int(place), []).append(note)
+            query.notes.setdefault(int(query.position[i]), []).append(note)
 
 
 def _note_filled(query: Query, spec: Spec) -> None:
@@ -95,7 +97,7 @@ def _note_beyond_days(query: Query, spec: Spec) -> None:
 
 def _note_histories(query: Query, spec: Spec) -> None:
     """A note for each series and kind of finding in its history; see `odd_histories`."""
-    if spec.config is None or not len(query.y):
+    if not spec.looked_at or not len(query.y):
         return
     count, rows = len(query.sizes), len(query.y)
     panel = Panel(

@@ -58,7 +58,8 @@ class Spec:
     ----------
     days_until : the last day that its calendar knows; None: it has none. ahead : how missing values
         of covariates known ahead are filled, by name. config : the model's, by which histories that
-        are not what they seem are told; None: none are. looked_at : rows of a history it reads.
+        are not what they seem are told; None: it was not trained. looked_at : rows of a history
+        it reads; 0: nothing is told of histories.
     """
 
     freq: Frequency

@@ -71,7 +71,10 @@ async def answered(
             stage["compute"].observe(perf_counter() - began)
             return _written(call, Forecast(loaded, answer, split, other), wanted, beside)
 
-        return await call.compute(work, _seconds(query, loaded))
+        seconds = _seconds(query, loaded)
+        if split is not None and split.part is not None:
+            seconds += _seconds(split.part, split.rival)
+        return await call.compute(work, seconds)
     began = perf_counter()
     if split is not None and split.part is not None:
         answer, other = await _both(service, loaded, query, split, split.part)

@@ -96,10 +96,10 @@ def invoke(
         ids = [*dict.fromkeys(str(row["unique_id"]) for row in predictions)]
         # Left out, it is each model's own.
         horizon = _options(asked.params, loaded).horizon
-        asked = replace(asked, params={**asked.params, "horizon": horizon})
         split = canaries.side(loaded, ids, horizon)
         told = None
         if split is not None:
+            asked = replace(asked, params={**asked.params, "horizon": horizon})
             told = _answer_by_two(columns, asked, predictions, split, stop)
             canaries.count(split, told)
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
@@ -141,8 +141,9 @@ def _answer_by_two(
         for row in rows
         if str(row["unique_id"]) in wanted and not _sound(found.get((row["unique_id"], row["ds"])))
     }
+    better = wanted - lacking
     for k, row in enumerate(rows):
-        if str(row["unique_id"]) in wanted - lacking:
+        if str(row["unique_id"]) in better:
             rows[k] = found[row["unique_id"], row["ds"]]
     return split.told([place for place in split.places if split.ids[place] not in lacking])
 

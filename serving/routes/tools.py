@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 PATH: Final = "/mcp"
 CALL: Final = "gatecast.call"  # where the SDK's request holds the service's own
 INSTRUCTIONS: Final = (
-    "Forecasts of time series by models that were trained here. list_models names them; "
+    "Forecasts of time series by models that were trained here, or by the pretrained network zero, "
+    "where list_models has it, which needs freq and horizon. list_models names all; "
     "describe_model says which covariates one expects and how good it was. A series is given "
     "whole, oldest value first, with the stamp of its first value. An error names the wrong value "
     "by its place, and the cure."

@@ -29,9 +29,8 @@ def write_arrow(answer: Answer) -> bytes:
             pa.timestamp("us")).cast(pa.int64()).cast(kind),
         "mean": _lists(answer.mean, offsets),
     }  # fmt: skip
-    plain = Frequency.parse(answer.freq.alias)
-    if count and (plain.stamps(start, 0, horizon) != answer.stamps).any():
-        # A short month cut the first step: which day is meant cannot be told from it.
+    if count and answer.freq.unit == "month" and _cut(answer):
+        # Which day is meant cannot be told from the first step.
         columns["ds"] = _lists(answer.stamps.astype("datetime64[us]"), offsets)
     for k, key in enumerate(answer.keys):
         columns[f"q{key}"] = _lists(answer.quantiles[:, :, k], offsets)
@@ -64,6 +63,13 @@ def write_arrow(answer: Answer) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _cut(answer: Answer) -> bool:
+    """Whether a short month cut the day of a first step."""
+    plain = Frequency.parse(answer.freq.alias)
+    told = plain.stamps(answer.stamps[:, 0], 0, answer.stamps.shape[1])
+    return bool((told != answer.stamps).any())
 
 
 def _lists(values: Array, offsets: Any) -> Any:

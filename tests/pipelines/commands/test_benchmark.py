@@ -60,3 +60,21 @@ def test_quick_alone_is_refused() -> None:
     told = benchmark("m1_yearly", "--quick")
     assert told.exit_code != 0
     assert "--quick is a matter of --strangers" in str(told.exception or told.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("m1_yearly", "--models", "LSTM"), "--models means nothing with --strangers"),
+        (("m1_yearly", "--peers", "AutoETS"), "--peers means nothing with --strangers"),
+        (("m1_yearly", "--fresh"), "--fresh means nothing with --strangers"),
+        (("--report", "page.md"), "name one or more"),
+    ],
+)
+def test_what_strangers_do_not_heed_is_refused(
+    asked: list[dict[str, Any]], tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    told = benchmark(*words, "--strangers")
+    assert told.exit_code != 0
+    assert said in str(told.exception or told.output)
+    assert not asked

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from forecasting.errors import ConfigError, DataError
 from pipelines.cli import build
-from pipelines.config import ExperimentConfig
+from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import prepare
 from pipelines.forecasts import forecast as score
 from pipelines.forecasts import partitions
@@ -163,6 +163,25 @@ def test_what_is_no_folder_of_parquet_files_is_said(
     )
     assert isinstance(run.exception, ConfigError)
     assert "a folder of Parquet files" in str(run.exception)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"data": {"known": {"source": "prices.csv", "columns": "price"}}}, "data.known is joined"),
+        ({"forecast": {"future": "plan.csv"}}, "stand below the history in each"),
+        ({"forecast": {"joint": {"paths": 10}}}, "made of all series at once"),
+    ],
+)
+def test_what_needs_all_series_at_once_is_refused(
+    config: ExperimentConfig, folder: Path, tmp_path: Path, changed: dict[str, Any], said: str
+) -> None:
+    values = config.model_dump(mode="json", exclude_unset=True)
+    for section, told in changed.items():
+        values[section] = {**values.get(section, {}), **told}
+    with pytest.raises(ConfigError, match=said):
+        forecast_partitions(build_config(values), data=str(folder), out=str(tmp_path / "to"))
+    assert not (tmp_path / "to").exists()
 
 
 def test_the_command_forecasts_a_folder(

@@ -116,6 +116,17 @@ def test_whole_numbers_need_no_frequency_and_a_season_may_be_told(zero: Caller) 
     assert zero.post({**one, "season": 1}).json()["forecasts"] != body["forecasts"]
 
 
+def test_histories_that_are_not_what_they_seem_are_noted(zero: Caller) -> None:
+    odd = [*wave()[:-1], -999.0]
+    sent = asked(series=[series("a", y=odd), series("b"), series("c", y=[*wave(), None, None])])
+    first, plain, open_end = zero.post({"model": "zero", **sent}).json()["forecasts"]
+    assert first["notes"] == [
+        {"code": "code_for_missing", "where": {"column": "y", "value": -999.0, "rows": 1}}
+    ]
+    assert "notes" not in plain
+    assert open_end["notes"] == [{"code": "open_end", "where": {"column": "y", "rows": 2}}]
+
+
 def test_an_answer_hangs_on_its_own_series_alone(zero: Caller) -> None:
     """Which season is read is chosen by a request's series: others at the same time are not."""
     bodies = [asked(series=[series(y=wave(seed=s)[s:])], horizon=3 + s) for s in range(4)]

@@ -16,7 +16,7 @@ from forecasting.known.occasions import columns
 from forecasting.schema import Covariate, Schema
 from serving.models.keeper import spec_of
 from serving.reading.json_form import read_json
-from serving.reading.noted import note_static, note_unfamiliar
+from serving.reading.noted import note_unfamiliar
 from serving.reading.query import Limits, Options, Query, Spec
 from tests.forecasting.samples import LEVELS, MIXES, make_panel, quantiles, settings, untrained
 from tests.serving.conftest import Caller
@@ -100,7 +100,7 @@ def test_a_static_covariate_that_a_form_leaves_out_is_missing_for_every_series()
         future={},
         static={"size": np.array([1.0, np.nan])},
     )
-    note_static(query, Spec(Frequency.parse("D"), schema, 2))
+    note_unfamiliar(query, Spec(Frequency.parse("D"), schema, 2))
     region, size = (
         {"code": "missing_static", "where": {"column": name}} for name in ("region", "size")
     )

@@ -276,7 +276,7 @@ def test_a_refresh_reaches_every_worker(tmp_path: Path, plain: Path, plain_again
         store.register("m", plain_again)
         key = {"authorization": "Bearer a-key-for-tests"}
         assert server.http.post("/v1/models/m/refresh", headers=key).status_code == 200
-        end, seen = time.monotonic() + 20, 0
+        end, seen = time.monotonic() + 60, 0
         while seen < 40:
             # A new connection may reach either worker.
             ready = httpx.get(f"{server.address}/readyz", trust_env=False).json()
