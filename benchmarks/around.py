@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--brief", action="store_true", help="small panels, a few rounds")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = given.bundle or train(Path(scratch) / "bundle")
+        bundle = given.bundle or train(Path(scratch) / "bundle", brief=given.brief)
         print(table(bundle, given.threads, BRIEF if given.brief else SIZES))
         print(f"\n{pool_table(2 if given.brief else 20)}")
 

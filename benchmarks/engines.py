@@ -202,7 +202,7 @@ def main() -> None:
     from benchmarks.serving import insert, machine
 
     with tempfile.TemporaryDirectory() as scratch:
-        bundle = given.bundle or train(Path(scratch) / "bundle")
+        bundle = given.bundle or train(Path(scratch) / "bundle", brief=given.seconds == 0.0)
         text = compare(bundle, given.threads, given.seconds, given.only)
     text += f"\n\n{machine()}, {given.threads} thread(s)."
     print(text)

@@ -18,13 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = "while True: pass"
+THREADS = (None, "1")  # of OMP_NUM_THREADS; None: not set
 FIT = """
 import sys, time, warnings
 import numpy as np, pandas as pd
 from forecasting import Forecaster
 warnings.simplefilter("ignore")
 draw, t, parts = np.random.default_rng(0), np.arange(60), []
-for i in range(30):
+for i in range(int(sys.argv[2])):
     wave = 1.0 + 0.2 * np.sin(2 * np.pi * (t + i) / 4)
     y = 100.0 * np.exp(0.01 * t) * wave * np.exp(draw.normal(0, 0.03, 60))
     ds = pd.date_range("2005-01-01", periods=60, freq="QS")
@@ -36,28 +37,28 @@ print(time.perf_counter() - wall, time.process_time() - cpu)
 """
 
 
-def fit(steps: int, threads: str | None) -> tuple[float, float]:
+def fit(steps: int, threads: str | None, series: int) -> tuple[float, float]:
     """Seconds by the clock, and of the processors, of one training in a process of its own."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     environment["PYTHONPATH"] = str(ROOT)
     if threads is not None:
         environment["OMP_NUM_THREADS"] = threads
     done = subprocess.run(
-        [sys.executable, "-c", FIT, str(steps)],
+        [sys.executable, "-c", FIT, str(steps), str(series)],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     wall, cpu = done.stdout.split()[-2:]
     return float(wall), float(cpu)
 
 
-def beside(neighbours: int, steps: int, threads: str | None) -> tuple[float, float]:
+def beside(neighbours: int, steps: int, threads: str | None, series: int) -> tuple[float, float]:
     """The same while so many processes keep a core busy each."""
     with ExitStack() as stack:
         for _ in range(neighbours):
             busy = subprocess.Popen([sys.executable, "-c", BUSY])
             stack.callback(busy.wait)
             stack.callback(busy.kill)
-        return fit(steps, threads)
+        return fit(steps, threads, series)
 
 
 def main() -> None:
@@ -65,16 +66,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="a training beside busy neighbours")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300, help="training steps")
+    parser.add_argument("--series", type=int, default=30)
     parser.add_argument("--most", type=int, default=2, help="busy neighbours")
     asked = parser.parse_args()
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    cases = [(n, threads) for threads in (None, "1") for n in range(asked.most + 1)]
+    cases = [(n, threads) for threads in THREADS for n in range(asked.most + 1)]
     found: dict[tuple[int, str | None], list[tuple[float, float]]] = {case: [] for case in cases}
     for _ in range(asked.rounds):
         for case in cases:
-            found[case].append(beside(case[0], asked.steps, case[1]))
+            found[case].append(beside(case[0], asked.steps, case[1], asked.series))
     print("| OMP_NUM_THREADS | busy neighbours | s by the clock | s of CPU | over its fair share |")
     print("|---|---:|---:|---:|---:|")
     for neighbours, threads in cases:

@@ -48,7 +48,12 @@ def bundle(folder: Path, brief: bool) -> Path:
     steps = {"max_steps": 5 if brief else 60, "threads": 1, "start": "none"}
     config = {"training": steps, **small}
     made = Forecaster.fit(
-        sales(60, 120), horizon=HORIZON, freq="MS", future=["promo"], config=config, verbose=False
+        sales(6 if brief else 60, 120),
+        horizon=HORIZON,
+        freq="MS",
+        future=["promo"],
+        config=config,
+        verbose=False,
     )
     return made.save(folder)
 

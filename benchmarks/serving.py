@@ -311,7 +311,7 @@ def main() -> None:
         home = Path(scratch)
         os.environ["GATECAST_HOME"] = scratch
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        bundle = given.bundle or train(home / "bundle")
+        bundle = given.bundle or train(home / "bundle", brief=given.brief)
         registered = register(bundle, home)
         found = measure(home, bundle, registered, turns, size)
         names = (

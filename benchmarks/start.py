@@ -70,13 +70,14 @@ def seconds(arguments: list[str], home: Path) -> tuple[float, float]:
 
 
 def measured(rounds: int) -> Times:
-    """Of every process in every round, after one round that fills the disk's cache."""
+    """Of every process in every round; of several, after one that fills the disk's cache."""
     times: Times = {name: [] for name in PROCESSES}
     with tempfile.TemporaryDirectory(prefix="gatecast-start-") as folder:
-        for turn in range(rounds + 1):
+        unseen = int(rounds > 1)
+        for turn in range(unseen + rounds):
             for name, (arguments, _) in PROCESSES.items():
                 taken = seconds(arguments, Path(folder))
-                if turn:
+                if turn >= unseen:
                     times[name].append(taken)
     return times
 

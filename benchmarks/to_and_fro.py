@@ -85,12 +85,12 @@ def monthly(series: int = 12, rows: int = 150) -> pd.DataFrame:
     return pd.concat(parts)
 
 
-def trace(steps: int) -> dict[str, Any]:
+def trace(steps: int, series: int = 12) -> dict[str, Any]:
     """The counts of one fit of so many training steps."""
     import forecasting
     from forecasting import Forecaster
 
-    table = monthly()
+    table = monthly(series)
     settings: Any = {"training": {"max_steps": steps, "threads": 1}}
     # What is imported and cached on the way is no part of it.
     Forecaster.fit(table, horizon=6, config=settings, device="cpu")
@@ -109,7 +109,9 @@ def main() -> None:
     """Trace, and print the counts as JSON."""
     parser = argparse.ArgumentParser(description="the to and fro of one fit")
     parser.add_argument("--steps", type=int, default=30, help="training steps")
-    print(json.dumps(trace(parser.parse_args().steps), indent=1))
+    parser.add_argument("--series", type=int, default=12)
+    asked = parser.parse_args()
+    print(json.dumps(trace(asked.steps, asked.series), indent=1))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from pipelines.machine.state import HOME_VARIABLE, quiet
 from tests.datasets import DATA
@@ -17,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOREIGN_STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")
 
 quiet()
-# Of tests that name no number of examples: `make properties` draws ten times as many.
-hypothesis.settings.register_profile("quick", max_examples=40, deadline=None)
+# Of tests that name no number of examples: `make properties` draws sixteen times as many.
+hypothesis.settings.register_profile("quick", max_examples=25, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=400, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
@@ -32,6 +36,13 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name, raising=False)
         patch.setenv(HOME_VARIABLE, str(folder))
         yield folder
+
+
+@event.listens_for(Engine, "connect")
+def no_waiting_for_disks(connection: Any, _: Any) -> None:
+    """Stores of tests need not outlive a loss of power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture(autouse=True)

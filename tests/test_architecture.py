@@ -55,8 +55,7 @@ def test_the_drawing_changes_with_an_import(root: Path, tmp_path: Path) -> None:
     for package in PACKAGES:
         shutil.copytree(root / package, tmp_path / package)
     shutil.copy(root / "pyproject.toml", tmp_path)
-    before = draw_house.draw(tmp_path)
-    assert before == draw_house.draw(root)
+    before = (root / draw_house.PICTURE).read_text(encoding="utf-8")
     with (tmp_path / "forecasting" / "plotting.py").open("a") as file:
         file.write("\ndef f():\n    import forecasting.errors\n")
     with (tmp_path / "serving" / "settings.py").open("a") as file:

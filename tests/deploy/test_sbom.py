@@ -52,6 +52,7 @@ def test_a_licence_is_an_expression_or_a_name_and_no_text(document: dict[str, An
         assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_the_same_environment_gives_the_same_bytes_and_tells_no_path(tmp_path: Path) -> None:
     texts = []
     for name in ("a.json", "b.json"):

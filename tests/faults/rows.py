@@ -1,8 +1,8 @@
 """The rows of docs/reliability.md: what each promises, and how large a test of it is.
 
-``GATECAST_FAULTS`` says how large: ``quick`` (the default, what `make test` runs), ``full``, or a
-share of the full size such as ``0.1``. ``GATECAST_FAULTS_ROWS`` names rows, all others are left
-out; ``GATECAST_FAULTS_RESULTS`` is the file that gets a line of JSON for each test.
+``GATECAST_FAULTS`` says how large: ``quick`` (the default, what `make test` and `make slow` run),
+``full``, or a share of the full size such as ``0.1``. ``GATECAST_FAULTS_ROWS`` names rows, all
+others are left out; ``GATECAST_FAULTS_RESULTS`` is the file that gets a line of JSON for each test.
 """
 
 from __future__ import annotations

@@ -132,6 +132,7 @@ def test_a_port_in_use_ends_the_process_with_code_two(server: Server) -> None:
     assert f"cannot listen on 127.0.0.1:{server.port}" in done.stderr
 
 
+@pytest.mark.slow
 def test_sixty_four_threads_get_the_answers_of_one(server: Server) -> None:
     rng = np.random.default_rng(0)
     bodies: list[dict[str, Any]] = []
@@ -173,6 +174,7 @@ def assert_same(found: Any, expected: Any) -> None:
         assert found == expected
 
 
+@pytest.mark.slow
 def test_each_answer_comes_from_one_version_while_champions_change(
     steps: Path, plain: Path, plain_again: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ class Reader(threading.Thread):
             time.sleep(0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("promotion")
 @pytest.mark.timeout(1800)
 def test_a_reader_always_finds_a_champion(state: Path, measure: Measure) -> None:

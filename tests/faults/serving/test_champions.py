@@ -39,6 +39,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("champions"))
 
 
+@pytest.mark.slow
 @pytest.mark.fault("swap")
 @pytest.mark.timeout(3600)
 def test_champions_change_under_load_and_nobody_notices(
@@ -83,6 +84,7 @@ def test_champions_change_under_load_and_nobody_notices(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fault("hostile")
 @pytest.mark.timeout(3600)
 def test_no_hostile_champion_answers_or_ends_the_old_one(

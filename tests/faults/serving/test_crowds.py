@@ -70,6 +70,7 @@ class Watch:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("crowd")
 @pytest.mark.timeout(1200)
 def test_a_crowd_is_answered_or_told_to_come_again(server: Server, measure: Measure) -> None:
@@ -109,6 +110,7 @@ def thirty_megabytes() -> bytes:
     return request(content)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("crowd")
 @pytest.mark.timeout(1200)
 def test_large_bodies_at_once_are_held_within_bounds(server: Server, measure: Measure) -> None:

@@ -36,6 +36,7 @@ def server(store: Store) -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.fault("fuzz")
 @pytest.mark.timeout(7200)
 def test_mutants_of_every_form_are_answered(server: Server, measure: Measure) -> None:
@@ -130,6 +131,7 @@ def _only_numbers(said: dict[str, Any]) -> None:
             assert all(isinstance(v, float | int) and math.isfinite(v) for v in values), said
 
 
+@pytest.mark.slow
 @pytest.mark.fault("fuzz")
 @pytest.mark.timeout(7200)
 def test_what_the_document_describes_is_what_is_answered(server: Server, measure: Measure) -> None:

@@ -35,6 +35,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory, plain: Path) -> Store:
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.fault("rolling")
 @pytest.mark.timeout(1800)
 def test_two_services_behind_nginx_are_restarted_in_turn(
@@ -81,6 +82,7 @@ def workers(server: Server) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.fault("worker")
 @pytest.mark.timeout(3600)
 def test_a_killed_worker_is_back_and_the_proxy_hides_it(
@@ -181,6 +183,7 @@ def away(way: str) -> Iterator[str]:
             connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("registry")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("way", WAYS)

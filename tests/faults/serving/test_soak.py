@@ -17,6 +17,7 @@ from tests.serving.store import Store
 RATE = 60  # requests per second, one of each caller
 
 
+@pytest.mark.slow
 @pytest.mark.fault("soak")
 @pytest.mark.timeout(9000)
 def test_nothing_grows_under_a_steady_load(plain: Path, tmp_path: Path, measure: Measure) -> None:

@@ -43,6 +43,7 @@ def test_nobody_else_draws_from_what_one_has_seeded() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_fits_in_threads_are_those_of_each_alone(dropout: float) -> None:
     panels = [make_panel([30 + 5 * k, 20]) for k in range(4)]

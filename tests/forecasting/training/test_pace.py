@@ -71,6 +71,7 @@ def test_the_pace_is_learned_without_a_trace(schema: str) -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.slow
 def test_a_bound_is_kept_in_the_settings_and_trains_what_so_many_steps_train(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

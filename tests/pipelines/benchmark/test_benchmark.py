@@ -293,6 +293,7 @@ def test_when_a_package_is_absent_then_the_peer_is_left_out(
         fit_lightgbm(make_task(future=True).train, 6, 12)
 
 
+@pytest.mark.slow
 def test_sets_apart_are_each_scored_and_a_failed_one_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def test_the_panel_from_arrays_equals_the_panel_from_the_frame(
     assert direct.schema == through.schema
 
 
+@pytest.mark.slow
 def test_strict_refuses_every_file_that_needs_a_repair(messy_config: Config) -> None:
     for name in NAMES[:4]:
         with pytest.raises(DataError, match="strict"):

@@ -107,6 +107,7 @@ def test_a_second_move_brings_what_is_new_and_nothing_else(home: SetUp, moved: s
     assert len(runs.all_runs(connect(uri), "1")) == HELD["runs"] + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "after", [15, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8, 25, 35, 50))]
 )

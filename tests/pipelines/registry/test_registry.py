@@ -178,6 +178,7 @@ for where in places:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_dies_leaves_readers_unharmed(
     registry: Registry, tracker: Tracker, state: Path, tmp_path: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_both_run_the_same_line() -> None:
     assert plain == {"gatecast train configs/x.yaml || [ $? -eq 3 ]"}
 
 
+@pytest.mark.slow
 def test_a_refusal_is_no_failure_and_late_data_are(
     place: Path,
     tmp_path_factory: pytest.TempPathFactory,

@@ -49,6 +49,7 @@ def children() -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_trainings_in_processes_are_those_of_one_process_bit_for_bit(
     place: Processes, tmp_path: Path
 ) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pipelines.config import ExperimentConfig
+from pipelines.data.prepare import prepare
 from pipelines.machine.state import HOME_VARIABLE
 from pipelines.registry.registered import load
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.tracking.moved import follow
 from pipelines.tracking.store import connect
 from pipelines.tracking.tracker import Tracker
-from pipelines.training.session import Outcome
+from tests.pipelines.small import crown, small_bundle
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -24,12 +27,14 @@ def files(folder: Path) -> set[Path]:
 
 @pytest.mark.parametrize("original_is_gone", [True, False])
 def test_models_are_found_and_new_runs_stay_in_the_new_place(
-    outcome: Outcome,
+    experiment: Callable[..., ExperimentConfig],
     state: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     original_is_gone: bool,
 ) -> None:
+    config = experiment()
+    crown(config, small_bundle(config, prepare(config).panel, tmp_path / "bundle"))
     old = tmp_path / "old place" / ".gatecast"
     new = tmp_path / "new place" / ".gatecast"
     shutil.copytree(state, old)
@@ -43,9 +48,9 @@ def test_models_are_found_and_new_runs_stay_in_the_new_place(
     shutil.rmtree(new / "cache", ignore_errors=True)
     before = files(old) if old.exists() else set()
     monkeypatch.setenv(HOME_VARIABLE, str(new))
-    tracker = Tracker.open(outcome.name, system_metrics=False)
+    tracker = Tracker.open(config.name, system_metrics=False)
     registry = Registry(tracker.client)
-    champion = registry.alias(outcome.name, CHAMPION)
+    champion = registry.alias(config.name, CHAMPION)
     assert champion is not None
     assert load(registry, champion).config.horizon > 0
     with tracker.run("after the move") as run:

@@ -56,6 +56,7 @@ def reason(outcome: Outcome) -> str:
     return outcome.decision.reason if outcome.decision is not None else "not asked"
 
 
+@pytest.mark.slow
 def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted(
     experiment: Make,
     state: Path,

@@ -251,6 +251,7 @@ def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
     assert Making(config).candidate("gru", settings, data).skipped
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_the_data_are_hashed_once_and_the_winners_last_training_is_shown(
     experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
@@ -396,6 +397,7 @@ def test_a_new_measure_is_one_entry_and_opens_the_gate_and_stands_in_mlflow(
     assert "| fourth power |" in version.description
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_one_season_per_model_in_every_command_where_histories_are_short(
     experiment: Make, state: Path, tmp_path: Path

@@ -233,6 +233,7 @@ def short() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.slow
 def test_bentoml_itself_has_no_port_but_the_services(server: Server, short: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -106,6 +106,7 @@ def test_a_collector_gets_a_span_of_each_request_in_the_callers_trace(
     assert 0 < first.end_time_unix_nano - first.start_time_unix_nano < 60e9
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_costs_no_answer(collector: Collector, store: Store) -> None:
     collector.server.shutdown()
     collector.server.server_close()
