@@ -247,7 +247,7 @@ const WORD = "([A-Za-z]{3,9})\\.?";
 const TIME = "(?:[T ]+(\\d{1,2}):(\\d{2})(?::(\\d{2})(?:[.,](\\d{1,6}))?)?)?";
 const ZONE = "\\s*(Z|[+-]\\d{2}:?\\d{2})?";
 
-const at = (year, month, day, time = []) => {
+const civil = (year, month, day, time = []) => {
   const [hour = 0, minute = 0, second = 0, fraction = ""] = time.map((t) => t ?? undefined);
   const ms = fraction ? Math.floor(Number(`0.${fraction}`) * 1000) : 0;
   const date = new Date(0);
@@ -260,23 +260,23 @@ const clock = (m, i) => m.slice(i, i + 4).map((t) => (t === undefined ? undefine
 
 // Each way of writing: its texts, its value, and how pandas calls it.
 const readers = [
-  { test: new RegExp(`^(\\d{4})-(\\d{1,2})-(\\d{1,2})${TIME}${ZONE}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), zone: 8, format: "ISO8601" },
-  { test: new RegExp(`^(\\d{4})[/.](\\d{1,2})[/.](\\d{1,2})${TIME}$`), read: (m) => at(m[1], +m[2], m[3], clock(m, 4)), format: (t) => `%Y${t[4]}%m${t[4]}%d` },
-  { test: new RegExp(`^(\\d{1,2})([/.-])(\\d{1,2})[/.-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[3], m[1], clock(m, 5)), order: "day", format: (t, m) => `%d${m[2]}%m${m[2]}%Y` },
-  { test: new RegExp(`^(\\d{1,2})([/-])(\\d{1,2})[/-](\\d{4})${TIME}$`), read: (m) => at(m[4], +m[1], m[3], clock(m, 5)), order: "month", format: (t, m) => `%m${m[2]}%d${m[2]}%Y` },
-  { test: /^(\d{4})[-/.](\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: (t) => `%Y${t[4]}%m` },
-  { test: /^(\d{4})M(\d{1,2})$/, read: (m) => at(m[1], +m[2], 1), format: "%YM%m" },
-  { test: /^(\d{4})[-\s/]?[Qq]([1-4])$/, read: (m) => at(m[1], 3 * m[2] - 2, 1) },
-  { test: /^[Qq]([1-4])[-\s/]?(\d{4})$/, read: (m) => at(m[2], 3 * m[1] - 2, 1) },
-  { test: new RegExp(`^${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[2], monthNumber(m[1]), 1) },
-  { test: new RegExp(`^(\\d{4})[\\s-]${WORD}$`), read: (m) => at(m[1], monthNumber(m[2]), 1) },
-  { test: new RegExp(`^(\\d{1,2})[\\s-]${WORD}[\\s-](\\d{4})$`), read: (m) => at(m[3], monthNumber(m[2]), m[1]) },
-  { test: new RegExp(`^${WORD}\\s(\\d{1,2}),?\\s(\\d{4})$`), read: (m) => at(m[3], monthNumber(m[1]), m[2]) },
+  { test: new RegExp(`^(\\d{4})-(\\d{1,2})-(\\d{1,2})${TIME}${ZONE}$`), read: (m) => civil(m[1], +m[2], m[3], clock(m, 4)), zone: 8, format: "ISO8601" },
+  { test: new RegExp(`^(\\d{4})[/.](\\d{1,2})[/.](\\d{1,2})${TIME}$`), read: (m) => civil(m[1], +m[2], m[3], clock(m, 4)), format: (t) => `%Y${t[4]}%m${t[4]}%d` },
+  { test: new RegExp(`^(\\d{1,2})([/.-])(\\d{1,2})[/.-](\\d{4})${TIME}$`), read: (m) => civil(m[4], +m[3], m[1], clock(m, 5)), order: "day", format: (t, m) => `%d${m[2]}%m${m[2]}%Y` },
+  { test: new RegExp(`^(\\d{1,2})([/-])(\\d{1,2})[/-](\\d{4})${TIME}$`), read: (m) => civil(m[4], +m[1], m[3], clock(m, 5)), order: "month", format: (t, m) => `%m${m[2]}%d${m[2]}%Y` },
+  { test: /^(\d{4})[-/.](\d{1,2})$/, read: (m) => civil(m[1], +m[2], 1), format: (t) => `%Y${t[4]}%m` },
+  { test: /^(\d{4})M(\d{1,2})$/, read: (m) => civil(m[1], +m[2], 1), format: "%YM%m" },
+  { test: /^(\d{4})[-\s/]?[Qq]([1-4])$/, read: (m) => civil(m[1], 3 * m[2] - 2, 1) },
+  { test: /^[Qq]([1-4])[-\s/]?(\d{4})$/, read: (m) => civil(m[2], 3 * m[1] - 2, 1) },
+  { test: new RegExp(`^${WORD}[\\s-](\\d{4})$`), read: (m) => civil(m[2], monthNumber(m[1]), 1) },
+  { test: new RegExp(`^(\\d{4})[\\s-]${WORD}$`), read: (m) => civil(m[1], monthNumber(m[2]), 1) },
+  { test: new RegExp(`^(\\d{1,2})[\\s-]${WORD}[\\s-](\\d{4})$`), read: (m) => civil(m[3], monthNumber(m[2]), m[1]) },
+  { test: new RegExp(`^${WORD}\\s(\\d{1,2}),?\\s(\\d{4})$`), read: (m) => civil(m[3], monthNumber(m[1]), m[2]) },
 ];
 const digits = [
-  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], m[3]), format: "%Y%m%d" },
-  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})$/, read: (m) => at(m[1], +m[2], 1), format: "%Y%m" },
-  { test: /^((?:1[6-9]|2[0-2])\d{2})$/, read: (m) => at(m[1], 1, 1), format: "%Y" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})(\d{2})$/, read: (m) => civil(m[1], +m[2], m[3]), format: "%Y%m%d" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})(\d{2})$/, read: (m) => civil(m[1], +m[2], 1), format: "%Y%m" },
+  { test: /^((?:1[6-9]|2[0-2])\d{2})$/, read: (m) => civil(m[1], 1, 1), format: "%Y" },
 ];
 const MOSTLY = 0.9;
 

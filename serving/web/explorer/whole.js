@@ -3,7 +3,7 @@
 
 const FIRST_YEAR = 1700, LAST_YEAR = 2200, EPOCH = [631152000, 4102444800], SHORTEST = 60;
 const CLOCK = 1e8, FEW = 6, FEWEST = 3, SMALLEST = 90, CLEARLY = 1.05, COMPLETE = 1.5;
-const DAY = 864e5;
+import { DAY } from "./calendar.js";
 
 const day = (year, month, date) => {
   const stamp = new Date(0);
