@@ -10,8 +10,6 @@ from typing import Any
 from tests.faults.report import BEGIN, END, cell, main, newest, table
 from tests.faults.rows import ROWS
 
-# Rows whose test needs what the repository cannot bring; docs/reliability.md says why.
-WITHOUT = {"mutants"}
 
 
 def result(row: str, test: str = "t", **change: Any) -> dict[str, Any]:
@@ -23,8 +21,7 @@ def result(row: str, test: str = "t", **change: Any) -> dict[str, Any]:
 def test_every_row_has_a_test(root: Path) -> None:
     texts = [path.read_text() for path in (root / "tests" / "faults").rglob("test_*.py")]
     marked = {name for text in texts for name in re.findall(r'mark\.fault\("(\w+)"\)', text)}
-    assert marked | WITHOUT == set(ROWS)
-    assert not marked & WITHOUT
+    assert marked == set(ROWS)
 
 
 def test_the_last_run_counts_and_failures_and_misses_are_told() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from forecasting.selection.calibration import (
     AS_GOOD,
     ENOUGH,
+    ENOUGH_PER_STEP,
     Array,
     beside,
     conformal_correction,
@@ -143,3 +144,49 @@ def test_the_fewer_forecasts_were_held_back_the_more_counts_the_rest_of_the_hist
     assert widening([unknown], LEVELS) is None
     unknown[1, 0] = 0.0
     assert forecasts_in([unknown, unknown]) == 2
+
+
+def _near(errors: Array, h: int) -> Array:
+    """The errors that count at a step: steps are pooled so that each has `ENOUGH_PER_STEP`."""
+    horizon = errors.shape[1]
+    for reach in range(horizon + 1):
+        pools = [errors[:, max(k - reach, 0) : k + reach + 1] for k in range(horizon)]
+        if reach == horizon or all(np.isfinite(p[..., 0]).sum() >= ENOUGH_PER_STEP for p in pools):
+            break
+    near = pools[h].reshape(-1, errors.shape[2])
+    return np.asarray(near[np.isfinite(near[:, 0])])
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(ENOUGH, 450),
+    horizon=st.integers(1, 6),
+    missing=st.sampled_from([0.0, 0.2, 0.7]),
+)
+@settings(max_examples=25, deadline=None)
+def test_steps_are_pooled_as_far_as_loops_over_them_say(
+    seed: int, count: int, horizon: int, missing: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    levels = (0.05, 0.4, 0.5, 0.6, 0.95)
+    drawn = rng.normal(rng.normal(size=horizon), 1.0 + np.arange(horizon), (count, horizon))
+    drawn[rng.random((count, horizon)) < missing * np.linspace(0, 1, horizon)] = np.nan
+    errors = np.repeat(drawn[..., None], 5, axis=2) - np.array([-1.6, -0.3, 0.0, 0.3, 1.6])
+    corrected, widened = correction_of(errors, levels), widening([errors], levels)
+    if corrected is None:
+        assert np.isfinite(drawn).sum() < ENOUGH
+        return
+    assert widened is not None
+    for h in range(horizon):
+        near = _near(errors, h)
+        n = len(near)
+        for k, level in enumerate(levels):
+            # The place of the level among n errors and the one to come, from either side.
+            place = {True: (n + 1) * level, False: (n + 1) * level - 1}[level > 0.5] / n
+            moved = np.quantile(near[:, k], min(max(place, 0.0), 1.0)) * n / (n + ENOUGH)
+            assert corrected[h, k] == pytest.approx(0.0 if level == 0.5 else moved)
+        for low, high in ((0, 4), (1, 3)):
+            outside = [max(-one[low], one[high]) for one in near]
+            wide = max(np.quantile(outside, levels[high] - levels[low]), 0.0)
+            assert widened[h, high] == pytest.approx(wide)
+            assert widened[h, low] == pytest.approx(-wide)

@@ -15,7 +15,7 @@ from pipelines.data.newest import Change
 from pipelines.data.revision import Found, Revision
 from pipelines.training.case import Answer, Before, Case, Judged
 from pipelines.training.data_checks import OF_THE_DATA
-from pipelines.training.gate import Decision, all_checks, decide
+from pipelines.training.gate import Check, Decision, all_checks, decide
 from pipelines.training.model_checks import OF_THE_MODEL
 
 UNITS = 40
@@ -322,3 +322,27 @@ def test_what_came_before_and_cannot_be_read_is_accepted_by_a_person_only() -> N
 def test_a_shift_is_accepted_with_the_restatement_that_made_it() -> None:
     before = Before(accepted="now in thousands")
     assert decide(GOOD, CHAMPION, NAIVE, QUICK, drift=6.9, before=before).promote
+
+
+def test_a_decision_is_written_line_for_line_and_says_whom_it_judged() -> None:
+    checks = (
+        Check("a", "error", "1", "2", passed=True, detail="better"),
+        Check("b", "bias", "|x| 9", "3", passed=False),
+    )
+    decision = Decision("gru", "gru before", "mase", checks)
+    assert decision.markdown().splitlines() == [
+        "| check | value | limit | passed |",
+        "|---|---|---|---|",
+        "| error | 1 | 2 | yes |",
+        "| bias | \\|x\\| 9 | 3 | **no** |",
+    ]
+    assert decision.table().to_dict("records") == [
+        {"check": "error", "value": "1", "limit": "2", "passed": "yes", "detail": "better"},
+        {"check": "bias", "value": "|x| 9", "limit": "3", "passed": "NO", "detail": ""},
+    ]
+    none = Decision("gru", None, "mase").table()
+    assert list(none.columns) == ["check", "value", "limit", "passed", "detail"]
+    judged = decide(GOOD, CHAMPION, NAIVE, QUICK)
+    assert (judged.challenger, judged.champion) == (GOOD.name, CHAMPION.name)
+    assert judged.metric == QUICK.metric
+    assert decide(GOOD, None, NAIVE, QUICK).champion is None
