@@ -32,8 +32,8 @@ WATCHED_SERIES = 512
 # What a row that is none of the history's tells of: seconds by the clock.
 EXPECTED: Final = "expected_seconds"
 # What is measured, after a first step that makes ready: so many steps, for so long.
-LEAST_STEPS: Final = 3
-LEAST_SECONDS: Final = 1.0
+LEAST_STEPS: Final = 5
+LEAST_SECONDS: Final = 2.0
 # Trainings that take less are over before the line is read.
 WORTH_TELLING: Final = 10.0
 
