@@ -52,6 +52,8 @@ def test_the_demo_serves_what_it_trained_and_says_how_good_it_is(tmp_path: Path)
     assert (tmp_path / summary["picture"]).read_bytes().startswith(b"\x89PNG")
     assert f"{summary['smape']:.2f}" in done.stdout
     assert f"{THETA_SMAPE}" in done.stdout
+    # A first forecast is there before anything is trained.
+    assert done.stderr.index("before any training") < done.stderr.index("training gru")
     # Its own processes are gone, and what it leaves is a model another command finds.
     said = done.stderr.split("starting the service on ")[1]
     url = said.split()[0]

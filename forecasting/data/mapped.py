@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from forecasting.arrays import Array
 from forecasting.errors import DataError
@@ -200,12 +201,22 @@ def parts_of(values: Array, begin: Array, lengths: Array) -> Array:
     if values.shape[1:] == (0,):
         return np.empty((rows, 0), values.dtype)
     if rows <= BLOCK_ROWS:
-        return np.asarray(values[ranges(begin, lengths)])
+        return rows_of(values, begin, lengths)
     filling = Filling(folder_of(values), rows, width=values.shape[1:], dtype=values.dtype)
     for first, last in blocks(ends):
-        filling.add(values[ranges(begin[first:last], lengths[first:last])])
+        filling.add(rows_of(values, begin[first:last], lengths[first:last]))
     let_go(values)
     return filling.done()
+
+
+def rows_of(values: Array, begin: Array, lengths: Array) -> Array:
+    """``values[ranges(begin, lengths)]``, where parts of one length lie evenly without indices."""
+    if values.ndim == 1 and len(begin) > 1 and lengths[0] and (lengths == lengths[0]).all():
+        apart = int(begin[1] - begin[0])
+        if apart > 0 and (np.diff(begin) == apart).all():
+            parts = sliding_window_view(values, int(lengths[0]))
+            return np.array(parts[int(begin[0]) : int(begin[-1]) + 1 : apart]).reshape(-1)
+    return np.asarray(values[ranges(begin, lengths)])
 
 
 def ranges(begin: Array, lengths: Array) -> Array:

@@ -26,7 +26,7 @@ from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from forecasting.training.checkpoints import Checkpoints, Keeping, Kept
 from forecasting.training.defaults import TUNED_SHARE
-from forecasting.training.epochs import Epochs, watched_windows
+from forecasting.training.epochs import Ahead, Epochs, Expected, watched_windows
 from forecasting.training.linear import is_solved, keep_linear_path, solve_linear_path
 from forecasting.training.module import ForecastModule
 from forecasting.windows.batch import Batch
@@ -117,12 +117,16 @@ def train_members(
         # What is watched says when training ends early.
         own = (begin.networks, begin.share, begin.carried, begin.recent)
         kept = carried.checkpoints.of(panel, phase, steps, *(watched or ()), own)
-    training = _Training(
-        windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept
-    )
     trained: dict[int, tuple[ForecastNetwork, int]] = {}
     waiting = list(numbers)
     together = min(at_once(config, device, carried.callbacks), len(waiting))
+    # What was held back is seen by a second training as long.
+    twice = phase == "validation" and config.training.validation == "refit"
+    expected = Expected(-(-len(waiting) // together) * (2 if twice else 1))
+    training = _Training(
+        windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept,
+        expected,
+    )  # fmt: skip
     batch = config.training.batch_size
     while waiting:
         group = waiting[:together]
@@ -170,6 +174,7 @@ class _Training:
     watch: list[Batch[torch.Tensor]] | None
     begin: Beginning
     kept: Kept | None
+    expected: Expected
 
     def members(
         self,
@@ -238,6 +243,7 @@ class _Training:
         epochs = Epochs(
             self.windows, number, self.phase, total, batch, recorder, self.watch is not None, stop
         )
+        ahead = Ahead(self.expected, number, self.phase, total, record)
         keeping = [] if state is None else [Keeping(state, stream, epochs, record)]
         # A loader draws a seed at every epoch, whether it has workers or not.
         seeds = draws if self.device.type == "cpu" else torch.Generator()
@@ -245,7 +251,7 @@ class _Training:
         # Before the first epoch Lightning saves the process's random state and sets it back.
         beginning = ExitStack()
         begun = pl.callbacks.LambdaCallback(on_train_start=lambda *_: beginning.close())
-        trainer = _trainer(config, self.device, [begun, *self.callbacks, epochs, *keeping])
+        trainer = _trainer(config, self.device, [begun, *self.callbacks, epochs, ahead, *keeping])
         watch = load(_Batches(self.watch)) if self.watch else None
         with worthwhile_threads(batch, config.model.hidden_size), beginning:
             beginning.enter_context(random_state_held())

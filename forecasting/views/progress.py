@@ -15,6 +15,18 @@ PHASES = {
 }
 
 
+def about(seconds: float) -> str:
+    """A time as one says it beforehand: about 45 s, about 1 min 20 s, about 2 h 10 min."""
+    if seconds < 57.5:
+        return f"about {max(5 * round(seconds / 5), 5)} s"
+    if seconds < 3570:
+        step = 10 if seconds < 595 else 60
+        minutes, rest = divmod(step * round(seconds / step), 60)
+        return f"about {minutes} min" + (f" {rest} s" if rest else "")
+    hours, rest = divmod(300 * round(seconds / 300), 3600)
+    return f"about {hours} h" + (f" {rest // 60} min" if rest else "")
+
+
 def is_watched() -> bool:
     """Whether a person sees what this process writes now: a notebook, or a terminal."""
     return _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
@@ -43,6 +55,11 @@ class Bar:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+    def expect(self, seconds: float) -> None:
+        """Write how long the training takes, once that is known."""
+        if self.shown:
+            tqdm.write(f"training takes {about(seconds)}", file=sys.stderr)
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Take a row of history: ``phase``, ``member``, ``step``, ``of`` and ``train_loss``."""

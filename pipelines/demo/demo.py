@@ -91,10 +91,12 @@ def demo(
     began = time.monotonic()
     task, table = _raw_table(out)
     config = load_config(SETTINGS, [f"data.source={json.dumps(str(table))}", *sets])
-    from pipelines.training.train import train
-
     say(f"M3 competition: {len(task.full):,} monthly series, the last {task.horizon} months aside")
     fetched = time.monotonic() - began
+    for line in first_forecasts(task.train):
+        say(line)
+    from pipelines.training.train import train
+
     # A repeated demo trains again and makes the next version, although nothing changed.
     with bar() as progress:
         outcome = train(
@@ -127,6 +129,23 @@ def _raw_table(out: Path) -> tuple[Any, Path]:
     (task,) = load(DATA_SET)
     frame = task.train.to_frame()
     return task, write_table(frame, out / f"{DATA_SET}.parquet").resolve()
+
+
+def first_forecasts(panel: Panel) -> Iterator[str]:
+    """Forecasts of a few series before anything is trained, and with nothing that training needs.
+
+    By the pretrained network, in lines for a person.
+    """
+    from forecasting.zero.predictor import Zero
+
+    places = np.linspace(0, len(panel) - 1, SHOWN_SERIES + 2).astype(int)[1:-1]
+    found = Zero.load().predict_panel(panel.select(places), SHOWN_STEPS, season=SEASON)
+    yield f"before any training, by the pretrained network, the next {SHOWN_STEPS} months of:"
+    middle = found.levels.index(0.5)
+    for name, quantiles in zip(found.ids, found.quantiles, strict=True):
+        medians = "  ".join(f"{value:,.0f}" for value in quantiles[:, middle])
+        low, high = quantiles[-1, 0], quantiles[-1, -1]
+        yield f"  {name}: {medians}  (80 % interval of the last: {low:,.0f} to {high:,.0f})"
 
 
 def _body(panel: Panel, model: str, horizon: int) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forecasting.errors import DataError
-from pipelines.spread.task import Hand
+from pipelines.spread.task import Hand, Row, Tell
 
 if TYPE_CHECKING:
     from forecasting.forecaster import Forecaster
 
+EXPECTED = "expected_seconds"  # of a row that tells how long a training will take, alone
 BUNDLE = "bundle"  # the folder of what was trained, in a task's `out`
 ANEW, AGAIN, ON, TRIAL = (f"{__name__}:{name}" for name in ("anew", "again", "on", "trial"))
 
@@ -42,7 +43,7 @@ def anew(parcel: Mapping[str, Any], shared: Sequence[Any], hand: Hand) -> dict[s
     return _saved(
         hand,
         lambda: Forecaster.train(
-            shared[0], settings, on_epoch=hand.tell, checkpoints=hand.kept
+            shared[0], settings, on_epoch=_Told(hand.tell), checkpoints=hand.kept
         ),
     )  # fmt: skip
 
@@ -61,7 +62,7 @@ def again(parcel: Mapping[str, Any], shared: Sequence[Any], hand: Hand) -> dict[
             shared[0],
             backs=parcel["backs"],
             steps=parcel["steps"],
-            on_epoch=hand.tell,
+            on_epoch=_Told(hand.tell),
             checkpoints=hand.kept,
         ),
     )
@@ -74,7 +75,7 @@ def on(_parcel: Mapping[str, Any], shared: Sequence[Any], hand: Hand) -> dict[st
     ----------
     shared : the panel, and the bundle's folder.
     """
-    return _saved(hand, lambda: _loaded(shared[1]).carry_on(shared[0], on_epoch=hand.tell))
+    return _saved(hand, lambda: _loaded(shared[1]).carry_on(shared[0], on_epoch=_Told(hand.tell)))
 
 
 def trial(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> dict[str, Any]:
@@ -114,6 +115,19 @@ def trial(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> dict
     if not np.isfinite(error):
         raise DataError(f"its {parcel['metric']} is no number")
     return {"error": error}
+
+
+class _Told:
+    """Hands on the rows of a training, and how long it will take as a row of its own."""
+
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
+
+    def __call__(self, row: Row) -> None:
+        self.tell(row)
+
+    def expect(self, seconds: float) -> None:
+        self.tell({EXPECTED: seconds})
 
 
 def _loaded(folder: Path) -> Forecaster:

@@ -64,7 +64,7 @@ def backtest_only(
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
     known = split(data, config)
     with open_place(config.spread, say) as place:
-        making = Making(config, progress=progress, place=place)
+        making = Making(config, progress=progress, place=place, say=say)
         calls = []
         for name in config.candidates:
             settings = config.forecaster(name, freq=data.panel.freq.alias)

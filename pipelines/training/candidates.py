@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from forecasting.errors import BundleError, DataError, need
 from pipelines.config import ExperimentConfig
-from pipelines.machine.say import Progress, no_progress
+from pipelines.machine.say import Progress, Say, no_progress, silent
 from pipelines.spread import fits
 from pipelines.spread.task import Here, Place, Task
 from pipelines.tracking.epochs import EpochLog
@@ -67,7 +67,7 @@ class Making:
     run, tracker : where a training's epochs are noted; None: nowhere.
     force : whether what the same inputs gave before is made again.
     progress : gets what is being trained and the share that is done.
-    place : where it is trained.
+    place : where it is trained. say : gets how long a training will take.
     """
 
     config: ExperimentConfig
@@ -76,6 +76,7 @@ class Making:
     force: bool = False
     progress: Progress = no_progress
     place: Place = field(default_factory=Here)
+    say: Say = silent
 
     def on_every_row(self) -> Making:
         """The same, shown by another name than the candidate's own, whose bar is full already."""
@@ -134,6 +135,7 @@ class Making:
     ) -> Trained:
         from forecasting.bundle import verify
         from forecasting.config import ForecasterConfig
+        from forecasting.views.progress import about
 
         inputs = {**inputs, "code": code_version()}
 
@@ -141,6 +143,9 @@ class Making:
             told: set[tuple[Any, ...]] = set()
 
             def on_epoch(row: dict[str, Any]) -> None:
+                if fits.EXPECTED in row:
+                    self.say(f"  {name}: training takes {about(row[fits.EXPECTED])}")
+                    return
                 # A training that goes on in another worker tells its first epochs again.
                 key = (row["phase"], row["member"], row["step"])
                 if key in told:

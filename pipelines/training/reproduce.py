@@ -176,7 +176,7 @@ def _weights(
         try:
             settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} again")
-            making = Making(scratch, force=True, progress=progress)
+            making = Making(scratch, force=True, progress=progress, say=say)
             again = making.candidate(name, settings, split(data, config))
             findings = [_compare("weights as judged", candidate, again.bundle)]
             if finals:

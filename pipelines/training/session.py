@@ -101,7 +101,9 @@ class Session:
 
     def making(self, run: Run) -> Making:
         """How its models are made, noted in a run."""
-        return Making(self.config, run, self.tracker, self.force, self.progress, self.place)
+        return Making(
+            self.config, run, self.tracker, self.force, self.progress, self.place, self.say
+        )
 
 
 def carry_out(session: Session, promote: bool) -> Outcome:

@@ -139,7 +139,9 @@ def _column(table: pa.Table, name: str) -> Any:
     """One chunk, dictionaries decoded."""
     import pyarrow as pa
 
-    column = table.column(name).combine_chunks()
+    chunks = table.column(name).chunks
+    # One is used where it lies.
+    column = chunks[0] if len(chunks) == 1 else table.column(name).combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks)
     if not pa.types.is_dictionary(column.type):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Callable, Sequence
 from itertools import chain
 from types import NoneType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from serving.errors import Faults, show
 
 NUMBERS: frozenset[type] = frozenset({int, float, NoneType})
 CATEGORIES: frozenset[type] = frozenset({str, int, float, bool, NoneType})
+PACKED: Final = 1024  # numbers that are packed, or looked at, together
 
 Place = Callable[[int], tuple[str | int, ...]]
 
@@ -35,20 +36,35 @@ def numbers(
     path : where list i stands in the request. single : each list stands for a single value.
     no_booleans : the whole request has none; Python would take them for numbers.
     """
-    if no_booleans:
-        out = array("d")
-        try:
-            for values in lists:
-                out.fromlist(values)
-            return np.frombuffer(out) if out else np.zeros(0)
-        except (TypeError, OverflowError):
-            # A null, or something that is no number.
-            pass
+    if no_booleans and (packed := _packed(lists)) is not None:
+        return packed
     flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
     if NUMBERS.issuperset(map(type, flat)):
         return np.array(flat, dtype=np.float64)
     _locate(lists, NUMBERS, "a number or null", path, faults, single)
     return np.full(len(flat), np.nan)
+
+
+def _packed(lists: Sequence[list[Any]]) -> Array | None:
+    """As `numbers`, of lists that hold no booleans; None where something is no number."""
+    out = np.empty(sum(map(len, lists)))
+    memory, end = out.data, 0
+    for values in lists:
+        count = len(values)
+        for part in (
+            (values,)
+            if count <= PACKED
+            else (values[k : k + PACKED] for k in range(0, count, PACKED))
+        ):
+            begin, end = end, end + len(part)
+            try:
+                struct.pack_into(f"{end - begin}d", memory, 8 * begin, *part)
+            except struct.error:
+                # A null, or something that is no number.
+                if not NUMBERS.issuperset(map(type, part)):
+                    return None
+                out[begin:end] = np.array(part, np.float64)
+    return out
 
 
 def categories(

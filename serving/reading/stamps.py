@@ -122,6 +122,8 @@ def _offset_text(minutes: int) -> str:
 
 
 def _read_steps(values: Sequence[Any], path: Place, faults: Faults) -> Array:
+    if set(map(type, values)) == {int} and -MAX_STEP <= min(values) <= max(values) <= MAX_STEP:
+        return np.array(values, np.int64)
     for i, value in enumerate(values):
         if type(value) is not int:
             code = "missing" if value is None else "wrong_type"

@@ -8,9 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from serving.errors import RequestError, show
+from serving.reading.pairs import count_pairs
 
 # A text, a blank and a colon: keys as few write them.
 _SPACED = re.compile(rb'"[ \t\r\n]+:')
+_BLANKS = (b" ", b"\n", b"\t", b"\r")
 
 
 class _TwiceError(ValueError):
@@ -31,7 +33,9 @@ def refuse_twice(body: bytes, found: Any) -> None:
     ------
     RequestError : 400 that names the key.
     """
-    most = body.count(b'":') + sum(1 for _ in _SPACED.finditer(body))
+    most = count_pairs(body, b'":')
+    if any(blank in body for blank in _BLANKS):
+        most += sum(1 for _ in _SPACED.finditer(body))
     if _has_keys(found, most):
         return
     try:

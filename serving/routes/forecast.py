@@ -19,6 +19,7 @@ from serving.models.pretrained import Pretrained, first_stamp
 from serving.reading import arrow_form, body
 from serving.reading.body import ARROW, JSON
 from serving.reading.json_form import body_object, read_json
+from serving.reading.pairs import may_hold_booleans
 from serving.reading.query import Query, read_model_name
 from serving.routes.asked.asking import (
     DRAWS_OF_NUMBER,
@@ -118,7 +119,7 @@ def _parse(service: Service, content: bytes, kind: str) -> tuple[Model, Query]:
         model = service.answering(read_model_name(asked))
         if isinstance(model, Pretrained):
             model, asked = model.reading(asked, first_stamp(asked))
-        plain = b"true" not in content and b"false" not in content
+        plain = not may_hold_booleans(content)
         return model, read_json(asked, model.spec, no_booleans=plain)
     table, options = arrow_form.open_table(content, service.settings.max_content)
     model = service.answering(read_model_name(options))

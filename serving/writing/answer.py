@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -146,16 +146,21 @@ def write_json(answer: Answer) -> bytes:
 
 def _readable(answer: Answer, stamps: Any, mean: Array, levels: Array) -> dict[str, Any]:
     ids, notes, keys = answer.query.ids, answer.query.notes, answer.keys
+    paths: Iterable[Any] = repeat(None)
+    if answer.together is not None and answer.together.paths is not None:
+        paths = answer.together.paths
     forecasts = []
-    for k, position in enumerate(answer.position.tolist()):
+    for position, ds, means, rows, drawn in zip(
+        answer.position.tolist(), stamps, mean, levels, paths, strict=False
+    ):
         forecast: dict[str, Any] = {
             "id": ids[position],
-            "ds": stamps[k],
-            "mean": mean[k],
-            "quantiles": dict(zip(keys, levels[k], strict=True)),
+            "ds": ds,
+            "mean": means,
+            "quantiles": dict(zip(keys, rows, strict=True)),
         }
-        if answer.together is not None and answer.together.paths is not None:
-            forecast["paths"] = answer.together.paths[k]
+        if drawn is not None:
+            forecast["paths"] = drawn
         if position in notes:
             forecast["notes"] = notes[position]
         forecasts.append(forecast)

@@ -15,6 +15,7 @@ from serving.models.keeper import Loaded
 from serving.reading import body
 from serving.reading.body import JSON
 from serving.reading.json_form import body_object, read_json
+from serving.reading.pairs import may_hold_booleans
 from serving.reading.query import FORECAST, Query, Question, read_model_name
 from serving.routes.route import Call, Reply, Service
 
@@ -30,7 +31,7 @@ def parse_json(
     """The version that is to answer, and what it is asked; `RequestError` says what is wrong."""
     asked = body_object(body.decode_json(content, service.settings.max_content))
     loaded = service.loaded(read_model_name(asked))
-    plain = b"true" not in content and b"false" not in content
+    plain = not may_hold_booleans(content)
     return loaded, read_json(asked, loaded.spec, question, no_booleans=plain)
 
 

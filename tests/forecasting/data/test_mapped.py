@@ -24,6 +24,8 @@ from forecasting.data.mapped import (
     least,
     let_go,
     parts_of,
+    ranges,
+    rows_of,
     running,
 )
 from forecasting.data.panel import Panel, observed
@@ -207,3 +209,18 @@ def test_pages_that_were_let_go_are_read_again(tmp_path: Path) -> None:
         before = values.copy()
         let_go(values)
         np.testing.assert_array_equal(values, before)
+
+
+@given(st.integers(0, 4), st.integers(1, 5), st.integers(1, 7), st.integers(1, 6), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_parts_that_lie_evenly_are_read_as_any_others(
+    first: int, count: int, apart: int, length: int, even: bool
+) -> None:
+    begin = first + apart * np.arange(count)
+    lengths = np.full(count, length)
+    if not even:
+        begin[-1], lengths[0] = first, 0
+    values = np.arange(first + apart * count + length, dtype=np.float64)
+    found = rows_of(values, begin, lengths)
+    np.testing.assert_array_equal(found, values[ranges(begin, lengths)])
+    assert not np.shares_memory(found, values)

@@ -1,4 +1,4 @@
-"""A loss that is no number ends training well."""
+"""A loss that is no number ends training well, and how long one takes is told ahead, once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 import forecasting.training.module
+from forecasting.config import ForecasterConfig
 from forecasting.forecaster import Forecaster
-from forecasting.training.epochs import LossError
+from forecasting.training import epochs
+from forecasting.training.epochs import WORTH_TELLING, Expected, LossError
+from forecasting.training.fit import fit
 from tests.forecasting.samples import make_panel, settings
+
+SMALL = {
+    "horizon": 2,
+    "model": {"layers": 1, "hidden_size": 4, "pool": {}, "blend": 0.0},
+    "training": {"max_steps": 16, "epoch_steps": 8, "members": 2, "start": "none"},
+}
 
 
 def test_a_loss_that_is_no_number_names_its_series_and_keeps_the_weights_before_it(
@@ -61,3 +72,80 @@ def test_weights_stay_as_they_were_before_a_loss_that_is_no_number(
     assert not torch.equal(seen[2], seen[3])
     for later in seen[4:]:
         assert torch.equal(later, seen[3])
+
+
+class Ticking:
+    """A clock that goes on by so many seconds at each look."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+@given(st.floats(0.01, 40.0), st.integers(1, 5), st.integers(4, 2_000), st.integers(0, 3))
+def test_a_steady_pace_is_told_to_the_second(
+    each: float, rounds: int, total: int, begun: int
+) -> None:
+    ahead = Expected(rounds, Ticking(each))
+    told = [ahead.step(0, begun + k, total) for k in range(1, total - begun + 1)]
+    heard = [seconds for seconds in told if seconds is not None]
+    left = each * (total * rounds - begun - 1)
+    long_enough = total - begun > 5 and each * (total - begun - 1) >= 2.2
+    assert len(heard) <= 1
+    if heard:
+        assert heard[0] == pytest.approx(left)
+        assert heard[0] >= WORTH_TELLING * 0.999
+    elif long_enough:
+        assert left <= WORTH_TELLING * 1.001
+
+
+def test_of_members_at_the_same_time_the_first_is_watched() -> None:
+    ahead = Expected(1, Ticking(1.0))
+    told = [ahead.step(member, done, 100) for done in range(1, 12) for member in (1, 0)]
+    heard = [seconds for seconds in told if seconds is not None]
+    # Each step of one is two looks at the clock.
+    assert heard == [pytest.approx(2.0 * 99)]
+
+
+class Follower:
+    """Hears rows, and what is expected."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.heard: list[tuple[int, float]] = []
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+    def expect(self, seconds: float) -> None:
+        self.heard.append((len(self.rows), seconds))
+
+
+@pytest.mark.parametrize("validation", ["refit", "none"])
+def test_a_training_tells_it_before_its_first_epoch_ends_and_once(
+    monkeypatch: pytest.MonkeyPatch, validation: str
+) -> None:
+    for name, value in (("LEAST_SECONDS", 0.0), ("WORTH_TELLING", 0.0)):
+        monkeypatch.setattr(epochs, name, value)
+    config = ForecasterConfig.parse(
+        {**SMALL, "training": {**SMALL["training"], "validation": validation, "at_once": 1}}
+    )
+    follower, rows = Follower(), []
+    trained = fit(make_panel([40, 44, 48]), config, on_epoch=follower, device="cpu")
+    (place, seconds), *more = follower.heard
+    assert (place, more) == (0, [])
+    assert seconds > 0.0
+    assert follower.rows == trained.history
+    # Who takes rows alone is told of rows alone.
+    again = fit(make_panel([40, 44, 48]), config, on_epoch=rows.append, device="cpu")
+    assert rows == again.history
+
+
+def test_short_trainings_say_nothing() -> None:
+    follower = Follower()
+    config = ForecasterConfig.parse(SMALL)
+    fit(make_panel([40, 44, 48]), config, on_epoch=follower, device="cpu")
+    assert (bool(follower.rows), follower.heard) == (True, [])

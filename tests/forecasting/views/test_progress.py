@@ -71,3 +71,32 @@ def test_a_training_that_fails_leaves_no_bar() -> None:
     with pytest.raises(KeyError, match="phase"), bar:
         [bar(row) for row in (_row("final", 0, 10), {})]
     assert bar.bar is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (2, "5 s"),
+        (57, "55 s"),
+        (58, "1 min"),
+        (81, "1 min 20 s"),
+        (594, "9 min 50 s"),
+        (596, "10 min"),
+        (3569, "59 min"),
+        (3571, "1 h"),
+        (7810, "2 h 10 min"),
+    ],
+)
+def test_a_time_is_said_as_one_says_it_beforehand(seconds: float, told: str) -> None:
+    assert progress.about(seconds) == f"about {told}"
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_how_long_it_takes_is_written_where_a_bar_is(
+    capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    with Bar(shown) as bar:
+        bar.expect(80.0)
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.strip() == ("training takes about 1 min 20 s" if shown else "")

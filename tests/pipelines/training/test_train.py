@@ -20,6 +20,8 @@ from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.evaluation.catalogue import BASELINES, METRICS, Metric
 from forecasting.forecaster import Forecaster
+from forecasting.training import epochs
+from forecasting.training.epochs import EXPECTED
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.machine.files import write_table
@@ -236,11 +238,20 @@ def test_a_store_that_goes_away_during_training_costs_no_training(
     assert "  gru: nothing changed, kept from an earlier run (--force redoes it)" in said
 
 
-def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
+def test_a_damaged_stage_is_built_again(
+    experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = experiment("damaged")
     data = split(prepare(config), config)
     settings = config.forecaster("gru", freq=data.panel.freq.alias)
-    first = Making(config).candidate("gru", settings, data)
+    for name in ("LEAST_SECONDS", "WORTH_TELLING"):
+        monkeypatch.setattr(epochs, name, 0.0)
+    said: list[str] = []
+    first = Making(config, say=said.append).candidate("gru", settings, data)
+    # Before it is trained one hears how long that takes, and of no training that is not done.
+    assert [line.partition(" about ")[0] for line in said] == ["  gru: training takes"]
+    assert len(first.history) > 0
+    assert not any(EXPECTED in row for row in first.history)
     weights = first.bundle / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -248,7 +259,9 @@ def test_a_damaged_stage_is_built_again(experiment: Make, state: Path) -> None:
     again = Making(config).candidate("gru", settings, data)
     assert not again.skipped
     verify(again.bundle)
-    assert Making(config).candidate("gru", settings, data).skipped
+    said.clear()
+    assert Making(config, say=said.append).candidate("gru", settings, data).skipped
+    assert not said
 
 
 @pytest.mark.slow
