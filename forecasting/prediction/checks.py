@@ -97,12 +97,19 @@ def _outside_the_domain(
     code, why = (
         "outside_domain",
         (
-            f"this model reads y with transform = {model.transform}: train with model.transform = "
-            "asinh or identity to forecast such series"
+            f"this model reads y with transform = {model.transform}: where it stands for a value "
+            "that is missing leave it empty, else train with model.transform = asinh or identity "
+            "to forecast such series"
         ),
     )
     if model.counts:
-        code, why = "negative_count", "this model forecasts counts, from 0 up"
+        code, why = (
+            "negative_count",
+            (
+                "this model forecasts counts, from 0 up: where it stands for a value that is "
+                "missing leave it empty"
+            ),
+        )
     how_many = np.bincount(window.series, weights=bad, minlength=len(window)).astype(np.int64)
     first = np.zeros(len(window), np.int64)
     rows = np.flatnonzero(bad)[::-1]

@@ -195,7 +195,7 @@ def write(
     target.open(job)
     done = target.done([str(i) for i in panel.ids])
     if done.any():
-        say(f"{int(done.sum()):,} series are there from a run that was cut off")
+        say(f"{int(done.sum()):,} series are there from an earlier run of this job")
     remaining = np.flatnonzero(~done)
     problems: list[SeriesProblem] = []
     series = rows = 0

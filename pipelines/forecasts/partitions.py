@@ -219,7 +219,7 @@ def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForeca
                 shutil.rmtree(old)
     missing = [file for file in run.files if not run.is_done(file)]
     if len(missing) < len(run.files):
-        say(f"{len(run.files) - len(missing):,} files are there from a run that was cut off")
+        say(f"{len(run.files) - len(missing):,} files are there from an earlier run of this job")
     shared = place.share(bundle)
 
     def calls() -> Iterator[Any]:
