@@ -471,11 +471,11 @@ class Forecaster(Ensemble):
                 return partial(fitted.predict_panel, horizon=horizon, quantiles=levels)
 
             models["refitted"] = Refitted(train, again)
-        found = backtest(
+        result = backtest(
             panel, models, horizon=horizon, season=season, windows=windows, step=rows,
             levels=levels,
         )  # fmt: skip
-        return Rolled.of(found, df)
+        return Rolled.of(result, df)
 
     def summary(self) -> str:
         """What this forecaster is, in some lines: networks, what it reads, scores, its training."""

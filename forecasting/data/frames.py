@@ -122,8 +122,8 @@ def read(
     static_grid = static_values(statics, ids, schema)
     for c in (*schema.past, *schema.future):
         _say_unseen(c, frame, columns[c.name])
-    for c, known in zip(schema.static, static_grid.T, strict=True):
-        _say_unseen(c, statics, known)
+    for c, static_codes in zip(schema.static, static_grid.T, strict=True):
+        _say_unseen(c, statics, static_codes)
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
@@ -228,8 +228,8 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
 def _in_microseconds(column: pd.Series) -> Array:
     """Stamps of any unit as ``datetime64[us]``; `DataError` for those that it cannot hold."""
     stamps = column.to_numpy()
-    found = stamps.astype("datetime64[us]")
-    lost = np.flatnonzero(found.astype(stamps.dtype) != stamps)
+    microseconds = stamps.astype("datetime64[us]")
+    lost = np.flatnonzero(microseconds.astype(stamps.dtype) != stamps)
     if len(lost):
         row, unit = int(lost[0]), np.datetime_data(stamps.dtype)[0]
         if unit == "ns":
@@ -241,7 +241,7 @@ def _in_microseconds(column: pd.Series) -> Array:
             f"row {row}: ds lies {int(stamps[row].astype(np.int64)):,} {unit} from 1970, beyond "
             "the years that stamps can have: were they counted in another unit?"
         )
-    return found
+    return microseconds
 
 
 def _parsed(column: pd.Series) -> pd.Series:

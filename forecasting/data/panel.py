@@ -34,8 +34,8 @@ def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
     ----------
     y : [T] values, NaN = missing. offsets : [N + 1] bounds of each series.
     """
-    found = by_series(_observed, y, offsets)
-    return found[:, 0], found[:, 1]
+    ends = by_series(_observed, y, offsets)
+    return ends[:, 0], ends[:, 1]
 
 
 def _observed(y: Array, offsets: Array) -> Array:
@@ -436,8 +436,8 @@ def _columns(block: Array, have: tuple[Covariate, ...], want: tuple[Covariate, .
     for k, covariate in enumerate(want):
         values, own = block[..., place[covariate.name]], have[place[covariate.name]].categories
         if covariate.type == "categorical" and own != covariate.categories:
-            known = {name: code for code, name in enumerate(covariate.categories, 1)}
-            codes = np.array([0, *(known.get(name, 0) for name in own)], dtype=np.float64)
+            new_codes = {name: code for code, name in enumerate(covariate.categories, 1)}
+            codes = np.array([0, *(new_codes.get(name, 0) for name in own)], dtype=np.float64)
             # Beyond the end of a series a code is NaN: not given, which is not "unseen".
             translated = codes[np.nan_to_num(values).astype(np.int64)]
             values = np.where(np.isnan(values), np.nan, translated)

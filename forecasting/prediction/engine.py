@@ -133,8 +133,8 @@ class Engine:
 
         ``names`` : of the series; None: the panel's.
         """
-        found = odd_histories(panel.tail(self.context), self.config)
-        for sentence in said_of(found, panel.ids if names is None else names):
+        odd = odd_histories(panel.tail(self.context), self.config)
+        for sentence in said_of(odd, panel.ids if names is None else names):
             warn(sentence)
 
     def predict_panel(
@@ -194,9 +194,9 @@ class Engine:
         wanted = int(wall.step.max()) + 1
         # A clock that skips an hour takes one step more to the same instant.
         trained = wanted if steps > self.config.horizon else min(wanted, self.config.horizon)
-        found, kept = self._forecast(wall.panel, trained, asked)
+        forecast, kept = self._forecast(wall.panel, trained, asked)
         step = wall.step[kept]
-        mean, quantiles = found.mean, found.quantiles
+        mean, quantiles = forecast.mean, forecast.quantiles
         late = np.flatnonzero(step.max(axis=1, initial=0) >= trained)
         if len(late):
             extra = wanted - trained
@@ -209,7 +209,7 @@ class Engine:
             quantiles[late[there], trained:] = more.quantiles[:, -extra:]
         rows = np.arange(len(kept))[:, None]
         return replace(
-            found,
+            forecast,
             start=panel.freq.shift(panel.start, panel.lengths)[kept],
             tz=panel.tz,
             mean=mean[rows, step],
@@ -237,7 +237,7 @@ class Engine:
         else:
             wanted, mean = self._at_once(panel, steps, levels, plain)
         start, freq = panel.following()
-        found = Forecast(
+        forecast = Forecast(
             ids=panel.ids,
             start=start,
             freq=freq,
@@ -249,12 +249,12 @@ class Engine:
         )
         # Any number that is none makes the sum none; a sum beyond float's range is looked into.
         if math.isfinite(float(wanted.sum()) + float(mean.sum())):
-            return found, kept
-        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
+            return forecast, kept
+        finite = np.isfinite(forecast.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
         if finite.all():
-            return found, kept
+            return forecast, kept
         lost = np.flatnonzero(~finite)
-        return found.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
+        return forecast.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
 
     def historical_panel(
         self,
@@ -413,8 +413,10 @@ class Engine:
             spread = parts[-1][:, -1:] - parts[-1][:, -1:, middle : middle + 1]
             parts.append(ahead + spread)
             means.append(mean)
-        known = [m for m in means if m is not None]
-        return np.concatenate(parts, axis=1), np.concatenate(known, axis=1) if known else None
+        known_means = [m for m in means if m is not None]
+        return np.concatenate(parts, axis=1), np.concatenate(
+            known_means, axis=1
+        ) if known_means else None
 
 
 def _all_positive(panel: Panel) -> bool:

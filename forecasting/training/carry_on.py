@@ -168,11 +168,11 @@ def _refuse_another(trained: Ensemble, panel: Panel) -> None:
         raise StartAnewError(
             f"the series have freq = {panel.freq.alias} now, and had {trained.freq.alias}"
         )
-    known = panel.y[~np.isnan(panel.y)]
-    unread = np.isnan(config.model.y_transform.forward(known))
+    values = panel.y[~np.isnan(panel.y)]
+    unread = np.isnan(config.model.y_transform.forward(values))
     if unread.any():
         raise StartAnewError(
-            f"{int(unread.sum()):,} values, such as {known[unread][0]:g}, cannot be read with "
+            f"{int(unread.sum()):,} values, such as {values[unread][0]:g}, cannot be read with "
             f"transform = {config.model.transform}"
         )
 

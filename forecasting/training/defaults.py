@@ -126,10 +126,10 @@ def seasons_of(panel: Panel, config: ForecasterConfig) -> tuple[int, tuple[int, 
         main = panel.freq.season
         # Where stamps say it the values are asked only for who reads the log.
         if not seasons or LOG.isEnabledFor(logging.INFO):
-            found = find_seasons(panel)
-            LOG.info("%s", told(found, seasons))
+            detected = find_seasons(panel)
+            LOG.info("%s", told(detected, seasons))
         if not seasons:
-            seasons = tuple(s.period for s in found)
+            seasons = tuple(s.period for s in detected)
             main = next(iter(seasons), 1)
     typical = int(np.median(panel.lengths))
     main = main if typical >= SEASONS_NEEDED * main else 1
@@ -239,17 +239,17 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
         return None
     season = panel.freq.season if panel.freq.seasons else config.season
     name = STARTS.get(asked.season or season)
-    known = pretrained.available().get(name or "")
-    why = _unfit(asked, panel, known, asked.season or season)
+    pretraining = pretrained.available().get(name or "")
+    why = _unfit(asked, panel, pretraining, asked.season or season)
     if why is None and wanted is None and (
         len(panel) > START_SERIES or panel.rows > START_ROWS
     ):  # fmt: skip
         why = "the panel is large"
-    if why is not None or known is None or name is None:
+    if why is not None or pretraining is None or name is None:
         if wanted is None:
             return None
         raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
-    cells, start = pretrained.cells(name), Resolved.plainest(known)
+    cells, start = pretrained.cells(name), Resolved.plainest(pretraining)
     members = max(config.training.members, len(cells))
     chosen = config.replace(
         season=start.season,
@@ -321,9 +321,9 @@ def _unfit(
 
 def strides_of(panel: Panel) -> tuple[int, ...]:
     """Longer steps than the panel's that some of its series keep to, and `CLOSED`."""
-    found = np.unique(strides(panel))
+    steps = np.unique(strides(panel))
     left_out = (CLOSED,) if (closed(panel) >= 0).any() else ()
-    return (*left_out, *(int(stride) for stride in found if stride != 1))
+    return (*left_out, *(int(stride) for stride in steps if stride != 1))
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:

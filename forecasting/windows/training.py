@@ -252,7 +252,7 @@ def _shared(values: Array) -> Tensor:
 
 def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
     """Per series, [N] each: centre, unit, the units of the losses, first and last observed row."""
-    found: list[dict[str, Array]] = []
+    statistics: list[dict[str, Array]] = []
     season = config.season
     for first, last in blocks(panel.offsets):
         begin, end = panel.offsets[first], panel.offsets[last]
@@ -276,7 +276,7 @@ def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
         np.maximum.at(last_known, series[known], position)
         first_known = np.full(last - first, np.iinfo(np.int64).max, np.int64)
         np.minimum.at(first_known, series[known], position)
-        found.append(
+        statistics.append(
             {
                 "centre": centre,
                 "unit": unit,
@@ -286,7 +286,7 @@ def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
                 "last_known": last_known,
             }
         )
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    return {name: np.concatenate([part[name] for part in statistics]) for name in statistics[0]}
 
 
 def _calendar(panel: Panel) -> tuple[Array, Array]:
