@@ -45,15 +45,15 @@ def drawn(engine: Engine, spec: Spec, query: Query, joint: Joint) -> tuple[Forec
         names=[query.ids[place] for place in query.position.tolist()],
     )
     whole = replace(paths, labels=labels, asked=np.array(query.ids, dtype=object))
-    found = None
+    aggregates = None
     if joint.levels is not None:
         try:
-            found = coherent(engine, panel, whole, joint.levels, extend=options.extend)
+            aggregates = coherent(engine, panel, whole, joint.levels, extend=options.extend)
         except DataError as error:
             raise _cannot_add_up(str(error)) from None
     shown = np.ascontiguousarray(paths.values.transpose(0, 2, 1)) if joint.shown else None
     totals = [add_up(whole, total) for total in joint.totals]
-    return paths.forecast, Together(joint, engine.dependence.learned, shown, totals, found)
+    return paths.forecast, Together(joint, engine.dependence.learned, shown, totals, aggregates)
 
 
 def nothing_drawn(engine: Engine, query: Query, joint: Joint, forecast: Forecast) -> Together:

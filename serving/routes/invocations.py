@@ -56,8 +56,8 @@ async def invocations(call: Call) -> Reply:
     content, loaded = await call.parse(parse, len(sent))
 
     def work(stop: threading.Event) -> Reply:
-        answer, told, count = invoke(content, loaded.until(stop), service.canaries, stop)
-        return call.packed(answer, JSON).of(told, count)
+        answer, canary, count = invoke(content, loaded.until(stop), service.canaries, stop)
+        return call.packed(answer, JSON).of(canary, count)
 
     return await call.compute(work, _seconds(content, loaded, len(sent)))
 
@@ -97,19 +97,19 @@ def invoke(
         # Left out, it is each model's own.
         horizon = _options(asked.params, loaded).horizon
         split = canaries.side(loaded, ids, horizon)
-        told = None
+        canary = None
         if split is not None:
             asked = replace(asked, params={**asked.params, "horizon": horizon})
-            told = _answer_by_two(columns, asked, predictions, split, stop)
-            canaries.count(split, told)
+            canary = _answer_by_two(columns, asked, predictions, split, stop)
+            canaries.count(split, canary)
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
     answer: dict[str, Any] = {"predictions": predictions, "model": loaded.origin.public()}
-    if told is not None:
-        whole = len(told.ids) == len(ids)
-        answer |= {"canary": told.public()} | ({"model": told.origin.public()} if whole else {})
+    if canary is not None:
+        whole = len(canary.ids) == len(ids)
+        answer |= {"canary": canary.public()} | ({"model": canary.origin.public()} if whole else {})
     if notes:
         answer["notes"] = list(dict.fromkeys(notes))
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), told, len(ids)
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), canary, len(ids)
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,17 @@ def _answer_by_two(
     def forecast(rival: Loaded) -> list[dict[str, Any]]:
         return _predictions(part, asked, rival.until(stop))
 
-    found = {(row["unique_id"], row["ds"]): row for row in split.tried(forecast) or ()}
+    challenger_rows = {(row["unique_id"], row["ds"]): row for row in split.tried(forecast) or ()}
     lacking = {
         str(row["unique_id"])
         for row in rows
-        if str(row["unique_id"]) in wanted and not _sound(found.get((row["unique_id"], row["ds"])))
+        if str(row["unique_id"]) in wanted
+        and not _sound(challenger_rows.get((row["unique_id"], row["ds"])))
     }
     better = wanted - lacking
     for k, row in enumerate(rows):
         if str(row["unique_id"]) in better:
-            rows[k] = found[row["unique_id"], row["ds"]]
+            rows[k] = challenger_rows[row["unique_id"], row["ds"]]
     return split.told([place for place in split.places if split.ids[place] not in lacking])
 
 
@@ -168,13 +169,13 @@ def _predictions(
         check_size(len(query.ids), options, loaded.spec)
         panel = query.panel(loaded.spec)
         loaded.predictor.say_odd(panel, query.ids)
-        found = loaded.predictor.predict_panel(
+        forecast = loaded.predictor.predict_panel(
             panel,
             horizon=options.horizon,
             quantiles=options.levels,
             extend=options.extend,
         )
-        rows = write_plain(query, found)
+        rows = write_plain(query, forecast)
         if rows is not None:
             return rows
     frame = _frame(columns, name, loaded)

@@ -93,11 +93,11 @@ def read_append(body: Mapping[str, Any], series: str, spec: Spec, kept: Kept | N
         column = str(problem.where.get("column", "start"))
         faults.add((column,), problem.code, problem.detail)
     faults.stop()
-    told = set(kept.static) if kept is not None else set[str]()
+    names = set(kept.static) if kept is not None else set[str]()
     notes = [
         note
         for note in query.notes.get(0, [])
-        if note["code"] != "missing_static" or note["where"]["column"] not in told
+        if note["code"] != "missing_static" or note["where"]["column"] not in names
     ]
     return Append(_given(query, body, spec, bool(begin)), notes, options)
 

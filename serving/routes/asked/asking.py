@@ -75,19 +75,19 @@ async def answer_question(
 
     def work(stop: threading.Event | None) -> Reply:
         began = perf_counter()
-        content, told = None, None
+        content, canary = None, None
         if split is not None:
             content = split.asked(lambda rival, part: _sound(ask(rival, part, stop), query))
-            told = split.told(split.places if content is not None else [])
-            call.service.canaries.count(split, told)
+            canary = split.told(split.places if content is not None else [])
+            call.service.canaries.count(split, canary)
         try:
             content = content or ask(loaded, query, stop)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
-        if told is not None:
-            content = b'{"canary":%b,%b' % (orjson.dumps(told.public()), content[1:])
+        if canary is not None:
+            content = b'{"canary":%b,%b' % (orjson.dumps(canary.public()), content[1:])
         stage["compute"].observe(perf_counter() - began)
-        return call.packed(content, JSON).of(told, len(query.ids))
+        return call.packed(content, JSON).of(canary, len(query.ids))
 
     heavy = loaded.heavy or (split is not None and split.rival.heavy)
     if small is not None and not heavy and small(loaded, query):

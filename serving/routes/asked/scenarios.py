@@ -44,10 +44,10 @@ def _small(loaded: Loaded, query: Query) -> bool:
 
 def _compared(loaded: Loaded, query: Query) -> bytes:
     options, engine = asked(query), loaded.predictor
-    found = None
+    comparison = None
     if len(query.sizes):
         panel = query.panel(loaded.spec)
-        found = compare(
+        comparison = compare(
             engine,
             panel,
             blocks_of(query, panel),
@@ -57,7 +57,7 @@ def _compared(loaded: Loaded, query: Query) -> bytes:
             quantiles=options.levels,
             names=[query.ids[place] for place in query.position.tolist()],
         )
-    return write_planned(found, query, loaded.spec, loaded.origin, engine.dependence.learned)
+    return write_planned(comparison, query, loaded.spec, loaded.origin, engine.dependence.learned)
 
 
 ROUTES = (

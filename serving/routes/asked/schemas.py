@@ -150,7 +150,7 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         },
         "seed": {"type": "integer", "minimum": 0, "default": 0},
     }  # fmt: skip
-    told = {
+    common = {
         "canary": canary_schema(),
         "model": {"type": "object"},
         "base": TEXT,
@@ -162,14 +162,14 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         "PlanRequest": {**request, "required": ["series", "scenarios"]},
         "PlanAnswer": {
             "type": "object",
-            "properties": {**told, "scenarios": scenarios, "errors": OBJECTS},
+            "properties": {**common, "scenarios": scenarios, "errors": OBJECTS},
         },
     }
 
 
 def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
     """What `serving.routes.series` takes and answers."""
-    own = {name: told for name, told in series["properties"].items() if name != "id"}
+    own = {name: schema for name, schema in series["properties"].items() if name != "id"}
     whole, stamp = {"type": "integer"}, {"type": ["string", "integer"]}
     about = {
         "id": TEXT,
