@@ -147,11 +147,11 @@ def _strangers(
 
     console = Console()
     # One thread, however many sets are scored at once: the rows are the same.
-    told = ["training.threads=1", *changes]
+    overrides = ["training.threads=1", *changes]
 
     def one_by_one() -> list[ratios.Line]:
         draws = QUICK if quick else {**DRAWS, WHOLE: 1}
-        settings = override({}, told)
+        settings = override({}, overrides)
         return ratios.together(
             list(measured(names, draws, within=inside, settings=settings, device=device, say=say))
         )
@@ -174,6 +174,6 @@ def _strangers(
 
 def _given(changes: list[str] | None, device: str, inside: bool) -> list[str]:
     """What every process of a set is told as well, as on a command line."""
-    told = [part for change in changes or () for part in ("--set", change)]
-    told += ["--inside"] if inside else []
-    return ["--device", device, "--set", "training.threads=1", *told]
+    options = [part for change in changes or () for part in ("--set", change)]
+    options += ["--inside"] if inside else []
+    return ["--device", device, "--set", "training.threads=1", *options]

@@ -108,13 +108,13 @@ def add_known(panel: Panel, config: KnownConfig, horizon: int) -> tuple[Panel, l
         )
     table, series = table[here].reset_index(drop=True), place[here]
     ds = _stamps(table[config.ds], panel, f"{where}, column {config.ds}")
-    known = _stamps(table[config.known_at], panel, f"{where}, column {config.known_at}")
+    known_stamps = _stamps(table[config.known_at], panel, f"{where}, column {config.known_at}")
     step = _steps(panel, series, ds, where)
     blocks, covariates = [], []
     for name in config.columns:
         values = _numbers(table[name], f"{where}, column {name}")
         _refuse_twice(table, config, values, name, where)
-        past, ahead = known_ahead(Said(series, step, known, values), panel, horizon)
+        past, ahead = known_ahead(Said(series, step, known_stamps, values), panel, horizon)
         there = past[~np.isnan(past)]
         if not len(there):
             raise DataError(

@@ -112,9 +112,9 @@ def _read(
         headers=[[*line, NO_Y] for line in raw.headers],
     )
     try:
-        found = clean(raw, config.replace(y=NO_Y), EVERY_SERIES)
-        plan = to_panel(found)
-        _refuse_other_units(plan, facts, found.facts)
+        cleaned = clean(raw, config.replace(y=NO_Y), EVERY_SERIES)
+        plan = to_panel(cleaned)
+        _refuse_other_units(plan, facts, cleaned.facts)
         return plan, shared
     except DataError as error:
         raise DataError(f"{masked(str(source))}: {error}") from None
@@ -127,8 +127,8 @@ def _refuse_other_units(plan: Panel, history: Mapping[str, Any], facts: Mapping[
         before, ahead = (signs_of(f, name) for f in (history, facts))
         rates = ({*before} ^ {*ahead}) & {*RATES}
         other = before and ahead and {*before} != {*ahead}
-        known = plan.future[:, k]
-        if (rates or other) and (known[~np.isnan(known)] != 0).any():
+        column = plan.future[:, k]
+        if (rates or other) and (column[~np.isnan(column)] != 0).any():
             raise DataError(
                 f"column {name}: its numbers bear {_listed(ahead)} here and {_listed(before)} in "
                 "the history, and 5 % is read as 5: write both in one unit"

@@ -117,11 +117,11 @@ class DeltaTarget(_LakeTarget):
             return pa.table({"unique_id": pa.array([], pa.string())})
         data = open_delta(self.url).to_pyarrow_dataset()
         model, version = pc.field("model"), pc.field("version")
-        found: pa.Table = data.to_table(
+        rows: pa.Table = data.to_table(
             columns=[c for c in columns if c in data.schema.names],
             filter=(model == self.job.model) & (version == self.job.version),
         )
-        return found
+        return rows
 
     def _write(self, table: pa.Table) -> None:
         import deltalake
@@ -153,8 +153,8 @@ class IcebergTarget(_LakeTarget):
             return pa.table({"unique_id": pa.array([], pa.string())})
         fields = tuple(c for c in columns if c in names)
         scan = open_iceberg(self.url).scan(row_filter=self._own(), selected_fields=fields)
-        found: pa.Table = scan.to_arrow()
-        return found
+        rows: pa.Table = scan.to_arrow()
+        return rows
 
     def _own(self) -> Any:
         from pyiceberg import expressions
@@ -177,18 +177,18 @@ class IcebergTarget(_LakeTarget):
             catalog = load_catalog(place)
             catalog.create_namespace_if_not_exists(name.rpartition(".")[0])
             catalog.create_table(name, table.schema)
-        found = open_iceberg(self.url)
-        with found.update_schema() as change:
+        lake = open_iceberg(self.url)
+        with lake.update_schema() as change:
             change.union_by_name(table.schema)
-        there = found.scan(row_filter=rows).to_arrow()
+        there = lake.scan(row_filter=rows).to_arrow()
         if not there.num_rows:
-            found.append(table)
+            lake.append(table)
             return
         kept = there.cast(_as_here(there.schema, table.schema)).join(
             table.select(KEY), list(KEY), join_type="left anti"
         )
         whole = pa.concat_tables([kept, table], promote_options="default")
-        found.overwrite(whole, overwrite_filter=rows)
+        lake.overwrite(whole, overwrite_filter=rows)
 
 
 def _literal(stamp: Any) -> Any:

@@ -98,12 +98,12 @@ def read_compared(folder: Path, say: Say) -> pd.DataFrame:
             raise DataError(f"cannot read {file}: {error}") from error
         for number, line in enumerate(lines, 1):
             try:
-                told = json.loads(line)
+                record = json.loads(line)
             except ValueError:
                 cut += 1
                 continue
             try:
-                rows += _rows(told)
+                rows += _rows(record)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{file}, line {number} is nothing that `gatecast serve --shadow` keeps: "
@@ -129,7 +129,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
     Stamps of another kind than the data's, with a zone or without, are left out.
     """
     compared = compared[_like(compared["ds"], panel)]
-    found = []
+    pairs = []
     for pair, rows in compared.groupby(PAIR):
         champion, challenger = (int(version) for version in np.asarray(pair))
         scores = _errors(rows.reset_index(drop=True), panel, season)
@@ -138,7 +138,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
         by_series = scores.groupby("unique_id")[PAIR].mean()
         one, other = (by_series[name].to_numpy() for name in PAIR)
         _, low, high = paired_bootstrap(other, one, level=LEVEL)
-        found.append(
+        pairs.append(
             Rivalry(
                 champion=champion,
                 challenger=challenger,
@@ -150,7 +150,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
                 high=high,
             )
         )
-    return sorted(found, key=lambda r: (r.challenger, r.champion), reverse=True)
+    return sorted(pairs, key=lambda r: (r.challenger, r.champion), reverse=True)
 
 
 def _errors(rows: pd.DataFrame, panel: Panel, season: int) -> pd.DataFrame:

@@ -260,8 +260,8 @@ def _whole(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """Files below a folder, by their relative paths."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".part")
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".part")
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
 
 def _put(folder: Path, name: str, body: bytes) -> None:

@@ -62,14 +62,14 @@ def backtest_only(
                 "--model out, or backtest.refit"
             )
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
-    known = split(data, config)
+    train_data = split(data, config)
     with open_place(config.spread, say) as place:
         making = Making(config, progress=progress, place=place)
         calls = []
         for name in config.candidates:
             settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} · {describe(settings)}")
-            calls.append(partial(_predictor, making, name, known))
+            calls.append(partial(_predictor, making, name, train_data))
         predictors = dict(zip(config.candidates, each(place, calls), strict=True))
         every = config.backtest.refit
         refitted = {}
@@ -95,13 +95,13 @@ def _refitted(
     cutoffs = [_until(data, back, horizon) for back in backs[::every]]
     asked = [(name, known) for name in making.config.candidates for known in cutoffs]
     calls = [partial(_predictor, making, name, known) for name, known in asked]
-    found = {
+    predictors = {
         (name, known.digest): predictor
         for (name, known), predictor in zip(asked, each(making.place, calls), strict=True)
     }
 
     def of(name: str) -> Callable[[Panel], Predictor]:
-        return lambda known: found[name, panel_digest(known)]
+        return lambda known: predictors[name, panel_digest(known)]
 
     return {f"{name}, refitted": of(name) for name in making.config.candidates}
 

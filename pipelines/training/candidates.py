@@ -138,14 +138,14 @@ class Making:
         inputs = {**inputs, "code": code_version()}
 
         def build(folder: Path, unfinished: Path) -> None:
-            told: set[tuple[Any, ...]] = set()
+            logged: set[tuple[Any, ...]] = set()
 
             def on_epoch(row: dict[str, Any]) -> None:
                 # A training that goes on in another worker tells its first epochs again.
                 key = (row["phase"], row["member"], row["step"])
-                if key in told:
+                if key in logged:
                     return
-                told.add(key)
+                logged.add(key)
                 log(row)
                 what = f"{name}, member {row['member'] + 1}, {row['phase']}"
                 self.progress(what, row["step"] / row["of"])

@@ -136,11 +136,11 @@ def tune(
     data = prepare(config)
     for line in data.said:
         say(line)
-    known = split(data, config)
+    train_data = split(data, config)
     title = f"tune {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     with ExitStack() as stack:
         place = stack.enter_context(open_place(config.spread, say))
-        search = _Search(config, name, known, tracker, place, say)
+        search = _Search(config, name, train_data, tracker, place, say)
         tags = {"kind": "tuning", "candidate": name, "study": search.study.study_name}
         parent = stack.enter_context(tracker.run(title, tags=tags))
         search.parent = parent
