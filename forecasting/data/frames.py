@@ -72,8 +72,8 @@ def read(
     frame, static, future_frame = (as_pandas(t) for t in (frame, static, future_frame))
     need_frame(frame, "df")
     need_frames(static=static, future=future_frame)
-    for name, given in (("past", past), ("future", future), ("categorical", categorical)):
-        need_names(given, name)
+    for name, column_names in (("past", past), ("future", future), ("categorical", categorical)):
+        need_names(column_names, name)
     refuse_two_roles(past, future)
     if schema is not None:
         past = [c.name for c in schema.past]
@@ -322,9 +322,9 @@ def _refuse_irregular(
     wrong[1:] |= (codes[1:] == codes[:-1]) & (position[1:] == position[:-1])
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
-        kept = np.bincount(codes, weights=wrong, minlength=len(ids)) == 0
-        other = f", which series {ids[kept.argmax()]!r} keeps" if kept.any() else ""
-        months = step.unit == "month" and bool(kept.any())
+        regular = np.bincount(codes, weights=wrong, minlength=len(ids)) == 0
+        other = f", which series {ids[regular.argmax()]!r} keeps" if regular.any() else ""
+        months = step.unit == "month" and bool(regular.any())
         cure = (
             'bring all to begins of months, df["ds"] = df["ds"].dt.to_period("M").dt.to_timestamp()'
             if months

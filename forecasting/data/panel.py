@@ -251,9 +251,9 @@ class Panel:
         """
         if self.schema is schema or self.schema == schema:
             return self
-        given = {c.name: c for c in self.schema.covariates}
-        for wanted in schema.covariates:
-            _same_kind(given.get(wanted.name), wanted, list(given))
+        own = {c.name: c for c in self.schema.covariates}
+        for covariate in schema.covariates:
+            _same_kind(own.get(covariate.name), covariate, list(own))
         ahead = self.horizon if schema.future else None
         return replace(
             self,
@@ -269,10 +269,10 @@ class Panel:
 
         Of the n series that `truncate` keeps there.
         """
-        kept = np.flatnonzero(self.lengths - back > 0)
-        steps = (self.lengths[kept] - back)[:, None] + np.arange(horizon)
-        inside = steps < self.lengths[kept, None]
-        source = np.minimum(self.offsets[:-1][kept, None] + steps, self.rows - 1)
+        places = np.flatnonzero(self.lengths - back > 0)
+        steps = (self.lengths[places] - back)[:, None] + np.arange(horizon)
+        inside = steps < self.lengths[places, None]
+        source = np.minimum(self.offsets[:-1][places, None] + steps, self.rows - 1)
         return np.where(inside, self.y[source], np.nan)
 
     def select(self, index: Array | slice) -> Panel:
@@ -320,9 +320,9 @@ class Panel:
         with nothing left is dropped.
         """
         keep = self.lengths - np.broadcast_to(np.asarray(back, np.int64), (len(self),))
-        left = np.flatnonzero(keep > 0)
-        panel = self if len(left) == len(self) else self.select(left)
-        keep = keep[left]
+        places = np.flatnonzero(keep > 0)
+        panel = self if len(places) == len(self) else self.select(places)
+        keep = keep[places]
         begin = panel.offsets[:-1]
         part = None
         if horizon and panel.future.shape[1]:

@@ -136,14 +136,16 @@ def coherent(
     total = (matrix @ values.reshape(len(panel), -1)).reshape(len(hierarchy), *values.shape[1:])
     if not all(np.isfinite(part).all() for part in (values, total, matrix @ means)):
         raise DataError(f"a sum of the hierarchy is {BEYOND_FLOAT}")
-    wanted = paths.forecast.levels
+    quantile_levels = paths.forecast.levels
     return Coherent(
         hierarchy=hierarchy,
         names=[str(name) for name in paths.names],
         how=how,
         mean=np.concatenate([matrix @ means, means]),
-        quantiles=np.concatenate([quantiles_of_paths(part, wanted) for part in (total, values)]),
-        levels=wanted,
+        quantiles=np.concatenate(
+            [quantiles_of_paths(part, quantile_levels) for part in (total, values)]
+        ),
+        levels=quantile_levels,
         base=np.concatenate([upper, leaves]),
         values=values,
         forecast=paths.forecast,
@@ -176,7 +178,7 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
         if covariate.type == "categorical":
             codes = {name: code for code, name in enumerate(covariate.categories, 1)}
             static[:, place] = [codes.get(k.get(covariate.name, ""), 0) for k in hierarchy.keys]
-    made = replace(
+    sums = replace(
         panel,
         ids=np.array(
             [f"{a}\x1f{b}" for a, b in zip(hierarchy.levels, hierarchy.names, strict=True)]
@@ -189,7 +191,7 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
         horizon=None,
         static=static,
     )
-    return made.begun()
+    return sums.begun()
 
 
 def errors_seen(

@@ -104,9 +104,9 @@ class Origins:
         if panel.horizon is None or not panel.horizon.shape[1]:
             return ahead
         beyond = steps - length
-        given = (beyond >= 0) & (beyond < panel.horizon.shape[1])
+        inside = (beyond >= 0) & (beyond < panel.horizon.shape[1])
         place = np.clip(beyond, 0, panel.horizon.shape[1] - 1)
-        return np.where(given[..., None], panel.horizon[self.series[:, None], place], ahead)
+        return np.where(inside[..., None], panel.horizon[self.series[:, None], place], ahead)
 
     def actual(self, horizon: int) -> Array:
         """[M, H] y of the steps after each origin, NaN where it is not known."""
@@ -173,16 +173,16 @@ def forecasts_of_the_past(
     if panel.tz is not None and panel.freq.sub_daily:
         context = rows_for(context, panel.freq)
     at_once = max(ROWS_AT_ONCE // max(context, 1), 1)
-    kept, means, quantiles = [], [], []
+    places, means, quantiles = [], [], []
     reason = ""
     for first in range(0, len(origins), at_once):
         part = origins.part(slice(first, first + at_once))
         forecast = ask(part.as_series(context, horizon))
         reason = reason or next((problem.detail for problem in forecast.problems), "")
-        kept.append(first + forecast.ids.astype(np.int64))
+        places.append(first + forecast.ids.astype(np.int64))
         means.append(forecast.mean)
         quantiles.append(forecast.quantiles)
-    place = np.concatenate(kept)
+    place = np.concatenate(places)
     if not len(place):
         raise DataError(f"none of the {len(origins):,} origins can be forecast from: {reason}")
     chosen = replace(origins, series=origins.series[place], row=origins.row[place])

@@ -140,8 +140,10 @@ class Windows:
     def draw(self, size: int, generator: torch.Generator) -> Batch[Tensor]:
         """A random batch of ``size`` windows."""
         if self.config.training.sampling == "windows":
-            drawn = torch.randint(self.origin_count, (size,), generator=generator, device=self.home)
-            pick = torch.searchsorted(self.origins_up_to, drawn, right=True)
+            number = torch.randint(
+                self.origin_count, (size,), generator=generator, device=self.home
+            )
+            pick = torch.searchsorted(self.origins_up_to, number, right=True)
         else:
             pick = torch.randint(self.usable_count, (size,), generator=generator, device=self.home)
         low, high = self.low[pick], self.high[pick]

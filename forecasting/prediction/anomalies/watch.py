@@ -81,12 +81,12 @@ def watch(
     engine.check(panel, 1, (), extend=False)
     panel = panel.under(engine.schema).begun()
     count = len(panel)
-    kept = np.maximum(panel.lengths - (panel.rows if last is None else last), 0)
-    before = ranges(np.zeros_like(kept), panel.lengths)
-    known = (before < np.repeat(kept, panel.lengths)) & ~np.isnan(panel.y)
+    began = np.maximum(panel.lengths - (panel.rows if last is None else last), 0)
+    before = ranges(np.zeros_like(began), panel.lengths)
+    known = (before < np.repeat(began, panel.lengths)) & ~np.isnan(panel.y)
     seen = np.bincount(panel.series, weights=known, minlength=count).astype(np.int64)
     standing = Standing(panel, seen, Learned.nothing(count), np.zeros(count, np.int64))
-    return _judged(engine, standing, kept, rate)
+    return _judged(engine, standing, began, rate)
 
 
 def go_on(engine: Engine, standing: Standing, rows: Panel, rate: float) -> tuple[Found, Standing]:
