@@ -265,10 +265,10 @@ class Client:
     ) -> pd.DataFrame:
         """Forecast a series that the service keeps: ``unique_id, ds, mean, q<level>…``."""
         name = self._about(model)["name"]
-        asked = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
+        query = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
         if horizon is not None:
-            asked["horizon"] = str(horizon)
-        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(asked)}"
+            query["horizon"] = str(horizon)
+        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(query)}"
         answer = self._json("GET", path)
         if answer["errors"]:
             raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")

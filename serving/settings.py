@@ -310,8 +310,6 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"][:1])
         message = fault["msg"].removeprefix("Value error, ")
-        shown = (
-            "***" if name in ("api_key", "hook_secret", "tracking_uri") else repr(fault["input"])
-        )
-        parts.append(f"{PREFIX}{name.upper()} = {shown}: {message}" if name else message)
+        text = "***" if name in ("api_key", "hook_secret", "tracking_uri") else repr(fault["input"])
+        parts.append(f"{PREFIX}{name.upper()} = {text}: {message}" if name else message)
     return "; ".join(parts)

@@ -70,9 +70,9 @@ async def alias_created(call: Call) -> Reply:
 
 def _check(headers: Mapping[str, str], body: bytes, secret: str) -> None:
     """`RequestError` unless MLflow signed these bytes, lately."""
-    identity, stamp, given = (headers.get(name, "") for name in (ID, TIME, SIGNATURE))
+    identity, stamp, sent_signature = (headers.get(name, "") for name in (ID, TIME, SIGNATURE))
     right = signature(secret, identity, stamp, body)
-    if not hmac.compare_digest(right.encode(), given.encode()):
+    if not hmac.compare_digest(right.encode(), sent_signature.encode()):
         raise RequestError(
             401,
             "wrong_hook_signature",
@@ -114,10 +114,10 @@ def _follow(service: Service, told: Any) -> tuple[list[str], list[str]]:
 
 async def _pass_on(peers: tuple[str, ...], headers: Mapping[str, str], body: bytes) -> int:
     """How many of the replicas were told; a name may stand for several."""
-    kept = {name: headers[name] for name in (ID, TIME, SIGNATURE) if name in headers}
-    sent = {**kept, "content-type": "application/json", PASSED: "1"}
-    asked = [beside(partial(_tell, peer, sent, body), f"pass on to {peer}") for peer in peers]
-    return sum(await asyncio.gather(*asked))
+    signed = {name: headers[name] for name in (ID, TIME, SIGNATURE) if name in headers}
+    sent = {**signed, "content-type": "application/json", PASSED: "1"}
+    calls = [beside(partial(_tell, peer, sent, body), f"pass on to {peer}") for peer in peers]
+    return sum(await asyncio.gather(*calls))
 
 
 def _tell(peer: str, headers: Mapping[str, str], body: bytes) -> int:

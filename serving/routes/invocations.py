@@ -75,8 +75,8 @@ def invoke(
 ) -> tuple[bytes, Canary | None, int]:
     """The answer to a decoded body, which version answered which series, and of how many."""
     unknown = content.keys() - {*LAYOUTS, "params"}
-    given = [name for name in LAYOUTS if name in content]
-    if unknown or len(given) != 1:
+    layouts = [name for name in LAYOUTS if name in content]
+    if unknown or len(layouts) != 1:
         raise RequestError(
             422,
             "invalid_request",
@@ -87,20 +87,20 @@ def invoke(
     if params is not None and type(params) is not dict:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
     with heard() as notes:
-        asked = _Asked(given[0], params or {})
+        question = _Asked(layouts[0], params or {})
         try:
-            columns = _columns(content[given[0]], given[0])
-            predictions = _predictions(columns, asked, loaded)
+            columns = _columns(content[layouts[0]], layouts[0])
+            predictions = _predictions(columns, question, loaded)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
         ids = [*dict.fromkeys(str(row["unique_id"]) for row in predictions)]
         # Left out, it is each model's own.
-        horizon = _options(asked.params, loaded).horizon
+        horizon = _options(question.params, loaded).horizon
         split = canaries.side(loaded, ids, horizon)
         canary = None
         if split is not None:
-            asked = replace(asked, params={**asked.params, "horizon": horizon})
-            canary = _answer_by_two(columns, asked, predictions, split, stop)
+            question = replace(question, params={**question.params, "horizon": horizon})
+            canary = _answer_by_two(columns, question, predictions, split, stop)
             canaries.count(split, canary)
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
     answer: dict[str, Any] = {"predictions": predictions, "model": loaded.origin.public()}
@@ -128,8 +128,8 @@ def _answer_by_two(
     stop: threading.Event,
 ) -> Canary:
     """Put the challenger's rows in the places of the champion's, for the series on its side."""
-    wanted = {split.ids[place] for place in split.places}
-    keep = [str(name) in wanted for name in columns["unique_id"]]
+    ids = {split.ids[place] for place in split.places}
+    keep = [str(name) in ids for name in columns["unique_id"]]
     part = {name: [*compress(values, keep)] for name, values in columns.items()}
 
     def forecast(rival: Loaded) -> list[dict[str, Any]]:
@@ -139,10 +139,10 @@ def _answer_by_two(
     lacking = {
         str(row["unique_id"])
         for row in rows
-        if str(row["unique_id"]) in wanted
+        if str(row["unique_id"]) in ids
         and not _sound(challenger_rows.get((row["unique_id"], row["ds"])))
     }
-    better = wanted - lacking
+    better = ids - lacking
     for k, row in enumerate(rows):
         if str(row["unique_id"]) in better:
             rows[k] = challenger_rows[row["unique_id"], row["ds"]]

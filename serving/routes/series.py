@@ -53,10 +53,10 @@ async def append(call: Call) -> Reply:
     stage["read"].observe(perf_counter() - began)
 
     def work(wait: bool) -> Appended:
-        asked = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
-        loaded = service.loaded(read_model_name(asked))
+        content = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
+        loaded = service.loaded(read_model_name(content))
         model, store = loaded.origin.name, service.states
-        request = read_append(asked, series, loaded.spec, store.about(model, series))
+        request = read_append(content, series, loaded.spec, store.about(model, series))
         looked_at = _rows_looked_at(service, loaded)
         keep = max(service.settings.series_rows, looked_at)
         change = store.append(
@@ -92,10 +92,10 @@ async def append(call: Call) -> Reply:
 async def forecast(call: Call) -> Reply:
     """Forecast a kept series, as a request with all of its rows would."""
     service, series = call.service, _series(call)
-    asked = _parameters(call, FORECAST_KEYS)
-    loaded = service.loaded(read_model_name(asked))
+    parameters = _parameters(call, FORECAST_KEYS)
+    loaded = service.loaded(read_model_name(parameters))
     faults = Faults()
-    options = read_options(asked, loaded.spec, faults)
+    options = read_options(parameters, loaded.spec, faults)
     faults.stop()
     check_size(1, options, loaded.spec)
     query = _query(service, loaded, series, options)
@@ -107,10 +107,10 @@ async def show_series(call: Call) -> Reply:
     """From where to where a series is kept, and which stamp comes next."""
     service, series = call.service, _series(call)
     loaded = service.loaded(read_model_name(_parameters(call, frozenset())))
-    kept = service.states.about(loaded.origin.name, series)
-    if kept is None:
+    state = service.states.about(loaded.origin.name, series)
+    if state is None:
         raise unknown_series()
-    return Reply.json({"series": _about(series, kept), "model": loaded.origin.public()})
+    return Reply.json({"series": _about(series, state), "model": loaded.origin.public()})
 
 
 async def delete(call: Call) -> Reply:

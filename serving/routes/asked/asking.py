@@ -28,10 +28,10 @@ def parse_json(
     service: Service, content: bytes, question: Question = FORECAST
 ) -> tuple[Loaded, Query]:
     """The version that is to answer, and what it is asked; `RequestError` says what is wrong."""
-    asked = body_object(body.decode_json(content, service.settings.max_content))
-    loaded = service.loaded(read_model_name(asked))
+    decoded = body_object(body.decode_json(content, service.settings.max_content))
+    loaded = service.loaded(read_model_name(decoded))
     plain = b"true" not in content and b"false" not in content
-    return loaded, read_json(asked, loaded.spec, question, no_booleans=plain)
+    return loaded, read_json(decoded, loaded.spec, question, no_booleans=plain)
 
 
 async def answer_question(
@@ -107,13 +107,13 @@ def document(name: str, described: str) -> Callable[[Service], dict[str, Any]]:
     """The operation in the document, of the schemas ``<name>Request`` and ``<name>Answer``."""
 
     def operation(service: Service) -> dict[str, Any]:
-        asked, given = (
+        request, answer = (
             {JSON: {"schema": {"$ref": f"#/components/schemas/{name}{kind}"}}}
             for kind in ("Request", "Answer")
         )
         return {
-            "requestBody": {"required": True, "content": asked},
-            "responses": {"200": {"description": described, "content": given}},
+            "requestBody": {"required": True, "content": request},
+            "responses": {"200": {"description": described, "content": answer}},
         }
 
     return operation

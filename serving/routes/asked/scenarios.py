@@ -31,15 +31,15 @@ async def scenarios(call: Call) -> Reply:
 
 def _seconds(loaded: Loaded, query: Query) -> float:
     forecasts, options = check_scenarios(query, loaded.spec), asked(query)
-    drawn = forecasts * options.horizon * options.draws.paths
-    return loaded.seconds_of(forecasts, 1) + drawn / DRAWS_PER_SECOND
+    numbers = forecasts * options.horizon * options.draws.paths
+    return loaded.seconds_of(forecasts, 1) + numbers / DRAWS_PER_SECOND
 
 
 def _small(loaded: Loaded, query: Query) -> bool:
     options = asked(query)
     forecasts = len(query.sizes) * options.runs
-    drawn = forecasts * options.horizon * options.draws.paths
-    return forecasts <= SMALL and drawn // DRAWS_OF_NUMBER <= LARGE_ANSWER
+    numbers = forecasts * options.horizon * options.draws.paths
+    return forecasts <= SMALL and numbers // DRAWS_OF_NUMBER <= LARGE_ANSWER
 
 
 def _compared(loaded: Loaded, query: Query) -> bytes:

@@ -138,7 +138,7 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         "forecasts": {"type": "array", "items": {"type": "object", "properties": forecast}},
         "notes": OBJECTS,
     }
-    asked = {
+    properties = {
         "scenarios": {
             "type": "array", "minItems": 1, "maxItems": MOST_SCENARIOS, "items": plan
         },
@@ -157,7 +157,7 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         "joint": {"type": "object"},
     }
     scenarios = {"type": "array", "items": {"type": "object", "properties": one}}
-    request = _asked(asked, series)
+    request = _asked(properties, series)
     return {
         "PlanRequest": {**request, "required": ["series", "scenarios"]},
         "PlanAnswer": {
@@ -189,7 +189,7 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
         "quantiles": {"type": "array", "items": {"type": "number"}},
         "extend": {"type": "boolean"},
     }
-    asked = {
+    properties = {
         "model": TEXT,
         "tz": TEXT,
         "begin": {"type": "boolean", "description": "the series may begin with these rows"},
@@ -200,7 +200,7 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
         },
     }
     model = {"model": {"type": "object"}}
-    kept = {"series": {"type": "object", "properties": about}, **model}
+    answer = {"series": {"type": "object", "properties": about}, **model}
     appended = {
         "series": {"type": "object", "properties": {**about, **counts}},
         **model,
@@ -213,10 +213,10 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             "required": ["start", "y"],
             "additionalProperties": False,
-            "properties": asked,
+            "properties": properties,
         },
         "AppendAnswer": {"type": "object", "properties": appended},
-        "SeriesAnswer": {"type": "object", "properties": kept},
+        "SeriesAnswer": {"type": "object", "properties": answer},
         "DeletedAnswer": {"type": "object", "properties": {"deleted": TEXT, **model}},
     }
 
