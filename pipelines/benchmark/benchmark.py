@@ -211,11 +211,11 @@ def _run_task(
     jobs: int,
     say: Say,
 ) -> list[Row]:
-    asked = [p for p in peers.peers_of(task) if peer_names is None or p in peer_names]
+    chosen = [p for p in peers.peers_of(task) if peer_names is None or p in peer_names]
     tables: dict[str, pd.DataFrame] = {}
     rows = []
     # Naive2 is the unit of OWA, seasonal naive the least anyone is compared with.
-    for peer in dict.fromkeys([peers.NAIVE2, peers.SEASONAL_NAIVE, *asked]):
+    for peer in dict.fromkeys([peers.NAIVE2, peers.SEASONAL_NAIVE, *chosen]):
         if not peers.available(peer):
             say(f"{task.name}: {peer} is left out, its package is not installed")
             continue

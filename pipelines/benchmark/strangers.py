@@ -76,11 +76,11 @@ def stranger(task: Task, *, within: bool = False) -> Task:
 
     ``within`` : of the last horizon before the test part, which is cut off.
     """
-    asked = inside(task) if within else task
-    back = int(asked.origins[0])
-    count, rows = len(asked.full), asked.full.rows
+    judged = inside(task) if within else task
+    back = int(judged.origins[0])
+    count, rows = len(judged.full), judged.full.rows
     panel = replace(
-        asked.full,
+        judged.full,
         start=np.zeros(count, np.int64),
         freq=Frequency.parse("step"),
         tz=None,
@@ -90,7 +90,7 @@ def stranger(task: Task, *, within: bool = False) -> Task:
         horizon=None,
         static=np.empty((count, 0)),
     )
-    return replace(asked, full=panel, train_back=back, origins=np.array([back]), static=None)
+    return replace(judged, full=panel, train_back=back, origins=np.array([back]), static=None)
 
 
 def drawn(task: Task, size: int, draw: int) -> Array:
@@ -122,9 +122,9 @@ def measured(
             if size and size >= len(task.full):
                 continue
             for draw in range(times):
-                kept = drawn(task, size, draw) if size else np.arange(len(task.full))
+                places = drawn(task, size, draw) if size else np.arange(len(task.full))
                 say(f"{task.name}: {size or 'all'} series, draw {draw + 1}")
-                yield _row(task, theirs, kept, (size, draw), settings or {}, device)
+                yield _row(task, theirs, places, (size, draw), settings or {}, device)
 
 
 class Peers:

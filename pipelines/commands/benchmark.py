@@ -75,18 +75,18 @@ def benchmark(
     with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("reading the data", total=None)
         if at_once > 1:
-            left = dict.fromkeys(names)
+            remaining = dict.fromkeys(names)
 
             def finished(name: str, printed: str) -> None:
-                del left[name]
-                progress.update(task, description=f"to be scored: {', '.join(left)}")
+                del remaining[name]
+                progress.update(task, description=f"to be scored: {', '.join(remaining)}")
                 print(printed.rstrip(), flush=True)
 
-            progress.update(task, description=f"to be scored: {', '.join(left)}")
-            given = ["--models", models, *_given(changes, device, inside)]
-            given += [] if peers is None else ["--peers", peers]
-            given += ["--fresh"] if fresh else []
-            run_apart(names, given, at_once, finished)
+            progress.update(task, description=f"to be scored: {', '.join(remaining)}")
+            arguments = ["--models", models, *_given(changes, device, inside)]
+            arguments += [] if peers is None else ["--peers", peers]
+            arguments += ["--fresh"] if fresh else []
+            run_apart(names, arguments, at_once, finished)
         elif names:
             result = run(
                 names,
@@ -162,8 +162,10 @@ def _strangers(
 
     at_once = min(jobs or cores(), len(names))
     if at_once > 1:
-        given = ["--strangers", *_given(changes, device, inside), *["--quick"] * quick]
-        run_apart(names, given, at_once, lambda name, printed: print(printed.rstrip(), flush=True))
+        arguments = ["--strangers", *_given(changes, device, inside), *["--quick"] * quick]
+        run_apart(
+            names, arguments, at_once, lambda name, printed: print(printed.rstrip(), flush=True)
+        )
     lines = one_by_one()
     text = ratios.markdown(lines)
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -86,10 +86,10 @@ def add_known(panel: Panel, config: KnownConfig, horizon: int) -> tuple[Panel, l
         grid, or two values that were known at the same moment.
     """
     where = masked(config.source)
-    taken = {c.name for c in panel.schema.covariates} & {*config.columns}
-    if taken:
+    doubles = {c.name for c in panel.schema.covariates} & {*config.columns}
+    if doubles:
         raise ConfigError(
-            f"data.known.columns: {sorted(taken)[0]!r} is a covariate of data.covariates already"
+            f"data.known.columns: {sorted(doubles)[0]!r} is a covariate of data.covariates already"
         )
     table = _table(config, where)
     place = pd.Index(panel.ids.astype(str)).get_indexer(pd.Index(table[config.id].astype(str)))
@@ -161,12 +161,12 @@ def _table(config: KnownConfig, where: str) -> pd.DataFrame:
     # Rows as they stand: which column is what is said by this section.
     raw, _ = read(config.source, DataConfig(source=config.source, layout="rows", id=(config.id,)))
     names = [name.strip() for name in raw.names]
-    wanted = [config.id, config.ds, config.known_at, *config.columns]
-    lacking = [name for name in wanted if name not in names]
+    columns = [config.id, config.ds, config.known_at, *config.columns]
+    lacking = [name for name in columns if name not in names]
     if lacking:
         missing, there = ", ".join(lacking), ", ".join(names[:20])
         raise DataError(f"data.known: {where} has no column {missing}; it has {there}")
-    frame = raw.table.rename_columns(names).select(wanted).to_pandas()
+    frame = raw.table.rename_columns(names).select(columns).to_pandas()
     blank = frame[[config.id, config.ds, config.known_at]].isna().any(axis=1).to_numpy()
     if blank.any():
         raise DataError(

@@ -225,8 +225,8 @@ def _width(panel: Panel) -> Array:
     """[N] steps after the last row for which a series has a covariate."""
     if panel.horizon is None:
         return np.zeros(len(panel), np.int64)
-    given = ~np.isnan(panel.horizon).all(axis=2)
-    return np.where(given, np.arange(1, given.shape[1] + 1), 0).max(axis=1)
+    filled = ~np.isnan(panel.horizon).all(axis=2)
+    return np.where(filled, np.arange(1, filled.shape[1] + 1), 0).max(axis=1)
 
 
 def _given(values: Array, panel: Panel) -> Array:

@@ -133,11 +133,11 @@ def forecast(
         No such model, data that do not fit it, an output that cannot be written.
     """
     began, say = time.monotonic(), once(say)
-    name, _, wanted = (model or config.name).partition("@")
+    name, _, alias = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
     registry = Registry(connect(config.tracking.uri))
-    version = registry.version(name, wanted or None)
+    version = registry.version(name, alias or None)
     predictor = load(registry, version)
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
     if data is not None:

@@ -99,17 +99,17 @@ def write_joint(
     folder = Path(given.output or home() / "joint" / name).expanduser()
     draws = Draws(given.paths or Draws().paths, given.seed)
     with heard_by(say):
-        drawn = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
+        paths = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
     if not predictor.dependence.learned:
         say("its dependence was never learned: paths take the usual one (docs/paths.md)")
     written = []
     if given.paths is not None:
-        written.append(write_table(drawn.to_frame(), folder / f"{PATHS_FILE}.parquet"))
+        written.append(write_table(paths.to_frame(), folder / f"{PATHS_FILE}.parquet"))
     if totals:
-        table = _totals(drawn, totals, levels, say)
+        table = _totals(paths, totals, levels, say)
         written.append(write_table(table, folder / f"{TOTALS_FILE}.parquet"))
     if hierarchy is not None:
-        aggregates = coherent(predictor, panel.under(predictor.schema), drawn, hierarchy)
+        aggregates = coherent(predictor, panel.under(predictor.schema), paths, hierarchy)
         written.append(write_table(aggregates.to_frame(), folder / f"{HIERARCHY_FILE}.parquet"))
     for path in written:
         say(f"written: {path}")

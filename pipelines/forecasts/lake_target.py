@@ -184,10 +184,10 @@ class IcebergTarget(_LakeTarget):
         if not there.num_rows:
             lake.append(table)
             return
-        kept = there.cast(_as_here(there.schema, table.schema)).join(
+        others = there.cast(_as_here(there.schema, table.schema)).join(
             table.select(KEY), list(KEY), join_type="left anti"
         )
-        whole = pa.concat_tables([kept, table], promote_options="default")
+        whole = pa.concat_tables([others, table], promote_options="default")
         lake.overwrite(whole, overwrite_filter=rows)
 
 

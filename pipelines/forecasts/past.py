@@ -128,16 +128,16 @@ def look_back(
     cutoffs = past.cutoffs(panel)
     source = config.monitor.forecasts or config.forecast.output or default_output(name)
     frame = read_forecasts(source, table or config.forecast.table, name)
-    asked = _Asked(
+    question = _Asked(
         Registry(connect(config.tracking.uri)), name, alias or None, Kept(frame, panel), say
     )
     agreement = Agreement()
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):
         # One after the other: a panel for each of them would fill the memory.
-        rounds = (_round(asked, panel, cutoff, config, agreement) for cutoff in cutoffs)
+        rounds = (_round(question, panel, cutoff, config, agreement) for cutoff in cutoffs)
         if single and len(cutoffs) > 1:
-            digest = hashlib.sha256(f"{name} {asked.wanted} {cutoffs.tolist()}".encode())
+            digest = hashlib.sha256(f"{name} {question.wanted} {cutoffs.tolist()}".encode())
             batches = _into_one(rounds, output, digest.hexdigest()[:32], say)
         else:
             batches = [
@@ -166,10 +166,10 @@ class _Asked:
 
     def at(self, cutoff: Any, said: pd.DataFrame) -> tuple[ModelVersion, Predictor]:
         """The version of a cutoff, opened."""
-        wanted = self.wanted or str(self._champion(cutoff, said))
-        number = int(wanted) if wanted.isdigit() else -1
+        alias = self.wanted or str(self._champion(cutoff, said))
+        number = int(alias) if alias.isdigit() else -1
         if number not in self._open:
-            version = self.registry.version(self.name, wanted)
+            version = self.registry.version(self.name, alias)
             predictor = load(self.registry, version)
             self._open[number] = version, predictor
             self._say_seen(version, predictor, cutoff)
@@ -204,14 +204,16 @@ def _round(
 ) -> tuple[Any, Panel, Job]:
     """Who forecasts from a cutoff, what was known there, and as which job."""
     history = known_at(panel, cutoff, config.horizon)
-    said = asked.kept.at(history)
-    version, predictor = asked.at(cutoff, said)
-    said = said[said["version"].astype(str) == str(version.version)] if len(said) else said
+    earlier = asked.kept.at(history)
+    version, predictor = asked.at(cutoff, earlier)
+    earlier = (
+        earlier[earlier["version"].astype(str) == str(version.version)] if len(earlier) else earlier
+    )
     history = history.under(predictor.schema)
     say_odd(predictor, history, asked.say)
     steps = min(config.horizon, predictor.config.horizon)
     return (
-        AsSaid(predictor, said, agreement),
+        AsSaid(predictor, earlier, agreement),
         history,
         job_of(maker_of(version), history, steps, config.forecast.levels),
     )

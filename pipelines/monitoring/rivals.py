@@ -55,16 +55,16 @@ class Rivalry:
     @property
     def line(self) -> str:
         """One sentence for a person."""
-        said = "no difference that luck does not explain"
+        verdict = "no difference that luck does not explain"
         if self.series > 1 and self.high < 0:
-            said = "the challenger is better"
+            verdict = "the challenger is better"
         elif self.series > 1 and self.low > 0:
-            said = "the champion is better"
+            verdict = "the champion is better"
         return (
             f"challenger {self.challenger} beside champion {self.champion}: MASE "
             f"{self.challenger_mase:.3f} against {self.champion_mase:.3f} on {self.rows:,} steps "
             f"of {self.series:,} series that both forecast; the difference lies between "
-            f"{self.low:+.3f} and {self.high:+.3f} ({LEVEL:.0%}): {said}"
+            f"{self.low:+.3f} and {self.high:+.3f} ({LEVEL:.0%}): {verdict}"
         )
 
     def facts(self) -> dict[str, Any]:
@@ -116,9 +116,9 @@ def read_compared(folder: Path, say: Say) -> pd.DataFrame:
 
 
 def _rows(told: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    said = [told[name] for name in PAIR]
-    versions = [int(one["version"]) for one in said]
-    medians = [one["quantiles"]["0.5"] for one in said]
+    answers = [told[name] for name in PAIR]
+    versions = [int(one["version"]) for one in answers]
+    medians = [one["quantiles"]["0.5"] for one in answers]
     for step, (ds, one, other) in enumerate(zip(told["ds"], *medians, strict=True), 1):
         yield *versions, str(told["unique_id"]), told["cutoff"], step, ds, float(one), float(other)
 

@@ -180,23 +180,23 @@ def _create(
     where = str(version.source)
     if run_id is not None:
         where = f"{target.get_run(run_id).info.artifact_uri}/{ARTIFACT_FOLDER}"
-    wanted, passed = int(version.version), 0
-    while passed < wanted:
-        made = target.create_model_version(
+    number, passed = int(version.version), 0
+    while passed < number:
+        created = target.create_model_version(
             name,
             source=where,
             run_id=run_id,
-            tags=tags | {MOVED_FROM: str(wanted)},
+            tags=tags | {MOVED_FROM: str(number)},
             description=renamed.text(version.description or ""),
         )
-        last, passed = passed, int(made.version)
+        last, passed = passed, int(created.version)
         if last:
             # Not before there is a higher one, lest the number is given again.
             target.delete_model_version(name, str(last))
-    if passed > wanted:
+    if passed > number:
         target.delete_model_version(name, str(passed))
         raise GatecastError(
-            f"version {wanted} of {name!r} cannot have its number: the target had one that "
+            f"version {number} of {name!r} cannot have its number: the target had one that "
             f"was deleted; take the whole model anew with --replace {name}"
         )
 
@@ -234,12 +234,12 @@ def _tell(target: MlflowClient, model: RegisteredModel, renamed: Renamed) -> Non
 
 def _point(target: MlflowClient, model: RegisteredModel) -> None:
     """Aliases, that of the champion last."""
-    wanted = {alias: str(version) for alias, version in model.aliases.items()}
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
     there: dict[str, Any] = dict(target.get_registered_model(model.name).aliases)
-    for alias in sorted(wanted, key=lambda one: one == CHAMPION):
-        if str(there.get(alias)) != wanted[alias]:
-            target.set_registered_model_alias(model.name, alias, wanted[alias])
-    for alias in set(there) - set(wanted):
+    for alias in sorted(aliases, key=lambda one: one == CHAMPION):
+        if str(there.get(alias)) != aliases[alias]:
+            target.set_registered_model_alias(model.name, alias, aliases[alias])
+    for alias in set(there) - set(aliases):
         target.delete_registered_model_alias(model.name, alias)
 
 

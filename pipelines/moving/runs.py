@@ -158,16 +158,16 @@ def _make(target: Place, one: Moved, renamed: Renamed) -> dict[str, str]:
     copies = counterparts(client, own)
     for run in one.runs:
         old = run.info.run_id
-        made = copies.get(old)
-        if made is None:
-            made = client.create_run(
+        copy = copies.get(old)
+        if copy is None:
+            copy = client.create_run(
                 own,
                 start_time=run.info.start_time,
                 run_name=run.info.run_name,
                 tags={MOVED_FROM: old},
             )
-        renamed.ids[old] = made.info.run_id
-        states[old] = made.info.status
+        renamed.ids[old] = copy.info.run_id
+        states[old] = copy.info.status
     models = {m.tags.get(MOVED_FROM): m.model_id for m in _all_models(client, own)}
     for model in one.models:
         if model.model_id not in models:
@@ -267,10 +267,10 @@ def _outputs(
     from mlflow.entities import LoggedModelOutput
 
     ids = {one.model_id for one in there.outputs.model_outputs} if there.outputs else set()
-    given = run.outputs.model_outputs if run.outputs else []
+    outputs = run.outputs.model_outputs if run.outputs else []
     lacking = [
         LoggedModelOutput(renamed.ids[one.model_id], one.step)
-        for one in given
+        for one in outputs
         if renamed.ids.get(one.model_id, one.model_id) not in ids and one.model_id in renamed.ids
     ]
     if lacking:
@@ -287,8 +287,8 @@ def _copy_files(
     source: MlflowClient, target: MlflowClient, old: str, new: str, renamed: Renamed
 ) -> None:
     there = files_of(target, new)
-    wanted = files_of(source, old)
-    lacking = {p for p, size in wanted.items() if p not in VOID and there.get(p) != size}
+    sizes = files_of(source, old)
+    lacking = {p for p, size in sizes.items() if p not in VOID and there.get(p) != size}
     if not lacking:
         return
     with tempfile.TemporaryDirectory() as scratch:

@@ -61,7 +61,7 @@ def packed(value: Panel | Path) -> Packed:
 
 def call_of(task: Task, keys: Sequence[str], *, threads: int, gpus: float = 0.0) -> bytes:
     """What a worker is sent of a task, with what was kept of an earlier try."""
-    kept = {} if task.kept is None else _files(task.kept)
+    files = {} if task.kept is None else _files(task.kept)
     return pack(
         {
             "name": task.name,
@@ -69,7 +69,7 @@ def call_of(task: Task, keys: Sequence[str], *, threads: int, gpus: float = 0.0)
             "parcel": pack(task.parcel),
             "keys": list(keys),
             "out": task.out is not None,
-            "kept": None if task.kept is None else pack(kept),
+            "kept": None if task.kept is None else pack(files),
             "threads": threads,
             "gpus": gpus,
             "versions": _versions(),

@@ -130,14 +130,14 @@ class OnRay:
         ray, listener = self._ray, Listener(task)
         threads = max(int(self.cpus), 1)
         call = call_of(task, [one.key for one in task.shared], threads=threads, gpus=self.gpus)
-        asked = self._carried.options(
+        work = self._carried.options(
             num_returns="streaming",
             num_cpus=self.cpus,
             num_gpus=self.gpus,
             max_retries=0,
             name=task.name,
         )
-        going: Any = asked.remote(call, *(one.reference for one in task.shared))
+        going: Any = work.remote(call, *(one.reference for one in task.shared))
         with self._guard:
             self._going.add(going)
         try:

@@ -100,16 +100,16 @@ class Tracker:
         """A run that is closed as FINISHED, or as FAILED or KILLED with the error as a tag."""
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-        given = hide(dict(tags or {}))
-        all_tags = {key: str(value) for key, value in given.items() if value is not None}
+        public = hide(dict(tags or {}))
+        all_tags = {key: str(value) for key, value in public.items() if value is not None}
         all_tags.setdefault(PROCESS_TAG, process_tag())
         if parent is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
         try:
-            made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+            created = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
         except store_errors() as error:
             raise self._told(error) from error
-        run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
+        run = Run(self.client, created.info.run_id, name, created.info.artifact_uri)
         system = self._system_monitor(run.id) if monitor and self.system_metrics else None
         began = time.monotonic()
         try:

@@ -50,9 +50,9 @@ def backtest_only(
     for line in data.said:
         say(line)
     if model is not None:
-        name, _, wanted = model.partition("@")
+        name, _, alias = model.partition("@")
         registry = Registry(connect(config.tracking.uri))
-        version = registry.version(name, wanted or None)
+        version = registry.version(name, alias or None)
         folder = registry.download_judged(version, home() / "cache" / "bundles")
         label = f"{name}@{version.version}"
         say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
@@ -93,11 +93,11 @@ def _refitted(
     horizon = making.config.horizon
     backs = [back for back in origins(making.config) if (data.panel.lengths > back).any()]
     cutoffs = [_until(data, back, horizon) for back in backs[::every]]
-    asked = [(name, known) for name in making.config.candidates for known in cutoffs]
-    calls = [partial(_predictor, making, name, known) for name, known in asked]
+    pairs = [(name, known) for name in making.config.candidates for known in cutoffs]
+    calls = [partial(_predictor, making, name, known) for name, known in pairs]
     predictors = {
         (name, known.digest): predictor
-        for (name, known), predictor in zip(asked, each(making.place, calls), strict=True)
+        for (name, known), predictor in zip(pairs, each(making.place, calls), strict=True)
     }
 
     def of(name: str) -> Callable[[Panel], Predictor]:
