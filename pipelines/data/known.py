@@ -19,7 +19,7 @@ from forecasting.data.calendar import MICROSECONDS, Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from forecasting.masking import conceals, masked
-from forecasting.schema import Covariate, Schema
+from forecasting.schema import Covariate, Schema, moments
 from pipelines.ingestion.config import DataConfig, KnownConfig
 from pipelines.ingestion.read.sources import read
 
@@ -121,15 +121,7 @@ def add_known(panel: Panel, config: KnownConfig, horizon: int) -> tuple[Panel, l
                 f"{where}: of {name} no value was known {horizon} steps ahead of a row of the "
                 "history: nothing can be learned from it; is known_at when it was said?"
             )
-        spread = float(there.std())
-        covariates.append(
-            Covariate(
-                name=name,
-                role="future",
-                mean=float(there.mean()),
-                std=spread if spread > 0 else 1.0,
-            )
-        )
+        covariates.append(Covariate(name=name, role="future").replace(**moments(there)))
         blocks.append((past, ahead))
         notes.append(
             f"{where}: {name} was known {horizon} steps ahead for {len(there):,} of "
