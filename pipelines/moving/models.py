@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import ConfigError, GatecastError
 from forecasting.signing import SIGNATURE, SigningKey
 from pipelines.machine.say import Say
-from pipelines.moving.places import Place
+from pipelines.moving.places import Place, paged
 from pipelines.moving.renamed import MOVED_FROM, Renamed
 from pipelines.registry.files import FOLDERS, HASH_TAG, sign_version
 from pipelines.registry.mlmodel import ARTIFACT_FOLDER
@@ -28,26 +28,18 @@ DIFFERENT = (
 
 def models_of(client: MlflowClient) -> dict[str, RegisteredModel]:
     """Every registered model, by its name."""
-    models: dict[str, RegisteredModel] = {}
-    token = None
-    while True:
-        page = client.search_registered_models(max_results=PAGE, page_token=token)
-        models |= {model.name: model for model in page}
-        token = page.token
-        if not token:
-            return models
+    models = paged(
+        lambda token: client.search_registered_models(max_results=PAGE, page_token=token)
+    )
+    return {model.name: model for model in models}
 
 
 def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
     """Every version of a model, by its number, oldest first."""
-    versions: list[ModelVersion] = []
-    token = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
-        versions += page
-        token = page.token
-        if not token:
-            return {int(one.version): one for one in sorted(versions, key=lambda v: int(v.version))}
+    versions = paged(
+        lambda token: client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
+    )
+    return {int(one.version): one for one in sorted(versions, key=lambda v: int(v.version))}
 
 
 def identity(model: RegisteredModel) -> str:

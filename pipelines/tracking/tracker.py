@@ -158,9 +158,7 @@ class Tracker:
         for run in self.client.search_runs(
             [self.experiment_id], "attributes.status = 'RUNNING'", max_results=200
         ):
-            owner = run.data.tags.get(PROCESS_TAG, "")
-            host, _, pid = owner.rpartition(":")
-            if host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            if has_died(run.data.tags.get(PROCESS_TAG, "")):
                 self.client.set_tag(run.info.run_id, "error", "the process died")
                 self.client.set_terminated(run.info.run_id, "FAILED")
                 closed += 1
@@ -170,6 +168,12 @@ class Tracker:
 def process_tag() -> str:
     """Who writes a run, so that a later run can tell that the writer died."""
     return f"{platform.node()}:{os.getpid()}"
+
+
+def has_died(process: str) -> bool:
+    """Whether a process of this machine, by its `process_tag`, runs no more; of others unknown."""
+    host, _, pid = process.rpartition(":")
+    return host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:
