@@ -171,9 +171,9 @@ def _alike(panel: Panel, plan: Panel) -> tuple[Panel, Panel]:
 def _joined(panel: Panel, plan: Panel, place: Array, horizon: int, where: str) -> tuple[Panel, int]:
     """The panel with the plan's values in it, and how many of them differ from its own."""
     series, step = _steps(panel, plan, place, where)
-    kept = (series >= 0) & (step >= 0) & (step < panel.lengths[series] + horizon)
-    series, step = series[kept], step[kept]
-    values = _given(plan.future[kept], panel)
+    usable = (series >= 0) & (step >= 0) & (step < panel.lengths[series] + horizon)
+    series, step = series[usable], step[usable]
+    values = _given(plan.future[usable], panel)
     own = panel.lengths + _width(panel)
     sizes = own.copy()
     reach = ~np.isnan(values).all(axis=1)
