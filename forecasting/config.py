@@ -150,10 +150,10 @@ class ModelConfig(Settings):
                 f"model.segment = 1, not {self.segment}"
             )
         if self.feeds_back and not DISTRIBUTIONS[self.head].drawn:
-            drawn = " or ".join(name for name, head in DISTRIBUTIONS.items() if head.drawn)
+            heads = " or ".join(name for name, head in DISTRIBUTIONS.items() if head.drawn)
             raise ValueError(
                 f"model.decoder = {self.decoder} draws sample paths by a quantile function: it "
-                f"needs model.head = {drawn}, not {self.head}"
+                f"needs model.head = {heads}, not {self.head}"
             )
         if self.counts and self.blend:
             raise ValueError(

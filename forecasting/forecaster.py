@@ -373,8 +373,8 @@ class Forecaster(Ensemble):
         ------
         DataError : as `predict`; a scenario that says what is not known ahead, or not every step.
         """
-        wanted = Wanted(base, horizon, quantiles, draws)
-        return Planned.by(self, df, scenarios, wanted, future=future, static=static)
+        options = Wanted(base, horizon, quantiles, draws)
+        return Planned.by(self, df, scenarios, options, future=future, static=static)
 
     def plot(
         self,
@@ -471,11 +471,11 @@ class Forecaster(Ensemble):
                 return partial(fitted.predict_panel, horizon=horizon, quantiles=levels)
 
             models["refitted"] = Refitted(train, again)
-        found = backtest(
+        result = backtest(
             panel, models, horizon=horizon, season=season, windows=windows, step=rows,
             levels=levels,
         )  # fmt: skip
-        return Rolled.of(found, df)
+        return Rolled.of(result, df)
 
     def summary(self) -> str:
         """What this forecaster is, in some lines: networks, what it reads, scores, its training."""
@@ -535,19 +535,19 @@ class Forecaster(Ensemble):
         cls, panel: Panel, ensemble: Ensemble, asked: ForecasterConfig | None, seconds: float
     ) -> Self:
         """What training made, with how long it took, and enough of the panel for a picture."""
-        made = cls._of(ensemble)
-        seasons = fans.SEASONS * made.config.season
-        rows = max(made.context, fans.HORIZONS * made.config.horizon, seasons)
-        made.asked = asked
-        made.fitted = {
+        forecaster = cls._of(ensemble)
+        seasons = fans.SEASONS * forecaster.config.season
+        rows = max(forecaster.context, fans.HORIZONS * forecaster.config.horizon, seasons)
+        forecaster.asked = asked
+        forecaster.fitted = {
             "seconds": round(seconds, 3),
             "series": len(panel),
             "rows": panel.rows,
             "until": float(panel.last.max().astype(np.int64)),
         }
         first = panel.select(np.arange(min(KEPT_TO_DRAW, len(panel))))
-        made._kept = first.tail(rows).under(made.schema)
-        return made
+        forecaster._kept = first.tail(rows).under(forecaster.schema)
+        return forecaster
 
     @classmethod
     def _of(cls, ensemble: Ensemble) -> Self:

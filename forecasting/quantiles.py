@@ -159,9 +159,9 @@ class Interpolation:
     @classmethod
     def at(cls, trained: tuple[float, ...], scores: Array) -> Interpolation:
         """One for levels that are given as normal scores."""
-        made = cls.__new__(cls)
-        made._place(normal_scores(np.asarray(trained)), scores)
-        return made
+        instance = cls.__new__(cls)
+        instance._place(normal_scores(np.asarray(trained)), scores)
+        return instance
 
     def _place(self, knots: Array, at: Array) -> None:
         left = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)

@@ -82,10 +82,10 @@ class Resolved(ForecasterConfig):
             "training": TRAINING_WITHOUT,
         }
         for group, settings in least.items():
-            given = values.setdefault(group, {})
+            section = values.setdefault(group, {})
             for name, value in settings.items():
-                if given.get(name) is None:
-                    given[name] = value
+                if section.get(name) is None:
+                    section[name] = value
         for name, value in (("freq", "step"), ("season", 1)):
             if values.get(name) is None:
                 values[name] = value

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
+from forecasting.arrays import Array
 from forecasting.settings import Settings
 
 
@@ -32,6 +35,18 @@ class Covariate(Settings):
     std: float = 1.0
     low: float | None = None
     high: float | None = None
+
+
+def moments(values: Array) -> dict[str, float]:
+    """``mean`` and ``std`` of a real covariate by its values, missing ones left aside.
+
+    Those of a panel that is not trained on yet: 1 for a ``std`` of 0, and neither for no value.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return {}
+    spread = float(values.std())
+    return {"mean": float(values.mean()), "std": spread if spread > 0 else 1.0}
 
 
 class Schema(Settings):

@@ -62,9 +62,9 @@ def describe(error: ValidationError, model: type[BaseModel], at: str = "") -> st
             message = str(fault.get("ctx", {}).get("error", fault["msg"]))
             lines.append(f"{path}: {message}" if path else message)
         else:
-            shown = repr(fault["input"])
-            shown = shown if len(shown) < 80 else shown[:77] + "..."
-            lines.append(f"{path} = {shown}: {fault['msg']}")
+            text = repr(fault["input"])
+            text = text if len(text) < 80 else text[:77] + "..."
+            lines.append(f"{path} = {text}: {fault['msg']}")
     return "; ".join(lines)
 
 

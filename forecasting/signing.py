@@ -244,12 +244,12 @@ class Ring:
         claim = _claim(text, what)
         if claim.manifest != digest:
             raise SignatureError("other_bundle", f"{what}: its signature is of another bundle")
-        said = asdict(claim)
+        facts = asdict(claim)
         for name, value in subject.items():
-            if said[name] != value:
+            if facts[name] != value:
                 raise SignatureError(
                     "other_version",
-                    f"{what}: its signature is of another one ({name} {said[name]!r}, "
+                    f"{what}: its signature is of another one ({name} {facts[name]!r}, "
                     f"not {value!r})",
                 )
         return claim

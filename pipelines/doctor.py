@@ -139,9 +139,9 @@ def main(port: int = SERVICE_PORT, *, thorough: bool = False) -> int:
 def check_python() -> list[Check]:
     """The interpreter against the range the distribution names."""
     version = ".".join(str(part) for part in sys.version_info[:3])
-    wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"] if _installed() else ""
-    ok = SpecifierSet(wanted).contains(version)
-    fix = "" if ok else f"make the environment anew with Python {wanted}"
+    specifier = metadata.metadata(DISTRIBUTION)["Requires-Python"] if _installed() else ""
+    ok = SpecifierSet(specifier).contains(version)
+    fix = "" if ok else f"make the environment anew with Python {specifier}"
     return [Check("python", ok, f"{version} in {sys.prefix}", fix)]
 
 
@@ -149,10 +149,10 @@ def check_packages() -> list[Check]:
     """Every required distribution: installed, and in the range this release was made for."""
     if not _installed():
         return [Check(DISTRIBUTION, False, "not installed", _install(f"-e {_source() or '.'}"))]
-    wanted = [need for need, extra in _requirements() if extra is None]
-    wrong = [problem for need in wanted if (problem := _problem(need)) is not None]
-    good = len(wanted) - len(wrong)
-    summary = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}, {good} of {len(wanted)} in range"
+    needs = [need for need, extra in _requirements() if extra is None]
+    wrong = [problem for need in needs if (problem := _problem(need)) is not None]
+    good = len(needs) - len(wrong)
+    summary = f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}, {good} of {len(needs)} in range"
     return [Check("packages", not wrong, summary), *wrong]
 
 
@@ -161,19 +161,19 @@ def check_names() -> list[Check]:
     here = Path.cwd()
     if here == ROOT:
         return [Check("names", True, "in the folder of the sources", "", False)]
-    taken = [
+    names = [
         path.name
         for name in PACKAGES
         for path in (here / name, here / f"{name}.py")
         if path.is_dir() or path.is_file()
     ]
-    if not taken:
+    if not names:
         return [Check("names", True, "nothing here bears a name of ours", "", False)]
     return [
         Check(
             "names",
             False,
-            f"{', '.join(taken)} in {here}",
+            f"{', '.join(names)} in {here}",
             "rename it: a Python started in this folder imports it instead of Gatecast's own",
             False,
         )
@@ -241,10 +241,10 @@ def check_loads(distribution: str) -> list[Check]:
 def check_processor() -> list[Check]:
     """Cores this process may use, and whether more threads than that were asked for."""
     count = cores()
-    asked = {name: os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name)}
-    over = {name: value for name, value in asked.items() if _number(value) > count}
-    said = ", ".join(f"{name}={value}" for name, value in asked.items())
-    text = f"{count} cores" + (f", {said}" if said else "")
+    threads = {name: os.environ[name] for name in THREAD_VARIABLES if os.environ.get(name)}
+    over = {name: value for name, value in threads.items() if _number(value) > count}
+    listed = ", ".join(f"{name}={value}" for name, value in threads.items())
+    text = f"{count} cores" + (f", {listed}" if listed else "")
     fix = f"set {', '.join(over)} to at most {count}" if over else ""
     return [Check("processor", not over, text, fix, False)]
 
@@ -275,27 +275,27 @@ def check_tracking() -> list[Check]:
     from pipelines.tracking.store import StoreVersionError, connect, default_uri
 
     uri = default_uri()
-    shown = masked(uri)
+    address = masked(uri)
     if uri.startswith("sqlite:///"):
         file = Path(uri.removeprefix("sqlite:///")).expanduser()
         if not file.exists():
-            return [Check("tracking store", True, f"{shown} (the first training makes it)")]
+            return [Check("tracking store", True, f"{address} (the first training makes it)")]
         if not _is_sqlite(file):
             fix = "move that file away, or set MLFLOW_TRACKING_URI to another store"
             return [Check("tracking store", False, f"{file} is no SQLite database", fix)]
     try:
         connect(uri)
     except StoreVersionError as error:
-        fix = f"back the database up, then run `mlflow db upgrade {shown}`"
+        fix = f"back the database up, then run `mlflow db upgrade {address}`"
         return [Check("tracking store", False, masked(str(error)), fix)]
     except ModuleNotFoundError as error:
-        problem = f"{shown}: {error.name} is not installed, so only the service can read it"
+        problem = f"{address}: {error.name} is not installed, so only the service can read it"
         fix = f"{_install(_group('pipelines'))} if you want it"
         return [Check("tracking store", False, problem, fix, False)]
     except GatecastError as error:
         fix = "start the server, or set MLFLOW_TRACKING_URI to a store that answers"
         return [Check("tracking store", False, masked(str(error)), fix)]
-    return [Check("tracking store", True, f"{shown} answers")]
+    return [Check("tracking store", True, f"{address} answers")]
 
 
 def check_scheduler() -> list[Check]:
@@ -377,8 +377,8 @@ def _problem(need: Requirement) -> Check | None:
     version = _version(need.name)
     if version and need.specifier.contains(version, prereleases=True):
         return None
-    wanted = f"{need.name}{need.specifier}"
-    return Check(need.name, False, version or "not installed", _install(f'"{wanted}"'))
+    requirement = f"{need.name}{need.specifier}"
+    return Check(need.name, False, version or "not installed", _install(f'"{requirement}"'))
 
 
 def _source() -> Path | None:

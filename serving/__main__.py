@@ -73,9 +73,9 @@ def _settings(arguments: list[str] | None) -> ServingSettings:
         "--canary", type=float, metavar="SHARE", help="of the series, answered by the challenger"
     )
     parser.add_argument("--access-log", action="store_true", default=None, help="log each request")
-    given = vars(parser.parse_args(arguments))
-    models = given.pop("model")
-    settings = ServingSettings.read(models=tuple(models) if models else None, **given)
+    options = vars(parser.parse_args(arguments))
+    models = options.pop("model")
+    settings = ServingSettings.read(models=tuple(models) if models else None, **options)
     if not settings.models:
         raise ConfigError("no model to serve: name one with --model NAME")
     return settings

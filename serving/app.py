@@ -135,7 +135,7 @@ def _request_id(scope: Scope) -> str:
     """The caller's, where it can stand in a log; else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if REQUEST_ID.fullmatch(given):
-                return str(given)
+            identity = value.decode("latin-1")
+            if REQUEST_ID.fullmatch(identity):
+                return str(identity)
     return new_request_id()

@@ -103,8 +103,8 @@ class Client:
 
     def models(self) -> list[dict[str, Any]]:
         """The models served."""
-        found: list[dict[str, Any]] = self._json("GET", "/v1/models")["models"]
-        return found
+        models: list[dict[str, Any]] = self._json("GET", "/v1/models")["models"]
+        return models
 
     def model(self, name: str) -> dict[str, Any]:
         """What a model expects, its scores and its lineage."""
@@ -126,7 +126,7 @@ class Client:
         model: str | None = None,
     ) -> pd.DataFrame:
         """Forecast a long table, as `Forecaster.predict` does; a refused series is an error."""
-        found = self.forecasts(
+        forecasts = self.forecasts(
             df,
             future=future,
             static=static,
@@ -135,15 +135,15 @@ class Client:
             extend=extend,
             model=model,
         )
-        if found.errors:
-            first = found.errors[0]
+        if forecasts.errors:
+            first = forecasts.errors[0]
             raise DataError(
-                f"{len(found.errors)} series cannot be forecast; first: series "
+                f"{len(forecasts.errors)} series cannot be forecast; first: series "
                 f"{first['id']!r}: {first['detail']}"
             )
-        for sentence in said_of_notes(found.notes):
+        for sentence in said_of_notes(forecasts.notes):
             warnings.warn(sentence, stacklevel=2)
-        return found.frame
+        return forecasts.frame
 
     def forecasts(
         self,
@@ -201,12 +201,12 @@ class Client:
         """What if: as `Forecaster.scenarios`, for the series that can be forecast."""
         about = self._about(model)
         steps = horizon if horizon is not None else int(about["horizon"])
-        tables = [told for told in scenarios.values() if isinstance(told, pd.DataFrame)]
+        tables = [values for values in scenarios.values() if isinstance(values, pd.DataFrame)]
         schema = schema_of(about, (df, future, static, *tables))
         panel = Panel.from_frame(
             df, freq=about["freq"], static=static, schema=schema, future_frame=future
         )
-        plans = [plan(panel, steps, name, told) for name, told in scenarios.items()]
+        plans = [plan(panel, steps, name, values) for name, values in scenarios.items()]
         body = {
             "model": about["name"],
             "horizon": steps,
@@ -252,8 +252,8 @@ class Client:
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
         path = f"/v1/series/{quote(series, safe='')}/append"
         answer = self._send("POST", path, content, {"content-type": JSON})
-        told: dict[str, Any] = orjson.loads(answer.content)["series"]
-        return told
+        series_state: dict[str, Any] = orjson.loads(answer.content)["series"]
+        return series_state
 
     def forecast_of(
         self,
@@ -265,10 +265,10 @@ class Client:
     ) -> pd.DataFrame:
         """Forecast a series that the service keeps: ``unique_id, ds, mean, q<level>…``."""
         name = self._about(model)["name"]
-        asked = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
+        query = {"model": name, "quantiles": ",".join(str(float(q)) for q in quantiles)}
         if horizon is not None:
-            asked["horizon"] = str(horizon)
-        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(asked)}"
+            query["horizon"] = str(horizon)
+        path = f"/v1/series/{quote(series, safe='')}/forecast?{urlencode(query)}"
         answer = self._json("GET", path)
         if answer["errors"]:
             raise DataError(f"series {series!r}: {answer['errors'][0]['detail']}")

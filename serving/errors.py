@@ -86,19 +86,19 @@ class RequestError(Exception):
             "request_id": request_id,
             **self.extra,
         }
-        shown = [fault.public() for fault in self.faults]
+        errors = [fault.public() for fault in self.faults]
         omitted = self.omitted
         while True:
-            if shown:
-                content["errors"] = shown
+            if errors:
+                content["errors"] = errors
             if omitted:
                 content["errors_omitted"] = omitted
             body = orjson.dumps(content)
-            if len(body) <= MAX_BODY or not shown:
+            if len(body) <= MAX_BODY or not errors:
                 return body
             # Long names and quotes: half of them say as much.
-            omitted += len(shown) - len(shown) // 2
-            shown = shown[: len(shown) // 2]
+            omitted += len(errors) - len(errors) // 2
+            errors = errors[: len(errors) // 2]
             content.pop("errors")
 
 

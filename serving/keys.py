@@ -78,9 +78,9 @@ class Keys:
         KeyFileError : it is not the one of the settings, and the file cannot be read.
         """
         named = self._read()
-        asked, match = digest(given), None
+        hashed, match = digest(given), None
         for key in (*self._own, *named):
-            if hmac.compare_digest(asked, key.sha256):
+            if hmac.compare_digest(hashed, key.sha256):
                 match = key
         if match is None and self._problem is not None:
             raise self._problem
@@ -158,8 +158,8 @@ def add(
         if any(key.name == name for key in keys):
             raise ConfigError(f"there is a key {name!r}, in use or revoked: choose another name")
         in_order = tuple(scope for scope in SCOPES if scope in scopes)
-        made = ApiKey(name, in_order, digest(token), _now(), None, per_minute, max_body)
-        keys.append(made)
+        api_key = ApiKey(name, in_order, digest(token), _now(), None, per_minute, max_body)
+        keys.append(api_key)
     return token
 
 
@@ -192,15 +192,15 @@ def main(arguments: list[str] | None = None) -> int:
     new.add_argument("--max-body", type=int)
     actions.add_parser("list")
     actions.add_parser("revoke").add_argument("name")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if given.action == "new":
-            _print_new(given)
-        elif given.action == "list":
-            _print_all(given.file)
+        if options.action == "new":
+            _print_new(options)
+        elif options.action == "list":
+            _print_all(options.file)
         else:
-            revoke(given.file, given.name)
-            print(f"{given.name} is revoked: services that read {given.file} let it in no more")
+            revoke(options.file, options.name)
+            print(f"{options.name} is revoked: services that read {options.file} let it in no more")
     except GatecastError as error:
         print(f"gatecast: {error}", file=sys.stderr)
         return 2

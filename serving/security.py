@@ -78,14 +78,14 @@ DOCS: Final = Guard("forecast", lambda settings, arrived: not settings.public_do
 
 def identify(headers: Mapping[str, str], keys: Keys) -> Caller:
     """Who a caller is, by a bearer token or ``X-API-Key``; refused is nobody here."""
-    given = headers.get("x-api-key")
-    if given is None:
+    key_text = headers.get("x-api-key")
+    if key_text is None:
         kind, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if kind.lower() == "bearer" else None
-    if given is None:
+        key_text = token.strip() if kind.lower() == "bearer" else None
+    if key_text is None:
         return Caller(problem=partial(_refusal, keys, "key_needed", _NEEDED))
     try:
-        key = keys.find(given)
+        key = keys.find(key_text)
     except KeyFileError as error:
         return Caller(problem=partial(RequestError, 503, "keys_unreadable", str(error)))
     if key is None:
@@ -121,17 +121,17 @@ class Quotas:
         rate = key.per_minute / 60 / self.workers
         most = max(1.0, rate * BURST_SECONDS)
         now = self.clock()
-        left, then = self._left.get(key.name, (most, now))
-        left = min(most, left + (now - then) * rate)
-        if left < 1:
-            self._left[key.name] = left, now
+        tokens, then = self._left.get(key.name, (most, now))
+        tokens = min(most, tokens + (now - then) * rate)
+        if tokens < 1:
+            self._left[key.name] = tokens, now
             raise RequestError(
                 429,
                 "too_many_requests",
                 f"the key {key.name!r} has {key.per_minute} requests a minute",
-                headers={"retry-after": str(math.ceil((1 - left) / rate))},
+                headers={"retry-after": str(math.ceil((1 - tokens) / rate))},
             )
-        self._left[key.name] = left - 1, now
+        self._left[key.name] = tokens - 1, now
 
 
 def check_names(headers: Mapping[str, str], arrived: str | None, settings: ServingSettings) -> None:

@@ -167,8 +167,8 @@ class ServingSettings(BaseModel):
                 )
         for peer in self.peers:
             host, _, port = peer.rpartition(":")
-            known = port.isdecimal() and port.isascii() and 0 < int(port) <= MOST_PORT
-            if not host or not known:
+            valid = port.isdecimal() and port.isascii() and 0 < int(port) <= MOST_PORT
+            if not host or not valid:
                 raise ValueError(f"peers: {peer!r} is not host:port")
         for name, closed in (
             ("protect", self.protect),
@@ -212,7 +212,7 @@ class ServingSettings(BaseModel):
 
     def variables(self) -> dict[str, str]:
         """The environment from which a worker reads the same settings."""
-        found = {}
+        environment = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if value is None or value == type(self).model_fields[name].default:
@@ -223,8 +223,8 @@ class ServingSettings(BaseModel):
                 value = ",".join(value)
             elif isinstance(value, Path):
                 value = value.absolute()
-            found[PREFIX + name.upper()] = str(value)
-        return found
+            environment[PREFIX + name.upper()] = str(value)
+        return environment
 
     @property
     def store(self) -> str:
@@ -310,8 +310,6 @@ def _explain(error: ValidationError) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"][:1])
         message = fault["msg"].removeprefix("Value error, ")
-        shown = (
-            "***" if name in ("api_key", "hook_secret", "tracking_uri") else repr(fault["input"])
-        )
-        parts.append(f"{PREFIX}{name.upper()} = {shown}: {message}" if name else message)
+        text = "***" if name in ("api_key", "hook_secret", "tracking_uri") else repr(fault["input"])
+        parts.append(f"{PREFIX}{name.upper()} = {text}: {message}" if name else message)
     return "; ".join(parts)

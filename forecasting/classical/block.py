@@ -81,8 +81,8 @@ def _packed(y: Array, offsets: Array, skipped: Array) -> Array:
     series = np.repeat(np.arange(len(lengths)), lengths)
     row = np.arange(len(y)) - (offsets[:-1] + skipped)[series]
     out = np.zeros((int((lengths - skipped).max(initial=0)), len(lengths)))
-    kept = row >= 0
-    out[row[kept], series[kept]] = y[kept]
+    inside = row >= 0
+    out[row[inside], series[inside]] = y[inside]
     return out
 
 
@@ -91,10 +91,10 @@ def _since_first(y: Array, offsets: Array, rows: int | None) -> tuple[Array, Arr
     lengths = np.diff(offsets)
     series = np.repeat(np.arange(len(lengths)), lengths)
     position = np.arange(len(y)) - offsets[series]
-    kept = np.ones(len(y), np.bool_) if rows is None else position >= (lengths - rows)[series]
+    inside = np.ones(len(y), np.bool_) if rows is None else position >= (lengths - rows)[series]
     first = np.full(len(lengths), np.iinfo(np.int64).max)
-    told = kept & ~np.isnan(y)
-    np.minimum.at(first, series[told], position[told])
-    kept &= position >= first[series]
-    counts = np.bincount(series[kept], minlength=len(lengths))
-    return y[kept], np.concatenate([[0], np.cumsum(counts)])
+    observed = inside & ~np.isnan(y)
+    np.minimum.at(first, series[observed], position[observed])
+    inside &= position >= first[series]
+    counts = np.bincount(series[inside], minlength=len(lengths))
+    return y[inside], np.concatenate([[0], np.cumsum(counts)])

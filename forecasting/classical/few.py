@@ -52,12 +52,12 @@ def weights_of(alpha: Array, beta: Array, phi: Array, rows: int) -> Weights:
     power = np.stack([1.0 - a, (1.0 - a) * p, -b, p - b * p], axis=-1).reshape(*a.shape, 2, 2)
     powers = np.empty((*a.shape, 2, rows + 1, 2))
     powers[..., 0, :] = np.eye(2)
-    known = 1
-    while known <= rows:
-        more = min(known, rows + 1 - known)
+    count = 1
+    while count <= rows:
+        more = min(count, rows + 1 - count)
         moved = power @ powers[..., :more, :].reshape(*a.shape, 2, 2 * more)
-        powers[..., known : known + more, :] = moved.reshape(*a.shape, 2, more, 2)
-        known += more
+        powers[..., count : count + more, :] = moved.reshape(*a.shape, 2, more, 2)
+        count += more
         power = power @ power
     ahead = powers[..., 0, :rows, :] + p[..., None, None] * powers[..., 1, :rows, :]
     gains = powers[..., :rows, 0] * a[..., None, None] + powers[..., :rows, 1] * b[..., None, None]
@@ -71,8 +71,8 @@ def errors_of(values: Array, echoes: Array) -> Array:
     padded = np.concatenate([np.zeros((count, rows)), values], axis=1)
     # [N, k, t]: the value k + 1 rows before t.
     before = np.lib.stride_tricks.sliding_window_view(padded[:, :-1], rows, axis=1)
-    told = np.moveaxis(echoes, 1, 0)[..., ::-1] @ np.ascontiguousarray(before)
-    return np.asarray(values - np.moveaxis(told, 0, 1))
+    forecasts = np.moveaxis(echoes, 1, 0)[..., ::-1] @ np.ascontiguousarray(before)
+    return np.asarray(values - np.moveaxis(forecasts, 0, 1))
 
 
 def last_of(values: Array, gains: Array) -> Array:
@@ -123,8 +123,8 @@ def by_season(
         y = block.y[begin : begin + width].T
         values = y / here if ratios else y - here
         seen[..., 2 : 2 + width, 0] = values
-        told = (matrix @ seen[..., : 2 + width, :])[..., 0]
-        ahead, seen[..., :2, 0] = told[..., 2:], told[..., :2]
+        forecasts = (matrix @ seen[..., : 2 + width, :])[..., 0]
+        ahead, seen[..., :2, 0] = forecasts[..., 2:], forecasts[..., :2]
         error = values - ahead
         if ratios:
             if not ahead.min() >= least:

@@ -69,13 +69,13 @@ def _last_break(y: Array, lengths: Array, season: int) -> Array:
     windows = np.lib.stride_tricks.sliding_window_view(y, side, axis=0)
     low, high = windows.min(axis=-1), windows.max(axis=-1)
     before, after = slice(None, len(low) - side), slice(side, None)
-    found = _parted(low[before], high[before], low[after], high[after])
+    breaks = _parted(low[before], high[before], low[after], high[after])
     positive = (low[before] > 0.0) & (low[after] > 0.0)
     logs = [np.log(np.where(v > 0.0, v, 1.0)) for v in (low, high)]
-    found |= positive & _parted(*(each[at] for at in (before, after) for each in logs))
+    breaks |= positive & _parted(*(each[at] for at in (before, after) for each in logs))
     row = np.arange(side, len(low))[:, None]
-    found &= row + max(side, SEASONS_AFTER * season) <= lengths
-    return np.asarray(np.where(found, row, 0).max(axis=0))
+    breaks &= row + max(side, SEASONS_AFTER * season) <= lengths
+    return np.asarray(np.where(breaks, row, 0).max(axis=0))
 
 
 def _parted(low: Array, high: Array, next_low: Array, next_high: Array) -> Array:
@@ -87,17 +87,17 @@ def _parted(low: Array, high: Array, next_low: Array, next_high: Array) -> Array
 def _mended(y: Array, lengths: Array, season: int) -> Array:
     rows = np.arange(len(y))[:, None]
     seen = rows < lengths
-    known = np.where(seen, y, np.nan)
-    near = _middle(known, list(range(-BESIDE, BESIDE + 1)))
+    values = np.where(seen, y, np.nan)
+    near = _middle(values, list(range(-BESIDE, BESIDE + 1)))
     usual = near
     if season > 1:
-        again = _middle(known, [season * k for k in range(-BESIDE, BESIDE + 1)])
-        usual = np.where(np.abs(known - again) < np.abs(known - near), again, near)
-    away = np.abs(known - usual)
-    low, high = _sorted_at(known, lengths, 0.25), _sorted_at(known, lengths, 0.75)
+        again = _middle(values, [season * k for k in range(-BESIDE, BESIDE + 1)])
+        usual = np.where(np.abs(values - again) < np.abs(values - near), again, near)
+    away = np.abs(values - usual)
+    low, high = _sorted_at(values, lengths, 0.25), _sorted_at(values, lengths, 0.75)
     typical = _sorted_at(away, lengths, 0.5)
     reach = FAR_OUT * (high - low)
-    far = (known < low - reach) | (known > high + reach)
+    far = (values < low - reach) | (values > high + reach)
     alone = away > np.maximum(ALONE * typical, reach)
     odd = far & alone & (reach > 0.0)
     # What comes after shows whether it was for once; or what has come after it before.
@@ -122,5 +122,5 @@ def _middle(known: Array, shifts: list[int]) -> Array:
 def _sorted_at(known: Array, lengths: Array, share: float) -> Array:
     """[N] the value at this share of each series, in order of size; 0 of none."""
     place = np.minimum((lengths * share).astype(np.int64), np.maximum(lengths - 1, 0))
-    found = np.take_along_axis(np.sort(known, axis=0), place[None], axis=0)[0]
-    return np.where(lengths > 0, found, 0.0)
+    quantile = np.take_along_axis(np.sort(known, axis=0), place[None], axis=0)[0]
+    return np.where(lengths > 0, quantile, 0.0)

@@ -65,11 +65,11 @@ def _seasonal(fits: Fits, horizon: int) -> Array:
     plain = _damped(fits, horizon)
     if not 1 < fits.season <= LONGEST_SEASON:
         return plain
-    found, ratios = fits.added.forecast(horizon), fits.by_ratio.ratios
+    forecast, ratios = fits.added.forecast(horizon), fits.by_ratio.ratios
     if ratios.any():
         better = ratios & (fits.multiplied.trend.errors < fits.added.trend.errors)
-        found = np.where(better, fits.multiplied.forecast(horizon), found)
-    return np.where(fits.block.lengths >= SEASONS_NEEDED * fits.season, found, plain)
+        forecast = np.where(better, fits.multiplied.forecast(horizon), forecast)
+    return np.where(fits.block.lengths >= SEASONS_NEEDED * fits.season, forecast, plain)
 
 
 def _drift(fits: Fits, horizon: int) -> Array:
@@ -115,8 +115,8 @@ def classical(
     block = Block.of(y, offsets, season, rows)
     count = len(block.lengths)
     out = np.full((len(names), count, horizon), np.nan)
-    known = int((block.lengths > 0).sum())
-    for chosen in _parts(block.lengths[:known]):
+    filled = int((block.lengths > 0).sum())
+    for chosen in _parts(block.lengths[:filled]):
         part = block.columns(chosen)
         fits = Fits(part, season)
         for k, name in enumerate(names):
@@ -126,9 +126,9 @@ def classical(
 
 def _parts(lengths: Array) -> list[slice]:
     """Neighbours to be worked on together, of falling ``lengths``: few by their lengths."""
-    known = len(lengths)
-    bounds = [*range(0, known, AT_ONCE), known]
-    if known <= FEW:
-        bounds = [k for k in range(known) if k == 0 or lengths[k] != lengths[k - 1]]
-        bounds.append(known)
+    count = len(lengths)
+    bounds = [*range(0, count, AT_ONCE), count]
+    if count <= FEW:
+        bounds = [k for k in range(count) if k == 0 or lengths[k] != lengths[k - 1]]
+        bounds.append(count)
     return [slice(a, b) for a, b in pairwise(bounds)]

@@ -42,11 +42,11 @@ def search(errors: Errors, constants: Sequence[Constant], rounds: int) -> Array:
     and down in each constant from the best of each series, half as far every time.
     """
     grid = np.array(list(product(*(c.grid for c in constants)))).T[..., None]
-    found = errors(*grid)
+    losses = errors(*grid)
     # Of candidates that err alike the first, whatever rounding makes of them.
-    pick = (found <= found.min(axis=0) * (1.0 + ALIKE) + ROUNDING).argmax(axis=0)
+    pick = (losses <= losses.min(axis=0) * (1.0 + ALIKE) + ROUNDING).argmax(axis=0)
     series = np.arange(len(pick))
-    best, least = grid[:, pick, 0], found[pick, series]
+    best, least = grid[:, pick, 0], losses[pick, series]
     steps = np.array([c.step for c in constants])
     low, high = (np.array([getattr(c, end) for c in constants]) for end in ("low", "high"))
     # A constant that the grid does not vary is not searched.
@@ -55,11 +55,13 @@ def search(errors: Errors, constants: Sequence[Constant], rounds: int) -> Array:
         moves = np.zeros((len(steps), 2 * len(free)))
         moves[free, np.arange(len(free))] = steps[free]
         moves[free, np.arange(len(free)) + len(free)] = -steps[free]
-        tried = np.clip(best[:, None] + moves[..., None], low[:, None, None], high[:, None, None])
-        found = errors(*tried)
-        pick = found.argmin(axis=0)
-        better = found[pick, series] < least * (1.0 - ALIKE) - ROUNDING
-        best = np.where(better, tried[:, pick, series], best)
-        least = np.where(better, found[pick, series], least)
+        candidates = np.clip(
+            best[:, None] + moves[..., None], low[:, None, None], high[:, None, None]
+        )
+        losses = errors(*candidates)
+        pick = losses.argmin(axis=0)
+        better = losses[pick, series] < least * (1.0 - ALIKE) - ROUNDING
+        best = np.where(better, candidates[:, pick, series], best)
+        least = np.where(better, losses[pick, series], least)
         steps = steps / 2.0
     return best

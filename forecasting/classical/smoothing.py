@@ -211,9 +211,9 @@ def _run_seasonal(
     alpha, gamma = (np.broadcast_to(part, shape) for part in (alpha, gamma * (1.0 - alpha)))
     beta = alpha * share
     if is_few(block):
-        found = by_season(block, beginning, (alpha, beta, phi, gamma), ratios, LEAST)
-        if found is not None:
-            return found
+        course = by_season(block, beginning, (alpha, beta, phi, gamma), ratios, LEAST)
+        if course is not None:
+            return course
     for row, (value, n) in enumerate(zip(y, block.active, strict=True)):
         own = season[row % len(index), :, :n]
         fall = phi[:n] * slope[:, :n]

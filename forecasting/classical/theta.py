@@ -44,9 +44,9 @@ class Theta:
 
     def forecast(self, horizon: int) -> Array:
         """[H, N] the level, with the trend's share carried on."""
-        left = 1.0 - self.alpha
-        gone = left**self.lengths
-        line = gone * self.start + (1.0 - gone * left) / self.alpha * self.slope
+        keeping = 1.0 - self.alpha
+        gone = keeping**self.lengths
+        line = gone * self.start + (1.0 - gone * keeping) / self.alpha * self.slope
         return self.level + self.weight * (line + np.arange(horizon)[:, None] * self.slope)
 
 

@@ -65,16 +65,19 @@ class Dependence:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """From `to_json`; `ValueError` where it is no dependence."""
-        made = cls(
+        dependence = cls(
             season=int(content["season"]),
             own=_weights(content["own"]),
             shared=_weights(content["shared"]),
             groups={str(c): _weights(w) for c, w in dict(content["groups"]).items()},
         )
-        total = sum(sum(w.values()) for w in (made.own, made.shared, *made.groups.values()))
-        if abs(total - 1.0) > 1e-6 or made.season < 1:
-            raise ValueError(f"weights of sum {total:g} and season {made.season}")
-        return made
+        total = sum(
+            sum(w.values())
+            for w in (dependence.own, dependence.shared, *dependence.groups.values())
+        )
+        if abs(total - 1.0) > 1e-6 or dependence.season < 1:
+            raise ValueError(f"weights of sum {total:g} and season {dependence.season}")
+        return dependence
 
     def scores(
         self,
@@ -94,12 +97,12 @@ class Dependence:
         """
         steps, paths = shape
         out = np.empty((len(ids), steps, paths))
-        kept: dict[tuple[str, ...], Array] = {}
+        shocks: dict[tuple[str, ...], Array] = {}
 
         def drawn(name: str, weights: Weights, *key: str) -> Array:
-            if (name, *key) not in kept:
-                kept[name, *key] = self._shock(weights, (str(seed), name, *key), shape)
-            return kept[name, *key]
+            if (name, *key) not in shocks:
+                shocks[name, *key] = self._shock(weights, (str(seed), name, *key), shape)
+            return shocks[name, *key]
 
         columns = [c for c, weights in self.groups.items() if weights]
         for i, name in enumerate(ids):
@@ -131,8 +134,8 @@ def _root(weights: tuple[tuple[str, float], ...], steps: int, season: int) -> Ar
     for every horizon in turn fill no memory.
     """
     size = next((size for size in SIZES if size >= steps), steps)
-    kept = _long_root if size > KEPT_SIZE else _short_root
-    return kept(weights, size, season)[:steps, :steps]
+    root = _long_root if size > KEPT_SIZE else _short_root
+    return root(weights, size, season)[:steps, :steps]
 
 
 def _root_of(weights: tuple[tuple[str, float], ...], steps: int, season: int) -> Array:

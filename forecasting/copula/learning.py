@@ -135,20 +135,20 @@ class _Moments:
         both = dict.fromkeys(product(columns, columns), 0.0)
         for block in blocks:
             z = block.values[:, at]
-            known = np.isfinite(z).astype(np.float64)
+            observed = np.isfinite(z).astype(np.float64)
             z = np.nan_to_num(z)
             sums["own"] += z.T @ z
-            counts["own"] += known.T @ known
+            counts["own"] += observed.T @ observed
             origin = np.unique(block.origins, return_inverse=True)[1].reshape(-1)
             keys = {"shared": origin}
             for column, codes in block.labels.items():
                 keys[column] = _crossed(origin, codes)
             for kind, key in keys.items():
-                more, pairs = _pairs(z, known, key)
+                more, pairs = _pairs(z, observed, key)
                 sums[kind] += more
                 counts[kind] += pairs
             for a, b in both:
-                both[a, b] += float(_pairs(z, known, _joined(keys[a], keys[b]))[1].mean())
+                both[a, b] += float(_pairs(z, observed, _joined(keys[a], keys[b]))[1].mean())
         return cls(sums, counts, both)
 
     def correlation(self, kind: str) -> tuple[Array, Array]:

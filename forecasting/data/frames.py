@@ -72,8 +72,8 @@ def read(
     frame, static, future_frame = (as_pandas(t) for t in (frame, static, future_frame))
     need_frame(frame, "df")
     need_frames(static=static, future=future_frame)
-    for name, given in (("past", past), ("future", future), ("categorical", categorical)):
-        need_names(given, name)
+    for name, column_names in (("past", past), ("future", future), ("categorical", categorical)):
+        need_names(column_names, name)
     refuse_two_roles(past, future)
     if schema is not None:
         past = [c.name for c in schema.past]
@@ -122,8 +122,8 @@ def read(
     static_grid = static_values(statics, ids, schema)
     for c in (*schema.past, *schema.future):
         _say_unseen(c, frame, columns[c.name])
-    for c, known in zip(schema.static, static_grid.T, strict=True):
-        _say_unseen(c, statics, known)
+    for c, static_codes in zip(schema.static, static_grid.T, strict=True):
+        _say_unseen(c, statics, static_codes)
     return Arrays(
         ids=ids,
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
@@ -228,8 +228,8 @@ def _stamps(column: pd.Series) -> tuple[Array, str | None]:
 def _in_microseconds(column: pd.Series) -> Array:
     """Stamps of any unit as ``datetime64[us]``; `DataError` for those that it cannot hold."""
     stamps = column.to_numpy()
-    found = stamps.astype("datetime64[us]")
-    lost = np.flatnonzero(found.astype(stamps.dtype) != stamps)
+    microseconds = stamps.astype("datetime64[us]")
+    lost = np.flatnonzero(microseconds.astype(stamps.dtype) != stamps)
     if len(lost):
         row, unit = int(lost[0]), np.datetime_data(stamps.dtype)[0]
         if unit == "ns":
@@ -241,7 +241,7 @@ def _in_microseconds(column: pd.Series) -> Array:
             f"row {row}: ds lies {int(stamps[row].astype(np.int64)):,} {unit} from 1970, beyond "
             "the years that stamps can have: were they counted in another unit?"
         )
-    return found
+    return microseconds
 
 
 def _parsed(column: pd.Series) -> pd.Series:
@@ -322,9 +322,9 @@ def _refuse_irregular(
     wrong[1:] |= (codes[1:] == codes[:-1]) & (position[1:] == position[:-1])
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
-        kept = np.bincount(codes, weights=wrong, minlength=len(ids)) == 0
-        other = f", which series {ids[kept.argmax()]!r} keeps" if kept.any() else ""
-        months = step.unit == "month" and bool(kept.any())
+        regular = np.bincount(codes, weights=wrong, minlength=len(ids)) == 0
+        other = f", which series {ids[regular.argmax()]!r} keeps" if regular.any() else ""
+        months = step.unit == "month" and bool(regular.any())
         cure = (
             'bring all to begins of months, df["ds"] = df["ds"].dt.to_period("M").dt.to_timestamp()'
             if months

@@ -96,8 +96,8 @@ def extended(kept: Panel, rows: Panel) -> Panel:
         step = ranges(np.zeros_like(announced), announced)
         future[offsets[series] + before[series] + step] = kept.horizon[series, step]
         ahead = np.arange(width) + (gap + new)[:, None]
-        left = kept.horizon[np.arange(len(kept))[:, None], np.minimum(ahead, width - 1)]
-        horizon = np.where((ahead < width)[..., None], left, np.nan)
+        remaining = kept.horizon[np.arange(len(kept))[:, None], np.minimum(ahead, width - 1)]
+        horizon = np.where((ahead < width)[..., None], remaining, np.nan)
     return replace(
         kept,
         offsets=offsets,

@@ -34,8 +34,8 @@ def observed(y: Array, offsets: Array) -> tuple[Array, Array]:
     ----------
     y : [T] values, NaN = missing. offsets : [N + 1] bounds of each series.
     """
-    found = by_series(_observed, y, offsets)
-    return found[:, 0], found[:, 1]
+    ends = by_series(_observed, y, offsets)
+    return ends[:, 0], ends[:, 1]
 
 
 def _observed(y: Array, offsets: Array) -> Array:
@@ -251,9 +251,9 @@ class Panel:
         """
         if self.schema is schema or self.schema == schema:
             return self
-        given = {c.name: c for c in self.schema.covariates}
-        for wanted in schema.covariates:
-            _same_kind(given.get(wanted.name), wanted, list(given))
+        own = {c.name: c for c in self.schema.covariates}
+        for covariate in schema.covariates:
+            _same_kind(own.get(covariate.name), covariate, list(own))
         ahead = self.horizon if schema.future else None
         return replace(
             self,
@@ -269,10 +269,10 @@ class Panel:
 
         Of the n series that `truncate` keeps there.
         """
-        kept = np.flatnonzero(self.lengths - back > 0)
-        steps = (self.lengths[kept] - back)[:, None] + np.arange(horizon)
-        inside = steps < self.lengths[kept, None]
-        source = np.minimum(self.offsets[:-1][kept, None] + steps, self.rows - 1)
+        places = np.flatnonzero(self.lengths - back > 0)
+        steps = (self.lengths[places] - back)[:, None] + np.arange(horizon)
+        inside = steps < self.lengths[places, None]
+        source = np.minimum(self.offsets[:-1][places, None] + steps, self.rows - 1)
         return np.where(inside, self.y[source], np.nan)
 
     def select(self, index: Array | slice) -> Panel:
@@ -320,9 +320,9 @@ class Panel:
         with nothing left is dropped.
         """
         keep = self.lengths - np.broadcast_to(np.asarray(back, np.int64), (len(self),))
-        left = np.flatnonzero(keep > 0)
-        panel = self if len(left) == len(self) else self.select(left)
-        keep = keep[left]
+        places = np.flatnonzero(keep > 0)
+        panel = self if len(places) == len(self) else self.select(places)
+        keep = keep[places]
         begin = panel.offsets[:-1]
         part = None
         if horizon and panel.future.shape[1]:
@@ -436,8 +436,8 @@ def _columns(block: Array, have: tuple[Covariate, ...], want: tuple[Covariate, .
     for k, covariate in enumerate(want):
         values, own = block[..., place[covariate.name]], have[place[covariate.name]].categories
         if covariate.type == "categorical" and own != covariate.categories:
-            known = {name: code for code, name in enumerate(covariate.categories, 1)}
-            codes = np.array([0, *(known.get(name, 0) for name in own)], dtype=np.float64)
+            new_codes = {name: code for code, name in enumerate(covariate.categories, 1)}
+            codes = np.array([0, *(new_codes.get(name, 0) for name in own)], dtype=np.float64)
             # Beyond the end of a series a code is NaN: not given, which is not "unseen".
             translated = codes[np.nan_to_num(values).astype(np.int64)]
             values = np.where(np.isnan(values), np.nan, translated)

@@ -202,10 +202,10 @@ def _groups(lengths: Array, period: int) -> Iterator[tuple[Array, int]]:
     sizes = [3, 4, 5, 6, 7, 8]
     while sizes[-1] < most:
         sizes.append(min(sizes[-1] * 5 // 4, most))
-    kept = np.array([s for s in sizes if s <= most])
-    at = np.searchsorted(kept, times, side="right") - 1
+    counts = np.array([s for s in sizes if s <= most])
+    at = np.searchsorted(counts, times, side="right") - 1
     for group in np.unique(at[at >= 0]):
-        yield np.flatnonzero(at == group), int(kept[group])
+        yield np.flatnonzero(at == group), int(counts[group])
 
 
 def _gains(rows: Float, times: int) -> Float:
@@ -245,17 +245,17 @@ def _said(
 
     Frequencies of the seasons ``found`` before, and those beside them, say nothing more.
     """
-    total, asked = np.zeros(period // 2), 0
+    total, count = np.zeros(period // 2), 0
     for chosen, times in _groups(lengths, period):
         gains = _gains(moves[chosen, moves.shape[1] - times * period :], times)
         # Where there are few, neighbours are shared by two, and their sums vary more.
         total += (CROWDED if times <= 4 else 1.0) * gains.sum(axis=0) * _new(period, times, found)
-        asked += len(chosen)
+        count += len(chosen)
     usable = _new(period, PERIODS_NEEDED, found)
-    if not asked or not usable.any():
+    if not count or not usable.any():
         return None
-    independent = asked / (1.0 + (asked - 1) * shared)
-    power = total * independent / asked
+    independent = count / (1.0 + (count - 1) * shared)
+    power = total * independent / count
     each = np.where(usable, _deviations(power, independent), 0.0)
     together = _deviations(power[usable].sum(), independent * int(usable.sum()))
     level = FALSE_ALARMS / (2 * tried)
@@ -280,9 +280,9 @@ def _new(period: int, times: int, found: list[int]) -> Array:
 def _strongest(moves: Float, lengths: Array, found: list[int], shared: float) -> list[int]:
     """The period that explains most, or the one within it; empty when none is sure."""
     limit = min(int(lengths.max()) // PERIODS_NEEDED, LONGEST)
-    tried = [p for p in range(2, limit + 1) if _apart(p, found)]
-    said = {p: _said(moves, lengths, p, shared, len(tried), found) for p in tried}
-    candidates = {p: s for p, s in said.items() if s is not None and s.sure}
+    periods = [p for p in range(2, limit + 1) if _apart(p, found)]
+    evidence = {p: _said(moves, lengths, p, shared, len(periods), found) for p in periods}
+    candidates = {p: s for p, s in evidence.items() if s is not None and s.sure}
     for best in sorted(candidates, key=lambda p: -candidates[p].gain):
         period = _settled(_reduced(candidates[best]), candidates, lengths)
         # Confirmed by the waves that say most: those of a year of 52.18 weeks are 313 weeks'.
@@ -387,20 +387,20 @@ def _counted(
     y: Array, offsets: Array, moves: Float, lengths: Array, period: int, shared: float
 ) -> Season:
     """A season with the series that show it, of all that are long enough."""
-    said = _said(moves, lengths, period, shared, 1, [])
-    assert said is not None
-    used = said.frequencies if len(said.frequencies) else np.arange(1, period // 2 + 1)
+    evidence = _said(moves, lengths, period, shared, 1, [])
+    assert evidence is not None
+    used = evidence.frequencies if len(evidence.frequencies) else np.arange(1, period // 2 + 1)
     limit = _normal_score(0.95)
-    asked = np.flatnonzero(np.diff(offsets) >= PERIODS_NEEDED * period)
+    long = np.flatnonzero(np.diff(offsets) >= PERIODS_NEEDED * period)
     count = 0
-    for begin in range(0, len(asked), AT_ONCE):
-        some, rows = _moves(y, offsets, asked[begin : begin + AT_ONCE])
+    for begin in range(0, len(long), AT_ONCE):
+        some, rows = _moves(y, offsets, long[begin : begin + AT_ONCE])
         for chosen, times in _groups(rows, period):
             gains = _gains(some[chosen, some.shape[1] - times * period :], times)
             own = _deviations(gains[:, used - 1].sum(axis=1), float(len(used)))
             count += int((own > limit).sum())
-    strength = _likeness(moves, lengths, said)[0] if len(said.frequencies) else 0.0
-    return Season(period, count, len(asked), strength)
+    strength = _likeness(moves, lengths, evidence)[0] if len(evidence.frequencies) else 0.0
+    return Season(period, count, len(long), strength)
 
 
 def _shared(moves: Float) -> float:

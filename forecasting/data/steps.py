@@ -262,8 +262,8 @@ def _keeps_months(ds: Array, inside: Array) -> bool:
     cut = (last[1:] & (of_month[:-1] >= of_month[1:])) | (
         last[:-1] & (of_month[1:] >= of_month[:-1])
     )
-    kept = (same | cut)[inside]
-    return bool(kept.mean() >= MOSTLY)
+    regular = (same | cut)[inside]
+    return bool(regular.mean() >= MOSTLY)
 
 
 def _month_frequency(ds: Array, gaps: Array, counts: Array) -> Frequency:

@@ -42,28 +42,28 @@ def strides(panel: Panel) -> Array:
 
 
 def _strides(panel: Panel) -> Array:
-    found = np.ones(len(panel), np.int64)
+    sizes = np.ones(len(panel), np.int64)
     seen = ~np.isnan(panel.y)
     if seen.all():
-        return found
+        return sizes
     series = panel.series[seen]
     rows = np.flatnonzero(seen) - panel.offsets[series]
     gaps = np.diff(rows)
     same = series[1:] == series[:-1]
     gaps, owner = gaps[same], series[1:][same]
     if not len(gaps):
-        return found
+        return sizes
     first = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-    told = owner[first]
+    owners = owner[first]
     size = np.gcd.reduceat(gaps, first)
     often = np.diff(np.append(first, len(owner)))
     alike = np.add.reduceat(gaps == np.repeat(size, often), first) >= MOSTLY * often
     # So many gaps have a common divisor of this size or more once in size ** (often - 1) times; in
     # logs, for it may be any number.
     rare = (often - 1) * np.log(size) >= np.log(CHANCE)
-    found[told] = np.where((often >= LEAST_GAPS) & (alike | rare), size, 1)
-    _in_months(panel, series, rows, told, often, found)
-    return found
+    sizes[owners] = np.where((often >= LEAST_GAPS) & (alike | rare), size, 1)
+    _in_months(panel, series, rows, owners, often, sizes)
+    return sizes
 
 
 def _in_months(
@@ -102,12 +102,12 @@ def _in_months(
 
 def say_mixed(panel: Panel) -> None:
     """Warn of series that keep to a longer step than others of their panel."""
-    found = strides(panel)
-    at = np.flatnonzero(found != 1)
+    sizes = strides(panel)
+    at = np.flatnonzero(sizes != 1)
     if len(at) and len(at) < len(panel):
         warn(
             f"{len(at):,} of {len(panel):,} series, such as {panel.ids[at[0]]!r}, have values "
-            f"{said(int(found[at[0]]), panel)} apart, others at every step: one panel has one "
+            f"{said(int(sizes[at[0]]), panel)} apart, others at every step: one panel has one "
             f"step, {panel.freq.alias}, and all are forecast at each of them; train series of "
             "another step apart"
         )
@@ -129,24 +129,24 @@ def closed(panel: Panel) -> Array:
 
 
 def _closed(panel: Panel) -> Array:
-    found = np.full(len(panel), -1)
+    parts = np.full(len(panel), -1)
     seen = ~np.isnan(panel.y)
     step = panel.freq.size * np.timedelta64(1, "us")
     if panel.freq.unit != "time" or step > _DAY or _DAY % step or seen.all():
-        return found
+        return parts
     at = panel.freq.shift(
         panel.start[panel.series], np.arange(panel.rows) - panel.offsets[panel.series]
     )
     at = wall_clock(at, panel.tz) if step < _DAY else at
     day = at.astype("datetime64[D]")
     steps = int(_DAY // step)
-    _note_closed(found, seen, panel, (day.astype(np.int64) + 3) % 7, (7, steps))
-    _note_weekends(found, seen, panel, (day.astype(np.int64) + 3) % 7)
+    _note_closed(parts, seen, panel, (day.astype(np.int64) + 3) % 7, (7, steps))
+    _note_weekends(parts, seen, panel, (day.astype(np.int64) + 3) % 7)
     if steps > 1:
         of_day = np.full(len(panel), -1)
         _note_closed(of_day, seen, panel, (at - day) // step, (steps, 1))
-        found = np.where((found < 0) & (of_day >= 0), len(_DAYS) + of_day, found)
-    return found
+        parts = np.where((parts < 0) & (of_day >= 0), len(_DAYS) + of_day, parts)
+    return parts
 
 
 def _note_closed(
@@ -165,8 +165,8 @@ def _note_closed(
     there = np.bincount(place[inside], minlength=len(long) * count).reshape(shape)
     held = np.bincount(place[inside & seen], minlength=len(long) * count).reshape(shape)
     never, mostly = held == 0, (held > 0) & (2 * held >= there)
-    told = never.any(axis=1) & mostly.any(axis=1) & (never | mostly).all(axis=1)
-    found[long[told]] = never[told].argmax(axis=1)
+    rhythmic = never.any(axis=1) & mostly.any(axis=1) & (never | mostly).all(axis=1)
+    found[long[rhythmic]] = never[rhythmic].argmax(axis=1)
 
 
 def _note_weekends(found: Array, seen: Array, panel: Panel, weekday: Array) -> None:

@@ -129,14 +129,14 @@ def _grid(panel: Panel) -> Array:
 def _laid(panel: Panel, places: Array, begin: Array, last: Array) -> Panel:
     """The rows of a panel on the steps ``begin`` to ``last`` [N] of the wall clock."""
     series = panel.series
-    kept = np.flatnonzero(places <= last[series])
+    rows = np.flatnonzero(places <= last[series])
     lengths = last - begin + 1
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    target = (offsets[series] + places - begin[series])[kept]
+    target = (offsets[series] + places - begin[series])[rows]
     count, grid = int(offsets[-1]), _grid(panel)
 
     def laid(block: Array, columns: tuple[Covariate, ...], *, filled: bool) -> Array:
-        parts = [_merged(block[kept, k], target, count, c) for k, c in enumerate(columns)]
+        parts = [_merged(block[rows, k], target, count, c) for k, c in enumerate(columns)]
         if filled:
             parts = [_filled(part, target) for part in parts]
         return np.stack(parts, axis=1) if parts else np.empty((count, 0))
@@ -146,7 +146,7 @@ def _laid(panel: Panel, places: Array, begin: Array, last: Array) -> Panel:
         tz=None,
         offsets=offsets,
         start=(begin * panel.freq.size + grid).astype("datetime64[us]"),
-        y=_merged(panel.y[kept], target, count),
+        y=_merged(panel.y[rows], target, count),
         past=laid(panel.past, panel.schema.past, filled=False),
         future=laid(panel.future, panel.schema.future, filled=True),
         horizon=None,
@@ -177,12 +177,12 @@ def _filled(values: Array, target: Array) -> Array:
 def _ahead(panel: Panel, history: Panel, step: Array) -> Array:
     """[N, H, F] known-future covariates of the steps ahead, from those of the instants."""
     assert panel.horizon is not None
-    count, given, columns = panel.horizon.shape
-    width = int(step[:, :given].max()) + 1
+    count, steps, columns = panel.horizon.shape
+    width = int(step[:, :steps].max()) + 1
     block = np.full((count, width, columns), np.nan)
     there = np.zeros((count, width), bool)
     series = np.arange(count)
-    for k in range(given - 1, -1, -1):
+    for k in range(steps - 1, -1, -1):
         block[series, step[:, k]] = panel.horizon[:, k]
         there[series, step[:, k]] = True
     before = np.maximum.accumulate(np.where(there, np.arange(width), 0), axis=1)

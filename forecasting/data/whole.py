@@ -56,7 +56,7 @@ def say_counts(steps: Array) -> None:
     if low < _COUNTED or low == high:
         return
     end = np.datetime64("now", "Y") + 2
-    found = []
+    readings = []
     for what, unit, origin, ahead in _COUNTS:
         # Beyond it a date is none that is believed, and pandas knows none.
         counted = np.minimum(np.array([low, high]) + ahead, 50_000_000)
@@ -64,11 +64,11 @@ def say_counts(steps: Array) -> None:
         if np.datetime64(f"{_LATELY}-01-01") <= last < end:
             spelled = "min" if unit == "m" else unit
             parsed = f'pd.to_datetime(df["ds"], unit="{spelled}", origin="{origin}")'
-            found.append(f"{first.astype('datetime64[D]')} as {what}, {parsed}")
-    if found:
+            readings.append(f"{first.astype('datetime64[D]')} as {what}, {parsed}")
+    if readings:
         warn(
             f"column ds holds whole numbers such as {low}, which are read as plain steps; if they "
-            f"count time they begin at {'; or at '.join(found)}; freq says that they are steps"
+            f"count time they begin at {'; or at '.join(readings)}; freq says that they are steps"
         )
 
 
@@ -178,18 +178,20 @@ def refuse_gaps(values: Array) -> None:
     gaps = np.diff(values)
     if len(values) < FEW or int(values[0]) < 1:
         return
-    found = ""
+    pattern = ""
     if working_week(values):
-        found = "leave out the same two of every seven, as days without weekends do"
+        pattern = "leave out the same two of every seven, as days without weekends do"
     elif len(np.unique(gaps)) > 1 and (
         (gaps.min() >= 28 and gaps.max() <= 31)
         or (gaps.min() >= 90 and gaps.max() <= 92)
         or (gaps.min() >= 365 and gaps.max() <= 366)
     ):
-        found = f"are {gaps.min()} to {gaps.max()} apart, as days between months, quarters or years"
-    if found:
+        pattern = (
+            f"are {gaps.min()} to {gaps.max()} apart, as days between months, quarters or years"
+        )
+    if pattern:
         raise DataError(
-            f"the whole numbers in ds, from {values[0]} to {values[-1]}, {found}: as steps they "
+            f"the whole numbers in ds, from {values[0]} to {values[-1]}, {pattern}: as steps they "
             'would leave holes. Write them as dates, with pandas pd.to_datetime(..., unit="D", '
             'origin="2000-01-01") or whatever day they count from, or in `data` stamps.formats: '
             '["days since 2000-01-01"]; if they are steps, say so: freq="step"'

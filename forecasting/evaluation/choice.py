@@ -109,13 +109,13 @@ class Choice:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, the swing apart; an error that is not known is None."""
-        tried = [
+        trials = [
             {**asdict(t), "error": t.error if math.isfinite(t.error) else None} for t in self.tried
         ]
         return {
             "origins": self.origins,
             "forecasts": self.forecasts,
-            "tried": tried,
+            "tried": trials,
             "reasons": list(self.reasons),
         }
 
@@ -124,11 +124,11 @@ class Choice:
         """From `to_json`; empty for None, as bundles of before hold."""
         if not told:
             return cls()
-        tried = tuple(
+        trials = tuple(
             Tried(**{**t, "error": math.nan if t["error"] is None else t["error"]})
             for t in told["tried"]
         )
-        return cls(told["origins"], told["forecasts"], tried, tuple(told["reasons"]))
+        return cls(told["origins"], told["forecasts"], trials, tuple(told["reasons"]))
 
     def because(self, reasons: Sequence[str]) -> Self:
         """The same with more reasons."""

@@ -140,8 +140,8 @@ def _forecast(
     lengths = np.diff(offsets)
     series = np.repeat(np.arange(len(lengths)), lengths)
     known = ~np.isnan(filled)
-    asked = np.unique(series[known])
-    if not len(asked):
+    places = np.unique(series[known])
+    if not len(places):
         return reference
     # Loaded with the forecasts: who only reads the names of baselines need not wait for it.
     import pandas as pd
@@ -162,18 +162,18 @@ def _forecast(
     name = model.alias
     mean = reference.mean.copy()
     quantiles = reference.quantiles.copy()
-    mean[asked] = out[name].to_numpy(np.float64).reshape(-1, horizon)
+    mean[places] = out[name].to_numpy(np.float64).reshape(-1, horizon)
     # The library mixes up its columns lo-80, lo-95, … as soon as one series of the panel falls
     # back (statsforecast 2.0.3), but their values are right: sorted, each is in its place.
     ends = out[[c for c in out.columns if c.startswith(f"{name}-")]].to_numpy(np.float64)
-    ends = np.sort(ends, axis=1).reshape(len(asked), horizon, -1)
+    ends = np.sort(ends, axis=1).reshape(len(places), horizon, -1)
     for column, q in enumerate(levels):
         if q == _MEDIAN:
             quantiles[..., column] = mean
             continue
         rank = asked_widths.index(widths[q])
         place = len(asked_widths) + rank if q > _MEDIAN else len(asked_widths) - 1 - rank
-        quantiles[asked, :, column] = ends[..., place]
+        quantiles[places, :, column] = ends[..., place]
     failed = ~(np.isfinite(mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2)))
     mean[failed], quantiles[failed] = reference.mean[failed], reference.quantiles[failed]
     return Reference(mean, quantiles)

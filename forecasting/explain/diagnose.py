@@ -223,6 +223,6 @@ def _layer(gates: dict[str, Array], cell: str) -> LayerDiagnosis:
     memory = np.empty(0)
     if cell in MEMORY_GATE:
         # What is left after a stretch is the product of its gates: their geometric mean counts.
-        kept = np.exp(np.log(np.maximum(gates[MEMORY_GATE[cell]], 1e-6)).mean(axis=(0, 1)))
-        memory = np.sort(memory_steps(torch.from_numpy(kept)).numpy())
+        shares = np.exp(np.log(np.maximum(gates[MEMORY_GATE[cell]], 1e-6)).mean(axis=(0, 1)))
+        memory = np.sort(memory_steps(torch.from_numpy(shares)).numpy())
     return LayerDiagnosis(uses, memory)

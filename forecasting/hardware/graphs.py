@@ -113,13 +113,13 @@ class ReplayedLoss(Generic[Tensors]):
 @contextmanager
 def _casts_anew() -> Iterator[None]:
     """Within it autocast keeps no weight it has cast: a replay would go on using the first."""
-    kept = torch.is_autocast_cache_enabled()
+    enabled = torch.is_autocast_cache_enabled()
     torch.clear_autocast_cache()
     torch.set_autocast_cache_enabled(False)
     try:
         yield
     finally:
-        torch.set_autocast_cache_enabled(kept)
+        torch.set_autocast_cache_enabled(enabled)
 
 
 class _Handed(torch.autograd.Function):

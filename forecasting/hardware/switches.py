@@ -54,14 +54,14 @@ class Switch(Generic[Value]):
                 self._turn()
 
     def _turn(self) -> None:
-        wanted = self.settle(self.asked) if self.asked else None
-        if self.holds is not None and (wanted is None or self.holds[0] != wanted):
+        value = self.settle(self.asked) if self.asked else None
+        if self.holds is not None and (value is None or self.holds[0] != value):
             (_, setting), self.holds = self.holds, None
             setting.__exit__(None, None, None)
-        if self.holds is None and wanted is not None:
-            setting = self.turned(wanted)
+        if self.holds is None and value is not None:
+            setting = self.turned(value)
             setting.__enter__()
-            self.holds = wanted, setting
+            self.holds = value, setting
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def to_darts(forecast: pd.DataFrame, series: Any) -> Any:
     listed = _listed(series)
     parts = dict(list(forecast.groupby("unique_id", sort=False)))
     values = [c for c in forecast.columns if c not in ("unique_id", "ds")]
-    made = []
+    forecasts = []
     for each, identities in zip(listed, _identities(listed), strict=True):
         own = [parts[identity] for identity in identities]
         names = [
@@ -74,8 +74,8 @@ def to_darts(forecast: pd.DataFrame, series: Any) -> Any:
         ]
         times = _times(own[0]["ds"], each)
         block = np.concatenate([part[values].to_numpy(dtype=np.float64) for part in own], axis=1)
-        made.append(type(each).from_times_and_values(times, block, columns=names))
-    return made if isinstance(series, list | tuple) else made[0]
+        forecasts.append(type(each).from_times_and_values(times, block, columns=names))
+    return forecasts if isinstance(series, list | tuple) else forecasts[0]
 
 
 def _is_series(given: Any) -> bool:

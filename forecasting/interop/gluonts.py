@@ -99,8 +99,8 @@ def to_gluonts(forecast: pd.DataFrame, dataset: Any) -> list[Any]:
 
 def _identities(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     ids = [each.get("item_id") for each in entries]
-    given = [str(i) for i in ids if i is not None]
-    return given if len(set(given)) == len(ids) else [str(k) for k in range(len(ids))]
+    names = [str(i) for i in ids if i is not None]
+    return names if len(set(names)) == len(ids) else [str(k) for k in range(len(ids))]
 
 
 def _start(entry: Mapping[str, Any], identity: str) -> pd.Period:

@@ -105,12 +105,12 @@ def _to_arrow(frame: pd.DataFrame, types: dict[str, pa.DataType]) -> pa.Table:
     import pyarrow as pa
 
     table = pa.table({name: _arrow_column(frame[name]) for name in frame.columns})
-    for name, wanted in types.items():
+    for name, kind in types.items():
         k = table.schema.get_field_index(name)
-        if k < 0 or table.column(k).type == wanted or not _castable(table.column(k), wanted):
+        if k < 0 or table.column(k).type == kind or not _castable(table.column(k), kind):
             continue
         try:
-            values = table.column(k).cast(wanted)
+            values = table.column(k).cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             continue  # such as stamps beyond the years that nanoseconds hold
         table = table.set_column(k, name, values)

@@ -35,5 +35,5 @@ def to_nixtla(forecast: Any, model: str = "Gatecast") -> Any:
             )
         width = round(100.0 * abs(1.0 - 2.0 * level), 6)
         renamed[column] = f"{model}-{'lo' if level < 0.5 else 'hi'}-{width:g}"
-    kept = ["unique_id", "ds", *renamed]
-    return like(frame[kept].rename(columns=renamed), forecast)
+    columns = ["unique_id", "ds", *renamed]
+    return like(frame[columns].rename(columns=renamed), forecast)

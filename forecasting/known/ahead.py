@@ -29,10 +29,10 @@ def filled_ahead(panel: Panel, ways: Mapping[str, Ahead], steps: int, season: in
     chosen = {names.index(name): way for name, way in ways.items() if name in names}
     if not chosen or not steps:
         return panel
-    given = 0 if panel.horizon is None else panel.horizon.shape[1]
-    horizon = np.full((len(panel), max(given, steps), len(names)), np.nan)
+    width = 0 if panel.horizon is None else panel.horizon.shape[1]
+    horizon = np.full((len(panel), max(width, steps), len(names)), np.nan)
     if panel.horizon is not None:
-        horizon[:, :given] = panel.horizon
+        horizon[:, :width] = panel.horizon
     for column, way in chosen.items():
         if way == "unknown":
             continue

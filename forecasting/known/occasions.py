@@ -120,8 +120,8 @@ def without_occasions(schema: Schema, occasions: Occasions | None) -> Schema:
     """What a caller gives, of all that a network reads."""
     if occasions is None:
         return schema
-    made = {c.name for c in columns(occasions)}
-    return Schema(covariates=tuple(c for c in schema.covariates if c.name not in made))
+    names = {c.name for c in columns(occasions)}
+    return Schema(covariates=tuple(c for c in schema.covariates if c.name not in names))
 
 
 def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Panel:
@@ -131,19 +131,19 @@ def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Pan
     """
     if occasions is None:
         return panel
-    made = columns(occasions)
+    covariates = columns(occasions)
     names = {c.name for c in panel.schema.covariates}
-    if made and made[0].name in names:
+    if covariates and covariates[0].name in names:
         return panel
     if panel.tz is not None and panel.freq.sub_daily:
         ahead += OF_THE_CLOCK
     position = np.arange(panel.rows) - panel.offsets[panel.series]
     history = panel.freq.shift(panel.start[panel.series], position)
     later = panel.freq.stamps(panel.freq.shift(panel.start, panel.lengths), 0, ahead)
-    schema = Schema(covariates=(*panel.schema.covariates, *made))
+    schema = Schema(covariates=(*panel.schema.covariates, *covariates))
     count, own = len(panel), panel.future.shape[1]
     width = max(ahead, 0 if panel.horizon is None else panel.horizon.shape[1])
-    horizon = np.full((count, width, own + len(made)), np.nan)
+    horizon = np.full((count, width, own + len(covariates)), np.nan)
     if panel.horizon is not None:
         horizon[:, : panel.horizon.shape[1], :own] = panel.horizon
     horizon[:, :ahead, own:] = values(occasions, later, panel.freq, panel.tz)

@@ -91,14 +91,14 @@ class _LSTMFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor | None, of_c: Tensor | None) -> tuple[Tensor | None, ...]:
-        w_x, w_h, x, states, cells, *kept = ctx.saved_tensors
+        w_x, w_h, x, states, cells, *activations = ctx.saved_tensors
         grad = torch.zeros_like(states[1:]) if grad is None else grad
         d_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         d_h = torch.zeros_like(states[0])
         d_c = torch.zeros_like(d_h) if of_c is None else of_c.clone()
 
         def learn(share: int) -> tuple[Tensor, ...]:
-            own, (gates, tanhs) = ctx.shares[share], kept[2 * share : 2 * share + 2]
+            own, (gates, tanhs) = ctx.shares[share], activations[2 * share : 2 * share + 2]
             gradients: tuple[Tensor, ...] = scripted(_learn)(
                 grad[:, own], x[:, own], gates, tanhs, states[:, own], cells[:, own], w_x, w_h,
                 None if d_x is None else d_x[:, own], d_h[own], d_c[own], chunk(gates.shape[1]),

@@ -43,9 +43,9 @@ class ForecastNetwork(nn.Module):
         self.calendar = calendar if model.calendar else 0
         self.cycle = nn.Parameter(torch.zeros(model.cycle)) if model.cycle else None
         future = self.future.size if self.future else 0
-        shown = geometry.window + sum(geometry.lag_widths())
+        values = geometry.window + sum(geometry.lag_widths())
         context = self.static.size if self.static else 0
-        inputs = shown + geometry.window + self.calendar + context
+        inputs = values + geometry.window + self.calendar + context
         inputs += geometry.segment * ((self.past.size if self.past else 0) + future)
         embeds = model.embedding
         self.embedding = nn.Linear(inputs, model.hidden_size) if embeds else None
@@ -66,7 +66,7 @@ class ForecastNetwork(nn.Module):
             width, self.looks_ahead, context, geometry.horizon, self.head.size, model
         )
         self.takes_states = ABOUT_DECODERS[model.decoder].takes_states
-        self.skip = self._seasonal_skip(shown, self.decoder.horizon) if model.skip else None
+        self.skip = self._seasonal_skip(values, self.decoder.horizon) if model.skip else None
         self.skip_ahead = nn.Linear(self.ahead, 1, bias=False) if self.ahead else None
         if self.skip_ahead is not None:
             nn.init.zeros_(self.skip_ahead.weight)

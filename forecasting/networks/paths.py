@@ -68,7 +68,7 @@ def sample_paths(
     states = tuple(
         tuple(part.repeat_interleave(paths, dim=1) for part in state) for state in states
     )
-    drawn = []
+    samples = []
     for k in range(horizon):
         window = cut(path, k, reach + k, ahead=1)
         x, shown, scale = network.features(window)
@@ -77,10 +77,10 @@ def sample_paths(
         params = network.decode(window, hidden, states, shown, only)
         value = network.head.draw(params[:, 0, 0], draws[k].repeat(count))
         value = value * scale.spread[:, 0, 0] + scale.level[:, 0, 0]
-        drawn.append(value)
+        samples.append(value)
         path["y"] = torch.cat([path["y"], value[:, None]], dim=1)
         path["mask"] = torch.cat([path["mask"], torch.ones_like(value[:, None])], dim=1)
-    values = torch.stack(drawn, dim=1).reshape(count, paths, horizon).sort(dim=1).values
+    values = torch.stack(samples, dim=1).reshape(count, paths, horizon).sort(dim=1).values
     levels = torch.tensor(network.config.model.quantile_levels, device=values.device)
     position = levels * paths - 0.5
     below = position.floor().clamp(0, paths - 2).long()

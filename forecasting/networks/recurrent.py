@@ -82,8 +82,8 @@ class Dropout(nn.Dropout):
         """``x`` with a share `p` of its values 0, the others larger by as much, in training."""
         if self.generator is None or not self.training or self.p == 0.0:
             return super().forward(x)
-        kept = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self.generator)
-        return x * kept.div_(1.0 - self.p)
+        mask = torch.empty_like(x).bernoulli_(1.0 - self.p, generator=self.generator)
+        return x * mask.div_(1.0 - self.p)
 
 
 def make_cell(cell: str, inputs: int, hidden: int, *, bidirectional: bool = False) -> nn.Module:

@@ -40,11 +40,11 @@ def transfer(old: ForecastNetwork, new: ForecastNetwork) -> None:
             continue
         if name not in state:
             raise _other_form()
-        given = state.pop(name)
+        weight = state.pop(name)
         if name in columns:
-            value.copy_(_by_label(given, *columns[name]))
-        elif given.shape == value.shape:
-            value.copy_(given)
+            value.copy_(_by_label(weight, *columns[name]))
+        elif weight.shape == value.shape:
+            value.copy_(weight)
         else:
             raise _other_form()
     if state:
@@ -80,8 +80,8 @@ def _columns(old: ForecastNetwork, new: ForecastNetwork) -> dict[str, tuple[Labe
 def _inputs(network: ForecastNetwork) -> Labels:
     """What each input of a recurrent step is, in the order of `ForecastNetwork.features`."""
     geometry = network.geometry
-    shown = geometry.window + sum(geometry.lag_widths())
-    labels: Labels = [("shown", k) for k in range(shown)]
+    width = geometry.window + sum(geometry.lag_widths())
+    labels: Labels = [("shown", k) for k in range(width)]
     labels += [("observed", k) for k in range(geometry.window)]
     labels += [("calendar", k) for k in range(network.calendar)]
     for encoder in (network.past, network.future):

@@ -131,19 +131,21 @@ def coherent(
         if how == "mint_shrink":
             sample = errors_seen(engine, [sums, panel], steps, extend=extend) / unit
         errors = Errors((spread / unit) ** 2, sample)
-    found = reconciled(matrix, upper, leaves, errors, how, nonnegative=levels.nonnegative)
-    values = _moved(paths.values, leaves, found, nonnegative=levels.nonnegative)
+    means = reconciled(matrix, upper, leaves, errors, how, nonnegative=levels.nonnegative)
+    values = _moved(paths.values, leaves, means, nonnegative=levels.nonnegative)
     total = (matrix @ values.reshape(len(panel), -1)).reshape(len(hierarchy), *values.shape[1:])
-    if not all(np.isfinite(part).all() for part in (values, total, matrix @ found)):
+    if not all(np.isfinite(part).all() for part in (values, total, matrix @ means)):
         raise DataError(f"a sum of the hierarchy is {BEYOND_FLOAT}")
-    wanted = paths.forecast.levels
+    quantile_levels = paths.forecast.levels
     return Coherent(
         hierarchy=hierarchy,
         names=[str(name) for name in paths.names],
         how=how,
-        mean=np.concatenate([matrix @ found, found]),
-        quantiles=np.concatenate([quantiles_of_paths(part, wanted) for part in (total, values)]),
-        levels=wanted,
+        mean=np.concatenate([matrix @ means, means]),
+        quantiles=np.concatenate(
+            [quantiles_of_paths(part, quantile_levels) for part in (total, values)]
+        ),
+        levels=quantile_levels,
         base=np.concatenate([upper, leaves]),
         values=values,
         forecast=paths.forecast,
@@ -167,8 +169,8 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
     seen[panel.series, at] = ~np.isnan(panel.y)
     begun[panel.series, at] = 1.0
     matrix = hierarchy.matrix
-    total, known, there = matrix @ y, matrix @ seen, matrix @ begun
-    total[known < np.maximum(ENOUGH_SEEN * there, 1e-9)] = np.nan
+    total, weights, there = matrix @ y, matrix @ seen, matrix @ begun
+    total[weights < np.maximum(ENOUGH_SEEN * there, 1e-9)] = np.nan
     count = len(hierarchy)
     first = panel.freq.shift(panel.start, lengths - rows)[:1]
     static = np.full((count, len(panel.schema.static)), np.nan)
@@ -176,7 +178,7 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
         if covariate.type == "categorical":
             codes = {name: code for code, name in enumerate(covariate.categories, 1)}
             static[:, place] = [codes.get(k.get(covariate.name, ""), 0) for k in hierarchy.keys]
-    made = replace(
+    sums = replace(
         panel,
         ids=np.array(
             [f"{a}\x1f{b}" for a, b in zip(hierarchy.levels, hierarchy.names, strict=True)]
@@ -189,7 +191,7 @@ def sums_of(engine: Engine, panel: Panel, hierarchy: Hierarchy) -> Panel:
         horizon=None,
         static=static,
     )
-    return made.begun()
+    return sums.begun()
 
 
 def errors_seen(
@@ -200,10 +202,10 @@ def errors_seen(
     for back in _backs(min(int(panel.lengths.min()) for panel in panels), steps):
         parts = []
         for panel in panels:
-            known = panel.truncate(back)
-            found = engine.predict_panel(known, horizon=steps, extend=extend)
-            whole = len(found.ids) == len(panel)
-            parts.append(panel.after(back, steps) - found.mean if whole else None)
+            history = panel.truncate(back)
+            forecast = engine.predict_panel(history, horizon=steps, extend=extend)
+            whole = len(forecast.ids) == len(panel)
+            parts.append(panel.after(back, steps) - forecast.mean if whole else None)
         if all(part is not None for part in parts):
             blocks.append(np.concatenate([part for part in parts if part is not None]))
     if not blocks:

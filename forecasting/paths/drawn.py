@@ -89,9 +89,9 @@ class Drawn:
         ------
         TotalError, DataError : naming what cannot be added up.
         """
-        asked = {"steps": steps, "blocks": blocks, "by": by, "groups": groups}
-        given = {key: value for key, value in asked.items() if value is not None}
-        total = Total.of(given, self.paths.values.shape[1], tuple(self.paths.labels))
+        settings = {"steps": steps, "blocks": blocks, "by": by, "groups": groups}
+        content = {key: value for key, value in settings.items() if value is not None}
+        total = Total.of(content, self.paths.values.shape[1], tuple(self.paths.labels))
         frame = add_up(self.paths, total).whole().to_frame(quantiles)
         if total.by is None and total.groups is None:
             return as_given(frame, self.given)
@@ -123,12 +123,12 @@ class Drawn:
         ------
         TotalError, DataError : naming what is no level, or cannot be added up.
         """
-        given: dict[str, Any] = {"levels": list(levels), "nonnegative": nonnegative}
-        asked = Levels.of(given | ({"how": how} if how else {}), tuple(self.paths.labels))
+        content: dict[str, Any] = {"levels": list(levels), "nonnegative": nonnegative}
+        hierarchy = Levels.of(content | ({"how": how} if how else {}), tuple(self.paths.labels))
         own = quantiles_of_paths(self.paths.values, quantiles)
         forecast = replace(self.paths.forecast, quantiles=own, levels=tuple(quantiles))
         paths = replace(self.paths, forecast=forecast)
-        forecasts = coherent(self.engine, self.panel, paths, asked, extend=self.extend)
+        forecasts = coherent(self.engine, self.panel, paths, hierarchy, extend=self.extend)
         return in_kind_of(forecasts.to_frame(), self.given)
 
 

@@ -80,9 +80,9 @@ def coherent_in_time(
         for alias, row, inside in wholes:
             table = out[alias]
             place = table.index[row]
-            said = table.loc[[place]]
-            off = after[inside].sum() - said["mean"].to_numpy(np.float64)
-            one = _shifted(said, off, nonnegative=nonnegative)
+            forecast = table.loc[[place]]
+            off = after[inside].sum() - forecast["mean"].to_numpy(np.float64)
+            one = _shifted(forecast, off, nonnegative=nonnegative)
             table.loc[place, one.columns] = one.iloc[0]
     out[fine] = pd.concat(parts, ignore_index=True)
     return out
@@ -125,11 +125,11 @@ def _whole(
     """Rows of a longer step that lie whole within the shortest ones, and those within [h]."""
     fine = days.to_numpy().astype("datetime64[us]")
     width = np.diff(fine).min() if len(fine) > 1 else np.timedelta64(1, "us")
-    given = stamps.to_numpy().astype("datetime64[us]")
+    ds = stamps.to_numpy().astype("datetime64[us]")
     if freq.end or at_end:
-        begin, end = freq.shift(given, -1) + width, given + width
+        begin, end = freq.shift(ds, -1) + width, ds + width
     else:
-        begin, end = given, freq.shift(given, 1)
+        begin, end = ds, freq.shift(ds, 1)
     wholes = []
     for row, first, after in zip(rows.tolist(), begin, end, strict=True):
         inside = (fine >= first) & (fine < after)

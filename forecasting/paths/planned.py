@@ -186,14 +186,14 @@ def ahead_in(panel: Panel, steps: int, name: str, told: Any) -> Array:
         return block
     table = as_pandas(told)
     need_frame(table, f"scenario {name!r}")
-    given = [str(c) for c in table.columns if c not in ("unique_id", "ds")]
-    wanted = _places(name, given, panel.schema)
-    rows = _rows(name, table, panel, Schema(covariates=tuple(c for _, c in wanted)))
+    columns = [str(c) for c in table.columns if c not in ("unique_id", "ds")]
+    places = _places(name, columns, panel.schema)
+    rows = _rows(name, table, panel, Schema(covariates=tuple(c for _, c in places)))
     index, following, first = _on_the_grid(name, rows, panel)
     series = rows.series
     ahead = np.arange(rows.rows) - rows.offsets[series] + first[series]
     inside = (ahead >= 0) & (ahead < steps)
-    for own, (place, covariate) in enumerate(wanted):
+    for own, (place, covariate) in enumerate(places):
         block[index, :, place] = np.nan
         block[index[series[inside]], ahead[inside], place] = rows.future[inside, own]
         missing = np.argwhere(np.isnan(block[index, :, place]))

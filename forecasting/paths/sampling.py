@@ -119,28 +119,28 @@ def sample(
     steps = engine.config.horizon if horizon is None else whole_steps(horizon)
     engine.check(panel, steps, quantiles, extend)
     refuse_too_much(len(panel), steps, draws.paths)
-    asked = panel.ids if names is None else np.array(list(names), dtype=object)
+    ids = panel.ids if names is None else np.array(list(names), dtype=object)
     labels = labels_of(panel)
     levels, own_place, path_place = levels_and_places(draws.paths, tuple(quantiles))
     path_forecast = engine.checked(panel, steps, levels)
     place = {name: k for k, name in enumerate(panel.ids.tolist())}
-    kept = np.array([place[name] for name in path_forecast.ids.tolist()], dtype=np.int64)
+    rows = np.array([place[name] for name in path_forecast.ids.tolist()], dtype=np.int64)
     rising = np.take(path_forecast.quantiles, path_place, axis=-1)
     own = np.take(path_forecast.quantiles, own_place, axis=-1)
     values = np.empty(rising.shape)
     origins = path_forecast.start.astype(np.int64)
-    for begin in range(0, len(kept), AT_ONCE):
+    for begin in range(0, len(rows), AT_ONCE):
         part = slice(begin, begin + AT_ONCE)
         scores = engine.dependence.scores(
-            [str(asked[k]) for k in kept[part]],
+            [str(ids[k]) for k in rows[part]],
             origins[part].tolist(),
-            {c: [column[k] for k in kept[part]] for c, column in labels.items()},
+            {c: [column[k] for k in rows[part]] for c, column in labels.items()},
             (steps, draws.paths),
             draws.seed,
         )
         values[part] = in_ranks(rising[part], scores)
     forecast = replace(path_forecast, quantiles=own, levels=tuple(quantiles))
-    return Paths(forecast, asked[kept], values, draws.seed, labels, asked)
+    return Paths(forecast, ids[rows], values, draws.seed, labels, ids)
 
 
 def refuse_too_much(series: int, steps: int, paths: int) -> None:

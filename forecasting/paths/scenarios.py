@@ -98,14 +98,14 @@ def check_plan(names: Sequence[str], base: str | None, schema: Schema) -> None:
         )
     if not 1 <= len(names) <= MOST_SCENARIOS:
         raise DataError(f"{len(names)} scenarios: there must be 1 to {MOST_SCENARIOS}")
-    taken = set() if base is not None else {BASE}
+    used = set() if base is not None else {BASE}
     for name in names:
         if not isinstance(name, str) or not 0 < len(name) <= MOST_NAME:
             raise DataError(f"scenario {name!r} must be text of 1 to {MOST_NAME} characters")
-        if name in taken:
+        if name in used:
             why = "is what the table itself says" if name == BASE and base is None else "is there"
             raise DataError(f"scenario {name!r}: this name {why} already; choose another")
-        taken.add(name)
+        used.add(name)
     if base is not None and base not in names:
         raise DataError(f"base = {base!r} is none of the scenarios: {', '.join(map(repr, names))}")
 
@@ -159,7 +159,7 @@ def compare(
     alike: dict[bytes, list[str]] = {}
     for name in blocks:
         alike.setdefault(((rows[first] >= 0) & (rows[name] >= 0)).tobytes(), []).append(name)
-    made: dict[str, Outcome] = {}
+    by_name: dict[str, Outcome] = {}
     for key, group in alike.items():
         position = np.flatnonzero(np.frombuffer(key, bool))
         changes = _differences(
@@ -178,8 +178,8 @@ def compare(
                 levels=wanted,
                 problems=[],
             )  # fmt: skip
-            made[name] = Outcome(name, position, forecast, None if name == first else change)
-    outcomes = tuple(made[name] for name in blocks)
+            by_name[name] = Outcome(name, position, forecast, None if name == first else change)
+    outcomes = tuple(by_name[name] for name in blocks)
     return Compared(first, outcomes, _problems(forecasts, panel, list(blocks)))
 
 

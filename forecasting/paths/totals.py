@@ -154,15 +154,15 @@ def add_up(paths: Paths, total: Total) -> Totals:
         names = [str(name) for name in paths.names]
         return _finite(Totals(names, first, last, mean, values, paths.forecast, begin, []))
     rows = {str(name): k for k, name in enumerate(paths.names.tolist())}
-    asked = {str(name) for name in paths.asked.tolist()}
+    ids = {str(name) for name in paths.asked.tolist()}
     names, members, problems = [], [], []
-    for name, wanted in groups_of(paths, total).items():
-        problem = _problem(name, wanted, rows, asked, paths.forecast.start)
+    for name, series_ids in groups_of(paths, total).items():
+        problem = _problem(name, series_ids, rows, ids, paths.forecast.start)
         if problem is not None:
             problems.append(problem)
             continue
         names.append(name)
-        members.append([rows[series] for series in wanted])
+        members.append([rows[series] for series in series_ids])
     flat = np.array([row for each in members for row in each], np.int64)
     begins = np.concatenate([[0], np.cumsum([len(each) for each in members])])[:-1]
     begins = begins.astype(np.int64)
@@ -193,11 +193,11 @@ def _finite(found: Totals) -> Totals:
     )
     if fine.all():
         return found
-    lost = [name for name, kept in zip(found.names, fine, strict=True) if not kept]
+    lost = [name for name, finite in zip(found.names, fine, strict=True) if not finite]
     detail = f"its total is {BEYOND_FLOAT}"
     return replace(
         found,
-        names=[name for name, kept in zip(found.names, fine, strict=True) if kept],
+        names=[name for name, finite in zip(found.names, fine, strict=True) if finite],
         mean=found.mean[fine],
         values=found.values[fine],
         start=found.start[fine],

@@ -235,8 +235,8 @@ class Answers(Engine):
         if last is not None and last < 1:
             raise DataError(f"last = {last} must be 1 or more points")
         last = None if last is None else min(last, max(panel.rows, 1))
-        found, standing = watch(self, panel, rate, last=last)
-        return Watch(self, check_rate(rate), whole(found), standing, _names(panel))
+        points, standing = watch(self, panel, rate, last=last)
+        return Watch(self, check_rate(rate), whole(points), standing, _names(panel))
 
     def anomalies(
         self,

@@ -148,8 +148,8 @@ def _without_what_is_ahead(
     """
     ahead = np.full((len(panel), steps, len(schema.future)), np.nan)
     if panel.horizon is not None:
-        given = panel.horizon[:, :steps]
-        ahead[:, : given.shape[1]] = given
+        horizon = panel.horizon[:, :steps]
+        ahead[:, : horizon.shape[1]] = horizon
     missing = np.isnan(ahead) & ~unknown
     short = missing.any(axis=(1, 2))
     problems = []
@@ -191,17 +191,17 @@ def unfamiliar(panel: Panel) -> list[str]:
         off = beyond_training(values, covariate)
         if not off.any():
             continue
-        given = f"{values[off][0]:g}"
+        example = f"{values[off][0]:g}"
         if _never_moved(covariate):
             notes.append(
                 f"covariate {covariate.name!r} was {covariate.mean:g} in all of the training "
-                f"data and is now {given}: nothing was learned of its moves, so the "
+                f"data and is now {example}: nothing was learned of its moves, so the "
                 "forecast does not heed them; train again on rows where it moves"
             )
         else:
             notes.append(
                 f"covariate {covariate.name!r} lay within {covariate.low:g} to "
-                f"{covariate.high:g} in training and is now {given}: so far outside nothing "
+                f"{covariate.high:g} in training and is now {example}: so far outside nothing "
                 "was learned of it; check its unit, or train again on rows like these"
             )
     return notes

@@ -133,8 +133,8 @@ class Engine:
 
         ``names`` : of the series; None: the panel's.
         """
-        found = odd_histories(panel.tail(self.context), self.config)
-        for sentence in said_of(found, panel.ids if names is None else names):
+        odd = odd_histories(panel.tail(self.context), self.config)
+        for sentence in said_of(odd, panel.ids if names is None else names):
             warn(sentence)
 
     def predict_panel(
@@ -190,27 +190,27 @@ class Engine:
         self, panel: Panel, wall: OnTheWall, steps: int, levels: tuple[float, ...]
     ) -> Forecast:
         """Forecast by the clock of the panel's zone, and read it off for ``steps`` instants."""
-        asked = levels if MEDIAN in levels else (*levels, MEDIAN)
-        wanted = int(wall.step.max()) + 1
+        all_levels = levels if MEDIAN in levels else (*levels, MEDIAN)
+        needed = int(wall.step.max()) + 1
         # A clock that skips an hour takes one step more to the same instant.
-        trained = wanted if steps > self.config.horizon else min(wanted, self.config.horizon)
-        found, kept = self._forecast(wall.panel, trained, asked)
-        step = wall.step[kept]
-        mean, quantiles = found.mean, found.quantiles
+        trained = needed if steps > self.config.horizon else min(needed, self.config.horizon)
+        forecast, places = self._forecast(wall.panel, trained, all_levels)
+        step = wall.step[places]
+        mean, quantiles = forecast.mean, forecast.quantiles
         late = np.flatnonzero(step.max(axis=1, initial=0) >= trained)
         if len(late):
-            extra = wanted - trained
-            median = quantiles[late, :extra, asked.index(MEDIAN)]
-            further = continued(wall.panel.select(kept[late]), median)
-            more, there = self.anew()._forecast(further, trained, asked)
+            extra = needed - trained
+            median = quantiles[late, :extra, all_levels.index(MEDIAN)]
+            further = continued(wall.panel.select(places[late]), median)
+            more, there = self.anew()._forecast(further, trained, all_levels)
             mean = np.pad(mean, [(0, 0), (0, extra)], mode="edge")
             quantiles = np.pad(quantiles, [(0, 0), (0, extra), (0, 0)], mode="edge")
             mean[late[there], trained:] = more.mean[:, -extra:]
             quantiles[late[there], trained:] = more.quantiles[:, -extra:]
-        rows = np.arange(len(kept))[:, None]
+        rows = np.arange(len(places))[:, None]
         return replace(
-            found,
-            start=panel.freq.shift(panel.start, panel.lengths)[kept],
+            forecast,
+            start=panel.freq.shift(panel.start, panel.lengths)[places],
             tz=panel.tz,
             mean=mean[rows, step],
             quantiles=quantiles[rows, step][..., : len(levels)],
@@ -226,35 +226,35 @@ class Engine:
     ) -> tuple[Forecast, Array]:
         """Forecast every series that can be, and their positions in the panel."""
         plain = _all_positive(panel)
-        panel, kept, problems = self._usable(panel, min(steps, self.config.horizon), plain)
+        panel, places, problems = self._usable(panel, min(steps, self.config.horizon), plain)
         for note in unfamiliar(panel):
             warn(note)
         if steps > self.config.horizon and len(panel):
             values, counted = self._extended(panel, *self._trained(panel), steps)
-            wanted, mean = in_original_units(
+            quantiles, mean = in_original_units(
                 panel, self.config, values[:, :steps], counted, levels, plain
             )
         else:
-            wanted, mean = self._at_once(panel, steps, levels, plain)
+            quantiles, mean = self._at_once(panel, steps, levels, plain)
         start, freq = panel.following()
-        found = Forecast(
+        forecast = Forecast(
             ids=panel.ids,
             start=start,
             freq=freq,
             tz=panel.tz,
             mean=mean,
-            quantiles=wanted,
+            quantiles=quantiles,
             levels=levels,
             problems=problems,
         )
         # Any number that is none makes the sum none; a sum beyond float's range is looked into.
-        if math.isfinite(float(wanted.sum()) + float(mean.sum())):
-            return found, kept
-        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(wanted).all(axis=(1, 2))
+        if math.isfinite(float(quantiles.sum()) + float(mean.sum())):
+            return forecast, places
+        finite = np.isfinite(forecast.mean).all(axis=1) & np.isfinite(quantiles).all(axis=(1, 2))
         if finite.all():
-            return found, kept
+            return forecast, places
         lost = np.flatnonzero(~finite)
-        return found.without(lost, "not_finite", BEYOND_FLOAT), np.delete(kept, lost)
+        return forecast.without(lost, "not_finite", BEYOND_FLOAT), np.delete(places, lost)
 
     def historical_panel(
         self,
@@ -329,15 +329,15 @@ class Engine:
             values, counted = self._trained_of(part, count, runner)
             return in_original_units(part, self.config, values[:, :steps], counted, levels, plain)
 
-        wanted, mean = np.empty((0, steps, len(levels))), np.empty((0, steps))
+        quantiles, mean = np.empty((0, steps, len(levels))), np.empty((0, steps))
         for index, (some, means) in self._each_chunk(panel, forecast):
             if len(means) == len(panel):
                 return some, means
             if not len(mean):
-                wanted = np.empty((len(panel), steps, len(levels)))
+                quantiles = np.empty((len(panel), steps, len(levels)))
                 mean = np.empty((len(panel), steps))
-            wanted[index], mean[index] = some, means
-        return wanted, mean
+            quantiles[index], mean[index] = some, means
+        return quantiles, mean
 
     def readings(self, panel: Panel, *, with_classical: bool) -> list[tuple[Rows, Reading]]:
         """What the network makes of every series: positions [n] of each chunk, and its reading."""
@@ -413,8 +413,10 @@ class Engine:
             spread = parts[-1][:, -1:] - parts[-1][:, -1:, middle : middle + 1]
             parts.append(ahead + spread)
             means.append(mean)
-        known = [m for m in means if m is not None]
-        return np.concatenate(parts, axis=1), np.concatenate(known, axis=1) if known else None
+        known_means = [m for m in means if m is not None]
+        return np.concatenate(parts, axis=1), np.concatenate(
+            known_means, axis=1
+        ) if known_means else None
 
 
 def _all_positive(panel: Panel) -> bool:

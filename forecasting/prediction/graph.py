@@ -93,7 +93,7 @@ class _Reader:
                 raise self._refused("holds sparse weights")
 
     def _node(self, data: memoryview, depth: int, known: Constants) -> None:
-        kind, inputs, drawn = "", [], []
+        kind, inputs, shapes = "", [], []
         for field, value in _fields(data):
             if field == NODE_DOMAIN:
                 self._check_domain(_message(value))
@@ -102,8 +102,8 @@ class _Reader:
             elif field == NODE_INPUT:
                 inputs.append(known.get(bytes(_message(value)), []))
             elif field == NODE_ATTRIBUTE:
-                drawn += self._attribute(_message(value), depth, known)
-        shape = drawn if kind in DRAWN else []
+                shapes += self._attribute(_message(value), depth, known)
+        shape = shapes if kind in DRAWN else []
         if kind in SHAPED and len(inputs) > SHAPED[kind]:
             shape = inputs[SHAPED[kind]]
         if kind == RANGE and len(inputs) == 3 and all(inputs):

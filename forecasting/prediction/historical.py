@@ -100,13 +100,13 @@ class Origins:
         steps = (self.row + 1)[:, None] + np.arange(horizon)
         length = panel.lengths[self.series, None]
         within = np.minimum(steps, length - 1) + panel.offsets[:-1][self.series, None]
-        found = np.where((steps < length)[..., None], panel.future[within], np.nan)
+        ahead = np.where((steps < length)[..., None], panel.future[within], np.nan)
         if panel.horizon is None or not panel.horizon.shape[1]:
-            return found
+            return ahead
         beyond = steps - length
-        given = (beyond >= 0) & (beyond < panel.horizon.shape[1])
+        inside = (beyond >= 0) & (beyond < panel.horizon.shape[1])
         place = np.clip(beyond, 0, panel.horizon.shape[1] - 1)
-        return np.where(given[..., None], panel.horizon[self.series[:, None], place], found)
+        return np.where(inside[..., None], panel.horizon[self.series[:, None], place], ahead)
 
     def actual(self, horizon: int) -> Array:
         """[M, H] y of the steps after each origin, NaN where it is not known."""
@@ -173,16 +173,16 @@ def forecasts_of_the_past(
     if panel.tz is not None and panel.freq.sub_daily:
         context = rows_for(context, panel.freq)
     at_once = max(ROWS_AT_ONCE // max(context, 1), 1)
-    kept, means, quantiles = [], [], []
+    places, means, quantiles = [], [], []
     reason = ""
     for first in range(0, len(origins), at_once):
         part = origins.part(slice(first, first + at_once))
-        found = ask(part.as_series(context, horizon))
-        reason = reason or next((problem.detail for problem in found.problems), "")
-        kept.append(first + found.ids.astype(np.int64))
-        means.append(found.mean)
-        quantiles.append(found.quantiles)
-    place = np.concatenate(kept)
+        forecast = ask(part.as_series(context, horizon))
+        reason = reason or next((problem.detail for problem in forecast.problems), "")
+        places.append(first + forecast.ids.astype(np.int64))
+        means.append(forecast.mean)
+        quantiles.append(forecast.quantiles)
+    place = np.concatenate(places)
     if not len(place):
         raise DataError(f"none of the {len(origins):,} origins can be forecast from: {reason}")
     chosen = replace(origins, series=origins.series[place], row=origins.row[place])

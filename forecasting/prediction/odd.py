@@ -61,11 +61,11 @@ def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
     panel : the rows that a forecast looks at. config : of the model; None: it is the pretrained
         network, which no panel was shown in training.
     """
-    found = _values(panel, config)
+    oddities = _values(panel, config)
     if np.isnan(panel.y).any():
-        found += [] if panel.schema.future else _open_ends(panel)
-        found += _closed(panel, config)
-    return found
+        oddities += [] if panel.schema.future else _open_ends(panel)
+        oddities += _closed(panel, config)
+    return oddities
 
 
 def said_of(found: list[Odd], ids: Sequence[str] | Array) -> list[str]:
@@ -81,15 +81,15 @@ def said_of(found: list[Odd], ids: Sequence[str] | Array) -> list[str]:
 
 def _values(panel: Panel, config: Resolved | None) -> list[Odd]:
     codes = codes_for_missing(panel.y, panel.offsets)
-    found = _of_rows("code_for_missing", codes, panel)
+    oddities = _of_rows("code_for_missing", codes, panel)
     if config is not None and config.model.nonnegative:
         with np.errstate(invalid="ignore"):
             below = (panel.y < 0.0) & ~codes
         if below.any():
             # What the model cannot read at all is a problem of its series.
             below &= ~np.isnan(config.model.y_transform.forward(panel.y))
-            found += _of_rows("below_zero", below, panel)
-    return found
+            oddities += _of_rows("below_zero", below, panel)
+    return oddities
 
 
 def _of_rows(code: str, marked: Array, panel: Panel) -> list[Odd]:

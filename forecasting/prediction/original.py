@@ -35,10 +35,10 @@ def in_original_units(
     """
     steps, trained = values.shape[1], config.model.quantile_levels
     transform = config.model.y_transform
-    wanted = transform.inverse(interpolation(trained, levels)(values))
+    quantiles = transform.inverse(interpolation(trained, levels)(values))
     if counted is not None:
         # A distribution of counts knows its mean; quantiles of rare ones are all 0.
-        wanted, mean = np.maximum(wanted, 0.0), counted[:, :steps]
+        quantiles, mean = np.maximum(quantiles, 0.0), counted[:, :steps]
     elif transform.grows:
         tail, weights = mean_nodes(trained)
         nodes = tail.roughly(values.reshape(-1, len(trained)))
@@ -47,17 +47,17 @@ def in_original_units(
         mean = transform.inverse(values) @ mean_weights(trained)
     if plain:
         if config.model.nonnegative:
-            wanted, mean = np.maximum(wanted, 0.0), np.maximum(mean, 0.0)
-        return wanted, mean
+            quantiles, mean = np.maximum(quantiles, 0.0), np.maximum(mean, 0.0)
+        return quantiles, mean
     window = panel.tail(Geometry.of(config).rows)
     if config.model.nonnegative:
-        keep_from_below_zero(window, wanted, mean)
+        keep_from_below_zero(window, quantiles, mean)
     if (window.y == 0.0).any():
         if takes_zeros(config):
-            _mix_with_zeros(window, config, values, levels, wanted, mean)
+            _mix_with_zeros(window, config, values, levels, quantiles, mean)
         still = stays_zero(window)
-        wanted[still], mean[still] = 0.0, 0.0
-    return wanted, mean
+        quantiles[still], mean[still] = 0.0, 0.0
+    return quantiles, mean
 
 
 def _mix_with_zeros(

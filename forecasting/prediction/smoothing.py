@@ -42,23 +42,25 @@ class _Forms(NamedTuple):
 @lru_cache(maxsize=4)
 def _forms(alphas: tuple[float, ...]) -> _Forms:
     """The forms of blocks, whose errors are ``own`` @ values - ``fading`` * level."""
-    left = 1.0 - np.array(alphas)
-    fading = left[:, None] ** np.arange(BLOCK)
+    keeping = 1.0 - np.array(alphas)
+    fading = keeping[:, None] ** np.arange(BLOCK)
     rows = np.arange(BLOCK)
     back = rows[:, None] - rows
     own = np.eye(BLOCK) - np.where(
-        back > 0, (1.0 - left)[:, None, None] * left[:, None, None] ** np.maximum(back - 1, 0), 0.0
+        back > 0,
+        (1.0 - keeping)[:, None, None] * keeping[:, None, None] ** np.maximum(back - 1, 0),
+        0.0,
     )
     squares = own.transpose(0, 2, 1) @ own
     first, second = np.triu_indices(BLOCK)
     pairs = squares[:, first, second] * np.where(first == second, 1.0, 2.0)
     cross = -2.0 * (fading[:, None] @ own)[:, 0]
-    gains = (1.0 - left)[:, None] * fading[:, ::-1]
+    gains = (1.0 - keeping)[:, None] * fading[:, ::-1]
     return _Forms(
         np.ascontiguousarray(pairs),
         np.concatenate([cross, gains]),
         (fading**2).sum(axis=1, keepdims=True),
-        left[:, None] ** BLOCK,
+        keeping[:, None] ** BLOCK,
     )
 
 

@@ -40,20 +40,20 @@ def account(
     blend = settled.config.model.blend
     together = _errors(settled, blend)
     known = np.isfinite(together)
-    tried = [Tried("beginning", s.name, s.score, None, s.name == begun) for s in starts]
-    tried += _networks(before, settled, blend)
-    tried += _classical(settled, blend)
-    tried.append(Tried("together", "what is kept", _mean(together), 1.0, True))
+    rows = [Tried("beginning", s.name, s.score, None, s.name == begun) for s in starts]
+    rows += _networks(before, settled, blend)
+    rows += _classical(settled, blend)
+    rows.append(Tried("together", "what is kept", _mean(together), 1.0, True))
     naive = [_naive(settled, number) for number in range(len(settled.origins))]
     error = _mean(settled.errors_of(naive)[0])
-    tried.append(Tried("beside", "seasonal naive", error, 0.0, False))
+    rows.append(Tried("beside", "seasonal naive", error, 0.0, False))
     reasons = [*_beginnings(starts), *settled.reasons]
     if known.sum() < FEW:
         reasons.append(
             f"{int(known.sum())} forecasts are few: the errors above may well be chance, and rules "
             "for panels like this one decide more than they do"
         )
-    return Choice(len(settled.origins), int(known.sum()), tuple(tried), tuple(reasons))
+    return Choice(len(settled.origins), int(known.sum()), tuple(rows), tuple(reasons))
 
 
 def unseen(why: str) -> Choice:
@@ -63,13 +63,13 @@ def unseen(why: str) -> Choice:
 
 def _networks(before: Evidence, settled: Evidence, blend: float) -> list[Tried]:
     """Each network alone, and all of them, without any classical forecast."""
-    kept = {id(network) for network in settled.networks}
+    members = {id(network) for network in settled.networks}
     rows = []
     if len(before.networks) > 1:
         for number, network in enumerate(before.networks):
             name = f"{network.config.model.cell.replace('_', ' ').upper()} {number + 1}"
             error = _mean(_errors(before, 0.0, [number]))
-            rows.append(Tried("networks", name, error, None, id(network) in kept))
+            rows.append(Tried("networks", name, error, None, id(network) in members))
     if len(settled.networks) < len(before.networks):
         error = _mean(_errors(before, 0.0))
         rows.append(Tried("networks", f"all {len(before.networks)}", error, None, False))
@@ -98,17 +98,17 @@ def _classical(settled: Evidence, blend: float) -> list[Tried]:
 
 def _beginnings(starts: Sequence[Start]) -> list[str]:
     """A sentence for each way to begin that stood against the one kept so far."""
-    told = []
+    sentences = []
     for one in starts[1:]:
-        kept = starts[0]
-        gain, unsure = lead(kept.errors, one.errors)
+        start = starts[0]
+        gain, unsure = lead(start.errors, one.errors)
         if np.isfinite(gain):
             doubt = f"± {unsure:.1%}" if np.isfinite(unsure) else "in one forecast"
-            told.append(
-                f"beginning {one.name!r} errs {-gain:+.1%} {doubt} beside {kept.name!r}: "
+            sentences.append(
+                f"beginning {one.name!r} errs {-gain:+.1%} {doubt} beside {start.name!r}: "
                 "what is simpler is kept unless another is better by a standard error"
             )
-    return told
+    return sentences
 
 
 def _errors(evidence: Evidence, blend: float, members: Sequence[int] | None = None) -> Array:
@@ -118,9 +118,9 @@ def _errors(evidence: Evidence, blend: float, members: Sequence[int] | None = No
 
 def _naive(evidence: Evidence, number: int) -> Array:
     """[n, H] the last season, repeated."""
-    known = evidence.origins[number].known
+    history = evidence.origins[number].known
     season, horizon = evidence.config.season, evidence.config.horizon
-    return np.asarray(naive_arrays(known.y, known.offsets, horizon, season, (0.5,)).mean)
+    return np.asarray(naive_arrays(history.y, history.offsets, horizon, season, (0.5,)).mean)
 
 
 def _mean(errors: Array) -> float:

@@ -37,8 +37,8 @@ class Decider:
 
     def decide(self, evidence: Evidence) -> Decided:
         """Members first, then the shares beside those."""
-        asked = self._kept(evidence) if self.members else evidence
-        return Decided(self, evidence, asked, self.share(asked))
+        chosen = self._kept(evidence) if self.members else evidence
+        return Decided(self, evidence, chosen, self.share(chosen))
 
     def share(self, evidence: Evidence) -> Evidence:
         """The evidence under the shares it asks for."""
@@ -82,9 +82,9 @@ class Decided:
         for part in parts:
             others = [~mask for mask in part]
             config = self.decider.share(_seen(self.asked, others)).config
-            found = replace(self.settled, config=config).errors_in_spreads()
-            errors = errors or [np.full_like(each, np.nan) for each in found]
-            for whole, each, mask in zip(errors, found, part, strict=True):
+            errors_there = replace(self.settled, config=config).errors_in_spreads()
+            errors = errors or [np.full_like(each, np.nan) for each in errors_there]
+            for whole, each, mask in zip(errors, errors_there, part, strict=True):
                 whole[mask] = each[mask]
         return errors
 

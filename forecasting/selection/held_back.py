@@ -61,10 +61,10 @@ class Origin:
             panel = panel.select(np.arange(most) * len(panel) // most)
         origins = []
         for back in backs:
-            known = panel.truncate(back, config.horizon)
-            scale, step = _units(known, config.season)
+            history = panel.truncate(back, config.horizon)
+            scale, step = _units(history, config.season)
             actual = panel.after(back, config.horizon)
-            origins.append(cls(known, actual, scale, step, config.season, asked_once(classical)))
+            origins.append(cls(history, actual, scale, step, config.season, asked_once(classical)))
         return tuple(origins)
 
     def by_season(self, season: int) -> Self:
@@ -89,12 +89,12 @@ def asked_once(pool: Pool) -> Pool:
 
     def ask(y: Array, offsets: Array, season: int, horizon: int,
             names: Sequence[Classical], rows: int) -> Array:  # fmt: skip
-        told = blake2b(y.tobytes())
-        told.update(offsets.tobytes())
-        asked = (told.digest(), len(y), season, horizon, tuple(names), rows)
-        if asked not in answers:
-            answers[asked] = pool(y, offsets, season, horizon, names, rows)
-        return answers[asked]
+        digest = blake2b(y.tobytes())
+        digest.update(offsets.tobytes())
+        key = (digest.digest(), len(y), season, horizon, tuple(names), rows)
+        if key not in answers:
+            answers[key] = pool(y, offsets, season, horizon, names, rows)
+        return answers[key]
 
     return ask
 
@@ -140,13 +140,13 @@ class Evidence:
 
     def only(self, members: Sequence[int], config: Resolved) -> Evidence:
         """That of some of the networks, under their own settings."""
-        kept = list(members)
+        numbers = list(members)
         return Evidence(
             config,
-            [self.networks[m] for m in kept],
+            [self.networks[m] for m in numbers],
             self.origins,
             tuple(
-                tuple((i, replace(r, params=r.params[:, kept])) for i, r in chunks)
+                tuple((i, replace(r, params=r.params[:, numbers])) for i, r in chunks)
                 for chunks in self.readings
             ),
             self.reasons,

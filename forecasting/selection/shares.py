@@ -88,13 +88,13 @@ def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
     if len(names) < 2:
         return pool
     alone = [evidence.with_pool({name: 1.0}) for name in names]
-    told = [
+    medians = [
         np.stack([transform.forward(one.medians(k, 1.0)) for one in alone])
         for k in range(len(evidence.origins))
     ]
 
     def scores(weights: Array) -> Array:
-        points = [transform.inverse(np.tensordot(weights, each, axes=1)) for each in told]
+        points = [transform.inverse(np.tensordot(weights, each, axes=1)) for each in medians]
         return _means(evidence.errors_of(points))[:kinds]
 
     equal = np.full(len(names), 1.0 / len(names))
@@ -108,11 +108,11 @@ def weights_of_pool(evidence: Evidence) -> dict[Classical, float]:
             for pick in np.eye(len(names))
         ]
         bag[int(np.argmin(losses))] += 1.0
-    trust = _trust(evidence.errors_of([each[0] for each in told]))
-    found = trust * bag / PICKS + (1.0 - trust) * equal
-    kept = {name: float(w) for name, w in zip(names, found, strict=True) if w > LEAST_WEIGHT}
-    total = sum(kept.values())
-    return {name: weight / total for name, weight in kept.items()}
+    trust = _trust(evidence.errors_of([each[0] for each in medians]))
+    shares = trust * bag / PICKS + (1.0 - trust) * equal
+    large = {name: float(w) for name, w in zip(names, shares, strict=True) if w > LEAST_WEIGHT}
+    total = sum(large.values())
+    return {name: weight / total for name, weight in large.items()}
 
 
 def with_shares(evidence: Evidence, *, blend: bool, pool: bool) -> Evidence:
@@ -124,11 +124,11 @@ def with_shares(evidence: Evidence, *, blend: bool, pool: bool) -> Evidence:
         )
     if not blend:
         return evidence
-    found = share_of_classical(evidence)
-    return evidence.with_blend(found.share).because(
-        f"the classical forecasts have {found.share:.0%} of the median: {found.best:.0%} errs "
-        f"least here, the rule for such a panel is {found.rule:.0%}, and the former is "
-        f"trusted {found.trust:.0%} against it"
+    share = share_of_classical(evidence)
+    return evidence.with_blend(share.share).because(
+        f"the classical forecasts have {share.share:.0%} of the median: {share.best:.0%} errs "
+        f"least here, the rule for such a panel is {share.rule:.0%}, and the former is "
+        f"trusted {share.trust:.0%} against it"
     )
 
 
@@ -140,15 +140,15 @@ def all_positive(evidence: Evidence) -> bool:
 
 def _trust(errors: Array) -> float:
     """How far errors [2, F] are to be believed against a rule, 0 to 1."""
-    known = int(np.isfinite(errors[0]).sum())
-    return known / (known + LIKE_A_RULE)
+    count = int(np.isfinite(errors[0]).sum())
+    return count / (count + LIKE_A_RULE)
 
 
 def _lead_as_trust(rule: Array, best: Array) -> float:
     """How far the lead of the best over the rule, errors [K, F] each, is beyond chance, 0 to 1."""
     gain, unsure = lead(rule, best)
-    known = int(np.isfinite(rule + best).all(axis=0).sum())
-    if known < LEAST_FORECASTS or not gain > 0.0:
+    count = int(np.isfinite(rule + best).all(axis=0).sum())
+    if count < LEAST_FORECASTS or not gain > 0.0:
         return 0.0
     return gain**2 / (gain**2 + (HALF_SURE * unsure) ** 2)
 

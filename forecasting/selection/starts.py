@@ -67,8 +67,8 @@ class Start:
 
 def best(starts: Sequence[Start]) -> Start:
     """The first, unless a later one is better by a standard error of the difference."""
-    kept = starts[0]
+    leader = starts[0]
     for other in starts[1:]:
-        if is_better(kept.errors, other.errors):
-            kept = other
-    return kept
+        if is_better(leader.errors, other.errors):
+            leader = other
+    return leader

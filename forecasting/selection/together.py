@@ -40,13 +40,13 @@ def dependence_of(
     count = int(np.clip(ENOUGH // max(len(panel), 1), 4, MOST_ORIGINS))
     backs = np.unique(np.linspace(rows, 1, min(count, rows)).astype(np.int64))[::-1]
     origins = Origin.each(panel, config, [int(back) for back in backs])
-    asked = Evidence.of(evidence.networks, origins, config)
+    closer = Evidence.of(evidence.networks, origins, config)
     columns = _columns(panel)
     levels = normal_scores(np.asarray(config.model.quantile_levels))
     blocks = []
-    for number, origin in enumerate(asked.origins):
+    for number, origin in enumerate(closer.origins):
         quantiles = np.empty((len(origin.known), horizon, len(levels)))
-        for index, reading in asked.readings[number]:
+        for index, reading in closer.readings[number]:
             quantiles[index] = reading.quantiles(config, correction, blend=config.model.blend)
         actual = config.model.y_transform.forward(origin.actual)
         values = scores_within(quantiles, actual, levels)
@@ -62,12 +62,12 @@ def dependence_of(
 
 def _columns(panel: Panel) -> dict[str, int]:
     """Static columns of categories that several series share, and their places."""
-    found: dict[str, int] = {}
+    places: dict[str, int] = {}
     for place, covariate in enumerate(panel.schema.static):
         if covariate.type != "categorical":
             continue
         codes = panel.static[:, place]
         number = len(np.unique(codes[codes > 0]))
         if LEAST_CATEGORIES <= number <= len(panel) // 2:
-            found[covariate.name] = place
-    return dict(list(found.items())[:MOST_COLUMNS])
+            places[covariate.name] = place
+    return dict(list(places.items())[:MOST_COLUMNS])

@@ -101,21 +101,21 @@ def carry_on(
             )
             recent = max(unseen, RECENT * config.horizon) if unseen else 0
             begin = Beginning(networks, share=1.0, carried=True, recent=recent)
-            wanted = max(int(STEPS_SHARE * config.training.max_steps), LEAST_STEPS)
+            default_steps = max(int(STEPS_SHARE * config.training.max_steps), LEAST_STEPS)
             networks = fitting.members(
                 panel,
                 shorter,
                 "carried on",
                 numbers=range(len(networks)),
-                steps=steps or wanted,
+                steps=steps or default_steps,
                 begin=begin,
             ).networks
     # How errors go together over steps and series is no matter of a few new rows.
     together = trained.dependence
     choice = trained.choice.because(["its networks were carried on with rows that came since"])
     choice = replace(choice, swing=swing)
-    made = fitting.ensemble(config, schema, networks, correction, together, choice)
-    return CarriedOn(made, notes)
+    ensemble = fitting.ensemble(config, schema, networks, correction, together, choice)
+    return CarriedOn(ensemble, notes)
 
 
 def merged(known: Schema, panel: Panel) -> tuple[Schema, tuple[str, ...]]:
@@ -128,9 +128,9 @@ def merged(known: Schema, panel: Panel) -> tuple[Schema, tuple[str, ...]]:
     ------
     StartAnewError : a covariate that is now of another role or type.
     """
-    before, shown = {c.name: c for c in known.covariates}, fitted_schema(panel)
+    before, schema = {c.name: c for c in known.covariates}, fitted_schema(panel)
     covariates, notes = [], []
-    for own in shown.covariates:
+    for own in schema.covariates:
         was = before.pop(own.name, None)
         if was is None:
             notes.append(f"the {own.role} covariate {own.name!r} is new")
@@ -168,11 +168,11 @@ def _refuse_another(trained: Ensemble, panel: Panel) -> None:
         raise StartAnewError(
             f"the series have freq = {panel.freq.alias} now, and had {trained.freq.alias}"
         )
-    known = panel.y[~np.isnan(panel.y)]
-    unread = np.isnan(config.model.y_transform.forward(known))
+    values = panel.y[~np.isnan(panel.y)]
+    unread = np.isnan(config.model.y_transform.forward(values))
     if unread.any():
         raise StartAnewError(
-            f"{int(unread.sum()):,} values, such as {known[unread][0]:g}, cannot be read with "
+            f"{int(unread.sum()):,} values, such as {values[unread][0]:g}, cannot be read with "
             f"transform = {config.model.transform}"
         )
 

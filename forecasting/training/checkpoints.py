@@ -155,11 +155,11 @@ class MemberState:
         module.load_state_dict(_under("module.", tensors))
         optimizer, schedule = _stepping(module)
         groups = optimizer.state_dict()["param_groups"]
-        kept: dict[int, dict[str, Tensor]] = {}
+        state: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("optimizer.", tensors).items():
             index, key = name.split(".", 1)
-            kept.setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict({"state": kept, "param_groups": groups})
+            state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
         for group, rate in zip(optimizer.param_groups, facts["rates"], strict=True):
             group["lr"] = rate
         schedule.last_epoch = facts["schedule"]

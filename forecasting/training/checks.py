@@ -51,12 +51,12 @@ def say_unread(panel: Panel, config: Resolved) -> None:
 
 def _unread(panel: Panel, transform: Transform) -> Array:
     """Rows whose values a transform cannot read."""
-    found = [np.empty(0, np.int64)]
+    rows = [np.empty(0, np.int64)]
     for first, last in blocks(panel.offsets):
         begin = panel.offsets[first]
         y = panel.y[begin : panel.offsets[last]]
-        found.append(begin + np.flatnonzero(~np.isnan(y) & np.isnan(transform.forward(y))))
-    return np.concatenate(found)
+        rows.append(begin + np.flatnonzero(~np.isnan(y) & np.isnan(transform.forward(y))))
+    return np.concatenate(rows)
 
 
 def _owner(panel: Panel, row: int) -> int:

@@ -126,10 +126,10 @@ def seasons_of(panel: Panel, config: ForecasterConfig) -> tuple[int, tuple[int, 
         main = panel.freq.season
         # Where stamps say it the values are asked only for who reads the log.
         if not seasons or LOG.isEnabledFor(logging.INFO):
-            found = find_seasons(panel)
-            LOG.info("%s", told(found, seasons))
+            detected = find_seasons(panel)
+            LOG.info("%s", told(detected, seasons))
         if not seasons:
-            seasons = tuple(s.period for s in found)
+            seasons = tuple(s.period for s in detected)
             main = next(iter(seasons), 1)
     typical = int(np.median(panel.lengths))
     main = main if typical >= SEASONS_NEEDED * main else 1
@@ -234,22 +234,22 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
     ConfigError : ``training.start`` asks for a start that there is none of, or beside settings
         that the start would overrule.
     """
-    wanted = asked.training.start
-    if wanted == "none":
+    named = asked.training.start
+    if named == "none":
         return None
     season = panel.freq.season if panel.freq.seasons else config.season
     name = STARTS.get(asked.season or season)
-    known = pretrained.available().get(name or "")
-    why = _unfit(asked, panel, known, asked.season or season)
-    if why is None and wanted is None and (
+    pretraining = pretrained.available().get(name or "")
+    why = _unfit(asked, panel, pretraining, asked.season or season)
+    if why is None and named is None and (
         len(panel) > START_SERIES or panel.rows > START_ROWS
     ):  # fmt: skip
         why = "the panel is large"
-    if why is not None or known is None or name is None:
-        if wanted is None:
+    if why is not None or pretraining is None or name is None:
+        if named is None:
             return None
-        raise ConfigError(f"training.start = {wanted}: {why}; set it to none")
-    cells, start = pretrained.cells(name), Resolved.plainest(known)
+        raise ConfigError(f"training.start = {named}: {why}; set it to none")
+    cells, start = pretrained.cells(name), Resolved.plainest(pretraining)
     members = max(config.training.members, len(cells))
     chosen = config.replace(
         season=start.season,
@@ -260,7 +260,7 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
             if asked.model.blend is None else asked.model.blend,
         },
         training={
-            "start": wanted or "shipped",
+            "start": named or "shipped",
             "loss": {**start.training.loss.model_dump(),
                      "smape": start.training.loss.smape if config.model.y_transform.ratios
                      else 0.0},
@@ -271,10 +271,10 @@ def started(asked: ForecasterConfig, config: Resolved, panel: Panel) -> Resolved
             if "learning_rate" in asked.training.given else TUNED_RATE,
         },
     )  # fmt: skip
-    lost = _overruled(asked, chosen) if wanted is not None else []
+    lost = _overruled(asked, chosen) if named is not None else []
     if lost:
         raise ConfigError(
-            f"training.start = {wanted}: {', '.join(lost)} are not the start's; leave them out, "
+            f"training.start = {named}: {', '.join(lost)} are not the start's; leave them out, "
             "or set training.start to none"
         )
     return chosen
@@ -288,18 +288,18 @@ def _open(asked: ForecasterConfig) -> bool:
 def _overruled(asked: ForecasterConfig, chosen: Resolved) -> list[str]:
     """What a user gave and a start would not keep, each as key = value."""
     lost = []
-    for section, settings, kept in (
+    for section, settings, final in (
         ("model", asked.model, chosen.model),
         ("training", asked.training, chosen.training),
     ):
         for name in sorted(settings.given):
             value = getattr(settings, name)
-            if value != getattr(kept, name):
-                shown = value.model_dump(exclude_unset=True) if name == "loss" else value
-                lost.append(f"{section}.{name} = {shown}")
+            if value != getattr(final, name):
+                text = value.model_dump(exclude_unset=True) if name == "loss" else value
+                lost.append(f"{section}.{name} = {text}")
     cell, cells = asked.model.cell, set(chosen.training.cell_mix)
-    given = "cell" in asked.model.given and "cell_mix" not in asked.training.given
-    if given and cell == chosen.model.cell and cells != {cell}:
+    cell_alone = "cell" in asked.model.given and "cell_mix" not in asked.training.given
+    if cell_alone and cell == chosen.model.cell and cells != {cell}:
         lost.insert(0, f"model.cell = {cell}")
     return lost
 
@@ -321,9 +321,9 @@ def _unfit(
 
 def strides_of(panel: Panel) -> tuple[int, ...]:
     """Longer steps than the panel's that some of its series keep to, and `CLOSED`."""
-    found = np.unique(strides(panel))
+    steps = np.unique(strides(panel))
     left_out = (CLOSED,) if (closed(panel) >= 0).any() else ()
-    return (*left_out, *(int(stride) for stride in found if stride != 1))
+    return (*left_out, *(int(stride) for stride in steps if stride != 1))
 
 
 def _transform(panel: Panel, config: ForecasterConfig) -> str:
@@ -407,8 +407,8 @@ def _segment(season: int, typical: int) -> int:
 def _window(season: int, longest: int, segment: int, horizon: int, typical: int) -> int:
     if season == 1:
         return int(np.clip(min(2 * horizon, typical // 3), 2, 12))
-    wanted = max(2 * season, min(4 * season, typical // 20), longest, segment)
-    return int(max(min(wanted, typical // 2), season, segment))
+    window = max(2 * season, min(4 * season, typical // 20), longest, segment)
+    return int(max(min(window, typical // 2), season, segment))
 
 
 def _lags(panel: Panel, season: int, window: int, typical: int, horizon: int) -> tuple[int, ...]:

@@ -51,10 +51,10 @@ class LossError(TrainingError):
         self, member: int, step: int, series: list[str], state: dict[str, torch.Tensor]
     ) -> None:
         self.member, self.step, self.series, self.state = member, step, series, state
-        shown = listed(list(map(repr, series)), NAMED_SERIES)
+        names = listed(list(map(repr, series)), NAMED_SERIES)
         super().__init__(
             f"the loss of member {member} is not a number at step {step}, in the batch of series "
-            f"{shown}; look for extreme values in their y, or lower training.learning_rate"
+            f"{names}; look for extreme values in their y, or lower training.learning_rate"
         )
 
 

@@ -282,7 +282,7 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
 
     ``config`` : resolved to train from nothing; ``start`` : to begin from the start.
     """
-    open_start, asked = fitting.open_start, start.training.start
+    open_start, kind = fitting.open_start, start.training.start
     validated = rows_to_validate(panel, config)
     rows = validated or rows_to_judge_a_start(panel, start)
     if not rows:
@@ -300,9 +300,9 @@ def _fit_started(fitting: Fitting, panel: Panel, config: Resolved, start: Resolv
         return Start.of(name, Evidence.of(networks, origins, settings), anew)
 
     starts = []
-    if open_start or asked == "shipped":
+    if open_start or kind == "shipped":
         starts.append(candidate("shipped", shipped, start))
-    if asked == "tuned" or (open_start and past.rows >= TUNED_ROWS):
+    if kind == "tuned" or (open_start and past.rows >= TUNED_ROWS):
         tuned = fitting.members(past, _shorter(start), "validation", begin=Beginning(shipped))
         starts.append(candidate("tuned", tuned.networks, start))
     if open_start and validated:
@@ -411,10 +411,10 @@ def _fit_from_nothing(
         # judged one, it forecasts along: an ensemble of two at no more training.
         share = rows / max(float(np.median(panel.lengths)), 1.0)
         single = config.training.members == 1 and as_judged == panel.schema
-        kept = judged if single and share <= KEPT_SHARE else []
-        numbers = range(len(kept), len(kept) + config.training.members)
+        reused = judged if single and share <= KEPT_SHARE else []
+        numbers = range(len(reused), len(reused) + config.training.members)
         final = fitting.members(panel, config, "final", numbers=numbers, steps=steps)
-        judged = [*kept, *final.networks]
+        judged = [*reused, *final.networks]
     if not rows:
         correction = rolled_widening(judged, panel, config)
     choice = replace(choice, swing={**swing, **(scores or {})})

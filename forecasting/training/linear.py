@@ -82,9 +82,9 @@ def keep_linear_path(network: ForecastNetwork) -> None:
     assert network.skip is not None
     network.skip.requires_grad_(False)
     out, heard = network.decoder.out, _heard(network)
-    for parameter, kept in ((out.weight, heard[:, None]), (out.bias, heard)):
-        parameter.mul_(kept)
-        parameter.register_hook(kept.mul)  # type: ignore[no-untyped-call]
+    for parameter, mask in ((out.weight, heard[:, None]), (out.bias, heard)):
+        parameter.mul_(mask)
+        parameter.register_hook(mask.mul)  # type: ignore[no-untyped-call]
 
 
 def _heard(network: ForecastNetwork) -> torch.Tensor:

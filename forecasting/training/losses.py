@@ -118,11 +118,11 @@ def weights_of(config: Resolved) -> dict[str, float]:
             f"training.loss.more.{unknown[0]}: there is no such term of the loss; "
             f"there are {', '.join(TERMS)}"
         )
-    asked = {**loss.model_dump(exclude={"more"}), **loss.more}
+    terms = {**loss.model_dump(exclude={"more"}), **loss.more}
     weights = {
-        name: asked[name]
+        name: terms[name]
         for name in TERMS
-        if asked.get(name) and (name == scored_by or name not in OF_HEADS)
+        if terms.get(name) and (name == scored_by or name not in OF_HEADS)
     }
     if weights or scored_by is None:
         return weights or {"mae": 1.0}

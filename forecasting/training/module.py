@@ -82,12 +82,12 @@ class ForecastModule(pl.LightningModule):
             self._hide_categories(network_batch)
         if noise:
             y = network_batch["y"]
-            drawn = torch.empty_like(y).normal_(generator=self.draws)
+            normal = torch.empty_like(y).normal_(generator=self.draws)
             if self.config.model.counts:
                 # Counts come as they are: noise is a share of them, and none falls below 0.
-                network_batch["y"] = (y * (1.0 + noise * drawn)).clamp(min=0.0)
+                network_batch["y"] = (y * (1.0 + noise * normal)).clamp(min=0.0)
             else:
-                network_batch["y"] = y + noise * drawn * network_batch["mask"]
+                network_batch["y"] = y + noise * normal * network_batch["mask"]
         if self.device.type == "cuda" and self.replays:
             loss = self._replayed_loss(network_batch, batch)
         else:
@@ -213,9 +213,9 @@ class ForecastModule(pl.LightningModule):
             device=batch["y"].device,
             generator=self.draws,
         )
-        for drawn, (role, column) in zip(hidden, self.categorical, strict=True):
+        for chances, (role, column) in zip(hidden, self.categorical, strict=True):
             values = named(batch)[role].clone()
-            values[..., column][drawn < self.config.training.unseen] = 0.0
+            values[..., column][chances < self.config.training.unseen] = 0.0
             named(batch)[role] = values
 
     def _rate(self, step: int) -> float:

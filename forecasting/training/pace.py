@@ -31,7 +31,7 @@ def seconds_per_step(panel: Panel, config: Resolved, device: torch.device) -> fl
     """Seconds of one member's step, by the clock: the median of a few that are not kept."""
     settings = config.training
     windows = Windows(panel, config, device)
-    taken = []
+    seconds = []
     with (
         own_randomness(device),
         products_in(settings.precision),
@@ -47,8 +47,8 @@ def seconds_per_step(panel: Panel, config: Resolved, device: torch.device) -> fl
             optimizer.zero_grad()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
 
 
 def within_minutes(

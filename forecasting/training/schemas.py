@@ -30,7 +30,7 @@ def fitted_schema(panel: Panel) -> Schema:
         return panel.schema
     fitted = []
     blocks = {"past": panel.past, "future": panel.future, "static": panel.static}
-    shown = _shown(panel)
+    rows = _shown(panel)
     column = {"past": 0, "future": 0, "static": 0}
     for covariate in panel.schema.covariates:
         values = blocks[covariate.role][:, column[covariate.role]]
@@ -45,9 +45,9 @@ def fitted_schema(panel: Panel) -> Schema:
                 high=float(known.max()),
             )
         elif covariate.type == "categorical":
-            codes = np.unique(values[shown[covariate.role]])
-            kept = [covariate.categories[int(c) - 1] for c in codes[codes >= 1]]
-            covariate = covariate.replace(categories=tuple(kept) or covariate.categories)
+            codes = np.unique(values[rows[covariate.role]])
+            categories = [covariate.categories[int(c) - 1] for c in codes[codes >= 1]]
+            covariate = covariate.replace(categories=tuple(categories) or covariate.categories)
         fitted.append(covariate)
     return Schema(covariates=tuple(fitted))
 

@@ -76,9 +76,9 @@ def worth(
     if len(names) > 1:
         without.append((None, []))
     judged = {}
-    for name, kept in without:
+    for name, schema in without:
         say(f"training without {'any' if name is None else name}" if name != "" else "training")
-        judged[name] = _judged(panel, kept, config, windows, device)
+        judged[name] = _judged(panel, schema, config, windows, device)
     whole = judged[""].errors("forecaster")["mase"]
     worths = [_worth(name, one, whole) for name, one in judged.items()]
     order = sorted(range(1, 1 + len(names)), key=lambda k: -worths[k].change)

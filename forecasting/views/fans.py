@@ -32,8 +32,8 @@ def chosen(panel: Panel, series: int | str | Sequence[Any]) -> Panel:
     else:
         names = [series] if isinstance(series, str) else list(series)
         place = {str(name): k for k, name in enumerate(panel.ids)}
-        wanted = [str(category(name)) for name in names]
-        for name in wanted:
+        ids = [str(category(name)) for name in names]
+        for name in ids:
             if name not in place:
                 near = get_close_matches(name, place, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -41,7 +41,7 @@ def chosen(panel: Panel, series: int | str | Sequence[Any]) -> Panel:
                     f"there is no series {name!r} among {len(place):,}, the first of which is "
                     f"{str(panel.ids[0])!r}{hint}"
                 )
-        index = np.array([place[name] for name in wanted], dtype=np.int64)
+        index = np.array([place[name] for name in ids], dtype=np.int64)
     if not 1 <= len(index) <= MOST:
         raise DataError(f"series = {series!r}: a picture holds 1 to {MOST} series")
     return panel.select(index)
@@ -52,13 +52,13 @@ def fans(panel: Panel, forecast: Forecast, season: int) -> list[Fan]:
     steps = forecast.mean.shape[1]
     ahead = forecast.stamps()
     place = {str(name): k for k, name in enumerate(panel.ids)}
-    drawn = []
+    pictures = []
     for k, name in enumerate(forecast.ids):
         one = panel.select(np.array([place[str(name)]])).tail(
             max(HORIZONS * steps, SEASONS * season)
         )
         rows = one.freq.stamps(one.start, 0, one.rows).ravel()
-        drawn.append(
+        pictures.append(
             Fan(
                 title=str(name),
                 history_ds=_on_axis(rows, one),
@@ -68,12 +68,12 @@ def fans(panel: Panel, forecast: Forecast, season: int) -> list[Fan]:
                 quantiles=forecast.quantiles[k],
             )
         )
-    return drawn
+    return pictures
 
 
 def _on_axis(stamps: Array, like: Any) -> Array:
     """Stamps by the clock of their zone: an axis has one zone, and series may have several."""
-    shown = public_stamps(stamps, like)
-    if isinstance(shown, pd.DatetimeIndex):
-        return np.asarray(shown.tz_localize(None))
-    return np.asarray(shown)
+    labels = public_stamps(stamps, like)
+    if isinstance(labels, pd.DatetimeIndex):
+        return np.asarray(labels.tz_localize(None))
+    return np.asarray(labels)

@@ -35,8 +35,8 @@ def own_spreads(y: Array, offsets: Array, transform: str) -> tuple[Array, Array]
         )
         return np.stack(spreads, axis=1)
 
-    found = by_series(told, y, offsets)
-    return found[:, 0], found[:, 1]
+    moments = by_series(told, y, offsets)
+    return moments[:, 0], moments[:, 1]
 
 
 def usual_spread(y: Array, offsets: Array, transform: str) -> tuple[float, float]:
@@ -84,8 +84,8 @@ def condition(
     -------
     [N] float64 each; the centre is 0 where there is nothing to take it from.
     """
-    known = np.bincount(series, weights=mask, minlength=count)
-    safe = np.maximum(known, 1)
+    counts = np.bincount(series, weights=mask, minlength=count)
+    safe = np.maximum(counts, 1)
     values = np.where(mask, t, 0.0)
     centre = np.zeros(count)
     if centred:

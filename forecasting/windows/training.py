@@ -140,8 +140,10 @@ class Windows:
     def draw(self, size: int, generator: torch.Generator) -> Batch[Tensor]:
         """A random batch of ``size`` windows."""
         if self.config.training.sampling == "windows":
-            drawn = torch.randint(self.origin_count, (size,), generator=generator, device=self.home)
-            pick = torch.searchsorted(self.origins_up_to, drawn, right=True)
+            number = torch.randint(
+                self.origin_count, (size,), generator=generator, device=self.home
+            )
+            pick = torch.searchsorted(self.origins_up_to, number, right=True)
         else:
             pick = torch.randint(self.usable_count, (size,), generator=generator, device=self.home)
         low, high = self.low[pick], self.high[pick]
@@ -252,7 +254,7 @@ def _shared(values: Array) -> Tensor:
 
 def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
     """Per series, [N] each: centre, unit, the units of the losses, first and last observed row."""
-    found: list[dict[str, Array]] = []
+    statistics: list[dict[str, Array]] = []
     season = config.season
     for first, last in blocks(panel.offsets):
         begin, end = panel.offsets[first], panel.offsets[last]
@@ -276,7 +278,7 @@ def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
         np.maximum.at(last_known, series[known], position)
         first_known = np.full(last - first, np.iinfo(np.int64).max, np.int64)
         np.minimum.at(first_known, series[known], position)
-        found.append(
+        statistics.append(
             {
                 "centre": centre,
                 "unit": unit,
@@ -286,7 +288,7 @@ def _statistics(panel: Panel, config: Resolved) -> dict[str, Array]:
                 "last_known": last_known,
             }
         )
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    return {name: np.concatenate([part[name] for part in statistics]) for name in statistics[0]}
 
 
 def _calendar(panel: Panel) -> tuple[Array, Array]:

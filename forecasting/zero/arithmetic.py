@@ -52,28 +52,28 @@ class Network:
         then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
         newest = latest(now, seen)
         count, total = x.shape[:2]
-        told = lag_seen.reshape(count, total, LAGS * AHEAD, WIDTH).mean(-1)
+        lag_share = lag_seen.reshape(count, total, LAGS * AHEAD, WIDTH).mean(-1)
         flat = then.reshape(count, total, -1)
         facts = _facts(seen, zero, positive, level, spread, newest)
         trend = _near(trend / spread[..., None])
         moved, off = trend[..., :-1], trend[..., -1:]
         facts = np.concatenate([place, facts, errors, trend[..., ::WIDTH]], -1)
-        features = np.concatenate([now, seen, flat, told, facts], -1)
+        features = np.concatenate([now, seen, flat, lag_share, facts], -1)
         features = features.astype(np.float32)
         state = features @ self.weights["past.weight"].T
         state += self._linear(_silu(self._linear(features, "inner")), "outer")
         for layer in range(self.layers):
             state = state + self._gru(self._normed(state, f"norms.{layer}"), layer)
         end = slice(total - last, total)
-        said = _silu(self._linear(self._normed(state[:, end], "norm"), "first"))
-        repeat = self._linear(said, "repeat").reshape(count, last, REPEATED, STEPS)
+        output = _silu(self._linear(self._normed(state[:, end], "norm"), "first"))
+        repeat = self._linear(output, "repeat").reshape(count, last, REPEATED, STEPS)
         middle = (repeat[:, :, :LAGS] * then[:, end]).sum(-2)
         middle += repeat[:, :, LAGS] * newest[:, end, None]
         middle += repeat[:, :, LAGS + 1] * moved[:, end] + repeat[:, :, LAGS + 2] * off[:, end]
-        said = self._linear(said, "last").reshape(count, last, STEPS, len(LEVELS))
+        output = self._linear(output, "last").reshape(count, last, STEPS, len(LEVELS))
         own = unit[:, end, None]
-        middle += self._linear(now[:, end], "skip") + own * said[..., MIDDLE]
-        apart = np.logaddexp(np.float32(0.0), said)
+        middle += self._linear(now[:, end], "skip") + own * output[..., MIDDLE]
+        apart = np.logaddexp(np.float32(0.0), output)
         below = np.cumsum(apart[..., :MIDDLE][..., ::-1], -1)[..., ::-1]
         above = np.cumsum(apart[..., MIDDLE + 1 :], -1)
         away = np.concatenate([-below, np.zeros_like(middle)[..., None], above], -1)
@@ -164,10 +164,10 @@ def units(x: Array, seen: Array, lag: Array, lag_seen: Array, spread: Array) -> 
     step = (both * np.abs(x[..., 1:] - x[..., :-1])).sum(-1, keepdims=True)
     off = newer @ np.concatenate([off, step], -1)
     count = newer @ np.concatenate([count, both.sum(-1, keepdims=True)], -1)
-    told = count > 1e-6
+    enough = count > 1e-6
     error = off / np.maximum(count, np.float32(1e-20)) / spread[..., None]
-    error = np.where(told, np.clip(error, LEAST_UNIT, MOST_UNIT), np.float32(1.0))
-    return np.log(error), np.where(told[..., 0], error[..., 0], error[..., -1])
+    error = np.where(enough, np.clip(error, LEAST_UNIT, MOST_UNIT), np.float32(1.0))
+    return np.log(error), np.where(enough[..., 0], error[..., 0], error[..., -1])
 
 
 def latest(now: Array, seen: Array) -> Array:

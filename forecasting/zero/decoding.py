@@ -61,14 +61,14 @@ def decode(network: Reads, y: Float, way: Way, horizon: int, *, flip: bool = Fal
         patches = _patches(part, way)
         part = part[:, -patches * length :]
         part = _read(part, way)
-        found = _ahead(network, part, way, patches, horizon)
+        quantiles = _ahead(network, part, way, patches, horizon)
         if flip:
             turned = _ahead(network, -part, way, patches, horizon)
-            found = (found - turned[..., ::-1]) / 2.0
-        found = _given_back(found, way)
+            quantiles = (quantiles - turned[..., ::-1]) / 2.0
+        quantiles = _given_back(quantiles, way)
         if out is None:
-            out = np.empty((len(y), horizon, found.shape[-1]))
-        out[some] = found
+            out = np.empty((len(y), horizon, quantiles.shape[-1]))
+        out[some] = quantiles
     if out is None:
         raise ValueError("there is no series to forecast")
     return out
@@ -82,17 +82,17 @@ def decode_each(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> 
     groups: dict[tuple[int, int], list[int]] = {}
     for k, way in enumerate(ways):
         groups.setdefault((_patches(part, way), _more(way, horizon)), []).append(k)
-    found = [np.empty(0)] * len(ways)
+    forecasts = [np.empty(0)] * len(ways)
     for (patches, more), chosen in groups.items():
-        made = [
+        cuts = [
             cut(_read(part, ways[k]), ways[k].season, patches, ways[k].longer, more) for k in chosen
         ]
-        answers = network(joined(made), more + 1)
+        answers = network(joined(cuts), more + 1)
         for place, k in enumerate(chosen):
             some = slice(place * len(y), (place + 1) * len(y))
-            values = _values(made[place], [a[some] for a in answers], ways[k], horizon)
-            found[k] = _given_back(values, ways[k])
-    return found
+            values = _values(cuts[place], [a[some] for a in answers], ways[k], horizon)
+            forecasts[k] = _given_back(values, ways[k])
+    return forecasts
 
 
 def _read(y: Float, way: Way) -> Float:
@@ -106,14 +106,14 @@ def _given_back(values: Float, way: Way) -> Float:
 
 def _ahead(network: Reads, y: Float, way: Way, patches: int, horizon: int) -> Float:
     more = _more(way, horizon)
-    made = cut(y, way.season, patches, way.longer, more)
-    return _values(made, network(made, more + 1), way, horizon)
+    cuts = cut(y, way.season, patches, way.longer, more)
+    return _values(cuts, network(cuts, more + 1), way, horizon)
 
 
 def _patches(y: Float, way: Way) -> int:
     """Patches that are read of histories [N, R]: as in training, some may hold nothing."""
-    wanted = -(-y.shape[1] // patch_length(way.season))
-    return int(np.clip(-(-wanted // TOGETHER) * TOGETHER, TOGETHER, CONTEXT))
+    count = -(-y.shape[1] // patch_length(way.season))
+    return int(np.clip(-(-count // TOGETHER) * TOGETHER, TOGETHER, CONTEXT))
 
 
 def _more(way: Way, horizon: int) -> int:

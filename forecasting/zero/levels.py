@@ -66,9 +66,9 @@ def filled(scaled: Float, season: int) -> Float:
     table = table.reshape(count, cycles, season)
     at = np.where(np.isnan(table), -1, np.arange(cycles)[:, None])
     at = np.maximum.accumulate(at, axis=1)
-    found = np.take_along_axis(table, np.maximum(at, 0), axis=1)
-    found[at < 0] = np.nan
-    return np.asarray(found.reshape(count, -1)[:, cycles * season - rows :])
+    newest = np.take_along_axis(table, np.maximum(at, 0), axis=1)
+    newest[at < 0] = np.nan
+    return np.asarray(newest.reshape(count, -1)[:, cycles * season - rows :])
 
 
 def _rolling(values: Float, span: int) -> Float:
@@ -99,5 +99,5 @@ def _profile(away: Float, season: int) -> Float:
         counts = FORGET**cycle
         total[:, back:] += counts * values[:, : away.shape[1] - back]
         weight[:, back:] += counts * known[:, : away.shape[1] - back]
-    found = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
-    return filled(found, season)
+    profile = np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+    return filled(profile, season)

@@ -90,23 +90,23 @@ class ZeroNetwork(nn.Module):
         then = lag_seen * _near((lag - level[..., None, None]) / spread[..., None, None])
         last = latest(now, seen)
         facts = self._facts(seen, zero, positive, level, spread, last)
-        told = lag_seen.reshape(*lag_seen.shape[:2], LAGS * AHEAD, WIDTH).mean(-1)
+        lag_share = lag_seen.reshape(*lag_seen.shape[:2], LAGS * AHEAD, WIDTH).mean(-1)
         trend = _near(trend / spread[..., None])
         moved, away = trend[..., :-1], trend[..., -1:]
         # Of the drift its first step in each patch ahead, and how far off the newest value is.
         facts = torch.cat([place, facts, errors, trend[..., ::WIDTH]], -1)
-        features = torch.cat([now, seen, then.flatten(-2), told, facts], -1)
+        features = torch.cat([now, seen, then.flatten(-2), lag_share, facts], -1)
         state = self.past(features) + self.outer(functional.silu(self.inner(features)))
         for norm, layer in zip(self.norms, self.layers, strict=True):
             state = state + layer(norm(state))[0]
-        said = functional.silu(self.first(self.norm(state)))
-        repeat = self.repeat(said).unflatten(-1, (REPEATED, STEPS))
+        output = functional.silu(self.first(self.norm(state)))
+        repeat = self.repeat(output).unflatten(-1, (REPEATED, STEPS))
         middle = (repeat[..., :LAGS, :] * then).sum(-2) + repeat[..., LAGS, :] * last[..., None]
         middle = middle + repeat[..., LAGS + 1, :] * moved + repeat[..., LAGS + 2, :] * away
-        said = self.last(said).unflatten(-1, (STEPS, len(LEVELS)))
-        middle = middle + self.skip(now) + unit[..., None] * said[..., MIDDLE]
+        output = self.last(output).unflatten(-1, (STEPS, len(LEVELS)))
+        middle = middle + self.skip(now) + unit[..., None] * output[..., MIDDLE]
         # What lies between neighbouring levels is positive, so that no two cross.
-        away = functional.softplus(said) @ _outwards(said)
+        away = functional.softplus(output) @ _outwards(output)
         return middle[..., None] + unit[..., None, None] * away, level, spread, unit
 
     @staticmethod
@@ -150,10 +150,10 @@ def units(
     step = (both * (x[..., 1:] - x[..., :-1]).abs()).sum(-1, keepdim=True)
     off, count = torch.cat([off, step], -1), torch.cat([count, both.sum(-1, keepdim=True)], -1)
     off, count = newer @ off, newer @ count
-    told = (count > 1e-6).to(x.dtype)
+    enough = (count > 1e-6).to(x.dtype)
     error = off / count.clamp_min(1e-20) / spread[..., None]
-    error = error.clamp(LEAST_UNIT, MOST_UNIT) * told + (1.0 - told)
-    first, value = told[..., 0], error[..., -1]
+    error = error.clamp(LEAST_UNIT, MOST_UNIT) * enough + (1.0 - enough)
+    first, value = enough[..., 0], error[..., -1]
     return torch.log(error), first * error[..., 0] + (1.0 - first) * value
 
 

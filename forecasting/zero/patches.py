@@ -95,9 +95,9 @@ def cut(y: Array, season: int, patches: int, longer: int = 1, more: int = 0) -> 
     length = patch_length(season)
     rows = patches * length
     points = np.full((len(y), rows + more * length), np.nan)
-    kept = min(rows, y.shape[1])
-    if kept:
-        points[:, rows - kept : rows] = y[:, y.shape[1] - kept :]
+    width = min(rows, y.shape[1])
+    if width:
+        points[:, rows - width : rows] = y[:, y.shape[1] - width :]
     return read(points, np.tile([season, longer], (len(y), 1)), length)
 
 
@@ -159,8 +159,8 @@ def _lags(scaled: Array, seasons: Array, length: int) -> tuple[Array, Array, Arr
     """`Patches.lag`, ``lag_seen`` and ``trend``."""
     patches = scaled.shape[1] // length
     shape = (len(scaled), patches, AHEAD * WIDTH)
-    found = np.zeros((*shape[:2], LAGS, shape[2]), np.float32)
-    told, trend = np.zeros_like(found), np.zeros((*shape[:2], shape[2] + 1), np.float32)
+    lag = np.zeros((*shape[:2], LAGS, shape[2]), np.float32)
+    lag_seen, trend = np.zeros_like(lag), np.zeros((*shape[:2], shape[2] + 1), np.float32)
     ends = np.arange(1, patches + 1) * length
     target = ends[:, None] + np.arange(AHEAD * length)
     recalled = np.where(seasons <= LONGEST_SEASON, seasons, 1)
@@ -169,17 +169,17 @@ def _lags(scaled: Array, seasons: Array, length: int) -> tuple[Array, Array, Arr
             if season <= 1:
                 continue
             some = np.flatnonzero(recalled[:, which] == season)
-            known = filled(scaled[some], int(season))
+            history = filled(scaled[some], int(season))
             source = target - ((target - ends[:, None]) // season + 1) * season
-            values = np.where(source >= 0, known[:, np.maximum(source, 0)], np.nan)
-            found[some, :, which], told[some, :, which] = _known(values, patches, length)
+            values = np.where(source >= 0, history[:, np.maximum(source, 0)], np.nan)
+            lag[some, :, which], lag_seen[some, :, which] = _known(values, patches, length)
     for season in np.unique(recalled[:, 0]):
         some = np.flatnonzero(recalled[:, 0] == season)
         level, moved, off = continued(scaled[some], int(season), ends, AHEAD * length)
-        found[some, :, SEASONS], told[some, :, SEASONS] = _known(level, patches, length)
+        lag[some, :, SEASONS], lag_seen[some, :, SEASONS] = _known(level, patches, length)
         trend[some, :, :-1] = _slots(moved, patches, length, AHEAD)
         trend[some, :, -1] = off
-    return found, told, trend
+    return lag, lag_seen, trend
 
 
 def _known(values: Float, patches: int, length: int) -> tuple[Array, Array]:
@@ -205,12 +205,12 @@ def _places(seasons: Array, patches: int, length: int) -> Array:
     begins = (np.arange(patches) - patches) * length
     for which in range(SEASONS):
         season = seasons[:, which]
-        told = (season > 1) & (season <= LONGEST_SEASON)
+        usable = (season > 1) & (season <= LONGEST_SEASON)
         turn = 2.0 * np.pi * begins / np.maximum(season, 1)[:, None]
-        slow = (told & (season > length))[:, None]
+        slow = (usable & (season > length))[:, None]
         own = out[..., 1 + 4 * which : 5 + 4 * which]
-        own[..., 0] = told[:, None]
-        own[..., 1] = np.where(told, np.log2(np.maximum(season, 1)) / 8.0, 0.0)[:, None]
+        own[..., 0] = usable[:, None]
+        own[..., 1] = np.where(usable, np.log2(np.maximum(season, 1)) / 8.0, 0.0)[:, None]
         own[..., 2] = np.where(slow, np.sin(turn), 0.0)
         own[..., 3] = np.where(slow, np.cos(turn), 0.0)
     return out

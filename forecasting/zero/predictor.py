@@ -59,12 +59,12 @@ class Zero:
             raise BundleError(f"no {WEIGHTS} and {CARD} in {folder}: install again")
         try:
             card: dict[str, Any] = json.loads(about.read_text("utf-8"))
-            told, made = card["sha256"], card["format"]
+            digest, form = card["sha256"], card["format"]
         except (ValueError, KeyError, TypeError):
             raise BundleError(f"{about} is damaged: install again") from None
-        if made != FORMAT:
-            raise BundleError(f"{path} is of format {made}, this program reads {FORMAT}: upgrade")
-        if sha256(path) != told:
+        if form != FORMAT:
+            raise BundleError(f"{path} is of format {form}, this program reads {FORMAT}: upgrade")
+        if sha256(path) != digest:
             raise BundleError(f"{path} is not what its card describes: install again")
         return cls(Network(load_file(str(path))), card, Path(folder))
 
@@ -143,41 +143,43 @@ class Zero:
         ]
         panel = panel.select(np.flatnonzero(~silent)) if silent.any() else panel
         mean = np.empty((len(panel), horizon))
-        wanted = np.empty((len(panel), horizon, len(quantiles)))
+        answers = np.empty((len(panel), horizon, len(quantiles)))
         if len(panel):
             if way is None:
                 way = choose(self.network, panel, candidates(panel, season), horizon)
-            weights, asked = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
+            weights, interpolation = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
             for begin in range(0, len(panel), AT_ONCE):
                 some = slice(begin, begin + AT_ONCE)
                 part = panel if len(panel) <= AT_ONCE else panel.select(some)
                 values = self._quantiles(ends(part), way, horizon)
-                mean[some], wanted[some] = values @ weights, asked(values)
+                mean[some], answers[some] = values @ weights, interpolation(values)
         start, freq = panel.following()
-        found = Forecast(
+        forecast = Forecast(
             ids=panel.ids,
             start=start,
             freq=freq,
             tz=panel.tz,
             mean=mean,
-            quantiles=wanted,
+            quantiles=answers,
             levels=tuple(quantiles),
             problems=problems,
         )
-        finite = np.isfinite(found.mean).all(axis=1) & np.isfinite(found.quantiles).all(axis=(1, 2))
+        finite = np.isfinite(forecast.mean).all(axis=1) & np.isfinite(forecast.quantiles).all(
+            axis=(1, 2)
+        )
         if finite.all():
-            return found
-        return found.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
+            return forecast
+        return forecast.without(np.flatnonzero(~finite), "not_finite", BEYOND_FLOAT)
 
     def way_of(self, panel: Panel, horizon: int, *, season: int | None = None) -> Way:
         """How a panel is read: the season that forecast its own ends best."""
         horizon = whole_steps(horizon)
         _check(horizon, season, ASKED)
         panel = panel.begun()
-        known = np.flatnonzero(~_silent(panel))
-        if not len(known):
+        places = np.flatnonzero(~_silent(panel))
+        if not len(places):
             return Way()
-        panel = panel.select(known)
+        panel = panel.select(places)
         return choose(self.network, panel, candidates(panel, season), horizon)
 
     def _quantiles(self, y: Array, way: Way, horizon: int) -> Array:
@@ -197,8 +199,8 @@ class Zero:
 
 def _silent(panel: Panel) -> Array:
     """[N] whether no value of a series is observed."""
-    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
-    return np.asarray(known == 0)
+    counts = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    return np.asarray(counts == 0)
 
 
 def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:

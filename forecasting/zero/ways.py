@@ -50,10 +50,10 @@ def candidates(panel: Panel, season: int | None = None) -> list[Way]:
     ----------
     season : the one that is told; then only longer ones around it are tried beside it.
     """
-    found = _by_season(panel, season)
+    ways = _by_season(panel, season)
     if len(panel) >= MANY and np.nanmin(panel.y, initial=np.inf) > 0.0:
-        found.append(replace(found[0], logs=True))
-    return found
+        ways.append(replace(ways[0], logs=True))
+    return ways
 
 
 def _by_season(panel: Panel, season: int | None) -> list[Way]:
@@ -84,8 +84,8 @@ def choose(network: Reads, panel: Panel, ways: Sequence[Way], horizon: int) -> W
     """
     if len(ways) == 1:
         return ways[0]
-    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
-    longest = np.sort(np.argsort(-known, kind="stable")[:ENOUGH])
+    counts = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    longest = np.sort(np.argsort(-counts, kind="stable")[:ENOUGH])
     errors = held_back(network, ends(panel.select(longest)), ways, horizon)
     if errors is None:
         return ways[0]
@@ -106,11 +106,11 @@ def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Ar
     origins = min(ORIGINS, max(int(SHARE * rows) // ahead, 1))
     # Each origin as a series of its own, its end where the others' are.
     backs = [ahead * k for k in range(1, origins + 1) if ahead * k < rows]
-    known = [np.pad(y[:, : rows - b], ((0, 0), (b, 0)), constant_values=np.nan) for b in backs]
+    histories = [np.pad(y[:, : rows - b], ((0, 0), (b, 0)), constant_values=np.nan) for b in backs]
     came = [y[:, rows - b : rows - b + ahead] for b in backs]
     if not backs:
         return None
-    history, actual = np.concatenate(known), np.concatenate(came)
+    history, actual = np.concatenate(histories), np.concatenate(came)
     seen = np.isfinite(actual)
     enough = np.isfinite(history).sum(axis=1) >= np.minimum(2 * ahead, LEAST_HISTORY)
     some = np.flatnonzero(enough & seen.any(axis=1))
@@ -124,5 +124,5 @@ def held_back(network: Reads, y: Float, ways: Sequence[Way], horizon: int) -> Ar
         each.append(off.sum(axis=1) / seen.sum(axis=1))
     errors = np.stack(each)
     unit = errors.mean(axis=0)
-    told = unit > 0
-    return errors[:, told] / unit[told] if told.any() else None
+    usable = unit > 0
+    return errors[:, usable] / unit[usable] if usable.any() else None

@@ -211,11 +211,11 @@ def _run_task(
     jobs: int,
     say: Say,
 ) -> list[Row]:
-    asked = [p for p in peers.peers_of(task) if peer_names is None or p in peer_names]
+    chosen = [p for p in peers.peers_of(task) if peer_names is None or p in peer_names]
     tables: dict[str, pd.DataFrame] = {}
     rows = []
     # Naive2 is the unit of OWA, seasonal naive the least anyone is compared with.
-    for peer in dict.fromkeys([peers.NAIVE2, peers.SEASONAL_NAIVE, *asked]):
+    for peer in dict.fromkeys([peers.NAIVE2, peers.SEASONAL_NAIVE, *chosen]):
         if not peers.available(peer):
             say(f"{task.name}: {peer} is left out, its package is not installed")
             continue
@@ -230,11 +230,11 @@ def _run_task(
     for model in models:
         say(f"{task.name}: {model}")
         config = configuration(task, model, settings)
-        known = next((r for c, r in trained if c == config), None)
-        if known is None:
-            known = next((r for _, r in trained if _all_of_cell(r, config)), None)
-        if known is not None:
-            rows.append(replace(known, model=model))
+        earlier = next((r for c, r in trained if c == config), None)
+        if earlier is None:
+            earlier = next((r for _, r in trained if _all_of_cell(r, config)), None)
+        if earlier is not None:
+            rows.append(replace(earlier, model=model))
             continue
         row = _train_and_score(task, model, config, tables, device)
         trained.append((config, row))
@@ -267,8 +267,8 @@ def known_to(task: Task, config: ForecasterConfig) -> tuple[Panel, ForecasterCon
     if not task.validation:
         return task.train, config
     windows = math.ceil(task.validation / task.horizon)
-    known = task.full.truncate(int(task.origins[0]))
-    return known, config.replace(training={"validation": "holdout", "validation_windows": windows})
+    panel = task.full.truncate(int(task.origins[0]))
+    return panel, config.replace(training={"validation": "holdout", "validation_windows": windows})
 
 
 def _train_and_score(
@@ -289,7 +289,7 @@ def _train_and_score(
     )
     seconds = time.perf_counter() - began
     naive2 = tables[peers.NAIVE2]
-    found = {p: difference(task, table, t, naive2) for p, t in tables.items()}
+    differences = {p: difference(task, table, t, naive2) for p, t in tables.items()}
     return Row(
         task.name,
         task.about.name,
@@ -299,6 +299,6 @@ def _train_and_score(
         summary(table, naive2),
         seconds,
         {k: float(v) for k, v in forecaster.swing.items()},
-        {p: v for p, v in found.items() if v is not None},
+        {p: v for p, v in differences.items() if v is not None},
         forecaster.config.model_dump(mode="json"),
     )

@@ -99,9 +99,9 @@ def peer_scores(task: Task, peer: str, *, cache: Path | None, jobs: int = 1) -> 
     every, rows = _reading(task, peer)
     stem = None if cache is None else cache / kept_as(task, peer)
     if stem is not None and stem.with_suffix(".json").is_file():
-        known = json.loads(stem.with_suffix(".json").read_text("utf-8"))
+        record = json.loads(stem.with_suffix(".json").read_text("utf-8"))
         table = pd.read_parquet(stem.with_suffix(".parquet"))
-        return PeerScores(peer, table, float(known["seconds"]), True)
+        return PeerScores(peer, table, float(record["seconds"]), True)
     began = time.perf_counter()
     predict = predictor(task, peer, jobs)
     scores = score_task(task, predict, context=rows, every=every)

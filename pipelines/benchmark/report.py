@@ -95,7 +95,7 @@ def by_task(rows: Iterable[Row]) -> dict[str, list[Row]]:
     out: dict[str, list[Row]] = {}
     for row in rows:
         out.setdefault(row.task, []).append(row)
-    return {task: sorted(found, key=lambda r: order[r.kind]) for task, found in out.items()}
+    return {task: sorted(entries, key=lambda r: order[r.kind]) for task, entries in out.items()}
 
 
 def _best(rows: Sequence[Row]) -> Row | None:

@@ -76,11 +76,11 @@ def stranger(task: Task, *, within: bool = False) -> Task:
 
     ``within`` : of the last horizon before the test part, which is cut off.
     """
-    asked = inside(task) if within else task
-    back = int(asked.origins[0])
-    count, rows = len(asked.full), asked.full.rows
+    judged = inside(task) if within else task
+    back = int(judged.origins[0])
+    count, rows = len(judged.full), judged.full.rows
     panel = replace(
-        asked.full,
+        judged.full,
         start=np.zeros(count, np.int64),
         freq=Frequency.parse("step"),
         tz=None,
@@ -90,7 +90,7 @@ def stranger(task: Task, *, within: bool = False) -> Task:
         horizon=None,
         static=np.empty((count, 0)),
     )
-    return replace(asked, full=panel, train_back=back, origins=np.array([back]), static=None)
+    return replace(judged, full=panel, train_back=back, origins=np.array([back]), static=None)
 
 
 def drawn(task: Task, size: int, draw: int) -> Array:
@@ -122,9 +122,9 @@ def measured(
             if size and size >= len(task.full):
                 continue
             for draw in range(times):
-                kept = drawn(task, size, draw) if size else np.arange(len(task.full))
+                places = drawn(task, size, draw) if size else np.arange(len(task.full))
                 say(f"{task.name}: {size or 'all'} series, draw {draw + 1}")
-                yield _row(task, theirs, kept, (size, draw), settings or {}, device)
+                yield _row(task, theirs, places, (size, draw), settings or {}, device)
 
 
 class Peers:
@@ -139,22 +139,22 @@ class Peers:
             both = [self.points(one, kept) for one in (peers.AUTO_ETS, peers.AUTO_THETA)]
             return np.mean(both, axis=0)
         path = CACHE / f"{peers.kept_as(self.task, peer)}.parquet"
-        known = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
-        missing = np.setdiff1d(kept, known.index.to_numpy(np.int64))
+        points = pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+        missing = np.setdiff1d(kept, points.index.to_numpy(np.int64))
         if len(missing):
-            made = self._made(peer, missing)
-            known = pd.concat([known, made]).sort_index()
+            fresh = self._made(peer, missing)
+            points = pd.concat([points, fresh]).sort_index()
             path.parent.mkdir(parents=True, exist_ok=True)
             with aside(path) as scratch:
-                known.to_parquet(scratch)
-        return known.loc[kept].to_numpy(np.float64)
+                points.to_parquet(scratch)
+        return points.loc[kept].to_numpy(np.float64)
 
     def _made(self, peer: str, missing: Array) -> pd.DataFrame:
         part = replace(self.task, full=self.task.full.select(missing))
-        known = part.history.tail(self.task.about.statistical_rows)
-        told = peers.predictor(part, peer)(known).quantiles[..., LEVELS.index(0.5)]
+        history = part.history.tail(self.task.about.statistical_rows)
+        medians = peers.predictor(part, peer)(history).quantiles[..., LEVELS.index(0.5)]
         columns = [str(step) for step in range(1, self.task.horizon + 1)]
-        return pd.DataFrame(told, index=missing, columns=columns)
+        return pd.DataFrame(medians, index=missing, columns=columns)
 
 
 def _row(
@@ -195,7 +195,7 @@ def _ours(
         lambda panel: forecaster.predict_panel(panel, quantiles=LEVELS),
         context=forecaster.context,
     )
-    found, used = summary(table), forecaster.config
+    scores, used = summary(table), forecaster.config
     chosen = {
         "season": used.season,
         "start": used.training.start,
@@ -208,9 +208,9 @@ def _ours(
         set=part.about.name,
         size=place[0],
         draw=place[1],
-        mase=found["mase"],
+        mase=scores["mase"],
         peers=scored,
-        coverage=found["coverage80"],
+        coverage=scores["coverage80"],
         seconds=round(time.perf_counter() - began, 3),
         chosen=chosen,
     )

@@ -75,18 +75,18 @@ def benchmark(
     with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
         task = progress.add_task("reading the data", total=None)
         if at_once > 1:
-            left = dict.fromkeys(names)
+            remaining = dict.fromkeys(names)
 
             def finished(name: str, printed: str) -> None:
-                del left[name]
-                progress.update(task, description=f"to be scored: {', '.join(left)}")
+                del remaining[name]
+                progress.update(task, description=f"to be scored: {', '.join(remaining)}")
                 print(printed.rstrip(), flush=True)
 
-            progress.update(task, description=f"to be scored: {', '.join(left)}")
-            given = ["--models", models, *_given(changes, device, inside)]
-            given += [] if peers is None else ["--peers", peers]
-            given += ["--fresh"] if fresh else []
-            run_apart(names, given, at_once, finished)
+            progress.update(task, description=f"to be scored: {', '.join(remaining)}")
+            arguments = ["--models", models, *_given(changes, device, inside)]
+            arguments += [] if peers is None else ["--peers", peers]
+            arguments += ["--fresh"] if fresh else []
+            run_apart(names, arguments, at_once, finished)
         elif names:
             result = run(
                 names,
@@ -147,11 +147,11 @@ def _strangers(
 
     console = Console()
     # One thread, however many sets are scored at once: the rows are the same.
-    told = ["training.threads=1", *changes]
+    overrides = ["training.threads=1", *changes]
 
     def one_by_one() -> list[ratios.Line]:
         draws = QUICK if quick else {**DRAWS, WHOLE: 1}
-        settings = override({}, told)
+        settings = override({}, overrides)
         return ratios.together(
             list(measured(names, draws, within=inside, settings=settings, device=device, say=say))
         )
@@ -162,8 +162,10 @@ def _strangers(
 
     at_once = min(jobs or cores(), len(names))
     if at_once > 1:
-        given = ["--strangers", *_given(changes, device, inside), *["--quick"] * quick]
-        run_apart(names, given, at_once, lambda name, printed: print(printed.rstrip(), flush=True))
+        arguments = ["--strangers", *_given(changes, device, inside), *["--quick"] * quick]
+        run_apart(
+            names, arguments, at_once, lambda name, printed: print(printed.rstrip(), flush=True)
+        )
     lines = one_by_one()
     text = ratios.markdown(lines)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -174,6 +176,6 @@ def _strangers(
 
 def _given(changes: list[str] | None, device: str, inside: bool) -> list[str]:
     """What every process of a set is told as well, as on a command line."""
-    told = [part for change in changes or () for part in ("--set", change)]
-    told += ["--inside"] if inside else []
-    return ["--device", device, "--set", "training.threads=1", *told]
+    options = [part for change in changes or () for part in ("--set", change)]
+    options += ["--inside"] if inside else []
+    return ["--device", device, "--set", "training.threads=1", *options]

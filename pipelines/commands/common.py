@@ -66,8 +66,8 @@ RayOption = typer.Option(
 
 def spread_over(config: ExperimentConfig, workers: int | None, ray: str | None) -> ExperimentConfig:
     """The config with what --workers and --ray say; its file stays as it is."""
-    given = {"workers": workers, "ray": ray}
-    changes = {key: value for key, value in given.items() if value is not None}
+    options = {"workers": workers, "ray": ray}
+    changes = {key: value for key, value in options.items() if value is not None}
     return config.model_copy(update={"spread": config.spread.replace(**changes)})
 
 
@@ -107,8 +107,8 @@ def experiment(
     from pipelines.config.file import override
 
     sets = list(sets or ())
-    given: dict[str, Any] = {"horizon": horizon, "name": name}
-    extra = [f"{key}={value}" for key, value in given.items() if value is not None]
+    options: dict[str, Any] = {"horizon": horizon, "name": name}
+    extra = [f"{key}={value}" for key, value in options.items() if value is not None]
     if what.endswith(CONFIG_SUFFIXES):
         return load_config(what, [*sets, *extra])
     if horizon is None and not any(text.startswith("horizon=") for text in sets):

@@ -47,8 +47,8 @@ def demo_command(
         arguments, ui, runs = mlflow_pages(UI_PORT)
         model = result.summary["model"]["name"]
         serve, look = f"gatecast serve --model {model}", f"gatecast ui {model}"
-        made = [result.summary["picture"], result.summary_path]
-        done(result.summary, made=made, following=[serve, look])
+        files = [result.summary["picture"], result.summary_path]
+        done(result.summary, made=files, following=[serve, look])
         if not stays:
             stopped = f"stopped again (start it with: {serve})"
             print_result(result, stopped, f"stopped (start it with: {look})")

@@ -180,14 +180,14 @@ def forecast_command(
             _fail_if_refused(looked, config)
             return
         with waiting(f"forecasting with {model or config.name}"):
-            asked = teller.by(config)
+            heeded = teller.by(config)
             if pretrained:
-                written = forecast_pretrained(asked, data=data, out=out, table=table, say=tell)
+                written = forecast_pretrained(heeded, data=data, out=out, table=table, say=tell)
             elif spread:
-                written = _by_partitions(asked, model, (data, future), (out, table))
+                written = _by_partitions(heeded, model, (data, future), (out, table))
             else:
                 written = forecast(
-                    asked, model=model, data=data, future=future, out=out, table=table, say=tell
+                    heeded, model=model, data=data, future=future, out=out, table=table, say=tell
                 )
         _report(written, problems)
         teller.ended(forecasted(written, config))
@@ -257,8 +257,8 @@ def _together(config: ExperimentConfig, given: dict[str, Any]) -> ExperimentConf
     if not changes:
         return config
     before = config.forecast.joint
-    made = {**(before.model_dump(exclude_unset=True) if before else {}), **changes}
-    joint = JointConfig.parse(made, at="forecast.joint")
+    values = {**(before.model_dump(exclude_unset=True) if before else {}), **changes}
+    joint = JointConfig.parse(values, at="forecast.joint")
     if joint.paths is None and not joint.aggregate and not joint.levels:
         raise ConfigError(
             "--seed, --how, --nonnegative and --joint-out say how something is made: add "

@@ -79,13 +79,13 @@ def new_command(
     key_ring = _ring(ring)
     key_ring.refuse_taken(name)
     path = configured_key(key) or home() / "keys" / name
-    made = SigningKey.create(path)
-    key_ring.add(name, made)
-    print(f"{name} ({made.id}) signs with {path}: nobody else may read that file")
+    signing_key = SigningKey.create(path)
+    key_ring.add(name, signing_key)
+    print(f"{name} ({signing_key.id}) signs with {path}: nobody else may read that file")
     print(f"trusted by {key_ring.folder}: services need that folder and nothing more")
     print(f"  trainer: GATECAST_SIGNING_KEY={path}")
     print(f"  service: GATECAST_KEY_RING={key_ring.folder}")
-    done({"name": name, "id": made.id, "ring": key_ring.folder}, made=[path])
+    done({"name": name, "id": signing_key.id, "ring": key_ring.folder}, made=[path])
 
 
 def list_command(ring: str | None = RingOption) -> None:
@@ -155,9 +155,9 @@ def sign_command(
     from pipelines.registry.registry import Registry
     from pipelines.tracking.store import connect
 
-    name, _, wanted = what.partition("@")
+    name, _, alias = what.partition("@")
     registry = Registry(connect())
-    version = registry.version(name, wanted or None)
+    version = registry.version(name, alias or None)
     registry.sign(version, signer)
     print(f"version {version.version} of {name} is signed by {signer.id}")
     done({"signed": name, "version": int(version.version), "by": signer.id})
@@ -179,8 +179,8 @@ def new_api_command(
     Example: `gatecast keys api new shop --scope forecast --per-minute 600`
     """
     limits = {"--per-minute": per_minute, "--max-body": max_body}
-    given = [f"{option}={value}" for option, value in limits.items() if value is not None]
-    _callers(file, "new", f"--scope={scope}", *given, "--", name)
+    arguments = [f"{option}={value}" for option, value in limits.items() if value is not None]
+    _callers(file, "new", f"--scope={scope}", *arguments, "--", name)
 
 
 def list_api_command(file: str | None = FileOption) -> None:
@@ -210,9 +210,9 @@ def _callers(file: str | None, *words: str) -> None:
     if not wants_json():
         code = subprocess.run(command, check=False).returncode
     else:
-        said = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-        code = said.returncode
-        done({"file": path, "said": said.stdout.splitlines()})
+        result = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        code = result.returncode
+        done({"file": path, "said": result.stdout.splitlines()})
     if code:
         raise typer.Exit(code)
 

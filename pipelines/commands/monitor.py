@@ -72,8 +72,8 @@ def monitor_command(
     with teller.watching():
         config = teller.by(_experiment(what, sets, data))
         if retrain is not None:
-            wanted = config.monitor.replace(retrain=retrain)
-            config = config.model_copy(update={"monitor": wanted})
+            section = config.monitor.replace(retrain=retrain)
+            config = config.model_copy(update={"monitor": section})
         with waiting(f"holding the forecasts of {config.name} against what happened"):
             watch = monitor(config, forecasts=forecasts, compared=compared, page=page, say=tell)
         _show(watch)

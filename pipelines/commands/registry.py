@@ -64,19 +64,19 @@ def promote_command(
     target = shlex.quote(name)
     registry, name = _open(name)
     now = registry.alias(name, CHAMPION)
-    wanted = registry.version(name, version if version is not None else CHALLENGER)
-    gate = wanted.tags.get("gate", "never asked")
+    candidate = registry.version(name, version if version is not None else CHALLENGER)
+    gate = candidate.tags.get("gate", "never asked")
     if gate != "passed" and not force:
-        said = wanted.tags.get("decision_reason", "")
+        refusal = candidate.tags.get("decision_reason", "")
         complain(
-            f"gatecast: the gate has not passed version {wanted.version} of {name!r} "
-            f"({said or gate}); to promote it all the same: --force --reason 'why'"
+            f"gatecast: the gate has not passed version {candidate.version} of {name!r} "
+            f"({refusal or gate}); to promote it all the same: --force --reason 'why'"
         )
-        done({"model": name, "version": int(wanted.version), "gate": gate, "reason": said})
+        done({"model": name, "version": int(candidate.version), "gate": gate, "reason": refusal})
         raise typer.Exit(EXIT_REFUSED)
     event = registry.promote(
         name,
-        int(wanted.version),
+        int(candidate.version),
         reason=reason or "promoted by hand; the gate had passed it",
         action="forced" if force else "promoted",
         instead_of=int(now.version) if now is not None else NOBODY,

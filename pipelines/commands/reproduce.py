@@ -29,9 +29,9 @@ def reproduce_command(
     from pipelines.config import load_config
     from pipelines.training.reproduce import reproduce
 
-    given = load_config(config) if config is not None else None
+    loaded = load_config(config) if config is not None else None
     with progress_bar() as progress:
-        result = reproduce(run_id, config=given, say=tell, progress=progress)
+        result = reproduce(run_id, config=loaded, say=tell, progress=progress)
     print_table(result.table().set_index("what"))
     print(result.verdict)
     done({"same": result.same, "verdict": result.verdict, "findings": result.table()})

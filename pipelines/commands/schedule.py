@@ -205,10 +205,10 @@ def by_flags_command(
         "--serve": serve,
         timed: cron is not None or every is not None,
     }
-    asked = [name for name, given in flags.items() if given]
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} exclude each other")
-    if not asked:
+    chosen = [name for name, value in flags.items() if value]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} exclude each other")
+    if not chosen:
         close = difflib.get_close_matches(target or "", COMMANDS, n=1)
         if close and not Path(target or "").exists():
             raise ConfigError(f"no command {target!r}; did you mean: gatecast schedule {close[0]}")
@@ -218,12 +218,12 @@ def by_flags_command(
         "--stop": stop_command,
         "--serve": lambda: serve_command(limit),
     }
-    if asked[0] in alone:
-        alone[asked[0]]()
+    if chosen[0] in alone:
+        alone[chosen[0]]()
         return
     if target is None:
-        raise ConfigError(f"{asked[0]} needs a config or the name of a model")
-    if asked[0] == timed:
+        raise ConfigError(f"{chosen[0]} needs a config or the name of a model")
+    if chosen[0] == timed:
         add_command(target, cron, every, timezone, job, sets, pool, variables)
         return
     of_target = {
@@ -233,7 +233,7 @@ def by_flags_command(
         "--remove": remove_command,
         "--logs": logs_command,
     }
-    of_target[asked[0]](target, job)
+    of_target[chosen[0]](target, job)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

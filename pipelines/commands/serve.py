@@ -92,17 +92,19 @@ def ui_command(
     remote = on_a_server(uri)
     if not remote and not free_port(host, port):
         raise ConfigError(f"cannot listen on {host}:{port}: it is in use; choose another --port")
-    found = experiment_of(connect(uri), name)
+    experiment = experiment_of(connect(uri), name)
     named = host if host not in ("0.0.0.0", "::") else "127.0.0.1"
     address = uri if remote else f"http://{f'[{named}]' if ':' in named else named}:{port}"
-    page = runs_page(address, found.experiment_id if found is not None else None)
+    page = runs_page(address, experiment.experiment_id if experiment is not None else None)
     if remote:
         raise GatecastError(f"MLflow already runs as a server: open {page} in a browser")
     arguments = ui_command_line(host, port)
     done({"address": address, "page": page})
     answered()
     print(f"MLflow on {address} (Ctrl-C stops it)")
-    title = f"the runs of {found.name}, side by side" if found is not None else "no run yet"
+    title = (
+        f"the runs of {experiment.name}, side by side" if experiment is not None else "no run yet"
+    )
     print(f"{title}: {page}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

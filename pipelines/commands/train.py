@@ -148,11 +148,11 @@ def backtest_command(
 
         write_table(evaluation.backtest.table, out)
     _print_scores(evaluation, config)
-    given = f" --horizon {horizon}" if horizon is not None else ""
+    option = f" --horizon {horizon}" if horizon is not None else ""
     done(
         {"model": config.name, "horizon": config.horizon, "scores": evaluation.scores},
         made=[out] if out is not None else [],
-        following=f"gatecast train {shlex.quote(what)}{given}" if model is None else (),
+        following=f"gatecast train {shlex.quote(what)}{option}" if model is None else (),
     )
 
 
@@ -163,8 +163,8 @@ def _experiment(config: ExperimentConfig) -> str:
 def _print_scores(evaluation: Evaluation, config: ExperimentConfig) -> None:
     from forecasting.evaluation.catalogue import METRICS
 
-    shown = {name: metric.title for name, metric in METRICS.items() if metric.shown}
+    titles = {name: metric.title for name, metric in METRICS.items() if metric.shown}
     print_table(
-        evaluation.scores[list(shown)].rename(columns=shown),
+        evaluation.scores[list(titles)].rename(columns=titles),
         title=f"{config.backtest.windows} rolling origins, horizon {config.horizon}",
     )

@@ -61,8 +61,8 @@ def tune_command(
         tuned = tune(config, values, out=target, trials=trials, candidate=candidate, say=tell)
     # The file may hold a password, as the one it was made from.
     shutil.copymode(path, target)
-    shown = tuned.trials.sort_values("value").head(SHOWN)
-    print_table(shown.set_index("trial"), title=f"{tuned.name}, {tuned.metric}", digits=4)
+    best = tuned.trials.sort_values("value").head(SHOWN)
+    print_table(best.set_index("trial"), title=f"{tuned.name}, {tuned.metric}", digits=4)
     print(tuned.line)
     done(
         {

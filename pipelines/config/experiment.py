@@ -350,8 +350,8 @@ class ExperimentConfig(Settings):
             "ahead": self.ahead or None,
         }
         try:
-            given = {k: v for k, v in values.items() if v is not None}
-            return ForecasterConfig.model_validate(given)
+            settings = {k: v for k, v in values.items() if v is not None}
+            return ForecasterConfig.model_validate(settings)
         except ValidationError as error:
             where = f"candidates.{candidate}"
             raise ConfigError("; ".join(explain(error, ForecasterConfig, where))) from error

@@ -208,13 +208,13 @@ def inside(task: Task) -> Task:
     one, else the last rows of the history.
     """
     test = int(task.origins[0])
-    kept = task.train_back - test
-    origins = np.arange(kept, task.horizon - 1, -1) if kept else task.origins
+    back = task.train_back - test
+    origins = np.arange(back, task.horizon - 1, -1) if back else task.origins
     return replace(
         task,
         name=f"{task.name}, inside the history",
         full=task.full.truncate(test),
-        train_back=kept or test,
+        train_back=back or test,
         origins=origins,
     )
 

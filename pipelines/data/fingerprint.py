@@ -81,17 +81,19 @@ class Fingerprint:
             Values kept of all series together, within `FEWEST` and `MOST` of each.
         """
         begin, end = observed(panel.y, panel.offsets)
-        kept = np.flatnonzero(end >= 0)
-        begin, end = begin[kept], end[kept]
+        places = np.flatnonzero(end >= 0)
+        begin, end = begin[places], end[places]
         rows = end - begin + 1
-        width = int(np.clip(budget // max(len(kept), 1), FEWEST, MOST))
+        width = int(np.clip(budget // max(len(places), 1), FEWEST, MOST))
         positions = sample(rows, width)
-        row = panel.offsets[:-1][kept, None] + begin[:, None] + np.maximum(positions, 0)
-        values = np.where(positions >= 0, panel.y[row], np.nan) if len(kept) else row.astype(float)
+        row = panel.offsets[:-1][places, None] + begin[:, None] + np.maximum(positions, 0)
+        values = (
+            np.where(positions >= 0, panel.y[row], np.nan) if len(places) else row.astype(float)
+        )
         return cls(
-            ids=panel.ids[kept].astype(str).astype(object),
-            first=panel.freq.shift(panel.start[kept], begin),
-            last=panel.freq.shift(panel.start[kept], end),
+            ids=panel.ids[places].astype(str).astype(object),
+            first=panel.freq.shift(panel.start[places], begin),
+            last=panel.freq.shift(panel.start[places], end),
             rows=rows,
             positions=positions,
             values=values,

@@ -19,7 +19,7 @@ from forecasting.data.calendar import MICROSECONDS, Frequency
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError, DataError
 from forecasting.masking import conceals, masked
-from forecasting.schema import Covariate, Schema
+from forecasting.schema import Covariate, Schema, moments
 from pipelines.ingestion.config import DataConfig, KnownConfig
 from pipelines.ingestion.read.sources import read
 
@@ -86,10 +86,10 @@ def add_known(panel: Panel, config: KnownConfig, horizon: int) -> tuple[Panel, l
         grid, or two values that were known at the same moment.
     """
     where = masked(config.source)
-    taken = {c.name for c in panel.schema.covariates} & {*config.columns}
-    if taken:
+    doubles = {c.name for c in panel.schema.covariates} & {*config.columns}
+    if doubles:
         raise ConfigError(
-            f"data.known.columns: {sorted(taken)[0]!r} is a covariate of data.covariates already"
+            f"data.known.columns: {sorted(doubles)[0]!r} is a covariate of data.covariates already"
         )
     table = _table(config, where)
     place = pd.Index(panel.ids.astype(str)).get_indexer(pd.Index(table[config.id].astype(str)))
@@ -108,28 +108,20 @@ def add_known(panel: Panel, config: KnownConfig, horizon: int) -> tuple[Panel, l
         )
     table, series = table[here].reset_index(drop=True), place[here]
     ds = _stamps(table[config.ds], panel, f"{where}, column {config.ds}")
-    known = _stamps(table[config.known_at], panel, f"{where}, column {config.known_at}")
+    known_stamps = _stamps(table[config.known_at], panel, f"{where}, column {config.known_at}")
     step = _steps(panel, series, ds, where)
     blocks, covariates = [], []
     for name in config.columns:
         values = _numbers(table[name], f"{where}, column {name}")
         _refuse_twice(table, config, values, name, where)
-        past, ahead = known_ahead(Said(series, step, known, values), panel, horizon)
+        past, ahead = known_ahead(Said(series, step, known_stamps, values), panel, horizon)
         there = past[~np.isnan(past)]
         if not len(there):
             raise DataError(
                 f"{where}: of {name} no value was known {horizon} steps ahead of a row of the "
                 "history: nothing can be learned from it; is known_at when it was said?"
             )
-        spread = float(there.std())
-        covariates.append(
-            Covariate(
-                name=name,
-                role="future",
-                mean=float(there.mean()),
-                std=spread if spread > 0 else 1.0,
-            )
-        )
+        covariates.append(Covariate(name=name, role="future").replace(**moments(there)))
         blocks.append((past, ahead))
         notes.append(
             f"{where}: {name} was known {horizon} steps ahead for {len(there):,} of "
@@ -161,12 +153,12 @@ def _table(config: KnownConfig, where: str) -> pd.DataFrame:
     # Rows as they stand: which column is what is said by this section.
     raw, _ = read(config.source, DataConfig(source=config.source, layout="rows", id=(config.id,)))
     names = [name.strip() for name in raw.names]
-    wanted = [config.id, config.ds, config.known_at, *config.columns]
-    lacking = [name for name in wanted if name not in names]
+    columns = [config.id, config.ds, config.known_at, *config.columns]
+    lacking = [name for name in columns if name not in names]
     if lacking:
         missing, there = ", ".join(lacking), ", ".join(names[:20])
         raise DataError(f"data.known: {where} has no column {missing}; it has {there}")
-    frame = raw.table.rename_columns(names).select(wanted).to_pandas()
+    frame = raw.table.rename_columns(names).select(columns).to_pandas()
     blank = frame[[config.id, config.ds, config.known_at]].isna().any(axis=1).to_numpy()
     if blank.any():
         raise DataError(

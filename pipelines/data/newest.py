@@ -68,8 +68,8 @@ def newest_rows(panel: Panel, typical: int, season: int) -> tuple[Change, Change
         moved, spread, fell = _against_a_season_before(panel, width, season)
         if width > 1:
             # A level that the champion knows already is no news, though few wide spans show it.
-            known, _, _ = _against_a_season_before(panel.truncate(typical), 1, season)
-            moved = moved.allowing(OUTLIER * abs(known.value))
+            usual, _, _ = _against_a_season_before(panel.truncate(typical), 1, season)
+            moved = moved.allowing(OUTLIER * abs(usual.value))
         level, scatter = level.or_worse(moved), scatter.or_worse(spread)
         falls = falls.or_worse(fell)
     return level, scatter, falls

@@ -112,9 +112,9 @@ def _read(
         headers=[[*line, NO_Y] for line in raw.headers],
     )
     try:
-        found = clean(raw, config.replace(y=NO_Y), EVERY_SERIES)
-        plan = to_panel(found)
-        _refuse_other_units(plan, facts, found.facts)
+        cleaned = clean(raw, config.replace(y=NO_Y), EVERY_SERIES)
+        plan = to_panel(cleaned)
+        _refuse_other_units(plan, facts, cleaned.facts)
         return plan, shared
     except DataError as error:
         raise DataError(f"{masked(str(source))}: {error}") from None
@@ -127,8 +127,8 @@ def _refuse_other_units(plan: Panel, history: Mapping[str, Any], facts: Mapping[
         before, ahead = (signs_of(f, name) for f in (history, facts))
         rates = ({*before} ^ {*ahead}) & {*RATES}
         other = before and ahead and {*before} != {*ahead}
-        known = plan.future[:, k]
-        if (rates or other) and (known[~np.isnan(known)] != 0).any():
+        column = plan.future[:, k]
+        if (rates or other) and (column[~np.isnan(column)] != 0).any():
             raise DataError(
                 f"column {name}: its numbers bear {_listed(ahead)} here and {_listed(before)} in "
                 "the history, and 5 % is read as 5: write both in one unit"
@@ -171,9 +171,9 @@ def _alike(panel: Panel, plan: Panel) -> tuple[Panel, Panel]:
 def _joined(panel: Panel, plan: Panel, place: Array, horizon: int, where: str) -> tuple[Panel, int]:
     """The panel with the plan's values in it, and how many of them differ from its own."""
     series, step = _steps(panel, plan, place, where)
-    kept = (series >= 0) & (step >= 0) & (step < panel.lengths[series] + horizon)
-    series, step = series[kept], step[kept]
-    values = _given(plan.future[kept], panel)
+    usable = (series >= 0) & (step >= 0) & (step < panel.lengths[series] + horizon)
+    series, step = series[usable], step[usable]
+    values = _given(plan.future[usable], panel)
     own = panel.lengths + _width(panel)
     sizes = own.copy()
     reach = ~np.isnan(values).all(axis=1)
@@ -225,8 +225,8 @@ def _width(panel: Panel) -> Array:
     """[N] steps after the last row for which a series has a covariate."""
     if panel.horizon is None:
         return np.zeros(len(panel), np.int64)
-    given = ~np.isnan(panel.horizon).all(axis=2)
-    return np.where(given, np.arange(1, given.shape[1] + 1), 0).max(axis=1)
+    filled = ~np.isnan(panel.horizon).all(axis=2)
+    return np.where(filled, np.arange(1, filled.shape[1] + 1), 0).max(axis=1)
 
 
 def _given(values: Array, panel: Panel) -> Array:

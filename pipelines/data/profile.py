@@ -51,12 +51,12 @@ def panel_profile(panel: Panel, *, recent: int) -> dict[str, float]:
 
 def shift(profile: dict[str, float], reference: dict[str, float]) -> float:
     """Largest ``|ln(now / then)|`` of level and spread; 0 where either is not known."""
-    found = [0.0]
+    changes = [0.0]
     for name in ("level", "spread"):
         now, then = profile.get(name, 0.0), reference.get(name, 0.0)
         if now > 0 and then > 0:
-            found.append(abs(float(np.log(now / then))))
-    return max(found)
+            changes.append(abs(float(np.log(now / then))))
+    return max(changes)
 
 
 def _mean_change(y: Array, offsets: Array) -> Array:
@@ -76,5 +76,5 @@ def _series_mean(values: Array, offsets: Array) -> Array:
 
 
 def _median(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else 0.0
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else 0.0

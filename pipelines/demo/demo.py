@@ -222,7 +222,7 @@ def _result(
         ("seasonal naive", *seasonal, "here"),
     ]
     chosen = _typical(metrics.smape(actual, quantiles[..., middle]))
-    shown = [
+    examples = [
         (
             str(history.ids[i]),
             history.y[history.offsets[i] : history.offsets[i + 1]],
@@ -232,7 +232,7 @@ def _result(
         )
         for i in chosen
     ]
-    picture = _picture(shown, out, smape)
+    picture = _picture(examples, out, smape)
     summary = {
         "smape": round(smape, 4),
         "mase": round(mase, 4),
@@ -256,7 +256,7 @@ def _result(
     }
     path = out / "summary.json"
     write_text(json.dumps(summary, indent=2) + "\n", path)
-    return DemoResult(summary, scores, shown, path)
+    return DemoResult(summary, scores, examples, path)
 
 
 def _last_rows(panel: Panel, horizon: int) -> Array:

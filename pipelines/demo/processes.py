@@ -37,7 +37,7 @@ def command(
 ) -> list[str]:
     """Command line of the forecast service; what is None is left to its variables."""
     named = [part for model in models for part in ("--model", model)]
-    given = {
+    options = {
         "--host": host,
         "--port": port,
         "--workers": workers,
@@ -45,7 +45,7 @@ def command(
         "--shadow": shadow,
         "--canary": canary,
     }
-    chosen = [str(p) for option, v in given.items() if v is not None for p in (option, v)]
+    chosen = [str(p) for option, v in options.items() if v is not None for p in (option, v)]
     return [sys.executable, "-m", "serving", *named, *chosen]
 
 

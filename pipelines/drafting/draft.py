@@ -33,17 +33,17 @@ def draft(
     lines += _covariates(look)
     lines += ["", _commented(f"horizon: {look.horizon}", "steps to forecast")]
     lines += [_season(facts)]
-    given = dict(more or {})
-    if look.counts and "model" not in given:
+    sections = dict(more or {})
+    if look.counts and "model" not in sections:
         head = "# model: {head: negative_binomial}"
         lines += [
             "",
             _commented(head, "counts, many of them 0: this may suit them"),
         ]
     if look.origins != ORIGINS:
-        own = {"windows": look.origins, **given.pop("backtest", {})}
+        own = {"windows": look.origins, **sections.pop("backtest", {})}
         lines += ["", _commented(f"backtest: {flow(own)}", "the history allows no more cutoffs")]
-    lines += [line for key, value in given.items() for line in ("", f"{key}: {flow(value)}")]
+    lines += [line for key, value in sections.items() for line in ("", f"{key}: {flow(value)}")]
     text = "\n".join(line.rstrip() for line in lines) + "\n"
     return text, _checked(text, file)
 
@@ -68,17 +68,17 @@ def _roles(look: Look) -> list[str]:
     roles = {k: v for k, v in look.roles.items() if k not in ("source", "covariates", "freq")}
     lines = [_commented(f"  {key}: {flow(v)}", comments.get(key, "")) for key, v in roles.items()]
     alias = look.result.clean.freq.alias
-    said = "as given" if "freq" in look.roles else "found in the stamps"
-    lines.append(_commented(f"  freq: {flow(alias)}", said))
+    origin = "as given" if "freq" in look.roles else "found in the stamps"
+    lines.append(_commented(f"  freq: {flow(alias)}", origin))
     if "ahead" in look.result.clean.facts and not look.ahead and "blanks" not in look.roles:
         lines.append(_commented("  blanks: trim", "rows after the last value hold nothing to use"))
     return lines
 
 
 def _covariates(look: Look) -> list[str]:
-    given = look.roles.get("covariates")
-    if given:
-        return [f"  covariates: {flow(given)}"]
+    covariates = look.roles.get("covariates")
+    if covariates:
+        return [f"  covariates: {flow(covariates)}"]
     sure = [c for c in look.candidates if c.role == "future"]
     maybe = [c for c in look.candidates if c.role in ("past", "static")]
     lines = ["  covariates:"] if sure else []
@@ -96,10 +96,10 @@ def _covariates(look: Look) -> list[str]:
 
 def _season(facts: dict[str, Any]) -> str:
     stamps, values = facts["season"]["stamps"], facts["season"]["values"]
-    said = f"stamps say {' and '.join(map(str, stamps))}" if stamps else "stamps say none"
-    seen = f"values show {' and '.join(map(str, values))}" if values else "values show none"
+    by_stamps = f"stamps say {' and '.join(map(str, stamps))}" if stamps else "stamps say none"
+    by_values = f"values show {' and '.join(map(str, values))}" if values else "values show none"
     period = (stamps or values or [1])[0]
-    return _commented(f"# season: {period}", f"left out, it is chosen: {said}, {seen}")
+    return _commented(f"# season: {period}", f"left out, it is chosen: {by_stamps}, {by_values}")
 
 
 def _commented(text: str, comment: str) -> str:

@@ -166,8 +166,8 @@ def _extent(result: IngestResult, horizon: int | None, ahead: int) -> tuple[int,
         horizon = min(ahead, LONGEST)
     if horizon is None:
         seasons = result.clean.freq.seasons
-        wanted = HORIZONS.get(seasons[0], OTHERWISE) if seasons else OTHERWISE
-        horizon = max(1, min(wanted, LONGEST, int(SPARED * typical) // (ORIGINS + 1)))
+        usual = HORIZONS.get(seasons[0], OTHERWISE) if seasons else OTHERWISE
+        horizon = max(1, min(usual, LONGEST, int(SPARED * typical) // (ORIGINS + 1)))
     for origins in range(ORIGINS, 0, -1):
         if horizon * (origins + 1) <= SPARED * typical or (
             origins == 1 and horizon * (origins + 1) < longest

@@ -133,11 +133,11 @@ def forecast(
         No such model, data that do not fit it, an output that cannot be written.
     """
     began, say = time.monotonic(), once(say)
-    name, _, wanted = (model or config.name).partition("@")
+    name, _, alias = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
     registry = Registry(connect(config.tracking.uri))
-    version = registry.version(name, wanted or None)
+    version = registry.version(name, alias or None)
     predictor = load(registry, version)
     say(f"{name} version {version.version}, horizon {predictor.config.horizon}")
     if data is not None:
@@ -200,12 +200,12 @@ def write(
     problems: list[SeriesProblem] = []
     series = rows = 0
     parts = chunks(predictor, panel, remaining, job, workers, say)
-    for piece, (found, faults) in enumerate(counted(parts, -(-len(remaining) // CHUNK))):
+    for piece, (forecasts, faults) in enumerate(counted(parts, -(-len(remaining) // CHUNK))):
         problems += faults
-        if found.num_rows:
-            target.write(piece, found)
-            rows += found.num_rows
-            series += found.num_rows // job.horizon
+        if forecasts.num_rows:
+            target.write(piece, forecasts)
+            rows += forecasts.num_rows
+            series += forecasts.num_rows // job.horizon
     if not series and not done.any():
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
         raise DataError(f"none of the {len(panel):,} series could be forecast{first}")
@@ -258,10 +258,10 @@ def chunks(
 def _one(predictor: Predicts, panel: Panel, index: Array, job: Job) -> _Part:
     part = panel.select(index)
     with heard() as notes:
-        found = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
+        forecasts = predictor.predict_panel(part, horizon=job.horizon, quantiles=job.levels)
     # One step back from the first forecast stamp is the last row of the series.
-    cutoffs = found.freq.shift(found.start, -1)
-    return table_of(found, cutoffs, job), found.problems, notes
+    cutoffs = forecasts.freq.shift(forecasts.start, -1)
+    return table_of(forecasts, cutoffs, job), forecasts.problems, notes
 
 
 def say_odd(predictor: Predictor, panel: Panel, say: Say) -> None:

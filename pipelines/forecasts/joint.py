@@ -31,21 +31,21 @@ def read_total(text: str) -> dict[str, Any]:
     ------
     ConfigError : what is none of these.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for part in text.split(","):
         key, equals, value = part.strip().partition("=")
         if key == "blocks" and not equals:
-            found["blocks"] = True
+            options["blocks"] = True
         elif key == "steps" and value.strip().isdigit():
-            found["steps"] = int(value)
+            options["steps"] = int(value)
         elif key == "by" and equals:
-            found["by"] = [name.strip() for name in value.split("+") if name.strip()]
+            options["by"] = [name.strip() for name in value.split("+") if name.strip()]
         else:
             raise ConfigError(
                 f"--aggregate {text}: {part!r} is none of steps=NUMBER, blocks, by=COLUMN+COLUMN "
                 "(by= adds up all series)"
             )
-    return found
+    return options
 
 
 def read_levels(text: str) -> list[list[str]]:
@@ -66,9 +66,9 @@ def asked(
             raise _named(f"aggregate.{k}", error) from None
     levels = None
     if given.levels:
-        told = {"levels": given.levels, "nonnegative": given.nonnegative}
+        settings = {"levels": given.levels, "nonnegative": given.nonnegative}
         try:
-            levels = Levels.of(told | ({"how": given.how} if given.how else {}), columns)
+            levels = Levels.of(settings | ({"how": given.how} if given.how else {}), columns)
         except TotalError as error:
             raise _named("", error) from None
     return totals, levels
@@ -99,18 +99,18 @@ def write_joint(
     folder = Path(given.output or home() / "joint" / name).expanduser()
     draws = Draws(given.paths or Draws().paths, given.seed)
     with heard_by(say):
-        drawn = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
+        paths = sample(predictor, panel, draws, horizon=steps, quantiles=levels)
     if not predictor.dependence.learned:
         say("its dependence was never learned: paths take the usual one (docs/paths.md)")
     written = []
     if given.paths is not None:
-        written.append(write_table(drawn.to_frame(), folder / f"{PATHS_FILE}.parquet"))
+        written.append(write_table(paths.to_frame(), folder / f"{PATHS_FILE}.parquet"))
     if totals:
-        table = _totals(drawn, totals, levels, say)
+        table = _totals(paths, totals, levels, say)
         written.append(write_table(table, folder / f"{TOTALS_FILE}.parquet"))
     if hierarchy is not None:
-        found = coherent(predictor, panel.under(predictor.schema), drawn, hierarchy)
-        written.append(write_table(found.to_frame(), folder / f"{HIERARCHY_FILE}.parquet"))
+        aggregates = coherent(predictor, panel.under(predictor.schema), paths, hierarchy)
+        written.append(write_table(aggregates.to_frame(), folder / f"{HIERARCHY_FILE}.parquet"))
     for path in written:
         say(f"written: {path}")
     return written
@@ -122,9 +122,9 @@ def _totals(drawn: Paths, totals: list[Total], levels: tuple[float, ...], say: S
 
     parts, problems = [], []
     for number, total in enumerate(totals, 1):
-        found = add_up(drawn, total)
-        problems += found.problems
-        frame = found.to_frame(levels)
+        sums = add_up(drawn, total)
+        problems += sums.problems
+        frame = sums.to_frame(levels)
         frame.insert(0, "total", number)
         parts.append(frame)
     for problem in problems[:SHOWN]:

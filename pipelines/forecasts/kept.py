@@ -112,12 +112,12 @@ def _from_database(url: str, table: str, model: str, since: Any) -> pd.DataFrame
             if not sa.inspect(connection).has_table(name, schema=schema):
                 return None
             forecasts = table_in(connection, name, schema)
-            wanted = sa.select(forecasts)
+            query = sa.select(forecasts)
             if "model" in forecasts.c:
-                wanted = wanted.where(forecasts.c.model == model)
+                query = query.where(forecasts.c.model == model)
             if since is not None and "ds" in forecasts.c:
-                wanted = wanted.where(forecasts.c.ds >= _bound(since, forecasts.c.ds.type))
-            return pd.read_sql(wanted, connection)
+                query = query.where(forecasts.c.ds >= _bound(since, forecasts.c.ds.type))
+            return pd.read_sql(query, connection)
     except sa.exc.SQLAlchemyError as error:
         raise DataError(f"{url}: {reason(error)}") from error
     finally:

@@ -44,8 +44,9 @@ class _LakeTarget:
         """Take the job; a table that is there has to be one of forecasts."""
         self.job = job
         with refused_by(self.name, self.url):
-            names = self._names()
-        if names is not None and (missing := [n for n in KEY if n not in names]):
+            lake = self._opened()
+            names = KEY if lake is None else self._schema(lake).names
+        if missing := [n for n in KEY if n not in names]:
             raise DataError(
                 f"{self.name} is no table of forecasts: it has no column {', '.join(missing)}; "
                 "name another"
@@ -54,10 +55,11 @@ class _LakeTarget:
     def done(self, ids: Sequence[str]) -> np.ndarray:
         """[N] bool, the series all of whose steps this job has written."""
         with refused_by(self.name, self.url):
-            rows = self._of_version(["unique_id", "job"])
+            lake = self._opened()
+            rows = None if lake is None else self._of_version(lake, ["unique_id", "job"])
         own = (
             rows.filter(pc.equal(rows["job"], self.job.digest))
-            if "job" in rows.schema.names
+            if rows is not None and "job" in rows.schema.names
             else None
         )
         counts = own["unique_id"].value_counts().to_pylist() if own is not None else []
@@ -67,71 +69,75 @@ class _LakeTarget:
     def write(self, piece: int, table: pa.Table) -> None:
         """Add one piece in one commit; a row that is there already is replaced."""
         with refused_by(self.name, self.url):
-            self._check(table.schema)
-            self._write(table)
+            lake = self._opened()
+            if lake is not None:
+                self._check(self._schema(lake), table.schema)
+            self._write(lake, table)
 
     def finish(self) -> str:
         """The table's address, without its password."""
         return self.name
 
-    def _check(self, schema: pa.Schema) -> None:
-        names = self._names()
-        if names is None:
-            return
-        lacking = [n for n in schema.names if n not in names and level_of(n) is None]
+    def _opened(self) -> Any | None:
+        """The table as it is now; None where there is none."""
+        return self._open() if lake_there(self.url) else None
+
+    def _check(self, there: pa.Schema, schema: pa.Schema) -> None:
+        lacking = [n for n in schema.names if n not in there.names and level_of(n) is None]
         if lacking:
             raise DataError(
                 f"{self.name} is no table of forecasts: it has no column {', '.join(lacking)}; "
                 "name another"
             )
         whole = pa.types.is_integer(schema.field("cutoff").type)
-        if whole != pa.types.is_integer(names["cutoff"]):
+        if whole != pa.types.is_integer(there.field("cutoff").type):
             raise DataError(
                 f"{self.name} holds forecasts whose stamps are {'dates' if whole else 'integers'}, "
                 "these are not; use another table"
             )
 
-    def _names(self) -> dict[str, pa.DataType] | None:
-        """Columns by name, with their kinds; None where there is no table."""
+    def _open(self) -> Any:
         raise NotImplementedError
 
-    def _of_version(self, columns: list[str]) -> pa.Table:
+    def _schema(self, lake: Any) -> pa.Schema:
+        raise NotImplementedError
+
+    def _of_version(self, lake: Any, columns: list[str]) -> pa.Table:
         """Columns, as far as they are there, of the rows of the job's model and version."""
         raise NotImplementedError
 
-    def _write(self, table: pa.Table) -> None:
+    def _write(self, lake: Any | None, table: pa.Table) -> None:
+        """Put rows into the table, or into a new one."""
         raise NotImplementedError
 
 
 class DeltaTarget(_LakeTarget):
     """Rows are merged into a Delta table by deltalake."""
 
-    def _names(self) -> dict[str, pa.DataType] | None:
-        if not lake_there(self.url):
-            return None
-        schema = open_delta(self.url).to_pyarrow_dataset().schema
-        return dict(zip(schema.names, schema.types, strict=True))
+    def _open(self) -> Any:
+        return open_delta(self.url)
 
-    def _of_version(self, columns: list[str]) -> pa.Table:
-        if not lake_there(self.url):
-            return pa.table({"unique_id": pa.array([], pa.string())})
-        data = open_delta(self.url).to_pyarrow_dataset()
+    def _schema(self, lake: Any) -> pa.Schema:
+        return lake.to_pyarrow_dataset().schema
+
+    def _of_version(self, lake: Any, columns: list[str]) -> pa.Table:
+        data = lake.to_pyarrow_dataset()
         model, version = pc.field("model"), pc.field("version")
-        found: pa.Table = data.to_table(
+        rows: pa.Table = data.to_table(
             columns=[c for c in columns if c in data.schema.names],
             filter=(model == self.job.model) & (version == self.job.version),
         )
-        return found
+        return rows
 
-    def _write(self, table: pa.Table) -> None:
+    def _write(self, lake: Any | None, table: pa.Table) -> None:
         import deltalake
 
-        if not lake_there(self.url):
+        if lake is None:
             deltalake.write_deltalake(delta_place(self.url), table.slice(0, 0), mode="ignore")
+            lake = self._open()
         same = " AND ".join(f"kept.{name} = new.{name}" for name in KEY)
         (
-            open_delta(self.url)
-            .merge(table, same, source_alias="new", target_alias="kept", merge_schema=True)
+            lake.merge(table, same, source_alias="new", target_alias="kept", merge_schema=True)
             .when_matched_update_all()
             .when_not_matched_insert_all()
             .execute()
@@ -141,20 +147,18 @@ class DeltaTarget(_LakeTarget):
 class IcebergTarget(_LakeTarget):
     """Rows between the piece's cutoffs are written anew: PyIceberg's own upsert takes minutes."""
 
-    def _names(self) -> dict[str, pa.DataType] | None:
-        if not lake_there(self.url):
-            return None
-        schema = open_iceberg(self.url).schema().as_arrow()
-        return dict(zip(schema.names, schema.types, strict=True))
+    def _open(self) -> Any:
+        return open_iceberg(self.url)
 
-    def _of_version(self, columns: list[str]) -> pa.Table:
-        names = self._names()
-        if names is None:
-            return pa.table({"unique_id": pa.array([], pa.string())})
+    def _schema(self, lake: Any) -> pa.Schema:
+        return lake.schema().as_arrow()
+
+    def _of_version(self, lake: Any, columns: list[str]) -> pa.Table:
+        names = self._schema(lake).names
         fields = tuple(c for c in columns if c in names)
-        scan = open_iceberg(self.url).scan(row_filter=self._own(), selected_fields=fields)
-        found: pa.Table = scan.to_arrow()
-        return found
+        scan = lake.scan(row_filter=self._own(), selected_fields=fields)
+        rows: pa.Table = scan.to_arrow()
+        return rows
 
     def _own(self) -> Any:
         from pyiceberg import expressions
@@ -163,7 +167,7 @@ class IcebergTarget(_LakeTarget):
         both: Any = expressions.And
         return both(equal("model", self.job.model), equal("version", self.job.version))
 
-    def _write(self, table: pa.Table) -> None:
+    def _write(self, lake: Any | None, table: pa.Table) -> None:
         from pyiceberg import expressions
         from pyiceberg.catalog import load_catalog
 
@@ -172,23 +176,22 @@ class IcebergTarget(_LakeTarget):
         most: Any = expressions.LessThanOrEqual
         both: Any = expressions.And
         rows = both(self._own(), both(least("cutoff", low), most("cutoff", high)))
-        if self._names() is None:
+        if lake is None:
             place, name = iceberg_name(self.url)
             catalog = load_catalog(place)
             catalog.create_namespace_if_not_exists(name.rpartition(".")[0])
-            catalog.create_table(name, table.schema)
-        found = open_iceberg(self.url)
-        with found.update_schema() as change:
+            lake = catalog.create_table(name, table.schema)
+        with lake.update_schema() as change:
             change.union_by_name(table.schema)
-        there = found.scan(row_filter=rows).to_arrow()
+        there = lake.scan(row_filter=rows).to_arrow()
         if not there.num_rows:
-            found.append(table)
+            lake.append(table)
             return
-        kept = there.cast(_as_here(there.schema, table.schema)).join(
+        others = there.cast(_as_here(there.schema, table.schema)).join(
             table.select(KEY), list(KEY), join_type="left anti"
         )
-        whole = pa.concat_tables([kept, table], promote_options="default")
-        found.overwrite(whole, overwrite_filter=rows)
+        whole = pa.concat_tables([others, table], promote_options="default")
+        lake.overwrite(whole, overwrite_filter=rows)
 
 
 def _literal(stamp: Any) -> Any:

@@ -135,14 +135,14 @@ def forecast_partitions(
     source = data or config.data.source
     files = partitions_of(source)
     _refuse(config, source, files)
-    name, _, wanted = (model or config.name).partition("@")
+    name, _, alias = (model or config.name).partition("@")
     output = Path(out or config.forecast.output or default_output(name)).expanduser().resolve()
     if output.is_relative_to(Path(str(source)).resolve()):
         raise ConfigError(f"{output} lies in {source}: forecasts there would be read as series")
     if output.suffix or output.is_file():
         raise ConfigError(f"{output}: forecasts of a folder go into a folder; name one")
     registry = Registry(connect(config.tracking.uri))
-    version = registry.version(name, wanted or None)
+    version = registry.version(name, alias or None)
     folder = registry.download(version, home() / "cache" / "bundles")
     run = _run_of(config, version, folder, (Path(str(source)).resolve(), files), output)
     say(f"{name} version {version.version}, {len(files):,} files, horizon {run.job.horizon}")
@@ -234,10 +234,10 @@ def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForeca
     tell = once(say)
     for note in (note for answer in answers for note in answer["notes"]):
         tell(note)
-    series, asked = (sum(answer[key] for answer in answers) for key in ("series", "asked"))
+    series, all_series = (sum(answer[key] for answer in answers) for key in ("series", "asked"))
     if not series:
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
-        raise DataError(f"none of the {asked:,} series could be forecast{first}")
+        raise DataError(f"none of the {all_series:,} series could be forecast{first}")
     old = run.target.with_name(f".{run.target.name}.old")
     if run.target.exists():
         run.target.rename(old)
@@ -246,17 +246,17 @@ def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForeca
     shutil.rmtree(run.facts)
     shutil.rmtree(old, ignore_errors=True)
     again = set(run.files) - set(missing)
-    kept = sum(a["series"] for f, a in zip(run.files, answers, strict=True) if f in again)
+    earlier = sum(a["series"] for f, a in zip(run.files, answers, strict=True) if f in again)
     return BatchForecast(
         model=run.job.model,
         version=run.job.version,
         run_id=run.job.run_id,
         target=f"{run.target}{os.sep}",
         job=run.job.digest,
-        series=series - kept,
-        rows=(series - kept) * run.job.horizon,
-        kept=kept,
-        asked=asked,
+        series=series - earlier,
+        rows=(series - earlier) * run.job.horizon,
+        kept=earlier,
+        asked=all_series,
         problems=problems,
     )
 

@@ -110,7 +110,7 @@ def look_back(
             "data.known is joined as of the newest row: from a past cutoff later values would be "
             "seen; give --data that ends there to `gatecast forecast` without --as-of or --backfill"
         )
-    name, _, wanted = (model or config.name).partition("@")
+    name, _, alias = (model or config.name).partition("@")
     output = out or config.forecast.output or default_output(name)
     target = target_of(output, table or config.forecast.table)
     single = getattr(target, "folder", True) is False
@@ -128,21 +128,27 @@ def look_back(
     cutoffs = past.cutoffs(panel)
     source = config.monitor.forecasts or config.forecast.output or default_output(name)
     frame = read_forecasts(source, table or config.forecast.table, name)
-    asked = _Asked(
-        Registry(connect(config.tracking.uri)), name, wanted or None, Kept(frame, panel), say
+    question = _Asked(
+        Registry(connect(config.tracking.uri)), name, alias or None, Kept(frame, panel), say
     )
     agreement = Agreement()
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):
         # One after the other: a panel for each of them would fill the memory.
-        rounds = (_round(asked, panel, cutoff, config, agreement) for cutoff in cutoffs)
+        rounds = (_round(question, panel, cutoff, config, agreement) for cutoff in cutoffs)
         if single and len(cutoffs) > 1:
-            digest = hashlib.sha256(f"{name} {asked.wanted} {cutoffs.tolist()}".encode())
+            digest = hashlib.sha256(f"{name} {question.wanted} {cutoffs.tolist()}".encode())
             batches = _into_one(rounds, output, digest.hexdigest()[:32], say)
         else:
             batches = [
-                write(said, known, job, target_of(output, table or config.forecast.table), say=say)
-                for said, known, job in rounds
+                write(
+                    predictor,
+                    history,
+                    job,
+                    target_of(output, table or config.forecast.table),
+                    say=say,
+                )
+                for predictor, history, job in rounds
             ]
     return LookedBack(batches, agreement, time.monotonic() - began)
 
@@ -160,10 +166,10 @@ class _Asked:
 
     def at(self, cutoff: Any, said: pd.DataFrame) -> tuple[ModelVersion, Predictor]:
         """The version of a cutoff, opened."""
-        wanted = self.wanted or str(self._champion(cutoff, said))
-        number = int(wanted) if wanted.isdigit() else -1
+        alias = self.wanted or str(self._champion(cutoff, said))
+        number = int(alias) if alias.isdigit() else -1
         if number not in self._open:
-            version = self.registry.version(self.name, wanted)
+            version = self.registry.version(self.name, alias)
             predictor = load(self.registry, version)
             self._open[number] = version, predictor
             self._say_seen(version, predictor, cutoff)
@@ -197,17 +203,19 @@ def _round(
     asked: _Asked, panel: Panel, cutoff: Any, config: ExperimentConfig, agreement: Agreement
 ) -> tuple[Any, Panel, Job]:
     """Who forecasts from a cutoff, what was known there, and as which job."""
-    known = known_at(panel, cutoff, config.horizon)
-    said = asked.kept.at(known)
-    version, predictor = asked.at(cutoff, said)
-    said = said[said["version"].astype(str) == str(version.version)] if len(said) else said
-    known = known.under(predictor.schema)
-    say_odd(predictor, known, asked.say)
+    history = known_at(panel, cutoff, config.horizon)
+    earlier = asked.kept.at(history)
+    version, predictor = asked.at(cutoff, earlier)
+    earlier = (
+        earlier[earlier["version"].astype(str) == str(version.version)] if len(earlier) else earlier
+    )
+    history = history.under(predictor.schema)
+    say_odd(predictor, history, asked.say)
     steps = min(config.horizon, predictor.config.horizon)
     return (
-        AsSaid(predictor, said, agreement),
-        known,
-        job_of(maker_of(version), known, steps, config.forecast.levels),
+        AsSaid(predictor, earlier, agreement),
+        history,
+        job_of(maker_of(version), history, steps, config.forecast.levels),
     )
 
 
@@ -218,20 +226,22 @@ def _into_one(
     target = target_of(output, "")
     batches: list[BatchForecast] = []
     piece = 0
-    for said, known, job in rounds:
+    for predictor, history, job in rounds:
         if not batches:
             target.open(dataclasses.replace(job, digest=digest))
         series, problems = 0, []
-        for found, faults in chunks(said, known, np.arange(len(known)), job, None, say):
+        for forecasts, faults in chunks(
+            predictor, history, np.arange(len(history)), job, None, say
+        ):
             problems += faults
-            if found.num_rows:
-                target.write(piece, found)
-                piece, series = piece + 1, series + found.num_rows // job.horizon
+            if forecasts.num_rows:
+                target.write(piece, forecasts)
+                piece, series = piece + 1, series + forecasts.num_rows // job.horizon
         batches.append(
             BatchForecast(
                 model=job.model, version=job.version, run_id=job.run_id, target=output,
                 job=job.digest, series=series, rows=series * job.horizon, kept=0,
-                asked=len(known), problems=problems,
+                asked=len(history), problems=problems,
             )
         )  # fmt: skip
     if not piece:

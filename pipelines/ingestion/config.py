@@ -365,9 +365,9 @@ class DataConfig(Settings):
     def _fitting(self) -> DataConfig:
         names = [c.name for c in self.covariates]
         twice = sorted({n for n in names if names.count(n) > 1})
-        taken = sorted({"unique_id", "ds", "y"} & set(names))
-        if twice or taken:
-            raise ValueError(f"covariates: the name {(twice or taken)[0]!r} is already taken")
+        reserved = sorted({"unique_id", "ds", "y"} & set(names))
+        if twice or reserved:
+            raise ValueError(f"covariates: the name {(twice or reserved)[0]!r} is already taken")
         if self.id and self.series:
             raise ValueError("id and series exclude each other: series names the only one")
         if self.query and self.table:

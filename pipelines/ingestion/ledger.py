@@ -54,9 +54,9 @@ class Entry:
         for part, (name, _) in enumerate(self.column):
             if limit <= 0:
                 break
-            for key, found in out.items():
+            for key, parts in out.items():
                 values = getattr(self, key)[part][:limit]
-                found.append(_objects(values) if key in ("before", "after") else values)
+                parts.append(_objects(values) if key in ("before", "after") else values)
             names.append(np.full(len(out["series"][-1]), name, dtype=object))
             limit -= len(names[-1])
         empty = np.empty(0, np.int64)
@@ -65,11 +65,11 @@ class Entry:
 
     def per_column(self) -> dict[str, int]:
         """Places per column of the table, where they concern one."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for name, count in self.column:
             if name:
-                found[name] = found.get(name, 0) + count
-        return found
+                counts[name] = counts.get(name, 0) + count
+        return counts
 
 
 def _objects(values: Any) -> Array:

@@ -119,12 +119,12 @@ def _in_pieces(
     if settled.layout != "long" or not settled.id:
         return None
     # A table that is clean already needs no parting: one pass holds little of it.
-    found = fast_way(str(config.source), settled)
-    if found is not None:
-        panel = found.clean
+    result = fast_way(str(config.source), settled)
+    if result is not None:
+        panel = result.clean
         refuse_other_anchor(panel.ids, panel.start, panel.freq, config.freq)
-        write_result(found, folder)
-        return found.report
+        write_result(result, folder)
+        return result.report
     pieces = min(max(math.ceil(rows / (piece_rows or fitting // 2)), 2), MOST_PIECES)
     refuse_guesses(data.schema, settled)
     with aside(folder) as scratch:
@@ -139,8 +139,8 @@ def _in_pieces(
 def _part(data: pads.Dataset, config: DataConfig, scratch: Path, pieces: int) -> list[Path]:
     """Rows into files, all rows of a series into the same one, each with its number."""
     units = unit_columns(data.schema.names, data.head(SAMPLE_ROWS, use_threads=False))
-    wanted = wanted_columns(config, units) or set()
-    stripped = {w.strip() for w in wanted}
+    columns = wanted_columns(config, units) or set()
+    stripped = {w.strip() for w in columns}
     names = [n for n in data.schema.names if n.strip() in stripped]
     schema = pa.schema([*(data.schema.field(n) for n in names), pa.field(ROW, pa.int64())])
     parts = scratch / "parts"
@@ -180,7 +180,7 @@ def _homes(batch: pa.RecordBatch, config: DataConfig, pieces: int) -> Array:
 
 def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | None) -> Report:
     """Each piece the long way; the first one settles what the others follow."""
-    merged, asked = Merged(config.report), config.freq
+    merged, freq = Merged(config.report), config.freq
     with ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
         for path in paths:
@@ -191,7 +191,7 @@ def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | N
                 continue
             piece = _one(table, config)
             panel = piece.clean
-            refuse_other_anchor(panel.ids, panel.start, panel.freq, asked)
+            refuse_other_anchor(panel.ids, panel.start, panel.freq, freq)
             config = _follow(config, piece)
             if horizon is not None and len(piece.clean.ids):
                 note_future(piece.clean, horizon)

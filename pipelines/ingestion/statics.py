@@ -81,13 +81,13 @@ def _own_table(
         )
     if not len(names):
         raise DataError(f"{masked(static.source)}: the table of static covariates has no rows")
-    wanted = ids.astype(str)
-    place = np.minimum(np.searchsorted(ranked, wanted), len(ranked) - 1)
-    has_row = ranked[place] == wanted
+    labels = ids.astype(str)
+    place = np.minimum(np.searchsorted(ranked, labels), len(ranked) - 1)
+    has_row = ranked[place] == labels
     if len(ids) and not has_row.any() and not part:
         raise DataError(
             f"{masked(static.source)}: none of its {len(names):,} series is in the panel, where a "
-            f"series is called {str(wanted[0])!r} and in the static table {str(names[0])!r}; write "
+            f"series is called {str(labels[0])!r} and in the static table {str(names[0])!r}; write "
             "the ids of both alike (ids.template can add zeros), or name the right column as "
             "static.id"
         )
@@ -120,9 +120,9 @@ def _note_cells(whole: Column, source: Array, name: str, ledger: Ledger, table: 
     places = Places(rows, np.full(len(source), NAT), source + 1, rows, ledger)
 
     def here(cells: Array, texts: Iterable[Any]) -> tuple[Array, list[Any]]:
-        said = dict(zip(cells.tolist(), texts, strict=True))
+        by_cell = dict(zip(cells.tolist(), texts, strict=True))
         at = np.flatnonzero(np.isin(source, cells))
-        return at, [said[int(source[i])] for i in at]
+        return at, [by_cell[int(source[i])] for i in at]
 
     if whole.numbers is not None:
         numbers = whole.numbers
@@ -148,6 +148,6 @@ def _declared(
     declared = {
         c.source: c for c in config.covariates if c.role == "static" and c.name not in there
     }
-    wanted = static.columns or [n for n in names if n != static.id]
-    wanted = [*wanted, *(n for n in declared if n not in wanted)]
-    return [declared.get(n) or CovariateConfig(name=n, role="static") for n in wanted]
+    columns = static.columns or [n for n in names if n != static.id]
+    columns = [*columns, *(n for n in declared if n not in columns)]
+    return [declared.get(n) or CovariateConfig(name=n, role="static") for n in columns]

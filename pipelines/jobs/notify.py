@@ -149,14 +149,14 @@ def mail_target(url: str) -> MailTarget:
     if any(not _plain_address(address) for address in (sender, *to)):
         raise ConfigError(f"{where}: from= and to= must be e-mail addresses; write it as {form}")
     local = parts.hostname in LOOPBACK
-    asked = query.get("tls", [""])[0]
-    if asked not in ("", "none", "starttls"):
+    mode = query.get("tls", [""])[0]
+    if mode not in ("", "none", "starttls"):
         raise ConfigError(f"{where}: tls= must be none or starttls")
     tls: Literal["starttls", "implicit", "none"]
     if parts.scheme == "smtps":
         tls = "implicit"
     else:
-        tls = "none" if asked == "none" or (local and not asked) else "starttls"
+        tls = "none" if mode == "none" or (local and not mode) else "starttls"
     if tls == "none" and parts.password and not local:
         raise ConfigError(
             f"{where}: tls=none would send the password in the clear to {parts.hostname}; "

@@ -98,8 +98,10 @@ def trained(outcome: Outcome) -> JobResult:
         doubts = outcome.decision.doubts_the_data
         if doubts:
             events.append("drift")
-    said = f"promoted: {outcome.decision.because}" if outcome.promoted else outcome.decision.reason
-    line = f"version {outcome.version} {said}"
+    verdict = (
+        f"promoted: {outcome.decision.because}" if outcome.promoted else outcome.decision.reason
+    )
+    line = f"version {outcome.version} {verdict}"
     return JobResult(state, line, tuple(events), facts, champion, doubts)
 
 
@@ -154,8 +156,8 @@ def following(job: str, config: ExperimentConfig, result: JobResult) -> str | No
     """
     if job == "monitor":
         return "train" if config.monitor.retrain and result.state is Ended.RETRAIN else None
-    wanted = job == "train" and config.forecast.output is not None and result.champion
-    return "forecast" if wanted and not result.doubts_the_data else None
+    due = job == "train" and config.forecast.output is not None and result.champion
+    return "forecast" if due and not result.doubts_the_data else None
 
 
 def config_of(job: str, config: ExperimentConfig, before: JobResult | None) -> ExperimentConfig:

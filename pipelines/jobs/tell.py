@@ -82,11 +82,11 @@ class Teller:
 
 def failure(name: str, error: Exception, settings: ScheduleConfig, **facts: str) -> Notice:
     """The notice of a run that ended with an error."""
-    said = (masked(str(error)).strip().splitlines() or ["no message"])[0][:LONGEST_LINE]
+    message = (masked(str(error)).strip().splitlines() or ["no message"])[0][:LONGEST_LINE]
     if isinstance(error, TimeoutError):
         line = f"it ran longer than schedule.timeout, {settings.timeout:g} s"
     elif isinstance(error, GatecastError):
-        line = said
+        line = message
     else:
-        line = f"{type(error).__name__}: {said}"
+        line = f"{type(error).__name__}: {message}"
     return Notice(("failed",), name, f"the run failed: {line}", facts)

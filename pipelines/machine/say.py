@@ -13,11 +13,11 @@ Progress = Callable[[str, float], None]  # what is being done, and the share tha
 
 def once(say: Say) -> Say:
     """The same listener, who is told no line twice."""
-    told: set[str] = set()
+    lines: set[str] = set()
 
     def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
+        if line not in lines:
+            lines.add(line)
             say(line)
 
     return tell

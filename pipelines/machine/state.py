@@ -101,8 +101,8 @@ def locked(name: str, *, wait: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
 def cores() -> int:
     """Cores this process may use."""
     try:
-        found = len(os.sched_getaffinity(0))
+        count = len(os.sched_getaffinity(0))
     except AttributeError:
-        found = os.cpu_count() or 1
+        count = os.cpu_count() or 1
     part = os.environ.get(CORES_VARIABLE, "")
-    return min(found, int(part)) if part.isdecimal() and int(part) else found
+    return min(count, int(part)) if part.isdecimal() and int(part) else count

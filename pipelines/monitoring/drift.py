@@ -310,11 +310,11 @@ def accuracy(
     error = np.abs(signed)
     relative = error / _by_step(step, error, block > 0)[step]
     blocks = min(int(block.max(initial=0)), MOST_BLOCKS) + 1
-    kept = block < blocks
-    cell = (series * blocks + block)[kept]
+    recent = block < blocks
+    cell = (series * blocks + block)[recent]
 
     def mean(values: Array) -> Array:
-        return _means(values[kept], cell, count * blocks).reshape(count, blocks)
+        return _means(values[recent], cell, count * blocks).reshape(count, blocks)
 
     return Accuracy(np.log(np.maximum(mean(relative), EXACT)), mean(signed), mean(inside))
 

@@ -188,8 +188,8 @@ def _figure(figure: Figure) -> str:
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gatecast"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = text.getvalue()
-    return f"<figure>{drawn[drawn.index('<svg') :]}</figure>"
+    svg = text.getvalue()
+    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
 
 
 def _axes(rows: int, columns: int, height: float) -> tuple[Figure, Any]:

@@ -55,16 +55,16 @@ class Rivalry:
     @property
     def line(self) -> str:
         """One sentence for a person."""
-        said = "no difference that luck does not explain"
+        verdict = "no difference that luck does not explain"
         if self.series > 1 and self.high < 0:
-            said = "the challenger is better"
+            verdict = "the challenger is better"
         elif self.series > 1 and self.low > 0:
-            said = "the champion is better"
+            verdict = "the champion is better"
         return (
             f"challenger {self.challenger} beside champion {self.champion}: MASE "
             f"{self.challenger_mase:.3f} against {self.champion_mase:.3f} on {self.rows:,} steps "
             f"of {self.series:,} series that both forecast; the difference lies between "
-            f"{self.low:+.3f} and {self.high:+.3f} ({LEVEL:.0%}): {said}"
+            f"{self.low:+.3f} and {self.high:+.3f} ({LEVEL:.0%}): {verdict}"
         )
 
     def facts(self) -> dict[str, Any]:
@@ -98,12 +98,12 @@ def read_compared(folder: Path, say: Say) -> pd.DataFrame:
             raise DataError(f"cannot read {file}: {error}") from error
         for number, line in enumerate(lines, 1):
             try:
-                told = json.loads(line)
+                record = json.loads(line)
             except ValueError:
                 cut += 1
                 continue
             try:
-                rows += _rows(told)
+                rows += _rows(record)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{file}, line {number} is nothing that `gatecast serve --shadow` keeps: "
@@ -116,9 +116,9 @@ def read_compared(folder: Path, say: Say) -> pd.DataFrame:
 
 
 def _rows(told: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    said = [told[name] for name in PAIR]
-    versions = [int(one["version"]) for one in said]
-    medians = [one["quantiles"]["0.5"] for one in said]
+    answers = [told[name] for name in PAIR]
+    versions = [int(one["version"]) for one in answers]
+    medians = [one["quantiles"]["0.5"] for one in answers]
     for step, (ds, one, other) in enumerate(zip(told["ds"], *medians, strict=True), 1):
         yield *versions, str(told["unique_id"]), told["cutoff"], step, ds, float(one), float(other)
 
@@ -129,7 +129,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
     Stamps of another kind than the data's, with a zone or without, are left out.
     """
     compared = compared[_like(compared["ds"], panel)]
-    found = []
+    pairs = []
     for pair, rows in compared.groupby(PAIR):
         champion, challenger = (int(version) for version in np.asarray(pair))
         scores = _errors(rows.reset_index(drop=True), panel, season)
@@ -138,7 +138,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
         by_series = scores.groupby("unique_id")[PAIR].mean()
         one, other = (by_series[name].to_numpy() for name in PAIR)
         _, low, high = paired_bootstrap(other, one, level=LEVEL)
-        found.append(
+        pairs.append(
             Rivalry(
                 champion=champion,
                 challenger=challenger,
@@ -150,7 +150,7 @@ def rivalries(compared: pd.DataFrame, panel: Panel, season: int) -> list[Rivalry
                 high=high,
             )
         )
-    return sorted(found, key=lambda r: (r.challenger, r.champion), reverse=True)
+    return sorted(pairs, key=lambda r: (r.challenger, r.champion), reverse=True)
 
 
 def _errors(rows: pd.DataFrame, panel: Panel, season: int) -> pd.DataFrame:

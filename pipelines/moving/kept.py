@@ -83,16 +83,16 @@ def unlike_files(source: Path, target: Path, renamed: Renamed) -> Iterator[str]:
 
 def unlike_rows(source: Path, url: str, table: str, renamed: Renamed) -> Iterator[str]:
     """Forecasts in the files that the table does not hold as they are."""
-    wanted: dict[tuple[object, ...], float] = {}
+    medians: dict[tuple[object, ...], float] = {}
     for file in files_in(source):
         if is_row_file(file):
             rows: Any = renamed_rows(source / file, renamed).select([*KEY, MEDIAN])
             columns: dict[str, list[Any]] = rows.to_pydict()
             # A file that comes later replaces, as in the table.
             keys = zip(*(columns[name] for name in KEY), strict=True)
-            wanted.update(zip(keys, columns[MEDIAN], strict=True))
+            medians.update(zip(keys, columns[MEDIAN], strict=True))
     place = KEY.index("cutoff")  # which databases give back in types of their own
-    counts = Counter((*key[:place], *key[place + 1 :], value) for key, value in wanted.items())
+    counts = Counter((*key[:place], *key[place + 1 :], value) for key, value in medians.items())
     lacking = counts - _rows_of(url, table)
     if lacking:
         yield f"{lacking.total():,} forecasts are not in table {table} as they are in the files"

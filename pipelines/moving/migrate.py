@@ -152,9 +152,9 @@ class Move:
             elif source.state is not None and target.state is not None:
                 files = copy_files(source.state, target.state, renamed)
                 unlike += unlike_files(source.state, target.state, renamed)
-            made: list[str] = []
+            schedules: list[str] = []
             if self.schedules and self.clock is not None:
-                made = carry(self.schedules, self.clock)
+                schedules = carry(self.schedules, self.clock)
                 unlike += unlike_schedules(self.schedules, self.clock)
         if unlike:
             more = f"; and {len(unlike) - SHOWN} more" if len(unlike) > SHOWN else ""
@@ -163,7 +163,7 @@ class Move:
                 f"{'; '.join(unlike[:SHOWN])}{more}; give the command again, and where it says "
                 "so still, leave the target unused"
             )
-        new = Counts(plan.new.experiments, runs, plan.new.models, versions, files, len(made))
+        new = Counts(plan.new.experiments, runs, plan.new.models, versions, files, len(schedules))
         return Migration(plan.held, new, plan.deleted, plan.left)
 
     def held(self) -> Counts:
@@ -187,21 +187,21 @@ class Move:
             )
 
     def _left(self) -> tuple[str, ...]:
-        left = []
-        kept = self.options.forecasts is not None or self.target.state is not None
-        if files_in(self.source.state) and not kept:
-            left.append(
+        lines = []
+        carried = self.options.forecasts is not None or self.target.state is not None
+        if files_in(self.source.state) and not carried:
+            lines.append(
                 "kept forecasts stay here: name a database with --forecasts, or the state "
                 "folder of the machine that will forecast with --state"
             )
         if self.stands:
-            left.append(
+            lines.append(
                 "schedules stay here: the scheduler is stopped; start it with "
                 "`gatecast schedule serve`, and give the command again"
             )
         if self.schedules and self.clock is None:
-            left.append("schedules stay here: name Prefect's API with --prefect, and --pool")
-        return tuple(left)
+            lines.append("schedules stay here: name Prefect's API with --prefect, and --pool")
+        return tuple(lines)
 
     def _models(self) -> Sequence[str]:
         return list(models_of(self.source.opened()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from forecasting.errors import ConfigError, GatecastError
 from forecasting.signing import SIGNATURE, SigningKey
 from pipelines.machine.say import Say
-from pipelines.moving.places import Place
+from pipelines.moving.places import Place, paged
 from pipelines.moving.renamed import MOVED_FROM, Renamed
 from pipelines.registry.files import FOLDERS, HASH_TAG, sign_version
 from pipelines.registry.mlmodel import ARTIFACT_FOLDER
@@ -28,26 +28,18 @@ DIFFERENT = (
 
 def models_of(client: MlflowClient) -> dict[str, RegisteredModel]:
     """Every registered model, by its name."""
-    models: dict[str, RegisteredModel] = {}
-    token = None
-    while True:
-        page = client.search_registered_models(max_results=PAGE, page_token=token)
-        models |= {model.name: model for model in page}
-        token = page.token
-        if not token:
-            return models
+    models = paged(
+        lambda token: client.search_registered_models(max_results=PAGE, page_token=token)
+    )
+    return {model.name: model for model in models}
 
 
 def versions_of(client: MlflowClient, name: str) -> dict[int, ModelVersion]:
     """Every version of a model, by its number, oldest first."""
-    versions: list[ModelVersion] = []
-    token = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
-        versions += page
-        token = page.token
-        if not token:
-            return {int(one.version): one for one in sorted(versions, key=lambda v: int(v.version))}
+    versions = paged(
+        lambda token: client.search_model_versions(f"name = '{name}'", PAGE, page_token=token)
+    )
+    return {int(one.version): one for one in sorted(versions, key=lambda v: int(v.version))}
 
 
 def identity(model: RegisteredModel) -> str:
@@ -180,23 +172,23 @@ def _create(
     where = str(version.source)
     if run_id is not None:
         where = f"{target.get_run(run_id).info.artifact_uri}/{ARTIFACT_FOLDER}"
-    wanted, passed = int(version.version), 0
-    while passed < wanted:
-        made = target.create_model_version(
+    number, passed = int(version.version), 0
+    while passed < number:
+        created = target.create_model_version(
             name,
             source=where,
             run_id=run_id,
-            tags=tags | {MOVED_FROM: str(wanted)},
+            tags=tags | {MOVED_FROM: str(number)},
             description=renamed.text(version.description or ""),
         )
-        last, passed = passed, int(made.version)
+        last, passed = passed, int(created.version)
         if last:
             # Not before there is a higher one, lest the number is given again.
             target.delete_model_version(name, str(last))
-    if passed > wanted:
+    if passed > number:
         target.delete_model_version(name, str(passed))
         raise GatecastError(
-            f"version {wanted} of {name!r} cannot have its number: the target had one that "
+            f"version {number} of {name!r} cannot have its number: the target had one that "
             f"was deleted; take the whole model anew with --replace {name}"
         )
 
@@ -234,12 +226,12 @@ def _tell(target: MlflowClient, model: RegisteredModel, renamed: Renamed) -> Non
 
 def _point(target: MlflowClient, model: RegisteredModel) -> None:
     """Aliases, that of the champion last."""
-    wanted = {alias: str(version) for alias, version in model.aliases.items()}
+    aliases = {alias: str(version) for alias, version in model.aliases.items()}
     there: dict[str, Any] = dict(target.get_registered_model(model.name).aliases)
-    for alias in sorted(wanted, key=lambda one: one == CHAMPION):
-        if str(there.get(alias)) != wanted[alias]:
-            target.set_registered_model_alias(model.name, alias, wanted[alias])
-    for alias in set(there) - set(wanted):
+    for alias in sorted(aliases, key=lambda one: one == CHAMPION):
+        if str(there.get(alias)) != aliases[alias]:
+            target.set_registered_model_alias(model.name, alias, aliases[alias])
+    for alias in set(there) - set(aliases):
         target.delete_registered_model_alias(model.name, alias)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forecasting.errors import ConfigError
 from forecasting.masking import masked
@@ -93,6 +94,18 @@ def target_of(uri: str, *, artifacts: str | None, state: Path | None, dry: bool)
         )
     client = None if dry and _absent(address) else connect(address)
     return Place(address, client, artifacts, state)
+
+
+def paged(ask: Callable[[str | None], Any]) -> list[Any]:
+    """All that a store lists; ``ask`` gives the page after a token, with None the first."""
+    items: list[Any] = []
+    token = None
+    while True:
+        page = ask(token)
+        items += page
+        token = page.token
+        if not token:
+            return items
 
 
 def _file(address: str) -> Path:

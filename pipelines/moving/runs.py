@@ -6,8 +6,6 @@ target is half done and is gone on with, one that has ended is whole.
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from forecasting.errors import GatecastError
 from forecasting.signing import SIGNATURE
 from pipelines.machine.say import Progress, Say
-from pipelines.moving.places import Place
+from pipelines.moving.places import Place, paged
 from pipelines.moving.renamed import MOVED_FROM, Renamed
 from pipelines.registry.files import FOLDERS
 from pipelines.tracking.run import METRICS_PER_BATCH, PARAMS_PER_BATCH
-from pipelines.tracking.tracker import PROCESS_TAG, Tracker
+from pipelines.tracking.tracker import PROCESS_TAG, Tracker, has_died
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, LoggedModel, Metric
@@ -80,9 +78,7 @@ def refuse_running(moved: Sequence[Moved]) -> None:
     """
     for one in moved:
         for run in one.runs:
-            host, _, process = run.data.tags.get(PROCESS_TAG, "").rpartition(":")
-            dead = host == platform.node() and process.isdigit() and not _alive(int(process))
-            if run.info.status == RUNNING and not dead:
+            if run.info.status == RUNNING and not has_died(run.data.tags.get(PROCESS_TAG, "")):
                 raise GatecastError(
                     f"run {run.info.run_id} ({run.info.run_name}) of {one.experiment.name!r} is "
                     "still under way: wait for it, and pause what is scheduled"
@@ -125,11 +121,9 @@ def counterparts(client: MlflowClient, experiment: str) -> dict[str, MlflowRun]:
 
 def all_runs(client: MlflowClient, experiment: str, only: str = "") -> list[MlflowRun]:
     """Every run of an experiment that was not deleted."""
-    return list(
-        _paged(
-            lambda token: client.search_runs(
-                [experiment], only, order_by=["start_time ASC"], page_token=token
-            )
+    return paged(
+        lambda token: client.search_runs(
+            [experiment], only, order_by=["start_time ASC"], page_token=token
         )
     )
 
@@ -158,16 +152,16 @@ def _make(target: Place, one: Moved, renamed: Renamed) -> dict[str, str]:
     copies = counterparts(client, own)
     for run in one.runs:
         old = run.info.run_id
-        made = copies.get(old)
-        if made is None:
-            made = client.create_run(
+        copy = copies.get(old)
+        if copy is None:
+            copy = client.create_run(
                 own,
                 start_time=run.info.start_time,
                 run_name=run.info.run_name,
                 tags={MOVED_FROM: old},
             )
-        renamed.ids[old] = made.info.run_id
-        states[old] = made.info.status
+        renamed.ids[old] = copy.info.run_id
+        states[old] = copy.info.status
     models = {m.tags.get(MOVED_FROM): m.model_id for m in _all_models(client, own)}
     for model in one.models:
         if model.model_id not in models:
@@ -267,10 +261,10 @@ def _outputs(
     from mlflow.entities import LoggedModelOutput
 
     ids = {one.model_id for one in there.outputs.model_outputs} if there.outputs else set()
-    given = run.outputs.model_outputs if run.outputs else []
+    outputs = run.outputs.model_outputs if run.outputs else []
     lacking = [
         LoggedModelOutput(renamed.ids[one.model_id], one.step)
-        for one in given
+        for one in outputs
         if renamed.ids.get(one.model_id, one.model_id) not in ids and one.model_id in renamed.ids
     ]
     if lacking:
@@ -287,8 +281,8 @@ def _copy_files(
     source: MlflowClient, target: MlflowClient, old: str, new: str, renamed: Renamed
 ) -> None:
     there = files_of(target, new)
-    wanted = files_of(source, old)
-    lacking = {p for p, size in wanted.items() if p not in VOID and there.get(p) != size}
+    sizes = files_of(source, old)
+    lacking = {p for p, size in sizes.items() if p not in VOID and there.get(p) != size}
     if not lacking:
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -311,28 +305,8 @@ def _retag(target: MlflowClient, new: str, run: MlflowRun, renamed: Renamed) -> 
         target.log_batch(new, tags=some)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def _all_models(client: MlflowClient, experiment: str) -> list[LoggedModel]:
-    return list(_paged(lambda token: client.search_logged_models([experiment], page_token=token)))
-
-
-def _paged(ask: Any) -> Iterator[Any]:
-    token = None
-    while True:
-        page = ask(token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    return paged(lambda token: client.search_logged_models([experiment], page_token=token))
 
 
 def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

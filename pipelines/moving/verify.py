@@ -81,8 +81,8 @@ def unlike_models(source: Place, target: Place, renamed: Renamed) -> Iterator[st
         for number, differences in wrong.items():
             yield from (f"model {name}, version {number}: {what}" for what in differences)
         champion = int(model.aliases.get(CHAMPION, 0))
-        asked = champion and HASH_TAG in here[champion].tags and not wrong[champion]
-        if asked and not same_forecasts(client, onto, here[champion], there[champion]):
+        comparable = champion and HASH_TAG in here[champion].tags and not wrong[champion]
+        if comparable and not same_forecasts(client, onto, here[champion], there[champion]):
             yield f"model {name}: its champion forecasts otherwise"
 
 
@@ -126,8 +126,8 @@ def _unlike_run(
         yield "its logged models have other scores"
     if _inputs(run) != _inputs(other):
         yield "its data sets differ"
-    wanted, sizes = _sizes(source, run.info.run_id), _sizes(target, other.info.run_id)
-    if wrong := sorted(path for path, size in wanted.items() if sizes.get(path) != size):
+    source_sizes, sizes = _sizes(source, run.info.run_id), _sizes(target, other.info.run_id)
+    if wrong := sorted(path for path, size in source_sizes.items() if sizes.get(path) != size):
         yield f"files {', '.join(wrong[:5])} are lacking or of another size"
 
 
@@ -188,8 +188,8 @@ def _digests(client: MlflowClient, run_id: str) -> dict[str, str]:
 
 
 def _inputs(run: MlflowRun) -> set[tuple[Any, ...]]:
-    given = run.inputs.dataset_inputs if run.inputs else []
-    return {(one.dataset.name, one.dataset.digest, one.dataset.profile) for one in given}
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return {(one.dataset.name, one.dataset.digest, one.dataset.profile) for one in inputs}
 
 
 def _numbers(aliases: dict[str, Any]) -> dict[str, int]:

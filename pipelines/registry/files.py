@@ -90,17 +90,17 @@ def sign_version(client: MlflowClient, version: ModelVersion, signer: SigningKey
 
 def fetch_fingerprint(client: MlflowClient, version: ModelVersion) -> Path | None:
     """The file that says what a version was trained on; None where it keeps none."""
-    wanted = version.tags.get(FINGERPRINT_TAG)
-    if wanted is None:
+    digest = version.tags.get(FINGERPRINT_TAG)
+    if digest is None:
         return None
     what = f"what version {version.version} of {version.name!r} was trained on"
-    target = home() / "cache" / "fingerprints" / f"{wanted}.parquet"
+    target = home() / "cache" / "fingerprints" / f"{digest}.parquet"
 
     def check(file: Path) -> None:
-        if sha256(file) != wanted:
+        if sha256(file) != digest:
             raise GatecastError(f"{what} is damaged: its file has another hash than then")
 
-    if not target.is_file() or sha256(target) != wanted:
+    if not target.is_file() or sha256(target) != digest:
         source = str(version.source).removesuffix(ARTIFACT_FOLDER) + FINGERPRINT_FOLDER
         _fetch(client, f"{source}/{FINGERPRINT_FILE}", target, check, what)
     return target

@@ -49,8 +49,8 @@ def registered_config(name: str, *, uri: str | None = None) -> ExperimentConfig:
     from mlflow.artifacts import download_artifacts
 
     client = connect(uri)
-    model, _, wanted = name.partition("@")
-    version = Registry(client).version(model, wanted or None)
+    model, _, alias = name.partition("@")
+    version = Registry(client).version(model, alias or None)
     run = version.tags.get("pipeline_run")
     if run is None:
         raise GatecastError(f"version {version.version} of {model!r} names no run: give the config")

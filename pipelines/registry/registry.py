@@ -120,18 +120,18 @@ class Registry:
             tags[JUDGED_TAG] = bundle_digest(judged)
         if not self._exists(name):
             self._create(name)
-        made = self.client.create_model_version(
+        registered = self.client.create_model_version(
             name,
             source=f"{run.artifact_uri}/{ARTIFACT_FOLDER}",
             run_id=run.id,
             tags={key: str(value) for key, value in tags.items() if value is not None},
             description=description[:DESCRIPTION_LENGTH],
         )
-        version = int(made.version)
+        version = int(registered.version)
         if signer is not None:
-            sign_bundle(self.client, made, signer, bundle, MODEL)
+            sign_bundle(self.client, registered, signer, bundle, MODEL)
             if judged is not None:
-                sign_bundle(self.client, made, signer, judged, JUDGED)
+                sign_bundle(self.client, registered, signer, judged, JUDGED)
         self.client.set_model_version_tag(name, str(version), HASH_TAG, digest)
         self.client.set_registered_model_alias(name, CHALLENGER, str(version))
         self._note(name, "registered", version, None, f"run {run.name}")
@@ -298,21 +298,21 @@ class Registry:
         last = next((e for e in reversed(self.history(name)) if e.action in CROWNING), None)
         by = f" ({last.action} by {last.by} at {last.at}: {last.reason})" if last else ""
         champion = f"version {now} is champion now{by}" if now else "there is no champion any more"
-        kept = (
+        outcome = (
             "nothing was rolled back" if version is None else f"version {version} was not promoted"
         )
         beside = f"version {believed}" if believed else "there was none"
         return (
             f"the champion of {name!r} has changed meanwhile: {champion}, where it was decided "
-            f"beside {beside}; {kept}: look at `gatecast history {name}`, and give the command "
+            f"beside {beside}; {outcome}: look at `gatecast history {name}`, and give the command "
             "again if it still holds"
         )
 
     def watched(self, name: str, version: int, verdict: str) -> None:
         """Note what a watch said of a version; the service shows it among its metrics."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        said = json.dumps({"verdict": verdict, "at": now})
-        self.client.set_model_version_tag(name, str(version), WATCH_TAG, said)
+        record = json.dumps({"verdict": verdict, "at": now})
+        self.client.set_model_version_tag(name, str(version), WATCH_TAG, record)
 
     def refuse(self, name: str, version: int, reason: str) -> Event:
         """Keep in the history that the gate said no."""
@@ -372,14 +372,18 @@ class Registry:
         GatecastError
             None was, yet: the first was made champion later.
         """
-        made = [e for e in self.history(name) if e.action in CROWNING]
-        before = [e for e in made if datetime.datetime.fromisoformat(e.at) <= moment]
+        champions = [e for e in self.history(name) if e.action in CROWNING]
+        before = [e for e in champions if datetime.datetime.fromisoformat(e.at) <= moment]
         if before:
             return before[-1].version
-        first = f"the first was made champion at {made[0].at}" if made else "there was never one"
+        first = (
+            f"the first was made champion at {champions[0].at}"
+            if champions
+            else "there was never one"
+        )
         raise GatecastError(
             f"no version of {name!r} was champion at {moment:%Y-%m-%d %H:%M %Z}: {first}; name the "
-            f"version that is to be asked: {name}@{made[0].version if made else 1}"
+            f"version that is to be asked: {name}@{champions[0].version if champions else 1}"
         )
 
     def _need(self, name: str) -> None:

@@ -72,14 +72,14 @@ def who() -> str:
 
 def _database(store: str) -> str | None:
     """The database that holds the locks; None where there is none."""
-    given = os.environ.get(VARIABLE, "").strip()
-    if given:
-        if given.partition("://")[0].partition("+")[0] not in POSTGRES:
+    address = os.environ.get(VARIABLE, "").strip()
+    if address:
+        if address.partition("://")[0].partition("+")[0] not in POSTGRES:
             raise ConfigError(
-                f"{VARIABLE} = {masked(given)} is no PostgreSQL database: give "
+                f"{VARIABLE} = {masked(address)} is no PostgreSQL database: give "
                 "postgresql://user:password@host/database, or leave it out"
             )
-        return with_driver(given)
+        return with_driver(address)
     scheme = store.partition("://")[0].partition("+")[0]
     return with_driver(store) if scheme in POSTGRES else None
 

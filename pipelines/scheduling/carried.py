@@ -45,8 +45,8 @@ def held_by(state: Path) -> list[DeploymentResponse] | None:
         with connected(address), client_of() as client:
             from prefect.client.schemas.filters import DeploymentFilter
 
-            wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-            deployments = client.read_deployments(deployment_filter=wanted)
+            tagged = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+            deployments = client.read_deployments(deployment_filter=tagged)
     return sorted(deployments, key=lambda one: (one.name, str(one.entrypoint)))
 
 
@@ -88,7 +88,7 @@ def carry(schedules: list[DeploymentResponse], clock: Clock) -> list[str]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
 
-    made = []
+    names = []
     with _there(clock), client_of() as client:
         try:
             client.read_work_pool(clock.pool or POOL)
@@ -125,8 +125,8 @@ def carry(schedules: list[DeploymentResponse], clock: Clock) -> list[str]:
                 paused=True,
                 entrypoint=one.entrypoint,
             )
-            made.append(_named(one))
-    return made
+            names.append(_named(one))
+    return names
 
 
 def unlike_schedules(schedules: list[DeploymentResponse], clock: Clock) -> Iterator[str]:
@@ -183,10 +183,10 @@ def _own(state: Path) -> Iterator[None]:
 
 
 def _parameters(one: DeploymentResponse, clock: Clock) -> dict[str, Any]:
-    given = dict(one.parameters or {})
-    if clock.configs is not None and "config" in given:
-        given["config"] = f"{clock.configs.rstrip('/')}/{Path(given['config']).name}"
-    return given
+    parameters = dict(one.parameters or {})
+    if clock.configs is not None and "config" in parameters:
+        parameters["config"] = f"{clock.configs.rstrip('/')}/{Path(parameters['config']).name}"
+    return parameters
 
 
 def _job(one: DeploymentResponse) -> str:

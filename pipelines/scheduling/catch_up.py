@@ -66,13 +66,13 @@ def _runs(
     """Every run of Gatecast's in one of some states, and due before a time."""
     from prefect.client.schemas.filters import FlowRunFilter
 
-    wanted: dict[str, Any] = {"state": state, "tags": {"all_": [TAG]}}
+    conditions: dict[str, Any] = {"state": state, "tags": {"all_": [TAG]}}
     if before is not None:
-        wanted["expected_start_time"] = {"before_": before.isoformat()}
+        conditions["expected_start_time"] = {"before_": before.isoformat()}
     runs: list[FlowRun] = []
     while True:
         page = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(wanted), limit=200, offset=len(runs)
+            flow_run_filter=FlowRunFilter.model_validate(conditions), limit=200, offset=len(runs)
         )
         runs += page
         if len(page) < 200:

@@ -124,9 +124,9 @@ def add(
             "entrypoint": f"pipelines.scheduling.flows.{job}",
         }
         client.create_deployment(flow_id=flow_id, name=config.name, **common)
-        made = _find(client, config.name, job)
-        assert made is not None
-        return _scheduled(client, made)
+        deployment = _find(client, config.name, job)
+        assert deployment is not None
+        return _scheduled(client, deployment)
 
 
 def listing() -> list[Scheduled]:
@@ -134,8 +134,8 @@ def listing() -> list[Scheduled]:
     from prefect.client.schemas.filters import DeploymentFilter
 
     with connected(), client_of() as client:
-        wanted = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
-        deployments = client.read_deployments(deployment_filter=wanted)
+        tagged = DeploymentFilter.model_validate({"tags": {"all_": [TAG]}})
+        deployments = client.read_deployments(deployment_filter=tagged)
         return sorted(
             (_scheduled(client, one) for one in deployments), key=lambda one: (one.model, one.job)
         )
@@ -178,10 +178,10 @@ def logs(target: str, job: str = "train") -> tuple[str, list[str]]:
         if run is None:
             return "no run has begun yet", []
         lines: list[str] = []
-        wanted = LogFilter.model_validate({"flow_run_id": {"any_": [str(run.id)]}})
+        of_run = LogFilter.model_validate({"flow_run_id": {"any_": [str(run.id)]}})
         while True:
             page = client.read_logs(
-                log_filter=wanted, sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(lines)
+                log_filter=of_run, sort=LogSort.TIMESTAMP_ASC, limit=200, offset=len(lines)
             )
             lines += [
                 f"{entry.timestamp:%Y-%m-%d %H:%M:%S} {_short(entry.message)}" for entry in page

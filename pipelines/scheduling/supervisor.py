@@ -166,9 +166,9 @@ class _Supervisor:
                 "prefect.server.concurrency.lease_storage.filesystem"
             ),
         }
-        kept = {k: os.environ.get(k, v) for k, v in settings.items()} | environment(address)
+        variables = {k: os.environ.get(k, v) for k, v in settings.items()} | environment(address)
         self.server = self._start(
-            "server", ["server", "start", "--host", HOST, "--port", str(port)], kept
+            "server", ["server", "start", "--host", HOST, "--port", str(port)], variables
         )
         return address
 

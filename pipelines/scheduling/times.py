@@ -34,8 +34,8 @@ def schedule_of(cron: str | None, every: str | None, zone: str) -> Any:
         schedule = CronSchedule(cron=cron, timezone=zone)
         upcoming(schedule, 1)
     except ValueError as error:  # pydantic's, and croniter's on a date that never comes
-        said = str(error).strip().splitlines()
-        reason = said[-1].split("[type=")[0].strip() if said else type(error).__name__
+        lines = str(error).strip().splitlines()
+        reason = lines[-1].split("[type=")[0].strip() if lines else type(error).__name__
         raise ConfigError(f"--cron {cron!r}: {reason.removeprefix('Value error, ')}") from None
     return schedule
 

@@ -18,18 +18,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from forecasting import errors
 from forecasting.data.panel import Panel
 from forecasting.errors import GatecastError, MissingGroupError
 from pipelines.machine.lineage import versions
+from pipelines.machine.say import Say
 from pipelines.machine.state import CORES_VARIABLE, quiet
 from pipelines.spread.panels import panel_bytes, panel_of
 from pipelines.spread.parcel import pack, unpack
 from pipelines.spread.task import Hand, Task, work_named
 
 PANEL, FOLDER = b"P", b"F"
+RETRIES = 3  # of a task whose worker was lost
 HELD = 2  # shared things that a worker keeps from one task to the next
 CATEGORIES = {"RuntimeWarning": RuntimeWarning, "UserWarning": UserWarning}
 
@@ -44,6 +46,37 @@ class ClosedError(Exception):
 
 class AllLostError(GatecastError):
     """Every worker that a task was given to was lost: no fault of what was asked for."""
+
+
+class Retrying:
+    """A place whose workers may be lost: another goes on from what the one before had kept."""
+
+    advice: ClassVar[str]  # what to do where all were lost
+    retries: int
+    say: Say
+    _closed = False
+
+    def do(self, task: Task) -> dict[str, Any]:
+        """Does a task; `AllLostError` once every worker that it was given to was lost."""
+        for more in range(self.retries, -1, -1):
+            try:
+                return self._done(task)
+            except LostError as lost:
+                if self._closed:
+                    raise ClosedError(task.name) from None
+                if more:
+                    why = f" ({lost})" if str(lost) else ""
+                    self.say(f"{task.name}: its worker was lost{why}; another goes on with it")
+                    self._lost(task)
+        raise AllLostError(
+            f"{task.name}: {self.retries + 1} workers that did it were lost{self.advice}"
+        )
+
+    def _done(self, task: Task) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _lost(self, task: Task) -> None:
+        """What is to be done before a task whose worker was lost is begun again."""
 
 
 class Packed(NamedTuple):
@@ -61,7 +94,7 @@ def packed(value: Panel | Path) -> Packed:
 
 def call_of(task: Task, keys: Sequence[str], *, threads: int, gpus: float = 0.0) -> bytes:
     """What a worker is sent of a task, with what was kept of an earlier try."""
-    kept = {} if task.kept is None else _files(task.kept)
+    files = {} if task.kept is None else _files(task.kept)
     return pack(
         {
             "name": task.name,
@@ -69,7 +102,7 @@ def call_of(task: Task, keys: Sequence[str], *, threads: int, gpus: float = 0.0)
             "parcel": pack(task.parcel),
             "keys": list(keys),
             "out": task.out is not None,
-            "kept": None if task.kept is None else pack(kept),
+            "kept": None if task.kept is None else pack(files),
             "threads": threads,
             "gpus": gpus,
             "versions": _versions(),
@@ -260,8 +293,8 @@ def _whole(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """Files below a folder, by their relative paths."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".part")
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".part")
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
 
 
 def _put(folder: Path, name: str, body: bytes) -> None:

@@ -99,15 +99,15 @@ def trial(parcel: Mapping[str, Any], shared: Sequence[Any], _hand: Hand) -> dict
     from forecasting.evaluation.backtest import backtest
     from forecasting.forecaster import Forecaster
 
-    known, back, levels = shared[0], parcel["back"], tuple(parcel["levels"])
+    panel, back, levels = shared[0], parcel["back"], tuple(parcel["levels"])
     settings = ForecasterConfig.parse(parcel["settings"])
     horizon = settings.horizon
-    forecaster = Forecaster.train(known.truncate(back, horizon=horizon), settings)
+    forecaster = Forecaster.train(panel.truncate(back, horizon=horizon), settings)
     result = backtest(
-        known.truncate(back - horizon, horizon=horizon),
+        panel.truncate(back - horizon, horizon=horizon),
         {"trial": partial(forecaster.predict_panel, horizon=horizon, quantiles=levels)},
         horizon=horizon,
-        season=forecaster.config.season or known.freq.season,
+        season=forecaster.config.season or panel.freq.season,
         windows=1,
         levels=levels,
     )

@@ -22,10 +22,10 @@ from forecasting.errors import ConfigError, GatecastError, need
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, keep_apart, quiet
 from pipelines.spread.carrying import (
-    AllLostError,
-    ClosedError,
+    RETRIES,
     Listener,
     LostError,
+    Retrying,
     Worker,
     call_of,
     packed,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from forecasting.data.panel import Panel
 
 LOCAL = "local"  # an address: a cluster that is started here, and ends with the command
-RETRIES = 3
 ANSWER_SECONDS = 10.0
 
 
@@ -49,7 +48,7 @@ class Shared:
     reference: Any
 
 
-class OnRay:
+class OnRay(Retrying):
     """A cluster's workers, each task with its part of the cores and GPUs.
 
     A task whose worker or node was lost is done again elsewhere, from what it had kept; that comes
@@ -66,6 +65,10 @@ class OnRay:
     MissingGroupError : Ray is not installed. GatecastError : no cluster answers there.
     """
 
+    advice = (
+        "; `ray status` tells of the nodes, and the same command goes on from what was finished"
+    )
+
     def __init__(
         self,
         address: str,
@@ -80,7 +83,6 @@ class OnRay:
         self.asked, self.cpus, self.gpus, self.retries = workers, cpus, gpus, retries
         self.say = say
         self._own = _connected(address)
-        self._closed = False
         self._going: set[Any] = set()
         self._guard = threading.Lock()
         import ray
@@ -107,37 +109,24 @@ class OnRay:
         key, data = packed(value)
         return Shared(key, value, self._ray.put(data))
 
-    def do(self, task: Task) -> dict[str, Any]:
-        """Does a task wherever there is room."""
-        for left in range(self.retries, -1, -1):
-            try:
-                return self._done(task)
-            except LostError as lost:
-                if self._closed:
-                    raise ClosedError(task.name) from None
-                if not left:
-                    break
-                self.say(f"{task.name}: its worker was lost ({lost}); another goes on with it")
-                for one in task.shared:
-                    # The node may have held the only copy.
-                    one.reference = self._ray.put(packed(one.value).data)
-        raise AllLostError(
-            f"{task.name}: {self.retries + 1} workers that did it were lost; `ray status` tells "
-            "of the nodes, and the same command goes on from what was finished"
-        )
+    def _lost(self, task: Task) -> None:
+        for one in task.shared:
+            # The node may have held the only copy.
+            one.reference = self._ray.put(packed(one.value).data)
 
     def _done(self, task: Task) -> dict[str, Any]:
+        """Does a task wherever there is room."""
         ray, listener = self._ray, Listener(task)
         threads = max(int(self.cpus), 1)
         call = call_of(task, [one.key for one in task.shared], threads=threads, gpus=self.gpus)
-        asked = self._carried.options(
+        work = self._carried.options(
             num_returns="streaming",
             num_cpus=self.cpus,
             num_gpus=self.gpus,
             max_retries=0,
             name=task.name,
         )
-        going: Any = asked.remote(call, *(one.reference for one in task.shared))
+        going: Any = work.remote(call, *(one.reference for one in task.shared))
         with self._guard:
             self._going.add(going)
         try:

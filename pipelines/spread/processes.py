@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.machine.processes import stop
 from pipelines.machine.say import Say, silent
 from pipelines.machine.state import cores, keep_apart
-from pipelines.spread.carrying import (
-    AllLostError,
-    ClosedError,
-    Listener,
-    LostError,
-    call_of,
-    packed,
-)
+from pipelines.spread.carrying import RETRIES, Listener, LostError, Retrying, call_of, packed
 from pipelines.spread.parcel import pack
 from pipelines.spread.task import Task
 from pipelines.spread.worker import read_frame, write_frame
@@ -31,14 +24,15 @@ if TYPE_CHECKING:
     from forecasting.data.panel import Panel
 
 ENDING_SECONDS = 5.0
-RETRIES = 3  # of a task whose worker was lost
 
 
-class Processes:
+class Processes(Retrying):
     """So many workers, each with its part of the cores, started as tasks ask for them.
 
     A task whose worker was killed is done again by another, from what it had kept.
     """
+
+    advice = ", perhaps for want of memory; give the same command with fewer --workers"
 
     def __init__(self, workers: int, *, retries: int = RETRIES, say: Say = silent) -> None:
         self.workers, self.retries, self.say = workers, retries, say
@@ -47,7 +41,6 @@ class Processes:
         self._idle: list[subprocess.Popen[bytes]] = []
         self._all: list[subprocess.Popen[bytes]] = []
         self._guard = threading.Lock()
-        self._closed = False
 
     def share(self, value: Panel | Path) -> Shared:
         """A file of it that every worker reads once."""
@@ -57,23 +50,8 @@ class Processes:
             file.write(data)
         return Shared(key, Path(name))
 
-    def do(self, task: Task) -> dict[str, Any]:
-        """Does a task in an idle worker."""
-        for left in range(self.retries, -1, -1):
-            try:
-                return self._done(task)
-            except LostError:
-                if self._closed:
-                    raise ClosedError(task.name) from None
-                if not left:
-                    break
-                self.say(f"{task.name}: its worker was lost; another goes on with it")
-        raise AllLostError(
-            f"{task.name}: {self.retries + 1} workers that did it were lost, perhaps for want of "
-            "memory; give the same command with fewer --workers"
-        )
-
     def _done(self, task: Task) -> dict[str, Any]:
+        """Does a task in an idle worker."""
         worker = self._taken()
         assert worker.stdin is not None
         assert worker.stdout is not None

@@ -96,8 +96,8 @@ def work_named(name: str) -> Work:
     module, _, function = name.partition(":")
     if module.partition(".")[0] != "pipelines":
         raise GatecastError(f"{name!r} is no work of Gatecast's")
-    found: Work = getattr(importlib.import_module(module), function)
-    return found
+    work: Work = getattr(importlib.import_module(module), function)
+    return work
 
 
 ECHO = f"{__name__}:echo"

@@ -40,11 +40,11 @@ def main() -> None:
     # What libraries print would stand between the frames.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    asked: SimpleQueue[bytes] = SimpleQueue()
+    frames: SimpleQueue[bytes] = SimpleQueue()
 
     def listen() -> None:
         while (frame := read_frame(sys.stdin.buffer)) is not None:
-            asked.put(frame)
+            frames.put(frame)
         # Nobody wants what is being done.
         os._exit(0)
 
@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="worker-", dir=sys.argv[1]) as scratch:
         worker = Worker(Path(scratch))
         while True:
-            frame = unpack(asked.get())
+            frame = unpack(frames.get())
             shared = [Path(path).read_bytes for path in frame["paths"]]
             worker.carry_out(frame["call"], shared, partial(write_frame, answers))
 

@@ -112,15 +112,15 @@ def waiting(what: str) -> Iterator[None]:
     watched = sys.stderr is not None and sys.stderr.isatty()
 
     def watch() -> None:
-        drawn = False
-        while not ended.wait(0.2 if drawn else PATIENCE if watched else BETWEEN_LINES):
+        visible = False
+        while not ended.wait(0.2 if visible else PATIENCE if watched else BETWEEN_LINES):
             if watched:
                 sys.stderr.write(f"\r{work.line()}\x1b[K")
                 sys.stderr.flush()
-                drawn = True
+                visible = True
             else:
                 tell(work.line())
-        if drawn:
+        if visible:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
@@ -159,8 +159,8 @@ class Quarters:
 def pace(speed: float, left: float) -> str:
     """Rate and time left, of work in shares of a whole and shares per second."""
     rate = 100 * speed
-    shown = f"{rate:.1f} %/s" if rate >= 1 else f"{60 * rate:.1f} %/min"
-    return f"{shown}, {span(left / speed)} left"
+    rate_text = f"{rate:.1f} %/s" if rate >= 1 else f"{60 * rate:.1f} %/min"
+    return f"{rate_text}, {span(left / speed)} left"
 
 
 def span(seconds: float) -> str:

@@ -169,12 +169,12 @@ class Run:
 
     def table(self, frame: pd.DataFrame, path: str) -> None:
         """Log a frame as a table the UI can open and filter; `path` ends in .json."""
-        shown = frame.copy()
-        for column in shown.columns:
-            if shown[column].dtype.kind not in "iufb":
-                shown[column] = shown[column].astype(str)
+        table = frame.copy()
+        for column in table.columns:
+            if table[column].dtype.kind not in "iufb":
+                table[column] = table[column].astype(str)
         with self._clocked():
-            self.client.log_table(self.id, shown, path)
+            self.client.log_table(self.id, table, path)
 
     def text(self, text: str, path: str) -> None:
         """Log a text as a file."""
@@ -238,11 +238,11 @@ class Run:
             k: str(v)[:PARAM_LENGTH] for k, v in flatten(hide(params)).items() if v is not None
         }
         with self._clocked():
-            made = self.client.create_logged_model(
+            logged = self.client.create_logged_model(
                 experiment_id, model_name(self.name), self.id, params=texts, model_type="forecaster"
             )
-            self.model_id = made.model_id
-            self.client.log_outputs(self.id, [LoggedModelOutput(made.model_id, 0)])
+            self.model_id = logged.model_id
+            self.client.log_outputs(self.id, [LoggedModelOutput(logged.model_id, 0)])
 
     def end(self, status: str) -> None:
         """Close the run, and its model as ready or failed."""

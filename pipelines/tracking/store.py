@@ -110,13 +110,13 @@ def _make_database(uri: str) -> None:
     half = place.with_name(f"{place.name}.half-{uuid.uuid4().hex}")
     address = f"{SQLITE}{half}"
     try:
-        for left in place.parent.glob(f"{place.name}.half-*"):
-            left.unlink()
+        for file in place.parent.glob(f"{place.name}.half-*"):
+            file.unlink()
         _open(MlflowClient(address, registry_uri=address), address)
         half.replace(place)
     finally:
-        for left in place.parent.glob(f"{half.name}*"):
-            left.unlink()
+        for file in place.parent.glob(f"{half.name}*"):
+            file.unlink()
 
 
 def _knock(uri: str) -> None:

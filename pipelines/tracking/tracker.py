@@ -100,16 +100,16 @@ class Tracker:
         """A run that is closed as FINISHED, or as FAILED or KILLED with the error as a tag."""
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-        given = hide(dict(tags or {}))
-        all_tags = {key: str(value) for key, value in given.items() if value is not None}
+        public = hide(dict(tags or {}))
+        all_tags = {key: str(value) for key, value in public.items() if value is not None}
         all_tags.setdefault(PROCESS_TAG, process_tag())
         if parent is not None:
             all_tags[MLFLOW_PARENT_RUN_ID] = parent.id
         try:
-            made = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
+            created = self.client.create_run(self.experiment_id, run_name=name, tags=all_tags)
         except store_errors() as error:
             raise self._told(error) from error
-        run = Run(self.client, made.info.run_id, name, made.info.artifact_uri)
+        run = Run(self.client, created.info.run_id, name, created.info.artifact_uri)
         system = self._system_monitor(run.id) if monitor and self.system_metrics else None
         began = time.monotonic()
         try:
@@ -158,9 +158,7 @@ class Tracker:
         for run in self.client.search_runs(
             [self.experiment_id], "attributes.status = 'RUNNING'", max_results=200
         ):
-            owner = run.data.tags.get(PROCESS_TAG, "")
-            host, _, pid = owner.rpartition(":")
-            if host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            if has_died(run.data.tags.get(PROCESS_TAG, "")):
                 self.client.set_tag(run.info.run_id, "error", "the process died")
                 self.client.set_terminated(run.info.run_id, "FAILED")
                 closed += 1
@@ -170,6 +168,12 @@ class Tracker:
 def process_tag() -> str:
     """Who writes a run, so that a later run can tell that the writer died."""
     return f"{platform.node()}:{os.getpid()}"
+
+
+def has_died(process: str) -> bool:
+    """Whether a process of this machine, by its `process_tag`, runs no more; of others unknown."""
+    host, _, pid = process.rpartition(":")
+    return host == platform.node() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _artifact_root(uri: str, root: str | None, experiment: str) -> str | None:

@@ -50,9 +50,9 @@ def backtest_only(
     for line in data.said:
         say(line)
     if model is not None:
-        name, _, wanted = model.partition("@")
+        name, _, alias = model.partition("@")
         registry = Registry(connect(config.tracking.uri))
-        version = registry.version(name, wanted or None)
+        version = registry.version(name, alias or None)
         folder = registry.download_judged(version, home() / "cache" / "bundles")
         label = f"{name}@{version.version}"
         say(f"{label} as it was when it was judged, before it saw the rows of its own backtest")
@@ -62,14 +62,14 @@ def backtest_only(
                 "--model out, or backtest.refit"
             )
         return evaluate(data.panel, {label: load_predictor(folder)}, config)
-    known = split(data, config)
+    train_data = split(data, config)
     with open_place(config.spread, say) as place:
         making = Making(config, progress=progress, place=place, say=say)
         calls = []
         for name in config.candidates:
             settings = config.forecaster(name, freq=data.panel.freq.alias)
             say(f"training {name} · {describe(settings)}")
-            calls.append(partial(_predictor, making, name, known))
+            calls.append(partial(_predictor, making, name, train_data))
         predictors = dict(zip(config.candidates, each(place, calls), strict=True))
         every = config.backtest.refit
         refitted = {}
@@ -93,15 +93,15 @@ def _refitted(
     horizon = making.config.horizon
     backs = [back for back in origins(making.config) if (data.panel.lengths > back).any()]
     cutoffs = [_until(data, back, horizon) for back in backs[::every]]
-    asked = [(name, known) for name in making.config.candidates for known in cutoffs]
-    calls = [partial(_predictor, making, name, known) for name, known in asked]
-    found = {
+    pairs = [(name, known) for name in making.config.candidates for known in cutoffs]
+    calls = [partial(_predictor, making, name, known) for name, known in pairs]
+    predictors = {
         (name, known.digest): predictor
-        for (name, known), predictor in zip(asked, each(making.place, calls), strict=True)
+        for (name, known), predictor in zip(pairs, each(making.place, calls), strict=True)
     }
 
     def of(name: str) -> Callable[[Panel], Predictor]:
-        return lambda known: found[name, panel_digest(known)]
+        return lambda known: predictors[name, panel_digest(known)]
 
     return {f"{name}, refitted": of(name) for name in making.config.candidates}
 

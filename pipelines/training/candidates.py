@@ -80,8 +80,8 @@ class Making:
 
     def on_every_row(self) -> Making:
         """The same, shown by another name than the candidate's own, whose bar is full already."""
-        shown = self.progress
-        return replace(self, progress=lambda what, share: shown(f"on every row: {what}", share))
+        progress = self.progress
+        return replace(self, progress=lambda what, share: progress(f"on every row: {what}", share))
 
     def candidate(self, name: str, settings: ForecasterConfig, known: Prepared) -> Trained:
         """Fit one candidate into a bundle, or take the bundle the same inputs gave before."""
@@ -140,7 +140,7 @@ class Making:
         inputs = {**inputs, "code": code_version()}
 
         def build(folder: Path, unfinished: Path) -> None:
-            told: set[tuple[Any, ...]] = set()
+            logged: set[tuple[Any, ...]] = set()
 
             def on_epoch(row: dict[str, Any]) -> None:
                 if fits.EXPECTED in row:
@@ -148,9 +148,9 @@ class Making:
                     return
                 # A training that goes on in another worker tells its first epochs again.
                 key = (row["phase"], row["member"], row["step"])
-                if key in told:
+                if key in logged:
                     return
-                told.add(key)
+                logged.add(key)
                 log(row)
                 what = f"{name}, member {row['member'] + 1}, {row['phase']}"
                 self.progress(what, row["step"] / row["of"])
@@ -177,25 +177,25 @@ class Making:
             return stage(self.config.name, f"{kind}-{name}", inputs, build, force=force)
 
         with EpochLog(self.run, self.tracker, refits=refits) as log:
-            made = made_by(force=self.force)
-            if made.skipped:
+            result = made_by(force=self.force)
+            if result.skipped:
                 try:
-                    verify(made.folder / fits.BUNDLE)
+                    verify(result.folder / fits.BUNDLE)
                 except BundleError:
-                    made = made_by(force=True)
-            history = json.loads((made.folder / HISTORY).read_text())
-            if made.skipped:
+                    result = made_by(force=True)
+            history = json.loads((result.folder / HISTORY).read_text())
+            if result.skipped:
                 for row in history:
                     log(row)
-        facts = json.loads((made.folder / FACTS).read_text())
+        facts = json.loads((result.folder / FACTS).read_text())
         return Trained(
             name=name,
-            bundle=made.folder / fits.BUNDLE,
+            bundle=result.folder / fits.BUNDLE,
             config=ForecasterConfig.parse(facts["settings"]),
             history=history,
             swing=facts.get("swing", {}),
             seconds=facts["seconds"],
-            skipped=made.skipped,
+            skipped=result.skipped,
         )
 
 

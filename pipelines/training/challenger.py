@@ -193,7 +193,7 @@ def _register(
 ) -> int:
     config, evaluation, panel = candidacy.config, candidacy.evaluation, candidacy.data.panel
     scores = evaluation.scores_of(candidacy.candidate.name)
-    kept = ("data_hash", "config_hash", "git_commit", "hardware")
+    keys = ("data_hash", "config_hash", "git_commit", "hardware")
     began = {key: candidacy.lineage.get(key) for key in (ROUNDS_TAG, BEGAN_TAG)}
     return registry.register(
         config.name,
@@ -201,7 +201,7 @@ def _register(
         candidacy.final.bundle,
         judged=candidacy.candidate.bundle,
         tags={
-            **{key: candidacy.lineage[key] for key in kept},
+            **{key: candidacy.lineage[key] for key in keys},
             **began,
             "candidate": candidacy.candidate.name,
             "scores": json.dumps({k: round(v, 6) for k, v in scores.items()}),

@@ -222,14 +222,14 @@ def judge(
     """What the gate is told of a model."""
     result = evaluation.backtest
     median = result.median(model)
-    asked = np.isfinite(result.actual)
-    given = np.isfinite(median)
-    both = asked & given
+    observed = np.isfinite(result.actual)
+    predicted = np.isfinite(median)
+    both = observed & predicted
     size = np.abs(result.actual[both]).sum()
     bias = float((median[both] - result.actual[both]).sum() / size) if size > 0 else 0.0
-    unanswered = ~given.any(axis=1) & asked.any(axis=1)
+    unanswered = ~predicted.any(axis=1) & observed.any(axis=1)
     # A series that was left out is all NaN; NaN or infinity elsewhere is a broken network.
-    finite = bool(np.isfinite(result.quantiles[model][given.any(axis=1)]).all())
+    finite = bool(np.isfinite(result.quantiles[model][predicted.any(axis=1)]).all())
     return Judged(
         name=model,
         errors=evaluation.unit_errors(model, config.gate.metric),

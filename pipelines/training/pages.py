@@ -251,7 +251,7 @@ def version_description(
 
     ``page`` : the address of the runs beside each other.
     """
-    shown = [key for key, metric in METRICS.items() if metric.shown]
+    names = [key for key, metric in METRICS.items() if metric.shown]
     lines = [f"**{trained.name}**: {describe(trained.config)}."]
     if config.description:
         lines.append(config.description)
@@ -260,13 +260,13 @@ def version_description(
         "",
         f"Backtest on {config.backtest.windows} rolling origins:",
         "",
-        "| model | " + " | ".join(METRICS[name].title for name in shown) + " |",
-        "|---|" + "---:|" * len(shown),
+        "| model | " + " | ".join(METRICS[name].title for name in names) + " |",
+        "|---|" + "---:|" * len(names),
     ]
     for model in evaluation.backtest.models:
         s = evaluation.scores_of(model)
         name = f"**{model}**" if model == trained.name else model
-        figures = [METRICS[key].text.format(s[key]) for key in shown]
+        figures = [METRICS[key].text.format(s[key]) for key in names]
         lines.append(f"| {name} | " + " | ".join(figures) + " |")
     lines += ["", "The gate:", "", decided.markdown(), "", decided.reason]
     lines += ["", "How it was chosen:", "", bundle_choice(trained.bundle).markdown()]

@@ -227,10 +227,10 @@ def _fit_candidate(session: Session, name: str, settings: ForecasterConfig, run:
 @contextmanager
 def _saying(say: Say) -> Iterator[None]:
     """What is warned of inside is said, each line once."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         yield
-    for line in dict.fromkeys(str(warning.message) for warning in told):
+    for line in dict.fromkeys(str(warning.message) for warning in warned):
         say(f"  {line}")
 
 

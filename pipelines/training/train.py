@@ -93,10 +93,10 @@ def train(
             place=place,
         )
         if config.training.begin == "champion":
-            found, told = begin(config, Registry(tracker.client), data, session.lineage)
-            say(told)
-            if found is not None:
-                outcome = _gone_on(replace(session, begin=found), promote)
+            start, reason = begin(config, Registry(tracker.client), data, session.lineage)
+            say(reason)
+            if start is not None:
+                outcome = _gone_on(replace(session, begin=start), promote)
                 if outcome is not None:
                     return outcome
         return carry_out(session, promote)

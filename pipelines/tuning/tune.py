@@ -10,7 +10,6 @@ import datetime
 import hashlib
 import json
 import math
-import platform
 import threading
 import time
 import warnings
@@ -36,7 +35,7 @@ from pipelines.spread.task import Place, Task
 from pipelines.terminal.waiting import advance
 from pipelines.tracking.run import Run
 from pipelines.tracking.store import brief
-from pipelines.tracking.tracker import Tracker, open_tracker, process_tag
+from pipelines.tracking.tracker import Tracker, has_died, open_tracker, process_tag
 from pipelines.training.candidates import need_training, split
 from pipelines.tuning.space import (
     WINNER,
@@ -136,11 +135,11 @@ def tune(
     data = prepare(config)
     for line in data.said:
         say(line)
-    known = split(data, config)
+    train_data = split(data, config)
     title = f"tune {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}"
     with ExitStack() as stack:
         place = stack.enter_context(open_place(config.spread, say))
-        search = _Search(config, name, known, tracker, place, say)
+        search = _Search(config, name, train_data, tracker, place, say)
         tags = {"kind": "tuning", "candidate": name, "study": search.study.study_name}
         parent = stack.enter_context(tracker.run(title, tags=tags))
         search.parent = parent
@@ -263,7 +262,7 @@ class _Search:
         """Trials whose process died are given up, and their settings tried again."""
         state = self.optuna.trial.TrialState
         for trial in self.study.get_trials(False, (state.RUNNING,)):
-            if not _alive(trial.user_attrs.get(PROCESS, "")):
+            if has_died(trial.user_attrs.get(PROCESS, "")):
                 self.study.tell(trial.number, state=state.FAIL)
                 self.say(f"trial {trial.number} was cut off; its settings are tried again")
                 if trial.params:
@@ -400,8 +399,3 @@ def fold_origins(known: Panel, horizon: int) -> list[int]:
         f"series of {int(np.median(known.lengths))} rows before the backtest are too short to "
         f"tune on: {3 * horizon} are needed; lower horizon or backtest.windows"
     )
-
-
-def _alive(process: str) -> bool:
-    host, _, pid = process.rpartition(":")
-    return host != platform.node() or (pid.isdigit() and Path(f"/proc/{pid}").exists())

@@ -65,8 +65,8 @@ def said_of_notes(notes: Sequence[Mapping[str, Any]]) -> list[str]:
     for code in dict.fromkeys(note["code"] for note in notes):
         alike = [note for note in notes if note["code"] == code]
         where, more = alike[0]["where"], f" ({len(alike):,} notes are so)" if alike[1:] else ""
-        told = WORDS[code].format(**where) if code in WORDS else f"{code} ({_listed(where)})"
-        sentences.append(f"series {alike[0]['id']!r}: {told}{more}")
+        sentence = WORDS[code].format(**where) if code in WORDS else f"{code} ({_listed(where)})"
+        sentences.append(f"series {alike[0]['id']!r}: {sentence}{more}")
     return sentences
 
 
@@ -87,8 +87,8 @@ def read_scenarios(answer: dict[str, Any], zone: str | None) -> Scenarios:
             tables.append(pd.DataFrame({**stamps, "mean": one["mean"], **by_level(one)}))
             moved = one.get("difference")
             if moved is not None:
-                told = {"mean": moved["mean"], "median": moved["median"], **by_level(moved)}
-                differences.append(pd.DataFrame({**stamps, **told}))
+                moves = {"mean": moved["mean"], "median": moved["median"], **by_level(moved)}
+                differences.append(pd.DataFrame({**stamps, **moves}))
                 total = moved["total"]
                 totals.append({**key, "mean": total["mean"], **by_level(total)})
     return Scenarios(

@@ -74,12 +74,12 @@ def appended(
     # All columns as if they were of the past: none of these rows is a horizon by itself.
     columns = [c for c in schema.past if c.name in rows.columns]
     columns += [c.replace(role="past") for c in schema.future if c.name in future_names]
-    given = rows.assign(unique_id="series")
-    parts = [given] if future is None else [given, future.assign(unique_id="series", y=np.nan)]
+    named = rows.assign(unique_id="series")
+    parts = [named] if future is None else [named, future.assign(unique_id="series", y=np.nan)]
     whole = pd.concat(parts, ignore_index=True)
     freq, form = about["freq"], Schema(covariates=tuple(columns))
     panel = Panel.from_frame(whole, freq=freq, schema=form)
-    count = int(Panel.from_frame(given[["unique_id", "ds", "y"]], freq=freq).lengths[0])
+    count = int(Panel.from_frame(named[["unique_id", "ds", "y"]], freq=freq).lengths[0])
     body: dict[str, Any] = {
         "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
         "y": panel.y[:count],

@@ -100,13 +100,13 @@ class Servable:
         joint = query.options.joint
         if joint is not None:
             return drawn(self.predictor, self.spec, query, joint)
-        found = self.predictor.predict_panel(
+        forecast = self.predictor.predict_panel(
             query.panel(self.spec),
             horizon=query.options.horizon,
             quantiles=query.options.levels,
             extend=query.options.extend,
         )
-        return found, None
+        return forecast, None
 
     def nothing(self, query: Query) -> Together | None:
         """What is asked of all series together where none has a forecast."""

@@ -95,9 +95,9 @@ class Cache:
         raise VersionError(f"cannot write {folder}: check its permissions and the space left")
 
     def _tidy(self, used: set[Path | None]) -> None:
-        kept = [f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
-        kept.sort(key=lambda f: f.stat().st_mtime, reverse=True)
-        for folder in kept[KEPT_VERSIONS:]:
+        folders = [f for f in self.folder.iterdir() if f.is_dir() and not f.name.startswith(".")]
+        folders.sort(key=lambda f: f.stat().st_mtime, reverse=True)
+        for folder in folders[KEPT_VERSIONS:]:
             if folder not in used:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -114,8 +114,8 @@ class Canaries:
     def rival(self, loaded: Answering) -> Loaded | None:
         """The challenger of the model that a version is of; None where there is none."""
         keeper = self.models.rivals.get(loaded.origin.name)
-        found = keeper.current if keeper is not None else None
-        return None if found is None or found.origin.version == loaded.origin.version else found
+        rival = keeper.current if keeper is not None else None
+        return None if rival is None or rival.origin.version == loaded.origin.version else rival
 
     def side(self, loaded: Answering, ids: Sequence[str], horizon: int) -> Split | None:
         """The challenger and the series on its side; None where there are none, or no challenger.
@@ -153,9 +153,9 @@ class Canaries:
 
     def merged(self, split: Split, answer: Answer, other: Answer | None) -> Answer:
         """The champion's answer, with the challenger's forecasts where it has them; counted."""
-        found = merge(split, answer, other)
-        self.count(split, found.canary)
-        return found
+        merged = merge(split, answer, other)
+        self.count(split, merged.canary)
+        return merged
 
     def count(self, split: Split, told: Canary | None) -> None:
         """Count what became of the series on the challenger's side."""
@@ -198,7 +198,7 @@ def merge(split: Split, answer: Answer, other: Answer | None) -> Answer:
     mean, quantiles = answer.mean.copy(), answer.quantiles.copy()
     mean[mine], quantiles[mine] = other.mean[theirs], other.quantiles[theirs]
     replaced = set(answered)
-    notes = {place: told for place, told in query.notes.items() if place not in replaced}
+    notes = {place: own for place, own in query.notes.items() if place not in replaced}
     notes |= {place: other.query.notes[place] for place in answered if place in other.query.notes}
     alone = len(mine) == len(answer.position)
     return replace(

@@ -67,8 +67,8 @@ class Keepers:
             await beside(lambda: _follow(keeper), f"follow {keeper.name}'s challenger")
         while True:
             end = time.monotonic() + self.settings.poll_seconds
-            while keeper.nudges() == seen and (left := end - time.monotonic()) > 0:
-                await asyncio.sleep(min(left, NUDGE_SECONDS))
+            while keeper.nudges() == seen and (seconds := end - time.monotonic()) > 0:
+                await asyncio.sleep(min(seconds, NUDGE_SECONDS))
             # Before the look: who nudges meanwhile is heard afterwards.
             seen = keeper.nudges()
             await beside(lambda: _follow(keeper), f"follow {keeper.name}")

@@ -152,10 +152,10 @@ class Pretrained:
     def forecast(self, query: Query) -> tuple[Forecast, Together | None]:
         """What `Servable.forecast` is for trained models."""
         options = query.options
-        found = self.zero.predict_panel(
+        forecast = self.zero.predict_panel(
             query.panel(self.spec), options.horizon, season=self.season, quantiles=options.levels
         )
-        return found, None
+        return forecast, None
 
     def nothing(self, query: Query) -> Together | None:
         """What is told of all series together where none has a forecast: nothing is asked."""

@@ -190,9 +190,9 @@ class Shadow:
                 seconds = time.perf_counter() - began
                 self.budget.spend(seconds)
                 self.metrics.shadow_seconds.labels(name).inc(seconds)
-        told = list(lines(offer.answer, other, [*keys]))
+        records = list(lines(offer.answer, other, [*keys]))
         try:
-            self.journal.write(name, told)
+            self.journal.write(name, records)
         except OSError as error:
             if not self._unwritten:
                 logs.warning("compared forecasts cannot be kept", reason=str(error))
@@ -203,7 +203,7 @@ class Shadow:
         while len(self._seen) > MOST_SEEN:
             del self._seen[next(iter(self._seen))]
         self._unwritten = False
-        self.metrics.shadow_series.labels(name).inc(len(told))
+        self.metrics.shadow_series.labels(name).inc(len(records))
         return KEPT
 
     def _unseen(self, offer: _Offer) -> dict[int, SeriesKey]:
@@ -221,14 +221,14 @@ class Shadow:
         name, version, rival = (
             offer.champion.origin.name, offer.champion.origin.version, offer.rival.origin.version,
         )  # fmt: skip
-        found: dict[int, SeriesKey] = {}
+        keys: dict[int, SeriesKey] = {}
         for place, cutoff in zip(position.tolist(), cutoffs, strict=True):
             key = (name, version, rival, query.ids[place], cutoff)
             if key not in self._seen:
-                found[place] = key
-                if other is None and len(found) == SMALL:
+                keys[place] = key
+                if other is None and len(keys) == SMALL:
                     break
-        return found
+        return keys
 
     def _waited(self) -> bool:
         """Whether few requests are under way; waits a moment for there to be none."""

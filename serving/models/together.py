@@ -45,15 +45,15 @@ def drawn(engine: Engine, spec: Spec, query: Query, joint: Joint) -> tuple[Forec
         names=[query.ids[place] for place in query.position.tolist()],
     )
     whole = replace(paths, labels=labels, asked=np.array(query.ids, dtype=object))
-    found = None
+    aggregates = None
     if joint.levels is not None:
         try:
-            found = coherent(engine, panel, whole, joint.levels, extend=options.extend)
+            aggregates = coherent(engine, panel, whole, joint.levels, extend=options.extend)
         except DataError as error:
             raise _cannot_add_up(str(error)) from None
-    shown = np.ascontiguousarray(paths.values.transpose(0, 2, 1)) if joint.shown else None
+    samples = np.ascontiguousarray(paths.values.transpose(0, 2, 1)) if joint.shown else None
     totals = [add_up(whole, total) for total in joint.totals]
-    return paths.forecast, Together(joint, engine.dependence.learned, shown, totals, found)
+    return paths.forecast, Together(joint, engine.dependence.learned, samples, totals, aggregates)
 
 
 def nothing_drawn(engine: Engine, query: Query, joint: Joint, forecast: Forecast) -> Together:
@@ -70,18 +70,18 @@ def nothing_drawn(engine: Engine, query: Query, joint: Joint, forecast: Forecast
         labels={**query.labels, **joint.labels},
         asked=np.array(query.ids, dtype=object),
     )
-    shown = np.zeros((0, paths, steps)) if joint.shown else None
+    samples = np.zeros((0, paths, steps)) if joint.shown else None
     totals = [add_up(none, total) for total in joint.totals]
-    return Together(joint, engine.dependence.learned, shown, totals)
+    return Together(joint, engine.dependence.learned, samples, totals)
 
 
 def _check_names(labels: Labels, joint: Joint, count: int) -> None:
     """Refuse totals and sums of which two would bear one name."""
-    wanted: list[tuple[Sequence[str] | None, tuple[str | int, ...]]]
-    wanted = [(total.by, ("aggregate", k, "by")) for k, total in enumerate(joint.totals)]
+    groupings: list[tuple[Sequence[str] | None, tuple[str | int, ...]]]
+    groupings = [(total.by, ("aggregate", k, "by")) for k, total in enumerate(joint.totals)]
     if joint.levels is not None:
-        wanted += [(by, ("hierarchy", "levels", k)) for k, by in enumerate(joint.levels.by)]
-    for by, path in wanted:
+        groupings += [(by, ("hierarchy", "levels", k)) for k, by in enumerate(joint.levels.by)]
+    for by, path in groupings:
         try:
             by_categories(labels, by or (), count, path)
         except TotalError as error:

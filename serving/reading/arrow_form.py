@@ -70,13 +70,13 @@ def open_table(body: bytes, most: int) -> tuple[pa.Table, dict[str, Any]]:
         raise RequestError(
             400, "malformed_arrow", f"the body is not an Arrow IPC stream: {reason}"
         ) from None
-    given = (table.schema.metadata or {}).get(KEY, b"{}")
+    metadata = (table.schema.metadata or {}).get(KEY, b"{}")
     try:
-        options = orjson.loads(given)
+        options = orjson.loads(metadata)
     except orjson.JSONDecodeError:
         options = None
     if options is not None:
-        refuse_twice(given, options)
+        refuse_twice(metadata, options)
     if type(options) is not dict:
         raise RequestError(
             422, "invalid_request", "the metadata key gatecast must hold a JSON object"
@@ -242,8 +242,8 @@ def _starts(
     temporal = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     if not (pa.types.is_string(kind) or (numeric if freq.integer else temporal)):
-        wanted = "steps" if freq.integer else "timestamps"
-        faults.add(("start",), "wrong_type", f"must be a column of {wanted}, not {kind}")
+        expected = "steps" if freq.integer else "timestamps"
+        faults.add(("start",), "wrong_type", f"must be a column of {expected}, not {kind}")
         return nothing
     if not temporal:
         return stamps.read_starts(
@@ -307,24 +307,24 @@ def _covariate(table: pa.Table, covariate: Covariate, faults: Faults) -> tuple[A
 def _past(
     table: pa.Table, covariate: Covariate, query: Query, good: Array, faults: Faults
 ) -> Array:
-    found = _covariate(table, covariate, faults)
-    if found is None:
+    column = _covariate(table, covariate, faults)
+    if column is None:
         return np.zeros(0)
-    return _fitting(query, covariate, found, query.sizes, good, "as many as y has")
+    return _fitting(query, covariate, column, query.sizes, good, "as many as y has")
 
 
 def _future(
     table: pa.Table, covariate: Covariate, query: Query, good: Array, faults: Faults
 ) -> Array:
-    found = _covariate(table, covariate, faults)
-    if found is None:
+    column = _covariate(table, covariate, faults)
+    if column is None:
         return np.zeros(0)
-    values, sizes = found
+    values, sizes = column
     steps = query.options.horizon
     if (sizes == steps).all():
         return with_history(values, query.sizes, steps)
     expected = "the horizon for all series, or history and horizon"
-    return _fitting(query, covariate, found, query.sizes + steps, good, expected)
+    return _fitting(query, covariate, column, query.sizes + steps, good, expected)
 
 
 def _fitting(

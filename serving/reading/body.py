@@ -131,8 +131,8 @@ class Bodies:
 
 def media_type(headers: Mapping[str, str], allowed: tuple[str, ...]) -> str:
     """The body's type, one of those allowed; JSON in UTF-8 only."""
-    given = headers.get("content-type", "")
-    kind, _, parameters = given.partition(";")
+    header = headers.get("content-type", "")
+    kind, _, parameters = header.partition(";")
     kind = kind.strip().lower()
     if kind not in allowed:
         named = show(kind) if kind else "missing"
@@ -170,21 +170,21 @@ def unpack(body: bytes, headers: Mapping[str, str], most: int) -> bytes:
 
 def _gunzip(body: bytes, most: int) -> bytes | None:
     parts: list[bytes] = []
-    left = most
+    remaining = most
     while body:
         if len(parts) >= MAX_MEMBERS:
             return None
         unpacker = zlib.decompressobj(wbits=31)
         try:
-            part = unpacker.decompress(body, left + 1)
+            part = unpacker.decompress(body, remaining + 1)
         except zlib.error:
             return None
-        if len(part) > left:
+        if len(part) > remaining:
             raise _too_large(most, unpacked=True)
         if not unpacker.eof:
             return None
         parts.append(part)
-        left -= len(part)
+        remaining -= len(part)
         body = unpacker.unused_data
     return b"".join(parts) if parts else None
 

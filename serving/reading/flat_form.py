@@ -53,14 +53,16 @@ def read_flat(
         options = replace(options, joint=read_joint(body, spec, options, count, faults))
     y = numbers([body["y"]], lambda _: ("y",), faults, no_booleans=no_booleans)
     ids = _ids(body.get("ids"), count, faults)
-    given: Any = body.get("start")
-    shared = type(given) is not list
-    if not shared and len(given) != count:
-        detail = f"holds {len(given)} stamps for {count} series; give one for each, or one for all"
+    start_field: Any = body.get("start")
+    shared = type(start_field) is not list
+    if not shared and len(start_field) != count:
+        detail = (
+            f"holds {len(start_field)} stamps for {count} series; give one for each, or one for all"
+        )
         faults.add(("start",), "length_mismatch", detail)
         faults.stop()
     start, zone = stamps.read_starts(
-        [given] if shared else given,
+        [start_field] if shared else start_field,
         spec.freq,
         options.tz,
         lambda i: ("start",) if shared else ("start", i),
@@ -171,8 +173,8 @@ def _block(
             continue
         values = block[name]
         if len(values) not in lengths:
-            wanted = " or ".join(map(str, lengths))
-            faults.add(where, "length_mismatch", f"has {len(values)} values; expected {wanted}")
+            sizes = " or ".join(map(str, lengths))
+            faults.add(where, "length_mismatch", f"has {len(values)} values; expected {sizes}")
             continue
         if covariate.type == "real":
             columns[name] = numbers([values], lambda _, w=where: w, faults)  # type: ignore[misc]

@@ -45,8 +45,8 @@ def read_joint(
         except TotalError as error:
             faults.add(("hierarchy", *error.path), error.code, error.text)
     if paths is None and not totals and levels is None and faults.count == before:
-        given = ", ".join(sorted(JOINT_KEYS & body.keys()))
-        detail = f"{given}: without paths, aggregate or hierarchy there is nothing to do with it"
+        keys = ", ".join(sorted(JOINT_KEYS & body.keys()))
+        detail = f"{keys}: without paths, aggregate or hierarchy there is nothing to do with it"
         faults.add((sorted(JOINT_KEYS & body.keys())[0],), "missing", detail)
     if options.horizon > FURTHEST_STEP:
         detail = f"{options.horizon} is beyond {FURTHEST_STEP}, as far as paths reach"

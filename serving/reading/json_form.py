@@ -176,8 +176,8 @@ class _Reader:
             return
         freq, faulty = self.spec.freq, stamps.off_grid(start, self.spec.freq)
         for i in np.flatnonzero(faulty):
-            given = self.series[int(i)]["start"]
-            self._refuse(int(i), stamps.grid_problem(ids[i], given, freq), good)
+            stamp = self.series[int(i)]["start"]
+            self._refuse(int(i), stamps.grid_problem(ids[i], stamp, freq), good)
         late = stamps.too_late(start, sizes, self.options.horizon, freq) & good
         for i in np.flatnonzero(late):
             detail = "the forecast would end after the year 9999"
@@ -205,12 +205,12 @@ class _Reader:
 
     def _past(self, covariate: Covariate, ids: list[str], sizes: Array, good: Array) -> Any:
         name = covariate.name
-        given = [(s.get("past") or {}).get(name) for s in self.series]
-        lists = self._column("past", covariate, [v if v is not None else [] for v in given])
+        columns = [(s.get("past") or {}).get(name) for s in self.series]
+        lists = self._column("past", covariate, [v if v is not None else [] for v in columns])
         filled = []
         for i, values in enumerate(lists):
             size = int(sizes[i])
-            if given[i] is None and size:
+            if columns[i] is None and size:
                 detail = f"past covariate {name!r} is not given"
                 problem = SeriesProblem(ids[i], "missing_past_covariate", detail, {"column": name})
                 self._refuse(i, problem, good)
@@ -222,8 +222,8 @@ class _Reader:
     def _future(self, covariate: Covariate, ids: list[str], sizes: Array, good: Array) -> Any:
         """Values over the history and the horizon; a caller may leave the history out."""
         name, steps = covariate.name, self.options.horizon
-        given = [(s.get("future") or {}).get(name) or [] for s in self.series]
-        lists = self._column("future", covariate, given)
+        columns = [(s.get("future") or {}).get(name) or [] for s in self.series]
+        lists = self._column("future", covariate, columns)
         filled = []
         for i, values in enumerate(lists):
             size = int(sizes[i])

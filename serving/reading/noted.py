@@ -24,9 +24,9 @@ def note_unfamiliar(query: Query, spec: Spec) -> None:
     _note_histories(query, spec)
     _note_filled(query, spec)
     _note_beyond_days(query, spec)
-    for role, given, more in (("past", query.past, 0), ("future", query.future, ahead)):
+    for role, block, more in (("past", query.past, 0), ("future", query.future, ahead)):
         for covariate in schema.role(role):
-            values = given.get(covariate.name)
+            values = block.get(covariate.name)
             if values is None:
                 continue
             if covariate.type == "categorical":

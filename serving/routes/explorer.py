@@ -56,7 +56,7 @@ class File:
 @cache
 def page_files() -> Mapping[str, File]:
     """The explorer's files by name; its modules as one script, which packs better than each."""
-    found, modules = {}, {}
+    by_name, modules = {}, {}
     for entry in files("serving").joinpath("web/explorer").iterdir():
         kind = KINDS.get(entry.name.rpartition(".")[2])
         if kind is not None:
@@ -64,9 +64,9 @@ def page_files() -> Mapping[str, File]:
             if kind == KINDS["js"] and entry.name != LIBRARY:
                 modules[entry.name] = without_remarks(content.decode())
                 continue
-            found[entry.name] = _file(content, kind)
-    found[SCRIPT] = _file(joined(modules).encode(), KINDS["js"])
-    return found
+            by_name[entry.name] = _file(content, kind)
+    by_name[SCRIPT] = _file(joined(modules).encode(), KINDS["js"])
+    return by_name
 
 
 def _file(content: bytes, kind: str) -> File:
@@ -133,8 +133,8 @@ def _sent(call: Call, name: str) -> Reply:
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
     }
-    known = (tag.strip() for tag in call.headers.get("if-none-match", "").split(","))
-    if file.tag in known:
+    tags = (tag.strip() for tag in call.headers.get("if-none-match", "").split(","))
+    if file.tag in tags:
         return Reply(b"", file.kind, 304, headers)
     if _takes_gzip(call.headers.get("accept-encoding", "")):
         return Reply(file.packed, file.kind, headers={**headers, "content-encoding": "gzip"})

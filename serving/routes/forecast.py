@@ -40,7 +40,7 @@ async def forecast(call: Call) -> Reply:
     """Read, parse, compute, write; what is large or can become large goes beside the loop."""
     began = perf_counter()
     kind = body.media_type(call.headers, (JSON, ARROW))
-    wanted = _accepted(call.headers, kind)
+    accepted = _accepted(call.headers, kind)
     sent = await call.body()
     stage = call.service.metrics.stage
     stage["read"].observe(perf_counter() - began)
@@ -52,7 +52,7 @@ async def forecast(call: Call) -> Reply:
     else:
         loaded, query = _parse(call.service, sent, kind)
     stage["parse"].observe(perf_counter() - began)
-    return await answered(call, loaded, query, wanted)
+    return await answered(call, loaded, query, accepted)
 
 
 async def answered(
@@ -115,12 +115,12 @@ async def _both(
 def _parse(service: Service, content: bytes, kind: str) -> tuple[Model, Query]:
     """What is to answer, and what it is asked; `RequestError` says what is wrong."""
     if kind == JSON:
-        asked = body_object(body.decode_json(content, service.settings.max_content))
-        model = service.answering(read_model_name(asked))
+        decoded = body_object(body.decode_json(content, service.settings.max_content))
+        model = service.answering(read_model_name(decoded))
         if isinstance(model, Pretrained):
-            model, asked = model.reading(asked, first_stamp(asked))
+            model, decoded = model.reading(decoded, first_stamp(decoded))
         plain = not may_hold_booleans(content)
-        return model, read_json(asked, model.spec, no_booleans=plain)
+        return model, read_json(decoded, model.spec, no_booleans=plain)
     table, options = arrow_form.open_table(content, service.settings.max_content)
     model = service.answering(read_model_name(options))
     if isinstance(model, Pretrained):
@@ -158,8 +158,8 @@ def _is_large(query: Query, loaded: Model) -> bool:
     numbers = count * options.horizon * (len(options.levels) + 1)
     joint = options.joint
     if joint is not None:
-        drawn = count * options.horizon * joint.draws.paths * joint.passes
-        numbers += drawn // DRAWS_OF_NUMBER
+        samples = count * options.horizon * joint.draws.paths * joint.passes
+        numbers += samples // DRAWS_OF_NUMBER
         if joint.levels is not None:
             count *= joint.runs()
     return count > SMALL or numbers > LARGE_ANSWER or options.horizon > loaded.spec.horizon
@@ -171,8 +171,8 @@ def _seconds(query: Query, loaded: Model) -> float:
     joint = options.joint
     if joint is None:
         return loaded.seconds_of(count, options.horizon)
-    drawn = count * options.horizon * joint.draws.paths * joint.passes
-    return loaded.seconds_of(count * joint.runs(), options.horizon) + drawn / DRAWS_PER_SECOND
+    samples = count * options.horizon * joint.draws.paths * joint.passes
+    return loaded.seconds_of(count * joint.runs(), options.horizon) + samples / DRAWS_PER_SECOND
 
 
 def _accepted(headers: Mapping[str, str], sent: str) -> str:
@@ -190,16 +190,16 @@ def _accepted(headers: Mapping[str, str], sent: str) -> str:
 
 
 def _document(service: Service) -> dict[str, Any]:
-    asked: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
+    media: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
     loaded = next((k.current for k in service.models.keepers.values() if k.current), None)
     # The example shows categories and levels of the series: where there is a key, it is for those
     # who have it, at /v1/models/NAME.
     if loaded is not None and not service.settings.protected:
-        asked["example"] = describe.example(loaded)
+        media["example"] = describe.example(loaded)
     stream = {"schema": {"type": "string", "contentMediaType": ARROW}}
     answer = {"schema": {"$ref": "#/components/schemas/Answer"}}
     return {
-        "requestBody": {"required": True, "content": {JSON: asked, ARROW: stream}},
+        "requestBody": {"required": True, "content": {JSON: media, ARROW: stream}},
         "responses": {
             "200": {
                 "description": "Forecasts, and the series that could not be forecast",

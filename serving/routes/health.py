@@ -47,8 +47,8 @@ def _plain(service: Service) -> dict[str, Any]:
 
 
 def _text(service: Service) -> dict[str, Any]:
-    shown = {"description": "text exposition", "content": {"text/plain": {}}}
-    return {"responses": {"200": shown}}
+    answer = {"description": "text exposition", "content": {"text/plain": {}}}
+    return {"responses": {"200": answer}}
 
 
 LIVE = "The process answers"

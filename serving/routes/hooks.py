@@ -57,11 +57,11 @@ async def alias_created(call: Call) -> Reply:
     # Who sends it is not known before all of it is here.
     body = await call.body(LONGEST_BODY)
     _check(call.headers, body, secret.get_secret_value())
-    told = decode_json(body, call.service.settings.max_content)
+    event = decode_json(body, call.service.settings.max_content)
     if not call.service.deliveries.first(call.headers[SIGNATURE]):
         # Sent again by a peer, by MLflow, or by somebody who overheard it.
         return Reply.json({"followed": [], "fetched": [], "passed": 0, "known": True})
-    followed, fetched = _follow(call.service, told)
+    followed, fetched = _follow(call.service, event)
     passed = 0
     if followed + fetched and PASSED not in call.headers:
         passed = await _pass_on(call.service.settings.peers, call.headers, body)
@@ -70,9 +70,9 @@ async def alias_created(call: Call) -> Reply:
 
 def _check(headers: Mapping[str, str], body: bytes, secret: str) -> None:
     """`RequestError` unless MLflow signed these bytes, lately."""
-    identity, stamp, given = (headers.get(name, "") for name in (ID, TIME, SIGNATURE))
+    identity, stamp, sent_signature = (headers.get(name, "") for name in (ID, TIME, SIGNATURE))
     right = signature(secret, identity, stamp, body)
-    if not hmac.compare_digest(right.encode(), given.encode()):
+    if not hmac.compare_digest(right.encode(), sent_signature.encode()):
         raise RequestError(
             401,
             "wrong_hook_signature",
@@ -114,19 +114,19 @@ def _follow(service: Service, told: Any) -> tuple[list[str], list[str]]:
 
 async def _pass_on(peers: tuple[str, ...], headers: Mapping[str, str], body: bytes) -> int:
     """How many of the replicas were told; a name may stand for several."""
-    kept = {name: headers[name] for name in (ID, TIME, SIGNATURE) if name in headers}
-    sent = {**kept, "content-type": "application/json", PASSED: "1"}
-    asked = [beside(partial(_tell, peer, sent, body), f"pass on to {peer}") for peer in peers]
-    return sum(await asyncio.gather(*asked))
+    signed = {name: headers[name] for name in (ID, TIME, SIGNATURE) if name in headers}
+    sent = {**signed, "content-type": "application/json", PASSED: "1"}
+    calls = [beside(partial(_tell, peer, sent, body), f"pass on to {peer}") for peer in peers]
+    return sum(await asyncio.gather(*calls))
 
 
 def _tell(peer: str, headers: Mapping[str, str], body: bytes) -> int:
     """Send a message to every address of a peer's name; how many took it."""
     host, _, port = peer.rpartition(":")
-    told = 0
+    accepted = 0
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        addresses = sorted({str(entry[4][0]) for entry in found})
+        entries = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        addresses = sorted({str(entry[4][0]) for entry in entries})
     except (OSError, ValueError) as error:
         logs.warning("a peer is not known", peer=peer, reason=str(error))
         return 0
@@ -136,14 +136,14 @@ def _tell(peer: str, headers: Mapping[str, str], body: bytes) -> int:
             connection.request("POST", PATH, body, {**headers, "host": peer})
             answer = connection.getresponse()
             if answer.status == 200:
-                told += 1
+                accepted += 1
             else:
                 logs.warning("a peer refused a webhook", peer=peer, status=answer.status)
         except (OSError, HTTPException) as error:
             logs.warning("a peer cannot be told", peer=peer, reason=masked(str(error)))
         finally:
             connection.close()
-    return told
+    return accepted
 
 
 def _document(service: Service) -> dict[str, Any]:

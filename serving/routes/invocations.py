@@ -56,8 +56,8 @@ async def invocations(call: Call) -> Reply:
     content, loaded = await call.parse(parse, len(sent))
 
     def work(stop: threading.Event) -> Reply:
-        answer, told, count = invoke(content, loaded.until(stop), service.canaries, stop)
-        return call.packed(answer, JSON).of(told, count)
+        answer, canary, count = invoke(content, loaded.until(stop), service.canaries, stop)
+        return call.packed(answer, JSON).of(canary, count)
 
     return await call.compute(work, _seconds(content, loaded, len(sent)))
 
@@ -75,8 +75,8 @@ def invoke(
 ) -> tuple[bytes, Canary | None, int]:
     """The answer to a decoded body, which version answered which series, and of how many."""
     unknown = content.keys() - {*LAYOUTS, "params"}
-    given = [name for name in LAYOUTS if name in content]
-    if unknown or len(given) != 1:
+    layouts = [name for name in LAYOUTS if name in content]
+    if unknown or len(layouts) != 1:
         raise RequestError(
             422,
             "invalid_request",
@@ -87,29 +87,29 @@ def invoke(
     if params is not None and type(params) is not dict:
         raise RequestError(422, "invalid_request", f"params must be an object, not {show(params)}")
     with heard() as notes:
-        asked = _Asked(given[0], params or {})
+        question = _Asked(layouts[0], params or {})
         try:
-            columns = _columns(content[given[0]], given[0])
-            predictions = _predictions(columns, asked, loaded)
+            columns = _columns(content[layouts[0]], layouts[0])
+            predictions = _predictions(columns, question, loaded)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
         ids = [*dict.fromkeys(str(row["unique_id"]) for row in predictions)]
         # Left out, it is each model's own.
-        horizon = _options(asked.params, loaded).horizon
+        horizon = _options(question.params, loaded).horizon
         split = canaries.side(loaded, ids, horizon)
-        told = None
+        canary = None
         if split is not None:
-            asked = replace(asked, params={**asked.params, "horizon": horizon})
-            told = _answer_by_two(columns, asked, predictions, split, stop)
-            canaries.count(split, told)
+            question = replace(question, params={**question.params, "horizon": horizon})
+            canary = _answer_by_two(columns, question, predictions, split, stop)
+            canaries.count(split, canary)
     # An answer with the version keeps MLflow's clients working: they read `predictions` only.
     answer: dict[str, Any] = {"predictions": predictions, "model": loaded.origin.public()}
-    if told is not None:
-        whole = len(told.ids) == len(ids)
-        answer |= {"canary": told.public()} | ({"model": told.origin.public()} if whole else {})
+    if canary is not None:
+        whole = len(canary.ids) == len(ids)
+        answer |= {"canary": canary.public()} | ({"model": canary.origin.public()} if whole else {})
     if notes:
         answer["notes"] = list(dict.fromkeys(notes))
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), told, len(ids)
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), canary, len(ids)
 
 
 @dataclass(frozen=True)
@@ -128,23 +128,24 @@ def _answer_by_two(
     stop: threading.Event,
 ) -> Canary:
     """Put the challenger's rows in the places of the champion's, for the series on its side."""
-    wanted = {split.ids[place] for place in split.places}
-    keep = [str(name) in wanted for name in columns["unique_id"]]
+    ids = {split.ids[place] for place in split.places}
+    keep = [str(name) in ids for name in columns["unique_id"]]
     part = {name: [*compress(values, keep)] for name, values in columns.items()}
 
     def forecast(rival: Loaded) -> list[dict[str, Any]]:
         return _predictions(part, asked, rival.until(stop))
 
-    found = {(row["unique_id"], row["ds"]): row for row in split.tried(forecast) or ()}
+    challenger_rows = {(row["unique_id"], row["ds"]): row for row in split.tried(forecast) or ()}
     lacking = {
         str(row["unique_id"])
         for row in rows
-        if str(row["unique_id"]) in wanted and not _sound(found.get((row["unique_id"], row["ds"])))
+        if str(row["unique_id"]) in ids
+        and not _sound(challenger_rows.get((row["unique_id"], row["ds"])))
     }
-    better = wanted - lacking
+    better = ids - lacking
     for k, row in enumerate(rows):
         if str(row["unique_id"]) in better:
-            rows[k] = found[row["unique_id"], row["ds"]]
+            rows[k] = challenger_rows[row["unique_id"], row["ds"]]
     return split.told([place for place in split.places if split.ids[place] not in lacking])
 
 
@@ -168,13 +169,13 @@ def _predictions(
         check_size(len(query.ids), options, loaded.spec)
         panel = query.panel(loaded.spec)
         loaded.predictor.say_odd(panel, query.ids)
-        found = loaded.predictor.predict_panel(
+        forecast = loaded.predictor.predict_panel(
             panel,
             horizon=options.horizon,
             quantiles=options.levels,
             extend=options.extend,
         )
-        rows = write_plain(query, found)
+        rows = write_plain(query, forecast)
         if rows is not None:
             return rows
     frame = _frame(columns, name, loaded)

@@ -146,15 +146,15 @@ def _joint_options() -> dict[str, Any]:
 
 def _joint_answers(numbers: dict[str, Any]) -> dict[str, Any]:
     """What is told of all series together."""
-    told = {
+    common = {
         "id": {"type": "string"},
         "mean": numbers,
         "quantiles": {"type": "object", "additionalProperties": numbers},
     }
     stamps = {"type": "array", "items": {"type": ["string", "integer"]}}
     steps = {"type": "array", "items": {"type": "integer"}}
-    total = {"type": "object", "properties": {**told, "ds": stamps}}
-    node = {"type": "object", "properties": {"level": {"type": "string"}, **told}}
+    total = {"type": "object", "properties": {**common, "ds": stamps}}
+    node = {"type": "object", "properties": {"level": {"type": "string"}, **common}}
     aggregate = {
         "first_step": steps,
         "last_step": steps,

@@ -126,8 +126,8 @@ class Reply:
         if canary is None:
             return self
         # A header takes no other letters; the body has the name as it is.
-        told = canary.header(count).encode("ascii", "replace").decode()
-        return replace(self, headers={**self.headers, CANARY: told})
+        header = canary.header(count).encode("ascii", "replace").decode()
+        return replace(self, headers={**self.headers, CANARY: header})
 
     @classmethod
     def json(cls, content: Any) -> Reply:

@@ -53,19 +53,19 @@ async def append(call: Call) -> Reply:
     stage["read"].observe(perf_counter() - began)
 
     def work(wait: bool) -> Appended:
-        asked = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
-        loaded = service.loaded(read_model_name(asked))
+        content = body_object(body.decode_json(call.unpacked(sent), service.settings.max_content))
+        loaded = service.loaded(read_model_name(content))
         model, store = loaded.origin.name, service.states
-        told = read_append(asked, series, loaded.spec, store.about(model, series))
+        request = read_append(content, series, loaded.spec, store.about(model, series))
         looked_at = _rows_looked_at(service, loaded)
         keep = max(service.settings.series_rows, looked_at)
         change = store.append(
-            model, series, lambda kept, load: joined(kept, load, told.given, keep), wait=wait
+            model, series, lambda kept, load: joined(kept, load, request.given, keep), wait=wait
         )
         query = None
-        if told.forecast is not None:
-            query = _query(service, loaded, series, told.forecast)
-        return loaded, change, told.notes, query
+        if request.forecast is not None:
+            query = _query(service, loaded, series, request.forecast)
+        return loaded, change, request.notes, query
 
     small = len(sent) <= LARGE_BODY and "content-encoding" not in call.headers
     done: Appended | None = None
@@ -92,10 +92,10 @@ async def append(call: Call) -> Reply:
 async def forecast(call: Call) -> Reply:
     """Forecast a kept series, as a request with all of its rows would."""
     service, series = call.service, _series(call)
-    asked = _parameters(call, FORECAST_KEYS)
-    loaded = service.loaded(read_model_name(asked))
+    parameters = _parameters(call, FORECAST_KEYS)
+    loaded = service.loaded(read_model_name(parameters))
     faults = Faults()
-    options = read_options(asked, loaded.spec, faults)
+    options = read_options(parameters, loaded.spec, faults)
     faults.stop()
     check_size(1, options, loaded.spec)
     query = _query(service, loaded, series, options)
@@ -107,10 +107,10 @@ async def show_series(call: Call) -> Reply:
     """From where to where a series is kept, and which stamp comes next."""
     service, series = call.service, _series(call)
     loaded = service.loaded(read_model_name(_parameters(call, frozenset())))
-    kept = service.states.about(loaded.origin.name, series)
-    if kept is None:
+    state = service.states.about(loaded.origin.name, series)
+    if state is None:
         raise unknown_series()
-    return Reply.json({"series": _about(series, kept), "model": loaded.origin.public()})
+    return Reply.json({"series": _about(series, state), "model": loaded.origin.public()})
 
 
 async def delete(call: Call) -> Reply:
@@ -132,10 +132,10 @@ def _series(call: Call) -> str:
 def _query(service: Service, loaded: Loaded, series: str, options: Options) -> Query:
     """What a request with all rows of a series would ask."""
     enough = enough_for(_rows_looked_at(service, loaded))
-    found = service.states.newest(loaded.origin.name, series, enough)
-    if found is None:
+    state = service.states.newest(loaded.origin.name, series, enough)
+    if state is None:
         raise unknown_series()
-    return query_of(series, *found, options, loaded.spec)
+    return query_of(series, *state, options, loaded.spec)
 
 
 def _rows_looked_at(service: Service, loaded: Loaded) -> int:
@@ -179,14 +179,14 @@ def _parameters(call: Call, allowed: frozenset[str]) -> dict[str, Any]:
         raise RequestError(
             422, "invalid_request", "the address must end in ?name=value&name=value"
         ) from None
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for name, text in pairs:
-        if name in found:
+        if name in parameters:
             faults.add((name,), "duplicate", "stands twice in the address")
-        found[name] = text
-    refuse_unknown(found, allowed | {"model"}, (), faults)
+        parameters[name] = text
+    refuse_unknown(parameters, allowed | {"model"}, (), faults)
     faults.stop()
-    return {name: READ.get(name, str)(text) for name, text in found.items()}
+    return {name: READ.get(name, str)(text) for name, text in parameters.items()}
 
 
 def _whole(text: str) -> Any:
@@ -228,14 +228,14 @@ def _document(
                 _parameter("extend", {"type": "boolean"}),
             ]
         content = {JSON: {"schema": {"$ref": f"#/components/schemas/{answer}"}}}
-        told: dict[str, Any] = {
+        details: dict[str, Any] = {
             "parameters": parameters,
             "responses": {"200": {"description": described, "content": content}},
         }
         if asked is not None:
             schema = {"schema": {"$ref": f"#/components/schemas/{asked}"}}
-            told["requestBody"] = {"required": True, "content": {JSON: schema}}
-        return told
+            details["requestBody"] = {"required": True, "content": {JSON: schema}}
+        return details
 
     return operation
 

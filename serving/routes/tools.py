@@ -136,8 +136,8 @@ class _Caught:
 
     def reply(self) -> Reply:
         kind = self.headers.get("content-type", JSON)
-        kept = {k: v for k, v in self.headers.items() if k in ("allow", "mcp-protocol-version")}
-        return Reply(self.content, kind, self.status, kept)
+        headers = {k: v for k, v in self.headers.items() if k in ("allow", "mcp-protocol-version")}
+        return Reply(self.content, kind, self.status, headers)
 
 
 async def speak(call: Call) -> Reply:
@@ -187,11 +187,11 @@ def _scope(call: Call) -> dict[str, Any]:
 
 def _once(content: bytes, then: Callable[[], Any] | None = None) -> Callable[[], Any]:
     """A body that is there; what comes after it is asked of ``then``, or never comes."""
-    left = [content]
+    parts = [content]
 
     async def receive() -> Any:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
         return await (then() if then is not None else asyncio.Event().wait())
 
     return receive

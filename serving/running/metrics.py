@@ -144,9 +144,9 @@ class Metrics:
     def judged(self, model: str, watch: str | None) -> None:
         """Note what the last watch said, by the tag that `gatecast monitor` leaves on a version."""
         try:
-            said = json.loads(watch) if watch else None
-            level = DRIFT.get(said["verdict"]) if said else None
-            at = datetime.fromisoformat(said["at"]).timestamp() if said else nan
+            record = json.loads(watch) if watch else None
+            level = DRIFT.get(record["verdict"]) if record else None
+            at = datetime.fromisoformat(record["at"]).timestamp() if record else nan
         except (ValueError, TypeError, KeyError):
             level, at = None, nan
         # NaN says that nobody has looked, and sets off no alarm.

@@ -72,7 +72,7 @@ def read_append(body: Mapping[str, Any], series: str, spec: Spec, kept: Kept | N
     one |= {key: body[key] for key in ("start", "y", "past", "static") if key in body}
     if body.get("future") is not None:
         one["future"] = _whole_future(body, spec, faults)
-    asked: dict[str, Any] = {"series": [one]}
+    request: dict[str, Any] = {"series": [one]}
     zone = body.get("tz")
     if kept is not None and kept.tz is not None and not OFFSET.fullmatch(kept.tz):
         if type(zone) is str and zone != kept.tz:
@@ -81,9 +81,9 @@ def read_append(body: Mapping[str, Any], series: str, spec: Spec, kept: Kept | N
             raise RequestError(409, "other_zone", f"tz: {detail}", [fault])
         zone = kept.tz if zone is None else zone
     if zone is not None:
-        asked["tz"] = zone
+        request["tz"] = zone
     try:
-        query = read_json(asked, spec, ROWS)
+        query = read_json(request, spec, ROWS)
     except RequestError as error:
         _take_over(error, faults)
         raise AssertionError("a refusal names what is wrong") from None
@@ -93,11 +93,11 @@ def read_append(body: Mapping[str, Any], series: str, spec: Spec, kept: Kept | N
         column = str(problem.where.get("column", "start"))
         faults.add((column,), problem.code, problem.detail)
     faults.stop()
-    told = set(kept.static) if kept is not None else set[str]()
+    names = set(kept.static) if kept is not None else set[str]()
     notes = [
         note
         for note in query.notes.get(0, [])
-        if note["code"] != "missing_static" or note["where"]["column"] not in told
+        if note["code"] != "missing_static" or note["where"]["column"] not in names
     ]
     return Append(_given(query, body, spec, bool(begin)), notes, options)
 
@@ -242,8 +242,8 @@ def query_of(series: str, kept: Kept, row: int, rows: Rows, options: Options, sp
         past[name] = _column(covariate, rows.get(f"past.{name}", [None] * size))
     for covariate in spec.schema.future:
         name, steps = covariate.name, options.horizon
-        said = kept.ahead.get(name, [])[:steps]
-        ahead = [*said, *[None] * (steps - len(said))]
+        plan = kept.ahead.get(name, [])[:steps]
+        ahead = [*plan, *[None] * (steps - len(plan))]
         before = rows.get(f"future.{name}", [None] * size)
         future[name] = _column(covariate, [*before, *ahead])
     query.past, query.future = past, future

@@ -254,8 +254,8 @@ def _pieces(kept: Kept, load: Load, given: Given, row: int, new: int) -> dict[in
     columns = {name: values[skip:] for name, values in given.rows.items()}
     for name in {*kept.ahead, *given.future}:
         update = given.future.get(name, [])[skip : skip + new]
-        said = kept.ahead.get(name, [])[:new]
-        columns[f"future.{name}"] = _over(said, update, new)
+        plan = kept.ahead.get(name, [])[:new]
+        columns[f"future.{name}"] = _over(plan, update, new)
     pieces: dict[int, dict[str, Any]] = {}
     for place in range(kept.count // PIECE, -(-(kept.count + new) // PIECE)):
         low, high = max(kept.count, place * PIECE), min(kept.count + new, (place + 1) * PIECE)
@@ -275,9 +275,9 @@ def _ahead(kept: Kept, given: Given, row: int, new: int) -> dict[str, list[Any]]
     """What is known of the rows to come: as said now, and else as it was before."""
     columns = {}
     for name in {*kept.ahead, *given.future}:
-        said = kept.ahead.get(name, [])[new:]
+        plan = kept.ahead.get(name, [])[new:]
         update = given.future.get(name, [])[kept.count + new - row :]
-        values = _over(said, update, max(len(said), len(update)))
+        values = _over(plan, update, max(len(plan), len(update)))
         while values and values[-1] is None:
             values.pop()
         if values:

@@ -55,7 +55,7 @@ class Canary:
     def public(self) -> dict[str, Any]:
         """As the answer tells it."""
         origin = self.origin
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "alias": self.alias,
             "version": origin.version,
             "run_id": origin.run_id,
@@ -63,8 +63,8 @@ class Canary:
             "ids": self.ids,
         }
         if self.fell_back:
-            told["fell_back"] = {"because": self.because, "ids": self.fell_back}
-        return told
+            fields["fell_back"] = {"because": self.because, "ids": self.fell_back}
+        return fields
 
     def header(self, count: int) -> str:
         """Of the answer's ``count`` series, how many which version answered."""

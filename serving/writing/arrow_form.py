@@ -68,8 +68,8 @@ def write_arrow(answer: Answer) -> bytes:
 def _cut(answer: Answer) -> bool:
     """Whether a short month cut the day of a first step."""
     plain = Frequency.parse(answer.freq.alias)
-    told = plain.stamps(answer.stamps[:, 0], 0, answer.stamps.shape[1])
-    return bool((told != answer.stamps).any())
+    plain_stamps = plain.stamps(answer.stamps[:, 0], 0, answer.stamps.shape[1])
+    return bool((plain_stamps != answer.stamps).any())
 
 
 def _lists(values: Array, offsets: Any) -> Any:

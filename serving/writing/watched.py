@@ -54,15 +54,15 @@ def _columns(found: Found, query: Query) -> Mapping[str, Any]:
 
 def _readable(found: Found, query: Query) -> list[dict[str, Any]]:
     columns, ends = _columns(found, query), np.cumsum(found.sizes).tolist()
-    told = []
+    records = []
     for i, (end, size) in enumerate(zip(ends, found.sizes.tolist(), strict=True)):
         place = int(query.position[i])
         if i in found.problems:
             continue
         one = {name: values[end - size : end] for name, values in columns.items()}
         notes = {"notes": query.notes[place]} if place in query.notes else {}
-        told.append({"id": query.ids[place], **one, **notes})
-    return told
+        records.append({"id": query.ids[place], **one, **notes})
+    return records
 
 
 def _flat(found: Found, query: Query) -> dict[str, Any]:

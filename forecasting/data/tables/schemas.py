@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from forecasting.data.encoding import (
@@ -18,7 +17,7 @@ from forecasting.data.encoding import (
 from forecasting.data.tables.series import is_date
 from forecasting.data.tables.static import flat
 from forecasting.errors import DataError
-from forecasting.schema import Covariate, Schema
+from forecasting.schema import Covariate, Schema, moments
 
 
 def schema_of(
@@ -56,10 +55,7 @@ def schema_of(
                 values |= {"type": "categorical", "categories": tuple(sorted(kinds))}
             else:
                 cells = numbers(column, str(name), frame if role != "static" else flat(table))
-                reals = cells[~np.isnan(cells)]
-                if len(reals):
-                    spread = float(reals.std())
-                    values |= {"mean": float(reals.mean()), "std": spread if spread > 0 else 1.0}
+                values |= moments(cells)
             covariates.append(Covariate.parse(values))
     return Schema(covariates=tuple(covariates))
 

@@ -81,12 +81,12 @@ def watch(
     engine.check(panel, 1, (), extend=False)
     panel = panel.under(engine.schema).begun()
     count = len(panel)
-    kept = np.maximum(panel.lengths - (panel.rows if last is None else last), 0)
-    before = ranges(np.zeros_like(kept), panel.lengths)
-    known = (before < np.repeat(kept, panel.lengths)) & ~np.isnan(panel.y)
+    began = np.maximum(panel.lengths - (panel.rows if last is None else last), 0)
+    before = ranges(np.zeros_like(began), panel.lengths)
+    known = (before < np.repeat(began, panel.lengths)) & ~np.isnan(panel.y)
     seen = np.bincount(panel.series, weights=known, minlength=count).astype(np.int64)
     standing = Standing(panel, seen, Learned.nothing(count), np.zeros(count, np.int64))
-    return _judged(engine, standing, kept, rate)
+    return _judged(engine, standing, began, rate)
 
 
 def go_on(engine: Engine, standing: Standing, rows: Panel, rate: float) -> tuple[Found, Standing]:
@@ -113,34 +113,34 @@ def _judged(
     sizes = panel.lengths - began
     series = np.repeat(np.arange(count), sizes)
     place = np.repeat(began, sizes) + ranges(np.zeros_like(sizes), sizes)
-    expected, told, lost = _expected(engine, panel, series, place, context)
+    expected, expectable, lost = _expected(engine, panel, series, place, context)
     y = panel.y[panel.offsets[series] + place]
     observed = (~np.isnan(y)).astype(np.int64)
     before = np.cumsum(observed) - observed
     first = np.cumsum(sizes) - sizes
     before += (standing.seen - np.append(before, 0)[first])[series]
     least = max(LEAST_SEEN, min(engine.config.season + 1, engine.context))
-    told &= before >= least
-    score = np.where(told, expected.scores(y), np.nan)
+    expectable &= before >= least
+    score = np.where(expectable, expected.scores(y), np.nan)
     scale, chance, learned = _learn(standing.learned, score, sizes, rate)
     reach = DEFAULT.score(rate) * scale
     kind, run = _kinds(score, chance < rate, series, standing.run)
     seen = standing.seen + np.bincount(series, weights=observed, minlength=count).astype(np.int64)
-    for i in np.flatnonzero((seen < least) & (np.bincount(series, told, count) == 0)):
+    for i in np.flatnonzero((seen < least) & (np.bincount(series, expectable, count) == 0)):
         lost[int(i)] = SeriesProblem("", "too_short", SHORT.format(seen[i], least), {"column": "y"})
-    found = Found(
+    points = Found(
         panel=panel,
         sizes=sizes,
         stamps=np.asarray(panel.freq.shift(panel.start[series], place)),
         y=y,
-        median=np.where(told, expected.median, np.nan),
-        low=np.where(told, expected.at(-reach), np.nan),
-        high=np.where(told, expected.at(reach), np.nan),
+        median=np.where(expectable, expected.median, np.nan),
+        low=np.where(expectable, expected.at(-reach), np.nan),
+        high=np.where(expectable, expected.at(reach), np.nan),
         chance=chance,
         kind=kind,
         problems={i: replace(p, id=str(panel.ids[i])) for i, p in sorted(lost.items())},
     )
-    return found, Standing(panel.tail(context), seen, learned, run)
+    return points, Standing(panel.tail(context), seen, learned, run)
 
 
 def _expected(
@@ -151,7 +151,7 @@ def _expected(
     And the last problem of each series none of whose points could.
     """
     levels, model = engine.config.model.quantile_levels, engine.config.model
-    quantiles, told = np.full((len(series), len(levels)), np.nan), np.zeros(len(series), bool)
+    quantiles, expectable = np.full((len(series), len(levels)), np.nan), np.zeros(len(series), bool)
     problems: dict[int, SeriesProblem] = {}
     panel = _without_unreadable(panel, engine)
     for begin in range(0, len(series), AT_ONCE):
@@ -161,11 +161,11 @@ def _expected(
         windows = replace(windows, ids=np.arange(len(some)), horizon=ahead)
         forecast = engine.predict_panel(windows, horizon=1, quantiles=levels)
         rows = begin + np.asarray(forecast.ids, np.int64)
-        quantiles[rows], told[rows] = forecast.quantiles[:, 0], True
+        quantiles[rows], expectable[rows] = forecast.quantiles[:, 0], True
         problems |= {int(some[int(p.id)]): p for p in forecast.problems}
-    answered = set(series[told].tolist())
+    answered = set(series[expectable].tolist())
     lost = {i: p for i, p in problems.items() if i not in answered}
-    return Expected.of(quantiles, levels, model), told, lost
+    return Expected.of(quantiles, levels, model), expectable, lost
 
 
 def _without_unreadable(panel: Panel, engine: Engine) -> Panel:
@@ -178,8 +178,8 @@ def _without_unreadable(panel: Panel, engine: Engine) -> Panel:
         return panel
     count = len(panel)
     often = np.bincount(panel.series, weights=bad, minlength=count)
-    known = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=count)
-    some = bad & (2 * often < known)[panel.series]
+    counts = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=count)
+    some = bad & (2 * often < counts)[panel.series]
     return replace(panel, y=np.where(some, np.nan, panel.y))
 
 

@@ -71,7 +71,7 @@ class Watch:
             Learned(*(values[where] for values in learned.parts)),
             standing.run[where],
         )
-        found, part = go_on(self.engine, part, rows, self.rate)
+        points, part = go_on(self.engine, part, rows, self.rate)
         moved = Standing(
             merged(standing.panel, part.panel, where),
             _with(standing.seen, where, part.seen),
@@ -83,7 +83,7 @@ class Watch:
             ),
             _with(standing.run, where, part.run),
         )
-        return replace(self, found=found, standing=moved, given=new_rows)
+        return replace(self, found=points, standing=moved, given=new_rows)
 
     def plot(self, *, series: int = 4, title: str = "") -> Figure:
         """Draw what was expected, what came, and the anomalies, of the first series."""

@@ -86,8 +86,8 @@ def explain(
     steps = config.horizon if horizon is None else whole_steps(horizon)
     numbered = replace(panel, ids=np.arange(len(panel)))
     forecast = engine.predict_panel(numbered, horizon=steps, quantiles=(MEDIAN,))
-    kept = np.asarray(forecast.ids, np.int64)
-    kept_panel = panel.select(kept)
+    places = np.asarray(forecast.ids, np.int64)
+    kept_panel = panel.select(places)
     read = engine.as_read(kept_panel, steps).begun()
     wall = None
     if read.tz is not None and read.freq.sub_daily:
@@ -108,7 +108,7 @@ def explain(
     # What is never below zero, or zero at times, is so after the transform.
     parts[..., -1] += median - whole
     problems = [replace(p, id=str(panel.ids[int(p.id)])) for p in forecast.problems]
-    return Explained(kept_panel, forecast.stamps(), median, names, parts, problems, kept)
+    return Explained(kept_panel, forecast.stamps(), median, names, parts, problems, places)
 
 
 def _parts(

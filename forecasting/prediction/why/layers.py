@@ -98,12 +98,10 @@ class Lstm(Layer):
             i, f = _sigmoid(gates[:, :size]), _sigmoid(gates[:, size : 2 * size])
             g, o = np.tanh(gates[:, 2 * size : 3 * size]), _sigmoid(gates[:, 3 * size :])
             before, c = c, f * c + i * g
-            shown = np.tanh(c)
+            tanh = np.tanh(c)
             by = [g * i * (1.0 - i), before * f * (1.0 - f), i * (1.0 - g * g)]
-            tape.append(
-                (np.concatenate(by, axis=1), shown * o * (1.0 - o), o * (1.0 - shown**2), f)
-            )
-            h = o * shown
+            tape.append((np.concatenate(by, axis=1), tanh * o * (1.0 - o), o * (1.0 - tanh**2), f))
+            h = o * tanh
             hidden[:, t] = h
         return hidden, tape
 
@@ -113,7 +111,7 @@ class Lstm(Layer):
         out = np.empty((len(tape), points, many, 4 * size), last.dtype)
         now, cell = last, np.zeros_like(last)
         for t in range(len(tape) - 1, -1, -1):
-            by, by_output, to_cell, kept = tape[t]
+            by, by_output, to_cell, forget = tape[t]
             if upstream is not None:
                 now = now + upstream[t]
             cell = cell + now * to_cell[:, None]
@@ -121,7 +119,7 @@ class Lstm(Layer):
             np.multiply(cell[:, :, None], by.reshape(points, 1, 3, size), out=inner[:, :, :3])
             np.multiply(now, by_output[:, None], out=inner[:, :, 3])
             now = _times(out[t], self.U)
-            cell = cell * kept[:, None]
+            cell = cell * forget[:, None]
         return out
 
 

@@ -239,9 +239,9 @@ class Member:
         out = np.zeros((horizon, rows + 1 + count))
         season, covariate = rows, rows + 1
         by_input, by_ahead, by_static = self._integrated(inputs, points)
-        shown = inputs.row.shape[1]
+        width = inputs.row.shape[1]
         parts = by_input * (inputs.end - inputs.begin)
-        _add(out, inputs.row.ravel(), parts[:, :, :shown].reshape(horizon, -1))
+        _add(out, inputs.row.ravel(), parts[:, :, :width].reshape(horizon, -1))
         place = np.where(inputs.owner == SEASON, season, covariate + inputs.owner)
         mask = inputs.owner >= SEASON
         _add(out, place[mask], parts[:, :, mask].sum(axis=1))
@@ -254,7 +254,7 @@ class Member:
                 _add(out, place, gradient * (end - begin))
         if "skip.weight" in self.tensors:
             weight = self.tensors["skip.weight"]
-            last = inputs.end[-1, :shown]
+            last = inputs.end[-1, :width]
             _add(out, inputs.row[-1], weight * last)
         if "skip_ahead.weight" in self.tensors:
             weight = self.tensors["skip_ahead.weight"][0]
@@ -273,12 +273,12 @@ class Member:
             begin, end = (x @ embedding.T for x in (begin, end))
             begin = begin + tensors["embedding.bias"]
             end = end + tensors["embedding.bias"]
-        kept: dict[str, Array] = {}
+        gradients: dict[str, Array] = {}
 
         def last(hidden: Array) -> Array:
             by_hidden, by_static, by_ahead = self._decoded(hidden, inputs, nodes)
-            kept["static"] = np.tensordot(weights, by_static, axes=1)
-            kept["ahead"] = np.tensordot(weights, by_ahead, axes=1)
+            gradients["static"] = np.tensordot(weights, by_static, axes=1)
+            gradients["ahead"] = np.tensordot(weights, by_ahead, axes=1)
             return by_hidden
 
         by_drive, *beside = self.stack.gradients(begin, end - begin, nodes, last)
@@ -287,7 +287,7 @@ class Member:
             by_input = by_input + np.tensordot(weights, beside[0], axes=(0, 1))
         if embedding is not None:
             by_input = by_input @ embedding
-        return np.moveaxis(by_input, 0, 1), kept["ahead"], kept["static"]
+        return np.moveaxis(by_input, 0, 1), gradients["ahead"], gradients["static"]
 
     def _decoded(self, hidden: Array, inputs: _Inputs, nodes: Array) -> tuple[Array, Array, Array]:
         """Gradients of the H medians at hidden states [P, D]: by those, by static, by ahead."""

@@ -62,8 +62,8 @@ class Why:
         i = 0 if series is None else names.index(str(series))
         parts = explained.parts[i, :, 1:]
         order = np.argsort(-np.abs(parts).mean(axis=0), kind="stable")
-        shown = [int(c) for c in order[:DRAWN_PARTS] if np.abs(parts[:, c]).max() > 0]
-        bars = {explained.names[c + 1]: parts[:, c] for c in shown}
+        largest = [int(c) for c in order[:DRAWN_PARTS] if np.abs(parts[:, c]).max() > 0]
+        bars = {explained.names[c + 1]: parts[:, c] for c in largest}
         rest = parts.sum(axis=1) - sum(bars.values(), np.zeros(len(parts)))
         if np.abs(rest).max() > 1e-9 * max(float(np.abs(parts).max()), 1e-300):
             bars["all else"] = rest

@@ -84,10 +84,10 @@ def _by_config(
             raise ConfigError("--static: the model's config names no static table, data.static")
         section = section.replace(static=section.static.replace(source=static))
     config = config.model_copy(update={"data": section})
-    found = prepare(config, every_series=True, future=future or config.forecast.future)
-    for line in found.said:
+    prepared = prepare(config, every_series=True, future=future or config.forecast.future)
+    for line in prepared.said:
         tell(line)
-    panel = found.panel.under(engine.schema)
+    panel = prepared.panel.under(engine.schema)
     with heard_by(tell):
         engine.say_odd(panel)
     return panel

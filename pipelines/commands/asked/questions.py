@@ -79,13 +79,13 @@ def anomalies_command(
     for line in lines(table):
         print(line)
     title = f"{table_name(data)}: expected beside what came"
-    made = write_asked(table, out, lambda: watched.plot(title=title), picture)
+    files = write_asked(table, out, lambda: watched.plot(title=title), picture)
     summary = {
         "rate": rate,
         "judged": int(table["p"].notna().sum()),
         "anomalies": table[table["anomaly"]],
     }
-    done(summary, made=made)
+    done(summary, made=files)
 
 
 def lines(table: pd.DataFrame) -> list[str]:
@@ -130,14 +130,14 @@ def explain_command(
             why = engine.why_panel(panel, horizon=horizon)
     table = why.table
     names = table["unique_id"].astype(str)
-    shown = names.iloc[0] if series is None else series
-    chosen = table[names == shown].drop(columns="unique_id")
-    figure = why.plot(shown)
+    name = names.iloc[0] if series is None else series
+    chosen = table[names == name].drop(columns="unique_id")
+    figure = why.plot(name)
     chosen = chosen.loc[:, [c for c in chosen if c in ("ds", "median") or (chosen[c] != 0).any()]]
     chosen["ds"] = chosen["ds"].astype(str)
-    print_table(chosen.set_index("ds"), title=f"{shown}: the parts add up to the median")
-    made = write_asked(table, out, lambda: figure, picture)
-    done({"series": shown, "parts": table[names == shown]}, made=made)
+    print_table(chosen.set_index("ds"), title=f"{name}: the parts add up to the median")
+    files = write_asked(table, out, lambda: figure, picture)
+    done({"series": name, "parts": table[names == name]}, made=files)
 
 
 def check_targets(out: Path | None, picture: Path | None) -> None:

@@ -77,10 +77,10 @@ def scenarios_command(
     sums = totals.groupby("scenario", sort=False).size().max()
     title = f"what changes beside {first}, all steps added up, {sums:,} series"
     print_table(totals.set_index("scenario").rename_axis("scenario").head(40), title=title)
-    made = write_asked(
+    files = write_asked(
         whole(plan), out, lambda: plan.plot(title=f"{table_name(data)}: what if"), picture
     )
-    done({"base": first, "totals": totals}, made=made)
+    done({"base": first, "totals": totals}, made=files)
 
 
 def plans_of(given: list[str], schema: Schema) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def init_command(
             "takes another name"
         )
     more: dict[str, Any] = override({}, sets or ())
-    given: Any = more.pop("data", {})
-    if not isinstance(given, dict):
+    section: Any = more.pop("data", {})
+    if not isinstance(section, dict):
         raise ConfigError("--set data=…: name a key of it, as in --set data.y=sold")
     horizon, name = more.pop("horizon", horizon), more.pop("name", name)
     with waiting(f"looking at {source}"):
@@ -67,7 +67,7 @@ def init_command(
         from pipelines.drafting.picture import draw
         from pipelines.machine.files import write_text
 
-        look = look_at(source, given, horizon)
+        look = look_at(source, section, horizon)
         text, values = draft(look, name=name, file=str(target), more=more)
         _describe(look)
         title = f"{name}: {len(look.result.clean.ids):,} series, freq {look.result.freq}"

@@ -145,19 +145,19 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     textual = is_text(kind)
-    wanted = config.type
+    kind_read = config.type
     numbers = None
-    if wanted is None:
-        wanted = "real"
+    if kind_read is None:
+        kind_read = "real"
         if textual:
             numbers = _read(column, config.name, config, csv)
             readable = len(numbers.values) - len(numbers.unreadable) - len(numbers.codes)
             if len(numbers.unreadable) >= max(0.05 * readable, 1):
-                wanted = "categorical"
+                kind_read = "categorical"
                 _refuse_doubtful(numbers, readable, config)
-    if wanted == "real" and isinstance(config.fill, str):
+    if kind_read == "real" and isinstance(config.fill, str):
         raise ConfigError(f"covariates.{config.name}.fill = {config.fill!r} is not a number")
-    if wanted == "real":
+    if kind_read == "real":
         numbers = numbers or numbers_of(column, config.name, config, csv)
         return Column(config, numbers.values * config.scale, None, numbers)
     texts, codes = encode(column)
@@ -166,13 +166,13 @@ def read_covariate(column: Any, config: CovariateConfig, csv: Any) -> Column:
     missing = text.isin(config.missing) | text.isna()
     if "" not in (config.fill, *config.recode.values()):
         missing |= text == ""
-    said = np.where(missing, None, text.astype(object))  # type: ignore[call-overload]
-    one = _spelled_once(said, np.bincount(codes[codes >= 0], minlength=len(said)))
+    labels = np.where(missing, None, text.astype(object))  # type: ignore[call-overload]
+    one = _spelled_once(labels, np.bincount(codes[codes >= 0], minlength=len(labels)))
     number, names = pd.factorize(one)
     lookup = np.concatenate([number, [-1]]).astype(np.int32)
-    other = np.array([a is not None and a != b for a, b in zip(said, one, strict=True)] + [False])
+    other = np.array([a is not None and a != b for a, b in zip(labels, one, strict=True)] + [False])
     rows = np.flatnonzero(other[codes]) if other.any() else np.empty(0, np.int64)
-    respelled = (rows, said[codes[rows]]) if len(rows) else None
+    respelled = (rows, labels[codes[rows]]) if len(rows) else None
     return Column(config, lookup[codes], np.asarray(names, dtype=object), respelled=respelled)
 
 

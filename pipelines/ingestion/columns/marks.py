@@ -118,12 +118,12 @@ def table_marks(
             _refuse(unsure)
         return csv, {}
     mark, (name, example) = next(iter(evidence.items()))
-    said = f"decimal {_WORDS[mark]} in the whole table: column {name} has {shown(example)}"
+    sentence = f"decimal {_WORDS[mark]} in the whole table: column {name} has {shown(example)}"
     if unsure:
         name, example = next(iter(unsure.values()))
-        said += f", and so {shown(example)} in column {name} is read"
+        sentence += f", and so {shown(example)} in column {name} is read"
     against = [f"column {n}, not read, has {shown(e)}" for m, (n, e) in other.items() if m != mark]
-    return csv.replace(decimal=mark), {"marks": "; ".join([said, *against])}
+    return csv.replace(decimal=mark), {"marks": "; ".join([sentence, *against])}
 
 
 def sure_example(column: pa.ChunkedArray) -> str | None:

@@ -89,9 +89,9 @@ class Signs:
 
     def take(self, rows: Array) -> Signs:
         """Some cells, by position in rising order."""
-        kept = np.isin(self.at, rows)
-        at = np.searchsorted(rows, self.at[kept])
-        return Signs(at, self.what[kept], self.texts.filter(pa.array(kept)))
+        inside = np.isin(self.at, rows)
+        at = np.searchsorted(rows, self.at[inside])
+        return Signs(at, self.what[inside], self.texts.filter(pa.array(inside)))
 
 
 @dataclass
@@ -133,9 +133,9 @@ class Numbers:
         return Numbers(
             self.values[rows],
             np.searchsorted(rows, self.codes[codes]),
-            [t for t, kept in zip(self.code_text, codes, strict=True) if kept],
+            [t for t, inside in zip(self.code_text, codes, strict=True) if inside],
             np.searchsorted(rows, self.unreadable[bad]),
-            [t for t, kept in zip(self.unreadable_text, bad, strict=True) if kept],
+            [t for t, inside in zip(self.unreadable_text, bad, strict=True) if inside],
             self.facts,
             self.signs.take(rows) if self.signs is not None else None,
         )

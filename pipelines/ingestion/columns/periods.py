@@ -118,18 +118,18 @@ def part_of(texts: Iterable[str], name: str) -> Part | None:
         return Part("month", (-1,) * len(cells), True)
     if not cells or len(kinds) > 1 or sum(f is None for f in readings) > 0.1 * len(cells):
         return None
-    said, kind = kind_of_name(name), kinds.pop()
+    named, kind = kind_of_name(name), kinds.pop()
     numbers = tuple(f[1] if f is not None else -1 for f in readings)
     valid_numbers = [n for n in numbers if n >= 0]
     if kind in ("number", "roman"):
-        kind = said if kind == "number" or said in ("quarter", "month", "half") else ""
+        kind = named if kind == "number" or named in ("quarter", "month", "half") else ""
         return Part(kind, numbers, False) if kind and _within(valid_numbers, kind) else None
-    if kind == "hour" and (said == "half" or max(valid_numbers) <= 2):
+    if kind == "hour" and (named == "half" or max(valid_numbers) <= 2):
         kind = "half"
     letters = all(re.match(r"(?i)[a-z]{1,2}[\s._-]?\d|\d[a-z]$", c) for c in cells)
     if not _within(valid_numbers, kind):
         return None
-    if letters and not said and len(set(valid_numbers)) < _WHOLE.get(kind, 1_000):
+    if letters and not named and len(set(valid_numbers)) < _WHOLE.get(kind, 1_000):
         return None
     return Part(kind, numbers, True)
 

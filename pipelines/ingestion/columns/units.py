@@ -61,11 +61,11 @@ def unit_columns(names: Sequence[str], sample: pa.Table) -> set[str]:
     ----------
     names : of all columns. sample : their first rows.
     """
-    found = {name for name in names if names_units(name)}
+    units = {name for name in names if names_units(name)}
     for name, column in zip(names, sample.columns, strict=False):
         if _are_words(column):
-            found.add(name)
-    return found
+            units.add(name)
+    return units
 
 
 def units_aside(

@@ -72,9 +72,9 @@ def note_signs(numbers: Numbers, column: str, places: Places, config: ValueConfi
             "series, or name the column of each row's unit: values.unit: {column: …, scale: {…}}"
         )
     kinds, counts = np.unique(numbers.signs.what.astype(str), return_counts=True)
-    said = ", ".join(f"{kind} ({count:,})" for kind, count in zip(kinds, counts, strict=True))
+    listed = ", ".join(f"{kind} ({count:,})" for kind, count in zip(kinds, counts, strict=True))
     shares = ": 5 % is read as 5" if "%" in kinds else ""
-    places.ledger.facts[f"{_LEFT_OUT}{column}"] = f"{said}{shares}"
+    places.ledger.facts[f"{_LEFT_OUT}{column}"] = f"{listed}{shares}"
 
 
 def signs_of(facts: Mapping[str, Any], column: str) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
     csv, marks = csv_of(raw, config, by_name(raw, at, matrix))
     y = turned(numbers_of(matrix, "of values", config.values, csv), count)
     # The step that is given is that of the cells, not that of the rows.
-    found = stamps_of(raw, config.replace(ds=names, stamps={"freq": None}))
-    if found.integer:
+    stamps_read = stamps_of(raw, config.replace(ds=names, stamps={"freq": None}))
+    if stamps_read.integer:
         raise DataError(f"layout = calendar: ds = {ds!r} holds plain steps, and no stamps")
-    base = found.rows()
+    base = stamps_read.rows()
     stamps, kind = places(base, part, ds)
     if part.kind == "week":
         days = stamps[stamps != NAT]
@@ -61,13 +61,13 @@ def calendar_rows(raw: Raw, config: DataConfig, name: str) -> Rows:
         np.repeat(codes, width)[rows],
         Stamps(
             stamps.ravel()[rows],
-            np.repeat(found.row_zones(), width)[rows],
-            found.zones,
+            np.repeat(stamps_read.row_zones(), width)[rows],
+            stamps_read.zones,
             None,
             texts=texts.take(rows),
-            tz=found.tz,
-            facts=found.facts,
-            weeks=found.weeks,
+            tz=stamps_read.tz,
+            facts=stamps_read.facts,
+            weeks=stamps_read.weeks,
         ),
         y.take(rows),
         np.repeat(np.arange(1, count + 1), width)[rows],

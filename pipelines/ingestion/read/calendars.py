@@ -151,10 +151,10 @@ def _proposed(
     ways.append((rows, "if each row is a series, and its columns are steps"))
     if not (part.kind or first.strip().isdigit()) and not others:
         ways.sort(key=lambda way: way[0] is not wide)
-    said = "; ".join(f"{what}, set data: {in_braces(roles)}" for roles, what in ways)
+    proposals = "; ".join(f"{what}, set data: {in_braces(roles)}" for roles, what in ways)
     return MappingError(
         f"the rows of the table are stamped ({', '.join(stamp)}) and its columns {shown(first)} … "
-        f"{shown(last)} look like parts of these stamps: {said}",
+        f"{shown(last)} look like parts of these stamps: {proposals}",
         ways[0][0],
     )
 
@@ -207,7 +207,7 @@ def refuse_turned(config: DataConfig, names: list[str], ids: list[str], sample: 
         if part is None:
             continue
         others = [n for n in ids if n != name]
-        left = [n for n in names if n not in ids]
+        columns = [n for n in names if n not in ids]
         rows = {"layout": "rows", "id": ids}
         key: dict[str, Any] = {"id": others} if others else {"series": "name"}
         calendar = in_braces({"layout": "calendar", **key, "ds": "stamp"})
@@ -216,8 +216,8 @@ def refuse_turned(config: DataConfig, names: list[str], ids: list[str], sample: 
             f"columns={name!r}, values='value').reset_index()"
         )
         raise DataError(
-            f"each row is named by a {part.kind} ({name}) and the columns {shown(left[0])} … "
-            f"{shown(left[-1])} are stamps: if the rows are parts of these, turn the table, in "
+            f"each row is named by a {part.kind} ({name}) and the columns {shown(columns[0])} … "
+            f"{shown(columns[-1])} are stamps: if the rows are parts of these, turn the table, in "
             f"pandas {turn}, and set data: {calendar}; if each row is a series, set data: "
             f"{in_braces(rows)}"
         )
@@ -293,10 +293,10 @@ def refuse_parts(
     needed.sort(key=lambda n: KINDS.index(parts[n].kind))
     settled = {**roles, "ds": [*ds, *needed]}
     forms, lost = _readable(config, table, settled["ds"], [parts[n] for n in needed])
-    said = ", ".join(f"{n} = {shown(_texts(table.column(n))[0])}" for n in needed)
+    examples = ", ".join(f"{n} = {shown(_texts(table.column(n))[0])}" for n in needed)
     alone = in_braces({"id": [*roles.get("id", []), *needed], "ds": roles["ds"], "y": roles["y"]})
     kind = CALLED.get(parts[needed[0]].kind, parts[needed[0]].kind)
-    what = f"the {kind} of the stamps stands in a column of its own ({said})"
+    what = f"the {kind} of the stamps stands in a column of its own ({examples})"
     rest = f"if each {needed[0]} is a series, set data: {alone}"
     for name in needed:
         if reason := foreign_months([f"{t} 2020" for t in _texts(table.column(name))], name):

@@ -58,18 +58,18 @@ def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width
     first = next((line for line in lines[config.skip_lines :] if line.strip()), "")
     if comment is None and first.startswith("#"):
         comment = "#"
-    kept = [
+    numbered = [
         (i, line)
         for i, line in enumerate(lines)
         if i >= config.skip_lines and line.strip() and not (comment and line.startswith(comment))
     ]
-    if not kept:
+    if not numbered:
         raise DataError(f"{name} is empty: it has comments only")
-    separator = config.separator or _separator([line for _, line in kept[:200]], config.quote)
-    cells = [split_line(line, separator, config.quote) for _, line in kept[:200]]
+    separator = config.separator or _separator([line for _, line in numbered[:200]], config.quote)
+    cells = [split_line(line, separator, config.quote) for _, line in numbered[:200]]
     width, _ = Counter(len(c) for c in cells).most_common(1)[0]
     begin = _begin(cells, width, config)
-    if begin + config.header_lines > len(kept):
+    if begin + config.header_lines > len(numbered):
         raise DataError(f"{name} ends within its header of {config.header_lines} lines")
     width = max(len(c) for c in cells[begin : begin + max(config.header_lines, 1)])
     if width > max_columns:
@@ -83,10 +83,10 @@ def find_dialect(head: bytes, name: str, config: CsvConfig, encoding: str, width
     ]
     if not headers:
         headers = [[f"c{i + 1}" for i in range(width)]]
-        skip = kept[begin][0]
+        skip = numbered[begin][0]
     else:
-        skip = kept[begin + config.header_lines - 1][0] + 1
-    titles = tuple(line.strip() for _, line in kept[:begin])
+        skip = numbered[begin + config.header_lines - 1][0] + 1
+    titles = tuple(line.strip() for _, line in numbered[:begin])
     return Dialect(encoding, separator, config.quote, comment, skip, headers, titles)
 
 

@@ -176,8 +176,8 @@ def _chosen(names: list[str], wanted: Collection[str] | None) -> list[str] | Non
         return None
     stripped = {w.strip() for w in wanted}
     # Where one is missing all are read, and the table's mapping says which.
-    found = [n for n in names if n.strip() in stripped]
-    return found or None
+    columns = [n for n in names if n.strip() in stripped]
+    return columns or None
 
 
 @conceals

@@ -56,10 +56,10 @@ class Seen:
 
 def look(config: DataConfig, names: list[str], sample: pa.Table) -> Seen:
     """What the columns of a sample look like that the config gives no role."""
-    taken = {c.source for c in config.covariates}
+    covariates = {c.source for c in config.covariates}
     seen = Seen([], [], [], [])
     for name, column in zip(names, sample.columns, strict=True):
-        if name in taken or not name:
+        if name in covariates or not name:
             continue
         kind = column.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -116,15 +116,15 @@ def _key(
     """The fewest columns that, with the stamp, tell the rows of the sample apart."""
     table = pa.table({n: sample.column(names.index(n)) for n in (*options, *ds) if n in names})
     chosen: list[str] = []
-    left = list(dict.fromkeys(options))
+    remaining = list(dict.fromkeys(options))
     best = 0
-    while left:
-        counts = [len(table.group_by([*chosen, n, *ds]).aggregate([])) for n in left]
+    while remaining:
+        counts = [len(table.group_by([*chosen, n, *ds]).aggregate([])) for n in remaining]
         most = max(counts)
         if chosen and most <= best:
             break
         best = most
-        chosen.append(left.pop(counts.index(most)))
+        chosen.append(remaining.pop(counts.index(most)))
     return tuple(chosen)
 
 
@@ -151,8 +151,8 @@ def settle_long(
     """The config of a long table, its columns named; `MappingError` asks in doubt."""
     sample, whole = rows
     sure = True
-    taken = {*(ids or ()), *(ds or ()), *([y] if y else []), *(c.source for c in config.covariates)}
-    parts = parts_among(names, sample, taken, seen.texts)
+    roles = {*(ids or ()), *(ds or ()), *([y] if y else []), *(c.source for c in config.covariates)}
+    parts = parts_among(names, sample, roles, seen.texts)
     if ds is None:
         if not [n for n in seen.stamps if n not in parts]:
             # 20240131 beside its hours is a date, whatever it is called.
@@ -268,9 +268,9 @@ def refuse_hidden_parts(
 ) -> None:
     """A stamp by its plain name whose hours stand in another column."""
     ids, ds, y = roles
-    taken = {*(ids or ()), *ds, y, *(c.source for c in config.covariates)}
+    used = {*(ids or ()), *ds, y, *(c.source for c in config.covariates)}
     key = [n for n in (*(ids or ()), *ds) if names.count(n) == 1]
-    parts = parts_among(names, sample, taken)
+    parts = parts_among(names, sample, used)
     if parts and len(key) == len(ids or ()) + len(ds) and told_apart(sample, names, key) < 1.0:
         _refuse_parts(config, (ids, ds, y, []), parts, [], names, (sample, whole))
 
@@ -316,13 +316,13 @@ def _moving(
     """The first target that changes within a series: a capacity and a place do not."""
     columns = {n: sample.column(names.index(n)) for n in [*targets, *(ids or ())]}
     table = pa.table({n: c for n, c in columns.items() if not pa.types.is_null(c.type)})
-    left = [
+    candidates = [
         n for n in dict.fromkeys(targets) if n in table.column_names and not _PLACE.fullmatch(n)
     ]
     keys = [n for n in ids or () if n in table.column_names]
-    wanted = [(n, how) for n in left for how in ("min", "max")]
-    ends = table.group_by(keys).aggregate(wanted)
-    for name in left:
+    aggregates = [(n, how) for n in candidates for how in ("min", "max")]
+    ends = table.group_by(keys).aggregate(aggregates)
+    for name in candidates:
         if pc.any(pc.not_equal(ends.column(f"{name}_min"), ends.column(f"{name}_max"))).as_py():
             return name
     return targets[0]

@@ -66,9 +66,9 @@ def settle(
             refuse_hidden_parts(config, (ids, ds, y), names, sample, whole)
         return config.replace(layout="long", id=ids, ds=ds, y=y)
     if config.layout is None and not (ds or y or config.id):
-        found = _stamps_in_header(config, names, sample)
-        if found is not None:
-            return found
+        by_header = _stamps_in_header(config, names, sample)
+        if by_header is not None:
+            return by_header
     _refuse_more_headers(config, names, sample)
     seen = look(config, names, sample)
     return settle_long(config, ids, ds, y, names, seen, (sample, whole))
@@ -89,10 +89,10 @@ def _refuse_headless(config: DataConfig, names: list[str], sample: pa.Table) -> 
         id=None, ds=_counting(columns, sample), y=None, covariates=(), csv={"header_lines": 0}
     )
     try:
-        found = settle(numbered, [columns], sample)
-        roles: dict[str, Any] = {"layout": found.layout} if found.layout != "long" else {}
-        roles |= {"id": short(found.id)} if found.id else {"series": found.series or "name"}
-        roles |= {"ds": short(found.ds or (OPEN,)), "y": found.y}
+        settled = settle(numbered, [columns], sample)
+        roles: dict[str, Any] = {"layout": settled.layout} if settled.layout != "long" else {}
+        roles |= {"id": short(settled.id)} if settled.id else {"series": settled.series or "name"}
+        roles |= {"ds": short(settled.ds or (OPEN,)), "y": settled.y}
     except MappingError as error:
         roles = dict(error.roles)
     roles = {"csv": {"header_lines": 0}} | {k: v for k, v in roles.items() if v}
@@ -136,13 +136,13 @@ def wanted_columns(config: DataConfig, units: Collection[str] = ()) -> set[str] 
 
 def text_columns(config: DataConfig, names: list[str]) -> set[str]:
     """Names whose cells must stay as they were written: ``007`` is no number."""
-    found = set(config.id or (names[:1] if config.layout == "rows" else ()))
+    texts = set(config.id or (names[:1] if config.layout == "rows" else ()))
     for values in (config.values, *config.covariates):
         if values.unit is not None:
-            found.add(values.unit.column)
+            texts.add(values.unit.column)
     if len(config.ds or ()) > 1 or config.stamps.formats:
-        found |= set(config.ds or ())
-    return found | {c.source for c in config.covariates if c.type == "categorical"}
+        texts |= set(config.ds or ())
+    return texts | {c.source for c in config.covariates if c.type == "categorical"}
 
 
 def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) -> DataConfig | None:
@@ -163,8 +163,8 @@ def _stamps_in_header(config: DataConfig, names: list[str], sample: pa.Table) ->
     )
     if not consecutive:
         try:
-            found = read_stamps(pa.array(tail), "of the header", config.stamps)
-            if found.integer or (found.rows() == NAT).any():
+            stamps = read_stamps(pa.array(tail), "of the header", config.stamps)
+            if stamps.integer or (stamps.rows() == NAT).any():
                 return None
         except DataError:
             # Several readings of the same stamps: they are stamps, and which ones is asked later.
@@ -192,9 +192,9 @@ def _refuse_more_headers(config: DataConfig, names: list[str], sample: pa.Table)
     if sum(bool(re.search(r"[^\W\d_]{2}", cell)) for cell in first) < 0.8 * len(first):
         return
     corner = str(sample.column(0)[0].as_py() or names[0])
-    said = f"layout: wide, csv: {{header_lines: 2}}, ds: {flow(corner)}"
+    roles = f"layout: wide, csv: {{header_lines: 2}}, ds: {flow(corner)}"
     raise MappingError(
         f"the header names columns twice and the first row holds text ({shown(first[0])}, …): it "
-        f"seems to be a second header line; set data: {{{said}}} if each column is a series",
+        f"seems to be a second header line; set data: {{{roles}}} if each column is a series",
         {"layout": "wide", "csv": {"header_lines": 2}, "ds": corner},
     )

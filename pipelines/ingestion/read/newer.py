@@ -29,20 +29,20 @@ class Newer:
         ------
         DataError : no such column, or a value that is none of its kind.
         """
-        asked = config.newer
-        if asked is None:
+        newer = config.newer
+        if newer is None:
             return None
-        if asked.column not in schema.names:
+        if newer.column not in schema.names:
             there = ", ".join(schema.names[:20])
             raise DataError(
-                f"data.newer.column: {source} has no column {asked.column!r}; it has {there}"
+                f"data.newer.column: {source} has no column {newer.column!r}; it has {there}"
             )
-        kind = schema.field(asked.column).type
+        kind = schema.field(newer.column).type
         try:
-            return cls(asked.column, value_of(asked.than, kind))
+            return cls(newer.column, value_of(newer.than, kind))
         except (ValueError, OverflowError):
             raise DataError(
-                f"data.newer.than: {asked.than!r} is no value of the column {asked.column!r}, "
+                f"data.newer.than: {newer.than!r} is no value of the column {newer.column!r}, "
                 f"which holds {kind}"
             ) from None
 

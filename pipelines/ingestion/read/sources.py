@@ -122,12 +122,12 @@ def locate(source: str, config: DataConfig) -> tuple[str, list[str], Any]:
     try:
         filesystem, path = fsspec.core.url_to_fs(source)
         if any(sign in path for sign in "*?["):
-            found = sorted(filesystem.glob(path))
-            if not found and "://" not in source:
-                found = sorted(glob.glob(glob.escape(path)))
-            if not found:
+            files = sorted(filesystem.glob(path))
+            if not files and "://" not in source:
+                files = sorted(glob.glob(glob.escape(path)))
+            if not files:
                 raise DataError(f"no file matches {source}")
-            return _kind(found, filesystem, config), found, filesystem
+            return _kind(files, filesystem, config), files, filesystem
         if not filesystem.exists(path):
             aside = "" if "://" in source or Path(source).is_absolute() else f" in {Path.cwd()}"
             raise DataError(f"{source} does not exist{aside}")
@@ -164,9 +164,9 @@ def _refuse_lake(files: list[str], path: str, source: str) -> None:
     inside = [f[len(path) :].strip("/") for f in files]
     if any(f.startswith(f"{LOG}/") for f in inside):
         scheme, mark, rest = source.partition("://")
-        told = f"delta+{scheme}://{rest}" if mark else f"delta://{source}"
+        address = f"delta+{scheme}://{rest}" if mark else f"delta://{source}"
         raise DataError(
-            f"{source} is a Delta table, whose log says which files count: write {told}"
+            f"{source} is a Delta table, whose log says which files count: write {address}"
         )
     metadata = [f for f in inside if f.startswith("metadata/") and f.endswith(".metadata.json")]
     if metadata:
@@ -313,10 +313,10 @@ def _read_parquet(
         head = plain.head(SAMPLE_ROWS, use_threads=False)
         config = settle(config, [plain.schema.names], head, partial(columns_of, plain))
         names = plain.schema.names
-        wanted = wanted_columns(config, unit_columns(names, head))
+        needed = wanted_columns(config, unit_columns(names, head))
         every = names
-        if wanted is not None:
-            stripped = {w.strip() for w in wanted}
+        if needed is not None:
+            stripped = {w.strip() for w in needed}
             names = [n for n in names if n.strip() in stripped] or names
         kinds = {n: plain.schema.field(n).type for n in config.id or () if n in names}
         texts = {n for n, k in kinds.items() if is_text(k)}
@@ -382,9 +382,9 @@ def _from_table(
     names = list(table.column_names)
     config = settle(config, [names], table.slice(0, SAMPLE_ROWS), lambda columns: table)
     every = names
-    wanted = wanted_columns(config, unit_columns(names, table.slice(0, SAMPLE_ROWS)))
-    if wanted is not None:
-        stripped = {w.strip() for w in wanted}
+    needed = wanted_columns(config, unit_columns(names, table.slice(0, SAMPLE_ROWS)))
+    if needed is not None:
+        stripped = {w.strip() for w in needed}
         names = [n for n in table.column_names if n.strip() in stripped]
         table = table.select(names) if names else table
     return Raw(table, [list(table.column_names)], facts, every=every), config

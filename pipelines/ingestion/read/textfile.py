@@ -227,12 +227,12 @@ def _roles(
         texts |= numeric
     elif config.csv.decimal is None and _commas(names, sample, numeric):
         texts |= numeric
-        wanted = wanted_columns(config)
+        needed = wanted_columns(config)
         cells, _ = parse(_head(body), dialect, names, names, None)
         examples = {
             n: sure_example(c)
             for n, c in zip(names, cells.columns, strict=True)
-            if wanted is not None and n in numeric and n.strip() not in wanted
+            if needed is not None and n in numeric and n.strip() not in needed
         }
         return config, texts, {n: e for n, e in examples.items() if e is not None}, units
     return config, texts, {}, units
@@ -247,8 +247,8 @@ def _unsure(
     body: pa.Buffer,
 ) -> set[str]:
     """Columns of numbers such as 1.234 and whole ones below 1000: all cells decide, as text."""
-    wanted = wanted_columns(config)
-    stripped = None if wanted is None else {n.strip() for n in wanted}
+    needed = wanted_columns(config)
+    stripped = None if needed is None else {n.strip() for n in needed}
     own = [
         i
         for i, n in enumerate(names)
@@ -265,14 +265,14 @@ def _unsure(
     if not groups:
         return set()
     cells, _ = parse(_head(body), dialect, names, names, None)
-    found: set[str] = set()
+    unsure: set[str] = set()
     for group in groups:
         text = pa.chunked_array([c for i in group for c in cells.column(i).chunks], pa.string())
         text = text.drop_null()
         fits = pc.match_substring_regex(text, rf"{THOUSANDS}|{WHOLE}")
         if pc.all(fits).as_py() and pc.any(pc.match_substring_regex(text, THOUSANDS)).as_py():
-            found |= {names[i] for i in group}
-    return found
+            unsure |= {names[i] for i in group}
+    return unsure
 
 
 def _decimal(sample: pa.Table, at: list[int]) -> bool:
@@ -366,10 +366,10 @@ def _body(data: bytes, dialect: Dialect, config: CsvConfig, removed: dict[str, i
                 f"csv.drop_lines: {pattern!r} is no regular expression: {error}"
             ) from None
         lines = body.split(b"\n")
-        kept = [line for line in lines if not compiled.search(line.rstrip(b"\r"))]
-        if len(kept) < len(lines):
-            removed["dropped line"] = removed.get("dropped line", 0) + len(lines) - len(kept)
-        body = b"\n".join(kept)
+        rows = [line for line in lines if not compiled.search(line.rstrip(b"\r"))]
+        if len(rows) < len(lines):
+            removed["dropped line"] = removed.get("dropped line", 0) + len(lines) - len(rows)
+        body = b"\n".join(rows)
     return body
 
 

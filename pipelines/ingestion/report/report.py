@@ -102,7 +102,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
     findings = [_finding(e, clean, limits.positions) for e in ledger.entries.values()]
     lengths = np.diff(clean.offsets)
     missing = int(by_series(_missing, clean.y, clean.offsets).sum())
-    found = seasons_in(clean.y, clean.offsets)
+    seasons = seasons_in(clean.y, clean.offsets)
     aside: dict[str, Any] = {ASIDE: clean.aside[:MOST_ASIDE]} if clean.aside else {}
     if names := say_alike(clean.ids, clean.offsets, clean.start, clean.freq):
         aside["names"] = names
@@ -136,7 +136,7 @@ def build_report(clean: Clean, config: DataConfig) -> Report:
             "y": config.y,
         },
         "frequency": _frequency(clean, limits.series),
-        "facts": {**clean.facts, **aside, "season": told(found, clean.freq.seasons)},
+        "facts": {**clean.facts, **aside, "season": told(seasons, clean.freq.seasons)},
         "findings": findings,
         "totals": [str(i) for i in clean.ids if _TOTAL.fullmatch(str(i))][: limits.series],
         "worst": _worst(clean, limits.series),

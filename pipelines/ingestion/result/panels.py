@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel
-from forecasting.schema import Covariate, Schema
+from forecasting.schema import Covariate, Schema, moments
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.columns.columns import Column
 from pipelines.ingestion.segments import reduce
@@ -66,10 +66,7 @@ def _covariate(name: str, column: Column) -> Covariate:
             "categories": tuple(sorted({str(c) for c in column.categories[used]})),
         }
     else:
-        values = column.values[~np.isnan(column.values)]
-        if len(values):
-            spread = float(values.std())
-            kind |= {"mean": float(values.mean()), "std": spread if spread > 0 else 1.0}
+        kind |= moments(column.values)
     return Covariate.parse(kind)
 
 

@@ -90,10 +90,10 @@ def look_at_values(clean: Clean, config: DataConfig) -> None:
     """Raise the flags of a table that came in by the fast way, which changes nothing in it."""
     if clean.series_flags is not None:
         return
-    found = [_looked_at(clean, config, *some) for some in blocks(clean.offsets)]
+    flags_of_blocks = [_looked_at(clean, config, *some) for some in blocks(clean.offsets)]
     empty: dict[str, Array] = series_flags(clean.y[:0], np.zeros(1, np.int64), config.flags, 0)
     clean.series_flags = {
-        name: np.concatenate([none, *(flags[name] for flags in found)])
+        name: np.concatenate([none, *(flags[name] for flags in flags_of_blocks)])
         for name, none in empty.items()
     }
 

@@ -69,7 +69,7 @@ def lost_ends(
         k for k, t in enumerate(texts) if not np.isnan(y[lost[k]]) and t and codes[lost[k]] >= 0
     ]
     valued = [k for k in valued if re.search(r"\d", texts[k] or "")]
-    found = []
+    lost_rows = []
     for k in valued[:MOST_LOOKED_AT]:
         mine = np.flatnonzero((codes == codes[lost[k]]) & (ds != NAT))
         if not len(mine):
@@ -77,10 +77,10 @@ def lost_ends(
         newest = mine[ds[mine].argmax()]
         rising = ds[mine[-1]] >= ds[mine[0]]
         if (row[lost[k]] > row[newest]) if rising else (row[lost[k]] < row[newest]):
-            found.append(k)
-    if not found:
+            lost_rows.append(k)
+    if not lost_rows:
         return {}
-    k = found[0]
+    k = lost_rows[0]
     return {
         "lost end": f"the newest row of a series is lost, since its stamp {shown(texts[k] or '')} "
         f"cannot be read (row {row[lost[k]]}): the series ends before it, and its forecast starts "

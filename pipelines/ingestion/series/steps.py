@@ -217,9 +217,9 @@ def _business(
         same = codes[at][1:] == codes[at][:-1]
         one = np.busday_count(days[:-1][same], days[1:][same]) == 1
         owner = codes[at][1:][same]
-        kept = np.bincount(owner, weights=one, minlength=len(daily))
+        regular = np.bincount(owner, weights=one, minlength=len(daily))
         total = np.bincount(owner, minlength=len(daily))
-        share[business] = (kept / np.maximum(total, 1))[business]
+        share[business] = (regular / np.maximum(total, 1))[business]
 
 
 def _aliases(keys: Array, ds: Array, offsets: Array, integer: bool) -> Array:
@@ -286,12 +286,12 @@ def _vote(
         best = int(days[0])
         kind, size, _ = distinct[best].tolist()
     mine = voters[inverse == best]
-    kept = float(votes[best] / max(steps[voters].sum(), 1))
+    share_kept = float(votes[best] / max(steps[voters].sum(), 1))
     evidence["inferred from"] = (
         f"{votes[best]:,.0f} of {int(steps[voters].sum()):,} steps, in {len(mine):,} of "
         f"{len(ids):,} series"
     )
-    if kind == 1 and kept < 0.3 and len(gaps) >= 3:
+    if kind == 1 and share_kept < 0.3 and len(gaps) >= 3:
         usual = _usual(gaps)
         if usual:
             evidence["inferred from"] = (
@@ -301,7 +301,7 @@ def _vote(
             return Frequency("time", usual)
         if len(np.unique(keys[voters], axis=0)) == 1 or steps.max() >= 10:
             raise DataError(
-                f"no regular step: only {kept:.0%} of the steps are the commonest one "
+                f"no regular step: only {share_kept:.0%} of the steps are the commonest one "
                 f"({alias[mine[0]] or size}); set freq and irregular.policy: resample"
             )
     names, counts = np.unique(alias[mine].astype(str), return_counts=True)
@@ -381,9 +381,9 @@ def refuse_growth(
     ----------
     ds : [T] stamps as they were read. rows : of the finished table, holes filled.
     """
-    given = config.freq is not None or config.irregular.policy == "resample"
+    by_config = config.freq is not None or config.irregular.policy == "resample"
     few = rows < config.stamps.most_growth * len(ds)
-    if given or few or config.other_freq != "refuse":
+    if by_config or few or config.other_freq != "refuse":
         return
     fit = fit_of(ds, freq)
     if fit.holes >= config.stamps.most_growth and fit.stamps > FEW_STAMPS:

@@ -172,11 +172,11 @@ def _borne_out(known: Array, kinds: list[str]) -> list[str]:
     """Those of several counts that no other one rules out."""
     stamps = {k: count_to_stamps(known, k) for k in kinds}
     fits = {k: fit_of(s) for k, s in stamps.items()}
-    left = [k for k in kinds if not any(fits[o].rules_out(fits[k]) for o in kinds)]
+    possible = [k for k in kinds if not any(fits[o].rules_out(fits[k]) for o in kinds)]
     if _step(known) * _count(kinds[0])[0] == DAY and len(known) >= _WEEKS:
-        working = [k for k in left if not ((stamps[k] // DAY + 3) % 7 >= 5).any()]
-        left = working or left
-    return left
+        working = [k for k in possible if not ((stamps[k] // DAY + 3) % 7 >= 5).any()]
+        possible = working or possible
+    return possible
 
 
 def day_count(values: Array, name: str) -> str:
@@ -195,10 +195,10 @@ def day_count(values: Array, name: str) -> str:
 
 
 def _several(known: Array, kinds: list[str], name: str, *more: str) -> DataError:
-    said = ", or ".join(f"{_said(k)} (from {_day(known[0], k)})" for k in kinds)
+    readings = ", or ".join(f"{_said(k)} (from {_day(known[0], k)})" for k in kinds)
     cures = " or ".join([*(f'["{k}"]' for k in kinds), *more])
     return DataError(
-        f"column {name}: numbers such as {known[0].item():.20g} may be {said}: set "
+        f"column {name}: numbers such as {known[0].item():.20g} may be {readings}: set "
         f"stamps.formats: {cures}, or write them as dates; for plain steps set freq: "
         f"{_plain(known)}"
     )
@@ -263,16 +263,16 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     if far or (sharp and kind in INSTANTS and not (step >= 60 * _SECOND and _usual(step))):
         why = f"the years {first} to {last}" if far else f"steps of {step / _SECOND:g} s in {first}"
         possible = [kind, *others]
-        said = ", or ".join(f"{_said(k)} (from {_day(numbers[0], k)})" for k in possible)
+        sentence = ", or ".join(f"{_said(k)} (from {_day(numbers[0], k)})" for k in possible)
         cures = " or ".join(f'["{k}"]' for k in possible)
         raise DataError(
-            f"column {name}: {example} would give {why} as {_said(kind)}; they may be {said}: "
+            f"column {name}: {example} would give {why} as {_said(kind)}; they may be {sentence}: "
             f"set stamps.formats: {cures}, or write them as dates; for plain steps set "
             f"freq: {_plain(numbers)}"
         )
-    said = f"{example} are {_said(kind)}: {_day(numbers[0], kind)} to {_day(numbers[-1], kind)}"
+    sentence = f"{example} are {_said(kind)}: {_day(numbers[0], kind)} to {_day(numbers[-1], kind)}"
     if kind not in (*EPOCHS, *DAYS):
-        return said
+        return sentence
     near = [k for k in alike if k in others and (kind != "excel" or k in _LIKE_EXCEL)]
     if kind in EPOCHS and last >= last_believed() - FAR_AHEAD - RECENT:
         # An origin after 1970 puts it at a time that has not come.
@@ -280,7 +280,7 @@ def refuse_count(values: Array, kind: str, name: str, *, late: bool = False) -> 
     if len(numbers) > 1:
         near = _borne_out(numbers, [kind, *near])[1:]
     named = [f'{_day(numbers[0], k)} as {_said(k)}, stamps.formats: ["{k}"]' for k in near]
-    return f"{said} (they may begin at {'; or at '.join(named)})" if named else said
+    return f"{sentence} (they may begin at {'; or at '.join(named)})" if named else sentence
 
 
 def _fits(known: Array, kind: str) -> bool:

@@ -78,21 +78,21 @@ def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     notes = Notes()
     formats = config.formats or propose(text, config, name, notes)
     for form in formats:
-        left = np.flatnonzero(values == NAT)
-        if not len(left):
+        rest = np.flatnonzero(values == NAT)
+        if not len(rest):
             break
-        found, found_zone = read_as(text.iloc[left], form, config, zones)
-        read = found != NAT
-        _refuse_far_ahead(text.iloc[left], found, form.format, config, name)
+        stamps, zone_read = read_as(text.iloc[rest], form, config, zones)
+        read = stamps != NAT
+        _refuse_far_ahead(text.iloc[rest], stamps, form.format, config, name)
         if is_count(form.format) and not config.formats and read.any():
-            counted = text.iloc[left[read]].astype(np.int64).to_numpy()
-            told = "latest" in config.given
-            notes.append(refuse_count(counted, form.format, name, late=told))
+            counted = text.iloc[rest[read]].astype(np.int64).to_numpy()
+            dated = "latest" in config.given
+            notes.append(refuse_count(counted, form.format, name, late=dated))
         if form.format == "week" and not config.formats:
-            refuse_52(found[read], name, 'stamps.formats: ["week"]')
-        lengths[left[read]] = length_of(text.iloc[left[read]], form.format)
-        forms[left[read]] = form.format
-        values[left[read]], zone[left[read]] = found[read], found_zone[read]
+            refuse_52(stamps[read], name, 'stamps.formats: ["week"]')
+        lengths[rest[read]] = length_of(text.iloc[rest[read]], form.format)
+        forms[rest[read]] = form.format
+        values[rest[read]], zone[rest[read]] = stamps[read], zone_read[read]
         label = form.format if not form.zone else f"{form.format} in {form.zone}"
         counts[label] = counts.get(label, 0) + int(read.sum())
     if not config.formats:
@@ -123,8 +123,8 @@ def _as_usual(text: pd.Series) -> pd.Series:
     """Texts without what is said besides: 1st, Sept, Monday, 7 a.m. is 7 am."""
     if not text.str.contains(r"[A-Za-z]", regex=True).any():
         return text
-    for said, usual in _SAID:
-        text = text.str.replace(said, usual, regex=True)
+    for pattern, usual in _SAID:
+        text = text.str.replace(pattern, usual, regex=True)
     return text.str.strip()
 
 
@@ -154,8 +154,8 @@ def _end_of_day(text: pd.Series) -> tuple[pd.Series, Array]:
     # The hour alone stands behind a date only: 2024 24 is a week or a day of its year.
     dated = r"^(.*[-/.]\d{1,2}[-/.]\d{1,4}[T ]|\d{8}[T ])24()$"
     for form in (r"^(.*\d[T ])24((?::00){1,2})$", dated):
-        found = text.str.fullmatch(form).to_numpy(dtype=bool)
-        late |= found
-        if found.any():
+        fits = text.str.fullmatch(form).to_numpy(dtype=bool)
+        late |= fits
+        if fits.any():
             text = text.str.replace(form, r"\g<1>00\g<2>", regex=True)
     return text, late

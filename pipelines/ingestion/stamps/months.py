@@ -136,11 +136,11 @@ def foreign_months(texts: Iterable[str | None], column: str) -> str:
         elif read:
             english = _ENGLISH[read.pop()]
             cures += [f"{word} as {english}"] if dotted or word != english.lower() else []
-    said = " or ".join(possible[:3])
+    languages = " or ".join(possible[:3])
     english = ", ".join(cures[:12]) or "Jan, Feb, …"
     english += ", without the point behind" if dotted else ""
     doubt = f"; {', '.join(unsure)} mean one month in one of them and another in the other"
     return (
-        f"column {column}: {shown(first)} names a month in {said}, and only English names are "
+        f"column {column}: {shown(first)} names a month in {languages}, and only English names are "
         f"read; write the months as numbers or in English ({english})" + (doubt if unsure else "")
     )

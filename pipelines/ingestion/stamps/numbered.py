@@ -146,24 +146,24 @@ def _with_short_years(values: Array, name: str, width: int) -> str:
     others = _otherwise(values, text) | {form: fit for form, fit in fits.items() if form != best}
     if any(fit.rules_out(fits[best]) for fit in others.values()):
         return ""
-    left = [form for form, fit in others.items() if not fits[best].rules_out(fit)]
-    if not left and best == "%y%j" and width == 4 and not written and working_week(values):
+    rivals = [form for form, fit in others.items() if not fits[best].rules_out(fit)]
+    if not rivals and best == "%y%j" and width == 4 and not written and working_week(values):
         raise DataError(
             f"column {name}: numbers such as {values[0]} may be {_WORDS[best]}, or days counted "
             'from some date, weekends left out: set stamps.formats: ["%y%j"] or such as ["days '
             'since 2000-01-01"], or freq: step'
         )
-    if not left:
+    if not rivals:
         return best
     usual = (width == 4 and last < 1_000 and not written) or best == "%y%j"
-    if "%Y" in left or (usual and _STEPS in left):
+    if "%Y" in rivals or (usual and _STEPS in rivals):
         # Years, steps of three digits, and of five without holes, are more usual.
         return ""
-    possible = [best, *left]
+    possible = [best, *rivals]
     cures = [f'["{form}"]' for form in possible if form != _STEPS]
-    said = ", or ".join(_WORDS.get(form, form) for form in possible)
+    readings = ", or ".join(_WORDS.get(form, form) for form in possible)
     raise DataError(
-        f"column {name}: numbers such as {text.iloc[0]} may be {said}; set stamps.formats: "
+        f"column {name}: numbers such as {text.iloc[0]} may be {readings}; set stamps.formats: "
         f"{' or '.join(cures)}, or freq: step"
     )
 

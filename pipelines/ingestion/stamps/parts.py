@@ -94,8 +94,8 @@ def read_parts(
     texts = coded.dictionary.to_pandas().astype("str").str.split(_SIGN, expand=True, regex=False)
     written, form, note = _written([texts[k].str.strip() for k in range(len(names))], names)
     _refuse_turned_years(texts, np.asarray(pc.fill_null(coded.indices, -1)), names)
-    found = pa.DictionaryArray.from_arrays(coded.indices, pa.array(written, pa.string()))
-    read = read_stamps(found, name, config.replace(formats=[form]) if form else config)
+    encoded = pa.DictionaryArray.from_arrays(coded.indices, pa.array(written, pa.string()))
+    read = read_stamps(encoded, name, config.replace(formats=[form]) if form else config)
     if form.startswith("%G-%V"):
         refuse_52(read.values[read.values != NAT], name, 'stamps.formats: ["%G %V"]')
     if note:
@@ -289,8 +289,8 @@ def _of_days(
     if not part.str.fullmatch(r"\d{1,4}").all():
         return joined, "", ""
     number = part.astype(int)
-    found = np.unique(number.to_numpy())
-    low, high = int(found[0]), int(found[-1])
+    distinct = np.unique(number.to_numpy())
+    low, high = int(distinct[0]), int(distinct[-1])
     named, example = names[-1], f"{shown(joined.iloc[0])} and its like"
     if high <= 24 and not (high < 24 and part.str.fullmatch(r"\d{3,4}").any()):
         ends = f"{example} are hours from 1 to 24: 24 is the midnight that follows; "
@@ -300,7 +300,7 @@ def _of_days(
     if _role(named) != "hour":
         for count in _SLOTS:
             for first in (1, 0):
-                if np.array_equal(found, np.arange(first, first + count)):
+                if np.array_equal(distinct, np.arange(first, first + count)):
                     return _slots(date, number - first, count, f"{example} are")
     if high >= 60 and high <= 2400 and int(minutes.max()) < 60:
         clock = part.str.zfill(4)

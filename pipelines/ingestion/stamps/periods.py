@@ -175,15 +175,15 @@ def small_parts(text: pd.Series, config: StampConfig, name: str) -> str:
     possible = ["quarter", "month"] if numbers.max() > 2 else ["half_year", "quarter", "month"]
     freq = Frequency.parse(config.freq) if config.freq else None
     if freq is not None and freq.unit == "month":
-        given = {6: "half_year", 3: "quarter", 1: "month"}.get(freq.size, "")
-        if given in possible:
-            return given
-    said = []
+        by_freq = {6: "half_year", 3: "quarter", 1: "month"}.get(freq.size, "")
+        if by_freq in possible:
+            return by_freq
+    readings = []
     for form in possible:
-        said.append(f"{_WORDS[form]} ({fit_of(_read(texts, form, config))})")
+        readings.append(f"{_WORDS[form]} ({fit_of(_read(texts, form, config))})")
     cures = " or ".join(f'["{form}"]' for form in possible)
     raise DataError(
-        f"column {name}: {shown(texts.iloc[0])} and its like may be {' or '.join(said)}; set "
+        f"column {name}: {shown(texts.iloc[0])} and its like may be {' or '.join(readings)}; set "
         f"stamps.formats: {cures}"
     )
 

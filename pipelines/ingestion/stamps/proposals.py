@@ -110,9 +110,9 @@ def propose(
         kind = date_kind(left.astype(np.int64).to_numpy(), name, int(widths.max()) if zeros else 0)
     if kind:
         form = {"month": "%Y%m", "quarter": "quarter"}.get(kind, kind)
-        said = f"years and their {kind}s" if kind != form or kind == "quarter" else kind
+        words = f"years and their {kind}s" if kind != form or kind == "quarter" else kind
         other = also(np.unique(left.astype(np.int64).to_numpy()), kind)
-        notes.guess(other or f"numbers such as {left.iloc[0]} are {said}")
+        notes.guess(other or f"numbers such as {left.iloc[0]} are {words}")
         take(StampFormat(format=form), numbers)
     elif years.sum() > 0.9 * max(len(left), 1):
         distinct_years = np.unique(left[years].astype(np.int64).to_numpy())
@@ -143,20 +143,20 @@ def propose(
 def _long_digits(left: pd.Series, name: str) -> list[tuple[StampFormat, Array]]:
     """Dates with hours as digits alone, and Unix time, with the texts that are each."""
     formats = []
-    taken = np.zeros(len(left), bool)
+    read = np.zeros(len(left), bool)
     for length, compact_form in ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S")):
         compact = left.str.fullmatch(rf"(1[7-9]|2[01])\d{{{length - 2}}}").to_numpy(dtype=bool)
         if compact.any() and (read_pattern(left[compact], compact_form)[0] != NAT).all():
-            formats.append((StampFormat(format=compact_form), compact[~taken]))
-            taken = taken | compact
+            formats.append((StampFormat(format=compact_form), compact[~read]))
+            read = read | compact
     for form, low, high in (
         ("epoch_s", 9, 10), ("epoch_ms", 12, 13), ("epoch_us", 15, 16), ("epoch_ns", 18, 19)
     ):  # fmt: skip
-        fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool) & ~taken
+        fits = left.str.fullmatch(rf"\d{{{low},{high}}}").to_numpy(dtype=bool) & ~read
         if fits.any():
             kind = likelier(left[fits].astype(np.int64).to_numpy(), form, name)
-            formats.append((StampFormat(format=kind), fits[~taken]))
-            taken = taken | fits
+            formats.append((StampFormat(format=kind), fits[~read]))
+            read = read | fits
     return formats
 
 

@@ -40,8 +40,8 @@ class Fit:
     @property
     def growth(self) -> float:
         """Slots for each stamp; 1 where nothing has to be invented and nothing lies beside."""
-        kept = max(self.stamps, 1)
-        return self.slots / kept * ((kept + self.beside) / kept) ** 2
+        count = max(self.stamps, 1)
+        return self.slots / count * ((count + self.beside) / count) ** 2
 
     @property
     def holes(self) -> float:
@@ -97,9 +97,9 @@ def _on(stamps: Array, freq: Frequency) -> Fit:
         phases, often = np.unique(stamps % freq.size, return_counts=True)
         on = stamps % freq.size == phases[often.argmax()]
         place = stamps // freq.size
-    taken = np.unique(place[on])
-    slots = int(taken[-1] - taken[0]) + 1 if len(taken) else len(stamps)
-    return Fit(freq.alias, slots, len(taken), len(stamps) - len(taken))
+    slots_used = np.unique(place[on])
+    slots = int(slots_used[-1] - slots_used[0]) + 1 if len(slots_used) else len(stamps)
+    return Fit(freq.alias, slots, len(slots_used), len(stamps) - len(slots_used))
 
 
 def _commonest_day(stamps: Array, end: bool) -> tuple[Array, Array]:

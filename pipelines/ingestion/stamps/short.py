@@ -114,10 +114,10 @@ def refuse_days(text: pd.Series, name: str, freq: Frequency | None) -> str:
     if (months == NAT).any():
         raise DataError(f"column {name}: {example} and its like are {best} without a year; {cure}")
     as_months = fit_of(months, freq)
-    left = [k for k in readings if not (as_months.rules_out(fits[k]) or _same_day(readings[k]))]
-    if not left:
+    possible = [k for k in readings if not (as_months.rules_out(fits[k]) or _same_day(readings[k]))]
+    if not possible:
         return f"months and their years: {as_months} (not {best} without a year: {fits[best]})"
-    best = min(left, key=lambda label: fits[label].growth)
+    best = min(possible, key=lambda label: fits[label].growth)
     first = str(months[0].astype("datetime64[us]").astype("datetime64[M]"))
     raise DataError(
         f"column {name}: {example} may be the month {first} ({as_months}), or one of {best} "

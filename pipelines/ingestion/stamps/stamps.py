@@ -91,8 +91,8 @@ class Stamps:
             return [None] * len(rows)
         index = rows if self.index is None else self.index[rows]
         at = pa.array(np.where(index < 0, 0, index))
-        found = self.texts.take(at).to_pylist()
-        return [None if i < 0 else t for i, t in zip(index, found, strict=True)]
+        cells = self.texts.take(at).to_pylist()
+        return [None if i < 0 else t for i, t in zip(index, cells, strict=True)]
 
 
 def read_stamps(column: pa.ChunkedArray | pa.Array, name: str, config: StampConfig) -> Stamps:
@@ -130,10 +130,10 @@ def _texts(column: pa.Array, config: StampConfig, name: str) -> Stamps:
     column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     texts = column.dictionary.cast(pa.string())
     index = np.asarray(pc.fill_null(column.indices, -1).to_numpy(zero_copy_only=False), np.int64)
-    found = read_texts(texts, config, name)
+    texts_read = read_texts(texts, config, name)
     return Stamps(
-        found.values, found.zone, found.zones, index, found.integer, texts,
-        offsets=found.offsets, facts=found.facts, guessed=found.guessed,
+        texts_read.values, texts_read.zone, texts_read.zones, index, texts_read.integer, texts,
+        offsets=texts_read.offsets, facts=texts_read.facts, guessed=texts_read.guessed,
     )  # fmt: skip
 
 
@@ -195,10 +195,10 @@ def _integers(column: pa.Array, config: StampConfig, name: str) -> Stamps:
         return _texts(pc.cast(column, pa.string()), config, name)
     kind = _kind(known, name)
     if kind.startswith("%") and kind not in _COMPACT:
-        found = replace(_integers(column, config.replace(formats=[kind]), name), guessed=True)
+        stamps = replace(_integers(column, config.replace(formats=[kind]), name), guessed=True)
         if kind in ("%G%V", "%g%V"):
-            refuse_52(found.values[found.values != NAT], name, f'stamps.formats: ["{kind}"]')
-        return found
+            refuse_52(stamps.values[stamps.values != NAT], name, f'stamps.formats: ["{kind}"]')
+        return stamps
     words = {"month": "years and their months", "quarter": "years and their quarters"}
     facts = {"stamps": f"integers, read as {words.get(kind, kind)}"}
     if reading := _reading(kind, known, name, config):

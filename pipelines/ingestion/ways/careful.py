@@ -280,8 +280,8 @@ def _without(
     )  # fmt: skip
     table = table.take(np.flatnonzero(~others[table.codes]))
     table, names = _compact(table, names, ledger)
-    kept = ~others
-    return table, names, replace(steps, alias=steps.alias[kept], share=steps.share[kept])
+    regular = ~others
+    return table, names, replace(steps, alias=steps.alias[regular], share=steps.share[regular])
 
 
 def _of_weeks(rows: Rows) -> bool:

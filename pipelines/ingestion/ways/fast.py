@@ -142,8 +142,8 @@ def clean_raw(raw: Raw, config: DataConfig) -> Clean | None:
     if names is None or _units(table.slice(0, SAMPLE_ROWS), config):
         return None
     batches = iter(table.select(names).to_batches(BATCH))
-    found = _clean(batches, table.num_rows, names, config, dict(raw.facts), raw.every)
-    return replace(found, removed_lines=raw.removed) if found is not None else None
+    clean = _clean(batches, table.num_rows, names, config, dict(raw.facts), raw.every)
+    return replace(clean, removed_lines=raw.removed) if clean is not None else None
 
 
 def _units(sample: pa.Table, config: DataConfig) -> bool:
@@ -243,14 +243,14 @@ def _finish(
 
 def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
     """A table that is typed and clean already, in one pass; None for all others."""
-    found = None
+    clean = None
     if config.newer is not None:
         return None
     if isinstance(source, pa.Table) and source.num_rows:
         names = list(source.column_names)
         config = settle(config, [names], source.slice(0, SAMPLE_ROWS), lambda columns: source)
         if may_be_fast(config) and not _units(source.slice(0, SAMPLE_ROWS), config):
-            found = clean_table(source, config)
+            clean = clean_table(source, config)
     elif (file := parquet_file(source, config)) is not None and file.metadata.num_rows:
         head = next(file.iter_batches(SAMPLE_ROWS, use_threads=False))
         first = pa.Table.from_batches([head])
@@ -258,19 +258,19 @@ def fast_way(source: Source, config: DataConfig) -> IngestResult | None:
         if may_be_fast(config) and not _units(first, config):
             texts = dictionary_columns(file.schema_arrow, config)
             again = parquet_file(source, config, texts)
-            found = clean_parquet(again, config) if again is not None else None
+            clean = clean_parquet(again, config) if again is not None else None
     elif (partitioned := _partitioned(source, config)) is not None:
         data, head = partitioned
         config = settle(config, [data.schema.names], head, partial(columns_of, data))
         if may_be_fast(config) and not _units(head, config):
             texts = dictionary_columns(data.schema, config)
             again = open_dataset(str(source), config, texts)
-            found = clean_dataset(again, config) if again is not None else None
+            clean = clean_dataset(again, config) if again is not None else None
     elif (text := open_text(source, config)) is not None:
         config = text.config
         if may_be_fast(config):
-            found = clean_stream(text.batches, config, text.facts, text.every)
-    return IngestResult(found, config) if found is not None else None
+            clean = clean_stream(text.batches, config, text.facts, text.every)
+    return IngestResult(clean, config) if clean is not None else None
 
 
 def _partitioned(source: Source, config: DataConfig) -> tuple[pads.Dataset, pa.Table] | None:

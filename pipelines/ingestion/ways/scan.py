@@ -152,8 +152,8 @@ def _check_steps(scan: Scan, ds: Array, new: Array, heads: Array) -> None:
     which = np.cumsum(new) - 1 + carried
     begin = np.concatenate([[-1 - scan.position] * carried, heads])
     steps = np.arange(len(ds)) - begin[which]
-    wanted = freq.shift(starts.astype("datetime64[us]")[which], steps).astype(np.int64)
-    if not np.array_equal(wanted, ds):
+    expected = freq.shift(starts.astype("datetime64[us]")[which], steps).astype(np.int64)
+    if not np.array_equal(expected, ds):
         raise NotCleanError
 
 

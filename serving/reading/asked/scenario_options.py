@@ -107,7 +107,7 @@ def _plans(given: Any, base: str | None, horizon: int, spec: Spec, faults: Fault
         detail = f"holds {len(given)} scenarios; at most {MOST_SCENARIOS}"
         faults.add(("scenarios",), "out_of_range", detail)
         return []
-    taken = {} if base is not None else {BASE: "what the request itself says of the steps ahead"}
+    names = {} if base is not None else {BASE: "what the request itself says of the steps ahead"}
     plans = []
     for k, one in enumerate(given):
         where = ("scenarios", k)
@@ -121,10 +121,10 @@ def _plans(given: Any, base: str | None, horizon: int, spec: Spec, faults: Fault
             code = "missing" if name is None else "wrong_type"
             detail = f"must be text of 1 to {MAX_NAME} characters, not {show(name)}"
             faults.add((*where, "name"), code, detail)
-        elif name in taken:
-            faults.add((*where, "name"), "duplicate", f"{show(name)} is {taken[name]}")
+        elif name in names:
+            faults.add((*where, "name"), "duplicate", f"{show(name)} is {names[name]}")
         else:
-            taken[name] = f"the name of scenarios[{k}], too"
+            names[name] = f"the name of scenarios[{k}], too"
         plans.append(_plan(str(name), one, where, horizon, spec, faults))
     return plans
 
@@ -214,13 +214,13 @@ def check_scenarios(query: Query, spec: Spec) -> int:
         f"{forecasts} windows",
         "ask for fewer series or scenarios at a time",
     )
-    drawn = forecasts * steps * options.draws.paths
-    if drawn > limits.draws:
+    total = forecasts * steps * options.draws.paths
+    if total > limits.draws:
         raise RequestError(
             413,
             "too_much_work",
             f"{count} series in {runs} scenarios over {steps} steps in {options.draws.paths} paths "
-            f"are {drawn} numbers; at most {limits.draws} (GATECAST_MAX_DRAWS): ask for fewer "
+            f"are {total} numbers; at most {limits.draws} (GATECAST_MAX_DRAWS): ask for fewer "
             "paths, scenarios, steps or series at a time",
             extra={"limit": limits.draws},
         )

@@ -27,8 +27,8 @@ def _judged(loaded: Loaded, query: Query) -> bytes:
         raise AssertionError("a body read as WATCH has its options")
     if not len(query.sizes):
         return write_watched(None, query, loaded.origin, options.rate)
-    found, _ = watch(loaded.predictor, query.panel(loaded.spec), options.rate, last=options.last)
-    return write_watched(found, query, loaded.origin, options.rate)
+    points, _ = watch(loaded.predictor, query.panel(loaded.spec), options.rate, last=options.last)
+    return write_watched(points, query, loaded.origin, options.rate)
 
 
 ROUTES = (

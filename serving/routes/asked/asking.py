@@ -29,10 +29,10 @@ def parse_json(
     service: Service, content: bytes, question: Question = FORECAST
 ) -> tuple[Loaded, Query]:
     """The version that is to answer, and what it is asked; `RequestError` says what is wrong."""
-    asked = body_object(body.decode_json(content, service.settings.max_content))
-    loaded = service.loaded(read_model_name(asked))
+    decoded = body_object(body.decode_json(content, service.settings.max_content))
+    loaded = service.loaded(read_model_name(decoded))
     plain = not may_hold_booleans(content)
-    return loaded, read_json(asked, loaded.spec, question, no_booleans=plain)
+    return loaded, read_json(decoded, loaded.spec, question, no_booleans=plain)
 
 
 async def answer_question(
@@ -76,19 +76,19 @@ async def answer_question(
 
     def work(stop: threading.Event | None) -> Reply:
         began = perf_counter()
-        content, told = None, None
+        content, canary = None, None
         if split is not None:
             content = split.asked(lambda rival, part: _sound(ask(rival, part, stop), query))
-            told = split.told(split.places if content is not None else [])
-            call.service.canaries.count(split, told)
+            canary = split.told(split.places if content is not None else [])
+            call.service.canaries.count(split, canary)
         try:
             content = content or ask(loaded, query, stop)
         except DataError as error:
             raise RequestError(422, "invalid_request", str(error)) from None
-        if told is not None:
-            content = b'{"canary":%b,%b' % (orjson.dumps(told.public()), content[1:])
+        if canary is not None:
+            content = b'{"canary":%b,%b' % (orjson.dumps(canary.public()), content[1:])
         stage["compute"].observe(perf_counter() - began)
-        return call.packed(content, JSON).of(told, len(query.ids))
+        return call.packed(content, JSON).of(canary, len(query.ids))
 
     heavy = loaded.heavy or (split is not None and split.rival.heavy)
     if small is not None and not heavy and small(loaded, query):
@@ -108,13 +108,13 @@ def document(name: str, described: str) -> Callable[[Service], dict[str, Any]]:
     """The operation in the document, of the schemas ``<name>Request`` and ``<name>Answer``."""
 
     def operation(service: Service) -> dict[str, Any]:
-        asked, given = (
+        request, answer = (
             {JSON: {"schema": {"$ref": f"#/components/schemas/{name}{kind}"}}}
             for kind in ("Request", "Answer")
         )
         return {
-            "requestBody": {"required": True, "content": asked},
-            "responses": {"200": {"description": described, "content": given}},
+            "requestBody": {"required": True, "content": request},
+            "responses": {"200": {"description": described, "content": answer}},
         }
 
     return operation

@@ -33,14 +33,14 @@ def _explained(loaded: Loaded, query: Query) -> bytes:
         raise AssertionError("a body read as WHY has its options")
     if not len(query.sizes):
         return write_explained(None, query, loaded.origin)
-    found = explain(
+    explanation = explain(
         engine,
         engine.members(),
         query.panel(loaded.spec),
         horizon=options.horizon,
         points=options.points,
     )
-    return write_explained(found, query, loaded.origin)
+    return write_explained(explanation, query, loaded.origin)
 
 
 ROUTES = (

@@ -31,23 +31,23 @@ async def scenarios(call: Call) -> Reply:
 
 def _seconds(loaded: Loaded, query: Query) -> float:
     forecasts, options = check_scenarios(query, loaded.spec), asked(query)
-    drawn = forecasts * options.horizon * options.draws.paths
-    return loaded.seconds_of(forecasts, 1) + drawn / DRAWS_PER_SECOND
+    numbers = forecasts * options.horizon * options.draws.paths
+    return loaded.seconds_of(forecasts, 1) + numbers / DRAWS_PER_SECOND
 
 
 def _small(loaded: Loaded, query: Query) -> bool:
     options = asked(query)
     forecasts = len(query.sizes) * options.runs
-    drawn = forecasts * options.horizon * options.draws.paths
-    return forecasts <= SMALL and drawn // DRAWS_OF_NUMBER <= LARGE_ANSWER
+    numbers = forecasts * options.horizon * options.draws.paths
+    return forecasts <= SMALL and numbers // DRAWS_OF_NUMBER <= LARGE_ANSWER
 
 
 def _compared(loaded: Loaded, query: Query) -> bytes:
     options, engine = asked(query), loaded.predictor
-    found = None
+    comparison = None
     if len(query.sizes):
         panel = query.panel(loaded.spec)
-        found = compare(
+        comparison = compare(
             engine,
             panel,
             blocks_of(query, panel),
@@ -57,7 +57,7 @@ def _compared(loaded: Loaded, query: Query) -> bytes:
             quantiles=options.levels,
             names=[query.ids[place] for place in query.position.tolist()],
         )
-    return write_planned(found, query, loaded.spec, loaded.origin, engine.dependence.learned)
+    return write_planned(comparison, query, loaded.spec, loaded.origin, engine.dependence.learned)
 
 
 ROUTES = (

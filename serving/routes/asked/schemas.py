@@ -138,7 +138,7 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         "forecasts": {"type": "array", "items": {"type": "object", "properties": forecast}},
         "notes": OBJECTS,
     }
-    asked = {
+    properties = {
         "scenarios": {
             "type": "array", "minItems": 1, "maxItems": MOST_SCENARIOS, "items": plan
         },
@@ -150,26 +150,26 @@ def _plan_schemas(series: dict[str, Any], numbers: dict[str, Any]) -> dict[str, 
         },
         "seed": {"type": "integer", "minimum": 0, "default": 0},
     }  # fmt: skip
-    told = {
+    common = {
         "canary": canary_schema(),
         "model": {"type": "object"},
         "base": TEXT,
         "joint": {"type": "object"},
     }
     scenarios = {"type": "array", "items": {"type": "object", "properties": one}}
-    request = _asked(asked, series)
+    request = _asked(properties, series)
     return {
         "PlanRequest": {**request, "required": ["series", "scenarios"]},
         "PlanAnswer": {
             "type": "object",
-            "properties": {**told, "scenarios": scenarios, "errors": OBJECTS},
+            "properties": {**common, "scenarios": scenarios, "errors": OBJECTS},
         },
     }
 
 
 def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
     """What `serving.routes.series` takes and answers."""
-    own = {name: told for name, told in series["properties"].items() if name != "id"}
+    own = {name: schema for name, schema in series["properties"].items() if name != "id"}
     whole, stamp = {"type": "integer"}, {"type": ["string", "integer"]}
     about = {
         "id": TEXT,
@@ -189,7 +189,7 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
         "quantiles": {"type": "array", "items": {"type": "number"}},
         "extend": {"type": "boolean"},
     }
-    asked = {
+    properties = {
         "model": TEXT,
         "tz": TEXT,
         "begin": {"type": "boolean", "description": "the series may begin with these rows"},
@@ -200,7 +200,7 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
         },
     }
     model = {"model": {"type": "object"}}
-    kept = {"series": {"type": "object", "properties": about}, **model}
+    answer = {"series": {"type": "object", "properties": about}, **model}
     appended = {
         "series": {"type": "object", "properties": {**about, **counts}},
         **model,
@@ -213,10 +213,10 @@ def _series_schemas(series: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             "required": ["start", "y"],
             "additionalProperties": False,
-            "properties": asked,
+            "properties": properties,
         },
         "AppendAnswer": {"type": "object", "properties": appended},
-        "SeriesAnswer": {"type": "object", "properties": kept},
+        "SeriesAnswer": {"type": "object", "properties": answer},
         "DeletedAnswer": {"type": "object", "properties": {"deleted": TEXT, **model}},
     }
 

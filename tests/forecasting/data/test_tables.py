@@ -18,6 +18,7 @@ from forecasting.data.encoding import encode
 from forecasting.data.panel import Panel
 from forecasting.data.tables.warned import say_codes
 from forecasting.errors import DataError
+from forecasting.schema import moments
 
 QUICK = {"training": {"max_steps": 2, "start": "none"}, "model": {"hidden_size": 4, "layers": 1}}
 DAYS = pd.date_range("2024-01-01", periods=40)
@@ -431,3 +432,20 @@ def test_codes_for_missing_are_said_and_values_are_not(code: float, places: list
     y[places] = code
     with pytest.warns(UserWarning, match=rf"y holds {code:g} in {len(places)} rows"):
         say_codes(y, np.array([0, len(y)]))
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), max_size=30))
+def test_moments_are_of_the_values_that_are_there(values: list[float]) -> None:
+    there = [value for value in values if value == value]
+    found = moments(np.array(values, np.float64))
+    if not there:
+        assert found == {}
+        return
+    mean = sum(there) / len(there)
+    spread = (sum((value - mean) ** 2 for value in there) / len(there)) ** 0.5
+    assert found["mean"] == pytest.approx(mean, abs=1e-6)
+    assert found["std"] == pytest.approx(spread, abs=1e-6) or (spread < 1e-6 and found["std"] == 1)
+
+
+def test_what_never_moves_is_not_divided_by_nothing() -> None:
+    assert moments(np.full(5, 3.0)) == {"mean": 3.0, "std": 1.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,7 @@ def test_a_trial_whose_process_died_is_tried_again(
         return value
 
     monkeypatch.setattr(tuning._Search, "_judge", dying)
-    monkeypatch.setattr(tuning, "process_tag", lambda: f"{tuning.platform.node()}:999999999")
+    monkeypatch.setattr(tuning, "process_tag", lambda: f"{platform.node()}:999999999")
     with pytest.raises(KeyboardInterrupt):
         search(experiment, tmp_path, "killed", 4)
     found = search(experiment, tmp_path, "killed", 4)
