@@ -11,7 +11,6 @@ from tests.faults.report import BEGIN, END, cell, main, newest, table
 from tests.faults.rows import ROWS
 
 
-
 def result(row: str, test: str = "t", **change: Any) -> dict[str, Any]:
     base = {"row": row, "test": test, "size": "0.1", "passed": True, "said": "all well",
             "missed": [], "figures": {}, "seconds": 3.0, "load": 1.0}  # fmt: skip
