@@ -32,6 +32,7 @@ from forecasting.evaluation.baselines import seasonal_naive
 from forecasting.hardware.devices import pick_device
 from forecasting.hardware.side_by_side import OnEpoch
 from forecasting.interop.kinds import TableT, Tabular, as_pandas
+from forecasting.known.leaks import say_leaks
 from forecasting.known.occasions import with_closed_days
 from forecasting.paths.drawn import Drawn
 from forecasting.paths.planned import Planned, Wanted
@@ -121,6 +122,7 @@ class Forecaster(Ensemble):
         say_truths(df["y"])
         say_codes(panel.y, panel.offsets)
         say_mixed(panel)
+        say_leaks(panel, horizon)
         if not future:
             say_open_ends(panel.y, panel.offsets, panel.ids)
         with Bar(verbose, config.training.members) as bar:

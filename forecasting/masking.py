@@ -25,8 +25,9 @@ _STRONG = (
     r"[\w.-]{0,40}(?:passw(?:or)?d|passphrase|pwd|secret|token|signature|credential|authorization"
     r"|(?:api|access|account|auth|shared|private|subscription|storage|master)[_-]?key)[\w.-]{0,40}"
 )
-# Names whose value is a secret in a query, where nobody writes prose; `se` and `sig` are Azure's.
-_ASKED = rf"(?:{_STRONG}|[\w.-]{{0,40}}key(?:[_-]?id)?|sig|se|pw|pass|auth|jwt|odbc_connect)"
+# Names whose value is a secret in a query, where nobody writes prose; `code`, `se`, `sig` are
+# Azure's.
+_ASKED = rf"(?:{_STRONG}|[\w.-]{{0,40}}key(?:[_-]?id)?|sig|se|code|pw|pass|auth|jwt|odbc_connect)"
 _SENTENCE = r"[\"',:.)\]}>]+(?:\s|$)"  # what ends a sentence around a URL is not of the URL
 _VALUE = rf"[^&\s](?:(?!{_SENTENCE})[^&\s])*"
 _WEB = r"(?:https?|s3|gs|gcs|abfss?|ftp)://"

@@ -246,7 +246,11 @@ class Client:
         ServiceError : with the code ``unknown_series``, ``gap``, ``contradiction`` and the like.
         """
         about = self._about(model)
-        body = {"model": about["name"], "begin": begin, **appended(about, rows, future)}
+        body = {
+            "model": about["name"],
+            "begin": begin,
+            **appended(about, rows, future, begin=begin),
+        }
         if static:
             body["static"] = {name: plain(value) for name, value in static.items()}
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)

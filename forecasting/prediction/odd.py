@@ -28,6 +28,10 @@ WORDS = {
         "it ends without y ({rows} rows): the forecast starts after these rows, not after the "
         "last value; leave them out to start there"
     ),
+    "equal_values": (
+        "all values it has ({rows}) are {value:g}, which does not say how far it moves: its "
+        "interval is what is usual for the series beside it, or a guess where none of them moves"
+    ),
     "closed": (
         "it never has a value for {when}, and this model forecasts that too: leave out what it "
         "says of it, or train a model on such series, or on a step without it (freq: B for "
@@ -54,7 +58,8 @@ def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
     """What a caller should know of the histories of a panel, in the order of `WORDS`.
 
     Codes for missing, values below 0 where training had none, ends without values where no
-    covariate is known ahead, weekdays or hours that never have a value where training had none so.
+    covariate is known ahead, weekdays or hours that never have a value where training had none so;
+    where there was no training, series of one value.
 
     Parameters
     ----------
@@ -65,7 +70,25 @@ def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
     if np.isnan(panel.y).any():
         oddities += [] if panel.schema.future else _open_ends(panel)
         oddities += _closed(panel, config)
-    return oddities
+    return oddities if config is not None else oddities + equal_values(panel)
+
+
+def equal_values(panel: Panel) -> list[Odd]:
+    """Series of one value, or of equal ones: they do not say how far they move."""
+    known = ~np.isnan(panel.y)
+    count = np.bincount(panel.series, weights=known, minlength=len(panel))
+    first, _ = observed(panel.y, panel.offsets)
+    value = panel.y[panel.offsets[:-1] + np.maximum(first, 0)] if panel.rows else np.zeros(0)
+    same = known & (panel.y == np.repeat(value, panel.lengths))
+    alike = np.bincount(panel.series, weights=same, minlength=len(panel))
+    return [
+        Odd(
+            int(i),
+            "equal_values",
+            {"column": "y", "value": float(value[i]), "rows": int(count[i])},
+        )
+        for i in np.flatnonzero((count > 0) & (alike == count))
+    ]
 
 
 def said_of(found: list[Odd], ids: Sequence[str] | Array) -> list[str]:

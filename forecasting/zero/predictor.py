@@ -21,11 +21,13 @@ from forecasting.errors import BundleError, DataError, SeriesProblem, listed, wa
 from forecasting.interop.kinds import as_pandas, like
 from forecasting.prediction.checks import whole_steps
 from forecasting.prediction.engine import BEYOND_FLOAT
+from forecasting.prediction.odd import equal_values, said_of
 from forecasting.quantiles import ASKED, Interpolation, check_levels, mean_weights
 from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
 from forecasting.zero.decoding import Reads, Way, decode
 from forecasting.zero.patches import LONGEST_SEASON
+from forecasting.zero.still import Usual, about
 from forecasting.zero.ways import candidates, choose, ends
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
@@ -108,6 +110,8 @@ class Zero:
         say_codes(panel.y, panel.offsets)
         say_mixed(panel)
         say_open_ends(panel.y, panel.offsets, panel.ids)
+        for sentence in said_of(equal_values(panel), panel.ids):
+            warn(sentence)
         forecast = self.predict_panel(panel, horizon, season=season, quantiles=quantiles)
         return like(with_ids_as_given(forecast.whole().to_frame(), table["unique_id"]), df)
 
@@ -118,13 +122,15 @@ class Zero:
         *,
         season: int | None = None,
         way: Way | None = None,
+        usual: Usual | None = None,
         quantiles: Sequence[float] = ASKED,
     ) -> Forecast:
         """Forecast every series from its end; covariates are not read.
 
         Parameters
         ----------
-        way : as `way_of` found it, for parts of a larger panel; None: found here.
+        way, usual : as `way_of` and `Usual.of` found them, for parts of a larger panel; None: found
+            here.
 
         Raises
         ------
@@ -147,11 +153,13 @@ class Zero:
         if len(panel):
             if way is None:
                 way = choose(self.network, panel, candidates(panel, season), horizon)
+            if usual is None:
+                usual = Usual.of(panel)
             weights, interpolation = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
             for begin in range(0, len(panel), AT_ONCE):
                 some = slice(begin, begin + AT_ONCE)
                 part = panel if len(panel) <= AT_ONCE else panel.select(some)
-                values = self._quantiles(ends(part), way, horizon)
+                values = self._quantiles(part, way, usual, horizon)
                 mean[some], answers[some] = values @ weights, interpolation(values)
         start, freq = panel.following()
         forecast = Forecast(
@@ -182,18 +190,19 @@ class Zero:
         panel = panel.select(places)
         return choose(self.network, panel, candidates(panel, season), horizon)
 
-    def _quantiles(self, y: Array, way: Way, horizon: int) -> Array:
+    def _quantiles(self, part: Panel, way: Way, usual: Usual, horizon: int) -> Array:
         """[N, horizon, Q]; of what never fell below 0 nothing is forecast below it."""
+        y = ends(part)
         values = decode(self.network, y, way, horizon)
         seen = np.isfinite(y)
         low, high = (
             np.where(seen, y, end).min(axis=1) if end > 0 else np.where(seen, y, end).max(axis=1)
             for end in (np.inf, -np.inf)
         )
-        values[low >= 0.0] = np.maximum(values[low >= 0.0], 0.0)
-        # What never moved goes on standing still.
         still = low == high
-        values[still] = low[still, None, None]
+        if still.any():
+            values[still] = about(part.select(np.flatnonzero(still)), usual, horizon)
+        values[low >= 0.0] = np.maximum(values[low >= 0.0], 0.0)
         return values
 
 

@@ -38,6 +38,8 @@ class Prepared:
         How the stamps were read where they could be read otherwise; "" where they could not.
     mended
         What was done to the table while it was read; "" for nothing.
+    leaks
+        Covariates that are y itself; "" for none. It is looked for where something is trained.
     """
 
     panel: Panel
@@ -47,6 +49,7 @@ class Prepared:
     planned: tuple[str, ...] = ()
     reading: str = ""
     mended: str = ""
+    leaks: str = ""
 
     @cached_property
     def digest(self) -> str:
@@ -66,7 +69,7 @@ class Prepared:
     @property
     def said(self) -> list[str]:
         """The summary, and what else no command must keep to itself, a line each."""
-        return [self.summary, *filter(None, [self.mended, self.reading]), *self.planned]
+        return [self.summary, *filter(None, [self.mended, self.reading, self.leaks]), *self.planned]
 
     @property
     def notes(self) -> list[str]:
@@ -124,6 +127,7 @@ def _ingested(
 ) -> Prepared:
     from pipelines.ingestion import ingest
     from pipelines.ingestion.report.words import mended
+    from pipelines.ingestion.result.future import note_leaks
 
     result = ingest(config.data, freq=config.freq)
     panel = result.panel()
@@ -138,21 +142,30 @@ def _ingested(
 
         panel, notes = add_known(panel, config.data.known, config.horizon)
         planned = (*planned, *notes)
-    reading = str(result.clean.facts.get("reading", ""))
-    done = mended(result.clean.ledger)
+    prepared = Prepared(
+        panel,
+        source,
+        planned=planned,
+        reading=str(result.clean.facts.get("reading", "")),
+        mended=mended(result.clean.ledger),
+    )
     if every_series:
-        return Prepared(panel, source, planned=planned, reading=reading, mended=done)
+        return prepared
+    prepared = replace(prepared, leaks=note_leaks(result.clean, config.horizon, panel))
     trainable = result.trainable
     if trainable.all():
-        return Prepared(panel, source, result.report, planned=planned, reading=reading, mended=done)
+        return replace(prepared, report=result.report)
     if not trainable.any():
         raise DataError(
             f"{source}: none of the {len(panel):,} series has the data.flags.min_rows = "
             f"{result.config.flags.min_rows} values that training asks for"
         )
-    left_out = int((~trainable).sum())
-    panel = panel.select(trainable)
-    return Prepared(panel, source, result.report, left_out, planned, reading, done)
+    return replace(
+        prepared,
+        panel=panel.select(trainable),
+        report=result.report,
+        left_out=int((~trainable).sum()),
+    )
 
 
 def source_name(source: str) -> str:

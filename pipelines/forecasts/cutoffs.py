@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,23 +20,30 @@ if TYPE_CHECKING:
 
 
 MOST_CUTOFFS = 10_000
+# A day, a month and a year as ISO 8601 writes them.
+_PERIODS = {
+    "D": re.compile(r"\d{4}-\d\d-\d\d|\d{8}"),
+    "M": re.compile(r"\d{4}-\d\d"),
+    "Y": re.compile(r"\d{4}"),
+}
 
 
 @dataclass(frozen=True)
 class Past:
     """Past cutoffs: stamps from ``first`` to ``last``, ``every`` so many steps; as they are typed.
 
-    A day without a time means its end: all of its rows are known.
+    A day without a time means its end: all of its rows are known; as the ``first`` its begin. None
+    there: the ``last`` alone.
     """
 
-    first: str
+    first: str | None
     last: str
     every: int = 1
 
     @classmethod
     def as_of(cls, stamp: str) -> Past:
         """One cutoff."""
-        return cls(stamp, stamp)
+        return cls(None, stamp)
 
     def cutoffs(self, panel: Panel) -> Array:
         """[K] stamps of the panel's grid, the oldest first.
@@ -45,7 +54,8 @@ class Past:
         """
         if self.every < 1:
             raise ConfigError(f"--every {self.every}: must be 1 or more steps")
-        first, last = read_stamp(self.first, panel), read_stamp(self.last, panel)
+        last = read_stamp(self.last, panel)
+        first = last if self.first is None else read_stamp(self.first, panel, begin=True)
         if first > last:
             raise DataError(f"--backfill {self.first} {self.last}: the second is before the first")
         origin, end = panel.start.min(), panel.last.max()
@@ -53,13 +63,13 @@ class Past:
             raise DataError(
                 f"{self.last} is before the first row of the data, {public(origin, panel)}"
             )
-        if first > end and self.first != self.last:
+        if first > end and self.first is not None:
             raise DataError(f"{self.first} is after the last row of the data, {public(end, panel)}")
         bounds = panel.freq.steps_between(origin, np.array([max(first, origin), min(last, end)]))
         # As of a date after the last row all that there is was known.
         high = int(bounds[1])
-        low = int(bounds[0]) if self.first != self.last else high
-        if panel.freq.shift(origin, low) < first and self.first != self.last:
+        low = int(bounds[0]) if self.first is not None else high
+        if self.first is not None and panel.freq.shift(origin, low) < first:
             low += 1
         steps = np.arange(high, low - 1, -self.every)[::-1]
         if not len(steps):
@@ -75,21 +85,26 @@ class Past:
         return np.asarray(panel.freq.shift(np.broadcast_to(origin, steps.shape), steps))
 
 
-def read_stamp(text: str, panel: Panel) -> Any:
-    """A stamp as typed, in the panel's terms; `DataError` says how to write one."""
+def read_stamp(text: str, panel: Panel, *, begin: bool = False) -> Any:
+    """A stamp as typed, in the panel's terms; `DataError` says how to write one.
+
+    Of a day, a month or a year it is the end, or where asked for the ``begin``.
+    """
     if panel.freq.integer:
         try:
             return np.int64(int(text))
         except ValueError:
             raise DataError(f"{text!r} is no step: the data have integer stamps") from None
-    stamp: Any = None
-    with contextlib.suppress(ValueError):
-        stamp = pd.Timestamp(text)
-    if pd.isna(stamp):
+    stamp: pd.Timestamp | None = None
+    period = _period(text.strip())
+    if period is not None:
+        stamp = period.start_time if begin else period.end_time.floor("us")
+    else:
+        # Not what pandas makes of any text: it reads 01.05.2024 as 5 January.
+        with contextlib.suppress(ValueError):
+            stamp = pd.Timestamp(datetime.fromisoformat(text.strip()))
+    if stamp is None:
         raise DataError(f"{text!r} is no date: write it as 2024-01-31, or 2024-01-31T06:00")
-    whole = len(text.strip()) <= len("2024-01-31")
-    if whole:
-        stamp = stamp + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
     if panel.tz is not None and panel.freq.sub_daily:
         try:
             local = stamp if stamp.tzinfo is not None else stamp.tz_localize(panel.tz)
@@ -101,6 +116,15 @@ def read_stamp(text: str, panel: Panel) -> Any:
     elif stamp.tzinfo is not None:
         raise DataError(f"{text!r} has a time zone, the stamps of the data have none")
     return stamp.tz_localize(None).to_datetime64().astype("datetime64[us]")
+
+
+def _period(text: str) -> pd.Period | None:
+    """A whole day, month or year; None for anything else."""
+    for unit, form in _PERIODS.items():
+        if form.fullmatch(text):
+            with contextlib.suppress(ValueError):
+                return pd.Period(text, freq=unit)
+    return None
 
 
 def public(stamp: Any, panel: Panel) -> str:

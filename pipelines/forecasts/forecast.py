@@ -208,7 +208,9 @@ def write(
             series += forecasts.num_rows // job.horizon
     if not series and not done.any():
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
-        raise DataError(f"none of the {len(panel):,} series could be forecast{first}")
+        ahead = any(problem.code == "missing_future_covariate" for problem in problems)
+        cure = "; give what is known ahead in --future TABLE, or in rows without y" if ahead else ""
+        raise DataError(f"none of the {len(panel):,} series could be forecast{first}{cure}")
     return BatchForecast(
         model=job.model,
         version=job.version,

@@ -11,9 +11,11 @@ from typing import Final
 from forecasting.data.forecast import Forecast
 from forecasting.data.panel import Panel
 from forecasting.errors import ConfigError
+from forecasting.prediction.odd import equal_values, said_of
 from forecasting.schema import Schema
 from forecasting.zero.decoding import Way
 from forecasting.zero.predictor import FORMAT, LONGEST_HORIZON, Zero
+from forecasting.zero.still import Usual
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.forecasts.forecast import BatchForecast, job_of, write
@@ -26,7 +28,8 @@ NAME: Final = "zero"  # of the model, as `gatecast serve` has it
 
 
 class Pretrained:
-    """The network on one panel: which season it is read with is chosen once, for all of it.
+    """The network on one panel: which season it is read with, and how far its series move, is
+    found once, for all of it.
 
     Attributes
     ----------
@@ -35,9 +38,9 @@ class Pretrained:
 
     version: Final = FORMAT
 
-    def __init__(self, zero: Zero, way: Way) -> None:
-        self.zero, self.way = zero, way
-        text = f"{zero.card['sha256']} {way}"
+    def __init__(self, zero: Zero, way: Way, usual: Usual) -> None:
+        self.zero, self.way, self.usual = zero, way, usual
+        text = f"{zero.card['sha256']} {way} {usual}"
         self.digest = hashlib.sha256(text.encode()).hexdigest()
 
     @classmethod
@@ -49,11 +52,14 @@ class Pretrained:
                 "forecasts; ask for less, or of a longer step"
             )
         zero = Zero.load()
-        return cls(zero, zero.way_of(panel, config.horizon, season=config.season))
+        way = zero.way_of(panel, config.horizon, season=config.season)
+        return cls(zero, way, Usual.of(panel))
 
     def predict_panel(self, panel: Panel, *, horizon: int, quantiles: Sequence[float]) -> Forecast:
         """Forecast some series of the panel."""
-        return self.zero.predict_panel(panel, horizon, way=self.way, quantiles=quantiles)
+        return self.zero.predict_panel(
+            panel, horizon, way=self.way, usual=self.usual, quantiles=quantiles
+        )
 
 
 def forecast_pretrained(
@@ -91,6 +97,8 @@ def forecast_pretrained(
     panel = prepared.panel.under(Schema())
     network = Pretrained.reading(panel, config)
     say(f"the pretrained network, read with season {network.way.season}")
+    for line in said_of(equal_values(panel), panel.ids):
+        say(line)
     maker = Maker(NAME, network.version, "", network.digest)
     lock = hashlib.sha256(target.name.encode()).hexdigest()[:16]
     with locked(f"forecast-{lock}", wait=1.0):

@@ -26,7 +26,7 @@ from pipelines.ingestion.read.sources import SAMPLE_ROWS, open_dataset
 from pipelines.ingestion.report.merging import Merged
 from pipelines.ingestion.report.report import Report
 from pipelines.ingestion.report.strict import refuse_repairs
-from pipelines.ingestion.result.future import note_future
+from pipelines.ingestion.result.future import note_future, note_leaks
 from pipelines.ingestion.result.output import (
     REPAIRS,
     STATIC,
@@ -77,6 +77,7 @@ def ingest_to(
         if report is not None:
             return report
     result = ingest(config, strict=strict, freq=freq, horizon=horizon)
+    note_leaks(result.clean, horizon)
     if folder is not None:
         write_result(result, folder)
     return result.report
@@ -195,6 +196,7 @@ def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | N
             config = _follow(config, piece)
             if horizon is not None and len(piece.clean.ids):
                 note_future(piece.clean, horizon)
+            note_leaks(piece.clean, horizon)
             if len(piece.clean.ids) and PANEL_KEY not in writers:
                 writers[PANEL_KEY] = stack.enter_context(panel_writer(scratch, piece.clean))
             for part in tables(piece.clean):

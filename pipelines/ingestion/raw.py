@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.errors import DataError, listed
 
 # Key of `Raw.removed`, and of a report's lines left out: lines with another number of cells.
 MALFORMED = "malformed line"
+
+
+def plain_digits(text: pa.Array) -> pa.Array:
+    """Texts with the digits of any script written 0 to 9, as in Arabic or in full width."""
+    if not pc.any(pc.match_substring_regex(text, r"[^\x00-\x7f]")).as_py():
+        return text
+    if not pc.any(pc.match_substring_regex(text, r"[^\P{Nd}0-9]")).as_py():
+        return text
+    cells = [
+        None if cell is None
+        else "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in cell)
+        for cell in text.to_pylist()
+    ]  # fmt: skip
+    return pa.array(cells, text.type)
 
 
 @dataclass

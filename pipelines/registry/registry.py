@@ -199,10 +199,13 @@ class Registry:
         else:
             version = self.alias(name, wanted)
         if version is None:
-            versions = ", ".join(str(v.version) for v in self.versions(name)) or "none"
+            own = [str(v.version) for v in self.versions(name)]
+            cure = ""
+            if own and wanted == CHAMPION:
+                cure = f"; gatecast promote {name} makes one, and {name}@{own[-1]} names one"
             raise GatecastError(
-                f"model {name!r} has no version {wanted!r}; versions: {versions}; "
-                f"aliases: {', '.join(self.aliases(name)) or 'none'}"
+                f"model {name!r} has no version {wanted!r}; versions: {', '.join(own) or 'none'}; "
+                f"aliases: {', '.join(self.aliases(name)) or 'none'}{cure}"
             )
         return version
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
 
+from forecasting.arrays import Array
 from forecasting.data.encoding import category, decode
 from forecasting.data.panel import Panel
+from forecasting.errors import DataError
 from forecasting.paths.planned import ahead_in
 from forecasting.schema import Covariate, Schema
 from serving.reading.stamps import OFFSET, write_stamps
@@ -36,8 +39,55 @@ def schema_of(about: dict[str, Any], tables: Sequence[pd.DataFrame | None]) -> S
     return Schema(covariates=tuple(covariates))
 
 
+# Steps around a first stamp among which others on the whole day are looked for.
+AROUND = 12
+
+
+def begun_whole(panel: Panel) -> Panel:
+    """A panel each of whose first stamps says by itself the day that is meant.
+
+    The service knows of a series where it starts, and takes 28 February for the 28th. Series of the
+    30th that begin there get missing rows before, up to one on the 30th; such rows are no history.
+    """
+    if panel.freq.day == 0 or not len(panel):
+        return panel
+    alone = replace(panel.freq, day=0)
+    # [N, more, step] what the service would make of a start so many rows earlier.
+    more, step = np.arange(AROUND + 1), np.arange(AROUND + 1)
+    earlier = panel.freq.shift(panel.start[:, None], -more)
+    read = alone.shift(earlier[:, :, None], more[:, None] + step)
+    meant = panel.freq.shift(panel.start[:, None], step)
+    right = (read == meant[:, None]).all(axis=2)
+    if right[:, 0].all():
+        return panel
+    # Steps of months soon reach a longer one, and whole years a leap year or none at all.
+    return _with_rows_before(panel, right.argmax(axis=1))
+
+
+def _with_rows_before(panel: Panel, added: Array) -> Panel:
+    """Missing rows before each series, as many as ``added`` [N] says."""
+    lengths = panel.lengths + added
+    rows = int(lengths.sum())
+    kept = np.arange(panel.rows) + np.cumsum(added)[panel.series]
+    y, blocks = np.full(rows, np.nan), []
+    y[kept] = panel.y
+    for role, block in (("past", panel.past), ("future", panel.future)):
+        missing = [0.0 if c.type == "categorical" else np.nan for c in panel.schema.role(role)]
+        blocks.append(np.tile(missing, (rows, 1)))
+        blocks[-1][kept] = block
+    return replace(
+        panel,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        y=y,
+        start=panel.freq.shift(panel.start, -added),
+        past=blocks[0],
+        future=blocks[1],
+    )
+
+
 def flat_series(panel: Panel, steps: int) -> dict[str, Any]:
     """The series of a panel in the flat form of JSON, what is known ahead for so many ``steps``."""
+    panel = begun_whole(panel)
     start = write_stamps(panel.start[:, None], panel.freq, panel.tz)
     body: dict[str, Any] = {
         "ids": panel.ids.tolist(),
@@ -59,13 +109,14 @@ def flat_series(panel: Panel, steps: int) -> dict[str, Any]:
 
 
 def appended(
-    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None
+    about: dict[str, Any], rows: pd.DataFrame, future: pd.DataFrame | None, *, begin: bool
 ) -> dict[str, Any]:
     """Rows of one series, and what is known of the steps after, as an append has them.
 
     Raises
     ------
-    DataError : naming what is wrong with the rows, as `Panel.from_frame` does.
+    DataError : naming what is wrong with the rows, as `Panel.from_frame` does; a series that is to
+        ``begin`` on a day that a short month cut.
     """
     schema = schema_of(about, (rows, future))
     future_names = {c.name for c in schema.future if c.name in rows.columns}
@@ -79,6 +130,11 @@ def appended(
     whole = pd.concat(parts, ignore_index=True)
     freq, form = about["freq"], Schema(covariates=tuple(columns))
     panel = Panel.from_frame(whole, freq=freq, schema=form)
+    if begin and begun_whole(panel) is not panel:
+        raise DataError(
+            f"the first row, {panel.start[0]}, is cut by a short month and meant as day "
+            f"{panel.freq.day}: begin the series with a row on that day, its y empty if need be"
+        )
     count = int(Panel.from_frame(named[["unique_id", "ds", "y"]], freq=freq).lengths[0])
     body: dict[str, Any] = {
         "start": _stamp(write_stamps(panel.start[:, None], panel.freq, panel.tz)[0][0]),
@@ -139,6 +195,7 @@ def write_arrow(panel: Panel, options: dict[str, Any], steps: int) -> bytes:
     """
     import pyarrow as pa
 
+    panel = begun_whole(panel)
     if panel.tz is not None and not panel.freq.sub_daily:
         options["tz"] = panel.tz
     kind = pa.int64() if panel.freq.integer else pa.timestamp("us")

@@ -155,6 +155,7 @@ def test_a_url_without_a_secret_stays_as_it_is(
         ("https://h/x?token=abc&y=1", "https://h/x?token=***&y=1"),
         ("https://h/x?y=1&X-Amz-Security-Key=a%2Bb", "https://h/x?y=1&X-Amz-Security-Key=***"),
         ("https://a.windows.net/c?sv=1&sig=b%3D", "https://a.windows.net/c?sv=1&sig=***"),
+        ("https://f.azurewebsites.net/x?code=b%3D", "https://f.azurewebsites.net/x?code=***"),
         ("https://ghp_abc@github.com/x", "https://***@github.com/x"),
         ("mssql+pyodbc:///?odbc_connect=PWD%3Dabc%3B", "mssql+pyodbc:///?odbc_connect=***"),
         ("x?url=http%3A%2F%2Fann%3APW%40h%2Fx", "x?url=http%3A%2F%2Fann%3A***%40h%2Fx"),

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.config import DEFAULT_CODES, CsvConfig, ValueConfig
-from pipelines.ingestion.raw import is_text
+from pipelines.ingestion.raw import is_text, plain_digits
 
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
@@ -231,7 +231,7 @@ def _as_numbers(codes: tuple[str, ...]) -> Array:
 
 
 def _read_text(column: pa.Array, config: ValueConfig, csv: CsvConfig) -> Numbers:
-    text = pc.utf8_trim_whitespace(column)
+    text = plain_digits(pc.utf8_trim_whitespace(column))
     codes = pa.array([*DEFAULT_CODES, *config.missing], pa.large_string())
     coded = pc.fill_null(pc.is_in(text, value_set=codes), False)
     null = pc.is_null(text)

@@ -33,7 +33,8 @@ _TOTAL = re.compile(r"(?i)(grand |sub)?totals?|sum|summe|gesamt|all|average|mean
 
 # Facts that are told besides the summary, in this order.
 _NOTED = (
-    "titles", "letters", "names", "marks", "reading", "marked", "lost end", "ahead", "season",
+    "titles", "letters", "names", "marks", "reading", "marked", "lost end", "ahead", "leaks",
+    "season",
 )  # fmt: skip
 
 

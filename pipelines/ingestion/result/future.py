@@ -8,6 +8,7 @@ import pandas as pd
 from forecasting.arrays import Array
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.errors import SeriesProblem
+from forecasting.known.leaks import leaks, said_of_leaks
 from pipelines.ingestion.clean import Clean
 from pipelines.ingestion.result.panels import to_panel
 
@@ -33,6 +34,24 @@ def missing_future(panel: Panel, horizon: int) -> pd.DataFrame:
             "step": step + 1,
         }
     )
+
+
+def note_leaks(clean: Clean, horizon: int | None, panel: Panel | None = None) -> str:
+    """What is said of covariates that are y itself, kept among the facts; "" for none.
+
+    Parameters
+    ----------
+    horizon : steps that are forecast; None: not known yet. panel : of ``clean``, made here if not
+        at hand.
+    """
+    if panel is None:
+        if all(c.config.role == "static" for c in clean.columns.values()):
+            return ""
+        panel = to_panel(clean)
+    line = said_of_leaks(leaks(panel, horizon or 1))
+    if line:
+        clean.facts["leaks"] = line
+    return line
 
 
 def future_problems(panel: Panel, horizon: int) -> list[SeriesProblem]:

@@ -14,7 +14,7 @@ from forecasting.arrays import Array
 from forecasting.errors import DataError
 from pipelines.ingestion.config import StampConfig
 from pipelines.ingestion.ledger import NAT
-from pipelines.ingestion.raw import shown
+from pipelines.ingestion.raw import plain_digits, shown
 from pipelines.ingestion.stamps.epochs import also_counts, is_count, last_believed, refuse_count
 from pipelines.ingestion.stamps.periods import length_of, refuse_half_days, refuse_mixed
 from pipelines.ingestion.stamps.proposals import Notes, propose
@@ -59,7 +59,8 @@ class Texts:
 
 def read_texts(texts: pa.Array, config: StampConfig, name: str) -> Texts:
     """Distinct texts [K] as stamps; DataError where two digits of a year are far ahead."""
-    text = pd.Series(pc.utf8_trim_whitespace(texts).to_pandas(), dtype="str").fillna("")
+    trimmed = plain_digits(pc.utf8_trim_whitespace(texts))
+    text = pd.Series(trimmed.to_pandas(), dtype="str").fillna("")
     # What was a number in a spreadsheet: 202201.0.
     text = text.str.replace(r"^(\d{4,14})\.0+$", r"\g<1>", regex=True)
     plain = text.str.replace(_MARK, "", regex=True)

@@ -183,6 +183,7 @@ export function noteOf({ code, where: { column, value, rows, when } = {} }) {
   if (code === "below_zero") return `reads ${short(value)}, and saw nothing below 0 in training`;
   if (code === "open_end") return `forecasts from after the ${count(rows, "row")} without a value at the end`;
   if (code === "closed") return `forecasts every ${when} too, where this series never has a value`;
+  if (code === "equal_values") return `was shown ${short(value)} alone (${count(rows, "row")}), which does not say how far it moves: its interval is a guess`;
   return `notes ${code}${column ? ` of ${column}` : ""}`;
 }
 

@@ -11,6 +11,8 @@ import pytest
 from forecasting.errors import DataError
 from pipelines.config import ExperimentConfig, build_config
 from pipelines.data.prepare import prepare, source_name
+from pipelines.ingestion import DataConfig
+from pipelines.ingestion.pieces import ingest_to
 
 SIZES = {"long": 60, "longer": 80, "short": 8, "two": 2}
 
@@ -89,3 +91,32 @@ def test_what_was_mended_while_a_table_was_read_is_said(
     frame.drop(index=[20, 21]).to_csv(other, index=False)
     prepared = prepare(experiment(other, 3), every_series=every)
     assert "2 sentinel values mended, 2 absent rows inserted" in prepared.said
+
+
+@pytest.mark.parametrize("shift", [0, 2, -1])
+def test_a_covariate_that_is_y_itself_is_said_where_something_is_trained(
+    tmp_path: Path, shift: int
+) -> None:
+    rows = 80
+    y = np.random.default_rng(0).normal(50, 9, rows).round(2)
+    frame = pd.DataFrame(
+        {
+            "unique_id": "a",
+            "ds": pd.date_range("2024-01-01", periods=rows),
+            "y": y,
+            "revenue": pd.Series(3.5 * y).shift(-shift),
+            "promo": np.arange(rows) % 5,
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    data = {
+        "source": str(tmp_path / "t.csv"),
+        "covariates": [{"name": n, "role": "future"} for n in ("revenue", "promo")],
+    }
+    prepared = prepare(build_config({"name": "x", "horizon": 3, "data": data}))
+    (line,) = [line for line in prepared.said if "y itself" in line]
+    assert "revenue (" in line
+    assert "promo" not in line
+    assert prepared.notes.count(line) == 1
+    told = ingest_to(DataConfig.parse(data, at="data"), None, horizon=3)
+    assert told.notes.count(line) == 1

@@ -127,6 +127,19 @@ def test_histories_that_are_not_what_they_seem_are_noted(zero: Caller) -> None:
     assert open_end["notes"] == [{"code": "open_end", "where": {"column": "y", "rows": 2}}]
 
 
+@pytest.mark.parametrize("y", [[5.0], [5.0] * 4, [None, 5.0, None, 5.0]])
+def test_a_series_of_one_value_is_noted_and_has_an_interval(
+    zero: Caller, y: list[float | None]
+) -> None:
+    sent = asked(series=[series("still", y=y), series("moves")], quantiles=[0.05, 0.95])
+    still, moves = zero.post({"model": "zero", **sent}).json()["forecasts"]
+    where = {"column": "y", "value": 5.0, "rows": sum(value is not None for value in y)}
+    assert still["notes"] == [{"code": "equal_values", "where": where}]
+    low, high = (still["quantiles"][level] for level in ("0.05", "0.95"))
+    assert all(a < 5.0 < b for a, b in zip(low, high, strict=True))
+    assert "notes" not in moves
+
+
 def test_an_answer_hangs_on_its_own_series_alone(zero: Caller) -> None:
     """Which season is read is chosen by a request's series: others at the same time are not."""
     bodies = [asked(series=[series(y=wave(seed=s)[s:])], horizon=3 + s) for s in range(4)]

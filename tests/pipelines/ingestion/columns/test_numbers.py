@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forecasting.errors import DataError
-from pipelines.ingestion import IngestResult
+from pipelines.ingestion import DataConfig, IngestResult, ingest
 from pipelines.ingestion.columns.numbers import read_numbers
 from pipelines.ingestion.config import CsvConfig, ValueConfig
 
@@ -273,3 +273,27 @@ def test_a_covariate_without_numbers_is_told_how_to_be_one(mend: Mend) -> None:
     assert set(cured.frame["promo"]) == {"yes", "no"}
     with pytest.raises(DataError, match="name another column as y"):
         mend(text, y="promo", id="unique_id", ds="ds")
+
+
+@pytest.mark.parametrize("zero", ["\u0660", "\u06f0", "\u0966", "\uff10"])
+def test_digits_of_any_script_are_read_as_numbers_and_stamps_and_ids_stay(zero: str) -> None:
+    other = str.maketrans("0123456789", "".join(chr(ord(zero) + k) for k in range(10)))
+    days = [f"2024-01-{day:02d}" for day in range(1, 15)]
+    own = [f"{1_000 + 13 * k}.5" for k in range(14)]
+    name = "shop 1".translate(other)
+    frame = pd.DataFrame(
+        {
+            "unique_id": name,
+            "ds": [day.translate(other) for day in days],
+            "y": [value.translate(other) for value in own],
+        }
+    )
+    result = ingest(DataConfig(), source=frame)
+    assert result.frame["unique_id"].unique().tolist() == [name]
+    assert result.frame["ds"].tolist() == [pd.Timestamp(day) for day in days]
+    assert result.frame["y"].tolist() == [float(value) for value in own]
+    for column in ("ds", "y"):
+        lone = pd.DataFrame({"ds": days, "y": own, column: frame[column]})
+        pd.testing.assert_frame_equal(
+            ingest(DataConfig(), source=lone).frame[["ds", "y"]], result.frame[["ds", "y"]]
+        )
