@@ -18,7 +18,7 @@ from forecasting.data.forecast import Forecast
 from forecasting.data.mapped import Filling, folder_of
 from forecasting.data.panel import Panel, public_stamps
 from forecasting.data.scale import mase_scale
-from forecasting.errors import DataError
+from forecasting.errors import DataError, SeriesProblem, warn
 from forecasting.evaluation import metrics
 from forecasting.evaluation.catalogue import METRICS, Outcomes
 from forecasting.quantiles import TRAINED, column_of
@@ -195,6 +195,7 @@ def backtest(
     folder = folder_of(panel.y)
     mean = {name: Filling(folder, width=(horizon,)) for name in models}
     quantiles = {name: Filling(folder, width=(horizon, len(levels))) for name in models}
+    lacking: dict[str, list[SeriesProblem]] = {name: [] for name in models}
     for window in range(windows, 0, -1):
         back = horizon + (window - 1) * step
         if not (panel.lengths > back).any():
@@ -208,6 +209,7 @@ def backtest(
         parts["scale"].append(mase_scale(history.y, history.offsets, season))
         for name, model in models.items():
             forecast = model(history)
+            lacking[name] += forecast.problems
             m, q = _aligned(forecast, history.ids, horizon, len(levels))
             mean[name].add(m)
             quantiles[name].add(q)
@@ -217,6 +219,13 @@ def backtest(
             "from; lower horizon or bring longer histories"
         )
     joined = {key: np.concatenate(value) for key, value in parts.items()}
+    for name, problems in lacking.items():
+        if problems:
+            warn(
+                f"{name} has no forecast at {len(problems):,} of {len(joined['ids']):,} series and "
+                "cutoffs, and is scored on the others alone; first, series "
+                f"{problems[0].id!r}: {problems[0].detail}"
+            )
     return Backtest(
         ids=joined["ids"],
         cutoffs=joined["cut"],

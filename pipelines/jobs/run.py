@@ -84,6 +84,10 @@ def trained(outcome: Outcome) -> JobResult:
     )
     if outcome.decision is None:
         line = f"nothing has changed since version {outcome.version}; nothing was registered"
+        if outcome.late:
+            return JobResult(
+                Ended.UNCHANGED, f"{line}: {outcome.late}", ("drift",), facts, champion
+            )
         return JobResult(Ended.UNCHANGED, line, (), facts, champion)
     events: list[Event] = []
     doubts = False

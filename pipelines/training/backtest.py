@@ -11,7 +11,7 @@ from forecasting.errors import ConfigError
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared, prepare
 from pipelines.data.profile import panel_digest
-from pipelines.machine.say import Progress, Say, no_progress, silent
+from pipelines.machine.say import Progress, Say, heard_by, no_progress, once, silent
 from pipelines.machine.state import home
 from pipelines.registry.registry import Registry
 from pipelines.spread.places import each, open_place
@@ -61,7 +61,8 @@ def backtest_only(
                 f"backtest.refit trains candidates anew, and {model} is asked as it is: leave "
                 "--model out, or backtest.refit"
             )
-        return evaluate(data.panel, {label: load_predictor(folder)}, config)
+        with heard_by(once(say)):
+            return evaluate(data.panel, {label: load_predictor(folder)}, config)
     train_data = split(data, config)
     with open_place(config.spread, say) as place:
         making = Making(config, progress=progress, place=place, say=say)
@@ -76,7 +77,8 @@ def backtest_only(
         if every is not None:
             say(f"and each anew at every {every}. origin" if every > 1 else "and at every origin")
             refitted = _refitted(making, data, every)
-    return evaluate(data.panel, predictors, config, refitted=refitted)
+    with heard_by(once(say)):
+        return evaluate(data.panel, predictors, config, refitted=refitted)
 
 
 def _predictor(making: Making, name: str, known: Prepared) -> Predictor:

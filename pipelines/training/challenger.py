@@ -97,11 +97,15 @@ class Candidacy:
 
 
 class Registration(NamedTuple):
-    """Where a candidacy ended: its version, what the gate said, whether it is champion."""
+    """Where a candidacy ended: its version, what the gate said, whether it is champion.
+
+    ``late`` : of a table that has not changed, that rows should have come by now; "": none should.
+    """
 
     version: int
     decision: Decision | None
     promoted: bool
+    late: str = ""
 
 
 def register_and_judge(
@@ -113,7 +117,7 @@ def register_and_judge(
         unchanged = _same_version(name, registry, candidacy.lineage)
         if unchanged is not None:
             is_champion = champion is not None and int(champion.version) == unchanged
-            return Registration(unchanged, None, is_champion)
+            return Registration(unchanged, None, is_champion, _late(candidacy, registry))
     profile = candidacy.profile
     before = _beside_before(candidacy, registry)
     decision = _ask_gate(candidacy, candidacy.final, profile, before)
@@ -160,6 +164,18 @@ def _beside_before(candidacy: Candidacy, registry: Registry) -> Before:
         return Before(problem=str(error), accepted=accepted)
     candidacy.pipeline.json(revision.facts(), "data/revision.json")
     return Before(revision, accepted=accepted)
+
+
+def _late(candidacy: Candidacy, registry: Registry) -> str:
+    """That series have fallen behind since the champion was trained; "" where few have."""
+    revision = _beside_before(candidacy, registry).revision
+    if revision is None or revision.stale.share <= candidacy.config.gate.max_stale:
+        return ""
+    stale = revision.stale
+    return (
+        f"{stale.count:,} of {stale.of:,} series have fallen behind, such as {stale.example!r}: "
+        "their newest rows are late"
+    )
 
 
 def _keep_fingerprint(candidacy: Candidacy) -> str:

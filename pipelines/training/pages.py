@@ -179,7 +179,11 @@ def backtest_fans(evaluation: Evaluation, model: str, panel: Panel) -> list[Fan]
     """The best two, middle two and worst two series of a model at its latest origin."""
     result = evaluation.backtest
     latest = np.flatnonzero(result.steps_back == result.steps_back.min())
-    errors = np.nanmean(np.where(np.isfinite(e := result.errors(model)["mase"]), e, np.nan), axis=1)
+    errors = result.errors(model)["mase"]
+    known = np.isfinite(errors)
+    counts = known.sum(axis=1)
+    # NaN where nothing of a forecast can be scored.
+    errors = np.where(known, errors, 0.0).sum(axis=1) / np.where(counts > 0, counts, np.nan)
     usable = latest[np.isfinite(errors[latest])]
     if not len(usable):
         return []

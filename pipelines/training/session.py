@@ -16,7 +16,7 @@ from forecasting.masking import masked
 from forecasting.signing import SigningKey
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import Prepared
-from pipelines.machine.say import Progress, Say
+from pipelines.machine.say import Progress, Say, heard_by, once
 from pipelines.registry.registry import CHAMPION, Registry
 from pipelines.spread.places import each
 from pipelines.spread.task import Here, Place
@@ -50,6 +50,8 @@ class Outcome:
         The gate's; None when it was not asked.
     promoted
         Whether the version is champion now.
+    late
+        Of data that have not changed, that rows should have come by now; "" where none should.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Outcome:
     promoted: bool
     data_hash: str
     seconds: dict[str, float] = field(default_factory=dict)
+    late: str = ""
 
 
 class Clock:
@@ -164,6 +167,8 @@ def _run(session: Session, pipeline: Run, promote: bool) -> Outcome:
         pipeline.metrics({f"seconds_{name}": value for name, value in seconds.items()})
         if result.decision is not None:
             say(result.decision.reason)
+        if result.late:
+            say(result.late)
         if on_a_server(session.tracker.uri):
             page = runs_page(session.tracker.uri, session.tracker.experiment_id)
             say(f"the runs beside each other: {masked(page)}")
@@ -179,6 +184,7 @@ def _run(session: Session, pipeline: Run, promote: bool) -> Outcome:
             promoted=result.promoted,
             data_hash=data.digest,
             seconds=clock.seconds,
+            late=result.late,
         )
 
 
@@ -247,13 +253,14 @@ def _backtest(
         "series unseen"
     )
     predictor, problem = champion_predictor(registry, champion)
-    return evaluate(
-        session.data.panel,
-        {name: load_predictor(one.bundle) for name, one in trained.items()},
-        config,
-        champion=predictor,
-        champion_problem=problem,
-    )
+    with heard_by(once(session.say)):
+        return evaluate(
+            session.data.panel,
+            {name: load_predictor(one.bundle) for name, one in trained.items()},
+            config,
+            champion=predictor,
+            champion_problem=problem,
+        )
 
 
 def _fit_winner(session: Session, run: Run, candidate: Trained) -> Trained:

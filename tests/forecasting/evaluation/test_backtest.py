@@ -223,3 +223,12 @@ def test_a_refitted_model_is_trained_at_every_nth_cutoff_on_what_was_known() -> 
     assert np.array_equal(found.quantiles["m"], same.quantiles["m"])
     with pytest.raises(DataError, match="not at 0"):
         Refitted(train, 0)
+
+
+def test_a_series_without_a_forecast_at_a_cutoff_is_said_with_the_reason() -> None:
+    def model(history: Panel) -> Forecast:
+        return _naive(history).without(np.array([1]), "missing_future_covariate", "no promo")
+
+    with pytest.warns(UserWarning, match=r"m has no forecast at 2 of 6 .* 's1': no promo"):
+        result = _run(make_panel([30, 30, 30]), model, windows=2)
+    assert np.isnan(result.mean["m"]).all(axis=1).sum() == 2

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from forecasting.errors import GatecastError, SignatureError
 from forecasting.signing import KEY_VARIABLE, RING_VARIABLE, Ring, SigningKey
 from pipelines.config import ExperimentConfig
+from pipelines.data import revision
 from pipelines.data.fingerprint import Fingerprint
 from pipelines.data.prepare import prepare
 from pipelines.jobs.run import trained
@@ -112,6 +114,36 @@ def test_a_delivery_that_is_another_is_refused_and_one_that_is_accepted_promoted
     last = registry.history("delivered")[-1]
     assert last.action == "promoted"
     assert "accepted: the other half was sold" in last.reason
+
+
+def test_a_table_that_has_not_changed_is_late_once_rows_should_have_come(
+    experiment: Make,
+    state: Path,
+    monthly: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came from month to month; a year later the same table again is told of, not trained."""
+    this_month = pd.Timestamp.now("UTC").tz_localize(None).to_period("M").to_timestamp()
+    back = monthly.groupby("unique_id").cumcount(ascending=False)
+    stamps = [this_month - pd.DateOffset(months=int(months)) for months in back]
+    source = tmp_path / "monthly.parquet"
+    monthly.assign(ds=pd.to_datetime(stamps)).to_parquet(source, index=False)
+    config = judged_on(experiment, "late", source)
+    assert run(config).promoted
+    again = train(config)
+    assert (again.decision, again.late) == (None, "")
+    assert trained(again).events == ()
+    later = np.datetime64(this_month + pd.DateOffset(years=1), "us")
+    monkeypatch.setattr(revision, "utc_now", lambda: later)
+    late = train(config)
+    assert late.decision is None
+    count = monthly["unique_id"].nunique()
+    assert f"{count} of {count} series have fallen behind" in late.late
+    told = trained(late)
+    assert told.events == ("drift",)
+    assert "nothing has changed since version 1" in told.line
+    assert "their newest rows are late" in told.line
 
 
 @pytest.mark.slow
