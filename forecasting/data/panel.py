@@ -16,8 +16,8 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import blank, decode, encode
 from forecasting.data.mapped import by_series, parts_of, ranges
-from forecasting.data.steps import after_cut
-from forecasting.errors import DataError
+from forecasting.data.steps import after_cut, day_of_month, taken_for_cut
+from forecasting.errors import DataError, warn
 from forecasting.schema import Covariate, Schema
 
 if TYPE_CHECKING:
@@ -354,7 +354,16 @@ class Panel:
     def following(self) -> tuple[Array, Frequency]:
         """Where each series goes on, [N], and the step from there: a short month cuts its day."""
         ahead = self.freq.shift(self.start, self.lengths)
-        return ahead, after_cut(self.freq, self.start, ahead)
+        freq = after_cut(self.freq, self.start, ahead)
+        mistaken = np.flatnonzero(taken_for_cut(freq, self.last, ahead))
+        if len(mistaken):
+            warn(
+                f"series {str(self.ids[mistaken[0]])!r} keeps to day "
+                f"{day_of_month(ahead[mistaken])[0]} of its months and others to day {freq.day}: "
+                f"after the short month that comes next it is stamped on day {freq.day} too; "
+                "forecast series of several such days apart"
+            )
+        return ahead, freq
 
     def begun(self) -> Panel:
         """Every series from its first value on: rows before it are no history.

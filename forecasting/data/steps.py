@@ -70,12 +70,33 @@ def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
     """
     if freq.unit != "month" or freq.end or freq.day or not len(start):
         return freq
-    was, now = (
-        (s.astype("datetime64[D]") - s.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-        for s in (before, start)
-    )
+    was, now = (day_of_month(stamps) for stamps in (before, start))
     lost = now < was
-    return replace(freq, day=int(was[lost].max()) + 1) if lost.any() else freq
+    return replace(freq, day=int(was[lost].max())) if lost.any() else freq
+
+
+def taken_for_cut(freq: Frequency, last: Array, start: Array) -> Array:
+    """Series whose next stamp lies at the end of a short month, on a day that is theirs.
+
+    A step that knows of days that are cut takes it for a later one.
+
+    Parameters
+    ----------
+    last : [N] the stamp before each ``start`` [N]. Returns bool [N].
+    """
+    if freq.unit != "month" or freq.end or not freq.day:
+        return np.zeros(len(start), bool)
+    was, now = day_of_month(last), day_of_month(start)
+    tomorrow = last.astype("datetime64[D]") + 1, start.astype("datetime64[D]") + 1
+    ended, ends = (day_of_month(days) == 1 for days in tomorrow)
+    return np.asarray((was == now) & ~ended & ends & (now < freq.day))
+
+
+def day_of_month(stamps: Array) -> Array:
+    """Days of their months, from 1."""
+    days = stamps.astype("datetime64[D]")
+    first = days.astype("datetime64[M]").astype("datetime64[D]")
+    return np.asarray((days - first).astype(np.int64) + 1)
 
 
 def days_of_months(stamps: Array, offsets: Array) -> tuple[int, ...]:

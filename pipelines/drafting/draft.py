@@ -84,7 +84,12 @@ def _covariates(look: Look) -> list[str]:
     lines = ["  covariates:"] if sure else []
     lines += [_commented(f"    - {flow(c.setting())}", c.why) for c in sure]
     if maybe:
-        lines.append("  # Other columns, left out; take the mark off those that tell of y:")
+        lines.append(
+            "  # Other columns, left out; take the mark off those that tell of y. Of one that"
+        )
+        lines.append(
+            "  # is known ahead say role: future, and bring it with forecast --future TABLE:"
+        )
         if not sure:
             lines.append("  # covariates:")
         lines += [_commented(f"  #   - {flow(c.setting())}", c.why) for c in maybe]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,31 @@ def test_half_months_beside_months_are_two_steps() -> None:
         with pytest.raises(DataError, match=r"'a' two days of each month, 'b' one: forecast them"):
             read_it(df)
     assert Panel.from_frame(df, freq="SMS").freq.alias == "SMS"
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(2018, 2024))
+@settings(max_examples=60, deadline=None)
+def test_a_day_that_february_takes_for_another_is_warned_of(one: int, two: int, year: int) -> None:
+    """Of series on several late days of their months the latest is taken, and that is said."""
+
+    def series(name: str, day: int, begin: str, end: str) -> pd.DataFrame:
+        months = pd.period_range(begin, end, freq="M")
+        ds = [pd.Timestamp(m.year, m.month, min(day, m.days_in_month)) for m in months]
+        return pd.DataFrame({"unique_id": name, "ds": ds, "y": np.arange(float(len(ds)))})
+
+    members = (("a", one), ("b", two))
+    table = pd.concat([series(*member, f"{year - 1}-05", f"{year}-01") for member in members])
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        panel = Panel.from_frame(table)
+        start, freq = panel.following()
+    stamps = freq.stamps(start, 0, 3)
+    wrong = []
+    for name, day, given_stamps in zip("ab", (one, two), stamps, strict=True):
+        months = pd.period_range(f"{year}-02", periods=3, freq="M")
+        right = [pd.Timestamp(m.year, m.month, min(day, m.days_in_month)) for m in months]
+        if [pd.Timestamp(stamp) for stamp in given_stamps] != right:
+            wrong.append(name)
+    said = [str(w.message) for w in heard if "of its months" in str(w.message)]
+    assert bool(said) == bool(wrong)
+    assert all(f"series {name!r} keeps to day" in said[0] for name in wrong[:1])
