@@ -19,6 +19,8 @@ HIGH = np.array(
      4294967295.0, 1e20, 1e30, 9.999e20, 9.969209968386869e36, 3.4028234663852886e38]
 )  # fmt: skip
 LEAST_LOW, LEAST_HIGH = -99.0, 99.0
+# Of few values, as the ends of a request's series are, a set knows sooner.
+LOWS, HIGHS = frozenset(LOW.tolist()), frozenset(HIGH.tolist())
 # Times the size of all else in its series; and from which on a single one is no value.
 FAR_ABOVE = 3.0
 LARGE = 999.0
@@ -42,7 +44,8 @@ def codes_for_missing(y: Array, offsets: Array) -> Array:
         least, largest = (reduce.reduceat(y, begins) for reduce in (np.fmin, np.fmax))
         if not (np.fmin.reduce(least) <= LEAST_LOW or np.fmax.reduce(largest) >= LEAST_HIGH):
             return marked
-        some = filled[np.isin(least, LOW) | np.isin(largest, HIGH)]
+        ends = zip(least.tolist(), largest.tolist(), strict=True)
+        some = filled[[k for k, (low, high) in enumerate(ends) if low in LOWS or high in HIGHS]]
         if not len(some):
             return marked
         rows = ranges(offsets[some], sizes[some])

@@ -211,6 +211,8 @@ def parts_of(values: Array, begin: Array, lengths: Array) -> Array:
 
 def rows_of(values: Array, begin: Array, lengths: Array) -> Array:
     """``values[ranges(begin, lengths)]``, where parts of one length lie evenly without indices."""
+    if len(begin) == 1:
+        return np.array(values[int(begin[0]) : int(begin[0] + lengths[0])])
     if values.ndim == 1 and len(begin) > 1 and lengths[0] and (lengths == lengths[0]).all():
         apart = int(begin[1] - begin[0])
         if apart > 0 and (np.diff(begin) == apart).all():

@@ -48,7 +48,7 @@ def leaks(panel: Panel, horizon: int = 1) -> list[Leak]:
     horizon : steps that are forecast; a y of so long ago is rightly known.
     """
     some = _told(panel)
-    found = []
+    copies = []
     for role, block in (("future", panel.future), ("past", panel.past)):
         for j, covariate in enumerate(panel.schema.role(role)):
             if covariate.type != "real":
@@ -57,19 +57,19 @@ def leaks(panel: Panel, horizon: int = 1) -> list[Leak]:
             shift = _copied(pairs, horizon if role == "future" else 0, same=role == "future")
             if shift is not None:
                 at, steps = shift
-                found.append(Leak(covariate.name, role, steps, str(panel.ids[some[at]])))
-    return found
+                copies.append(Leak(covariate.name, role, steps, str(panel.ids[some[at]])))
+    return copies
 
 
-def said_of_leaks(found: list[Leak]) -> str:
+def said_of_leaks(copies: list[Leak]) -> str:
     """One line that names them, and what to do; "" for none."""
-    if not found:
+    if not copies:
         return ""
-    named = listed([f"{leak.column} ({_how(leak)})" for leak in found], 8)
+    named = listed([f"{leak.column} ({_how(leak)})" for leak in copies], 8)
     return (
-        f"covariates that are y itself: {named}, first seen in series {found[0].series!r}. Scores "
+        f"covariates that are y itself: {named}, first seen in series {copies[0].series!r}. Scores "
         "will shine, and forecasts cannot: nobody knows these values ahead. Leave out "
-        f"{'this column' if len(found) == 1 else 'these columns'}, or give what was known at the "
+        f"{'this column' if len(copies) == 1 else 'these columns'}, or give what was known at the "
         "time (a plan, or y of longer ago than the horizon)"
     )
 

@@ -67,6 +67,8 @@ def _note_static(query: Query, spec: Spec) -> None:
 
 def _note_filled(query: Query, spec: Spec) -> None:
     """A note for each series and column that lacks values ahead which the model fills."""
+    if not spec.ahead:
+        return
     steps = query.options.horizon
     ends = np.cumsum(query.sizes + steps)
     place = ends[:, None] - steps + np.arange(steps)
