@@ -63,6 +63,8 @@ CHART = """async ([count, turns]) => {
   place.remove();
   return [ours, plain];
 }"""
+# What the page has asked for so far, by the last part of its address.
+LOADED = "performance.getEntriesByType('resource').map((one) => one.name.split('/').pop())"
 DROP = """async ([rows, turn]) => {
   const lines = Array.from({ length: rows }, (_, i) => `${i + 1},${100 + ((i * 7919) % 130) / 10}`);
   const name = `rows-${rows}-${turn}.csv`;
@@ -96,7 +98,8 @@ def measure(page: Page, points: tuple[int, ...], turns: int) -> list[str]:
     """Rows of the report, medians of ``turns``."""
     files = page_files()
     library = len(files["uplot.min.js"].packed)
-    whole = sum(len(file.packed) for file in files.values())
+    asked = set(page.run(LOADED)) | {"index.html"}
+    whole = sum(len(file.packed) for name, file in files.items() if name in asked)
     rows = [f"| all that is loaded, gzipped | {whole:,} bytes, of which uPlot {library:,} |  |"]
     for count in points:
         ours, plain = map(statistics.median, call(page, CHART, [count, turns]))

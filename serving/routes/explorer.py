@@ -55,18 +55,21 @@ class File:
 
 @cache
 def page_files() -> Mapping[str, File]:
-    """The explorer's files by name; its modules as one script, which packs better than each."""
-    by_name, modules = {}, {}
+    """The explorer's files by name; ``app.js`` is all modules as one, which packs better than each.
+
+    Each module is there by itself as well, for who reads or measures it.
+    """
+    contents, modules = {}, {}
     for entry in files("serving").joinpath("web/explorer").iterdir():
         kind = KINDS.get(entry.name.rpartition(".")[2])
         if kind is not None:
             content = entry.read_bytes()
             if kind == KINDS["js"] and entry.name != LIBRARY:
                 modules[entry.name] = without_remarks(content.decode())
-                continue
-            by_name[entry.name] = _file(content, kind)
-    by_name[SCRIPT] = _file(joined(modules).encode(), KINDS["js"])
-    return by_name
+                content = modules[entry.name].encode()
+            contents[entry.name] = _file(content, kind)
+    contents[SCRIPT] = _file(joined(modules).encode(), KINDS["js"])
+    return contents
 
 
 def _file(content: bytes, kind: str) -> File:
