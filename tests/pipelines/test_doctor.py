@@ -68,6 +68,7 @@ def test_an_optional_lack_does_not_make_the_command_fail(monkeypatch: pytest.Mon
     assert doctor.main() == 0
 
 
+@pytest.mark.slow
 def test_torch_is_loaded_only_where_it_is_asked_for(state: Path) -> None:
     code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))\n"
     code += "from pipelines.cli import main; main()"

@@ -172,6 +172,7 @@ def narrow(server: Server) -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.fault("slow")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("way", ["direct", "nginx"])

@@ -191,6 +191,7 @@ ATTACKS: list[Attack] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("replays")
 def test_known_attacks_are_blocked(
     call: Caller, plain: Path, tmp_path: Path, measure: Measure

@@ -134,6 +134,7 @@ def test_outcomes_become_states_and_events(
         version=3,
         run_id="r",
         data_hash="d",
+        late="",
         evaluation=SimpleNamespace(has_champion=False, champion_problem=None),
     )
     result = trained(outcome)
@@ -144,6 +145,9 @@ def test_outcomes_become_states_and_events(
     assert result.champion is promoted
     outcome.decision = None
     assert (trained(outcome).state, trained(outcome).events) == ("Unchanged", ())
+    outcome.late = "3 of 3 series have fallen behind"
+    assert (trained(outcome).state, trained(outcome).events) == ("Unchanged", ("drift",))
+    assert trained(outcome).line.endswith(outcome.late)
 
 
 def test_forecasts_follow_training_where_there_is_a_champion_and_a_place_for_them() -> None:

@@ -134,6 +134,7 @@ def test_the_backtest_scores_what_the_judged_bundle_forecasts(
     )
 
 
+@pytest.mark.slow
 def test_a_champion_that_another_machine_promoted_meanwhile_stays(
     experiment: Make, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

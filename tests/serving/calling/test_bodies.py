@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forecasting.data.panel import Panel
@@ -43,7 +43,6 @@ MEMBERS = st.tuples(
 )
 
 
-@settings(max_examples=40)
 @given(members=st.lists(MEMBERS, min_size=1, max_size=3), rich=st.booleans())
 def test_the_service_answers_as_the_library_on_every_day_of_the_month(
     client: Client, monthly: Predictor, retail: Predictor, members: list, rich: bool

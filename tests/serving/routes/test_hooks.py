@@ -211,6 +211,7 @@ def version(server: Server) -> int:
     return int(server.http.get("/readyz").json()["models"]["m"])
 
 
+@pytest.mark.slow
 def test_every_replica_swaps_though_none_polls_and_one_peer_is_away(
     tmp_path: Path, plain: Path, plain_again: Path
 ) -> None:

@@ -197,6 +197,7 @@ def listening(process: Any) -> set[int]:
     return ports
 
 
+@pytest.mark.slow
 def test_several_workers_have_no_port_but_the_services(server: Server, tmp_path: Path) -> None:
     words = ["--model", "m3-monthly", "--workers", "2", "--port", "0"]
     command = [sys.executable, "-m", "serving", *words]
