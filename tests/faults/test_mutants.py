@@ -30,12 +30,12 @@ SUBJECTS = {
     ),
     "windows": (["forecasting/windows/*.py"], ["tests/forecasting/windows"]),
     "reading": (
-        [f"serving/reading/{name}.py" for name in ("columns", "stamps", "twice")],
-        ["tests/serving/reading/test_twice.py", "tests/serving/test_bad_input.py"],
+        [f"serving/reading/{name}.py" for name in ("columns", "pairs", "twice")],
+        [f"tests/serving/reading/test_{name}.py" for name in ("columns", "pairs", "twice")],
     ),
     "scheduler": (
         ["pipelines/scheduling/times.py", "pipelines/scheduling/catch_up.py"],
-        ["tests/pipelines/scheduling/test_schedule.py"],
+        [f"tests/pipelines/scheduling/test_{name}.py" for name in ("times", "catch_up")],
     ),
     "manifest": (["forecasting/bundle.py"], ["tests/forecasting/test_bundle.py"]),
 }
