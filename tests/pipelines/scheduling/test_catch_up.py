@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,8 +121,3 @@ def test_all_runs_are_looked_at_however_many_pages_they_are(server: Server, coun
     server.running = [run(number) for number in range(count)]
     take_up()
     assert sorted(server.states) == list(range(count))
-
-
-def test_this_process_is_alive_and_no_scheduler() -> None:
-    assert catch_up.alive(os.getpid(), "python")
-    assert not catch_up.alive(os.getpid(), "no such program")
