@@ -1,7 +1,4 @@
-"""What a training tells as it goes on: how long it takes, history, the best weights.
-
-And a loss that is no number, which ends it.
-"""
+"""What the epochs of a training tell: history, a loss that is no number, the best weights."""
 
 from __future__ import annotations
 
@@ -9,8 +6,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,16 +22,8 @@ from forecasting.windows.batch import Batch
 from forecasting.windows.training import Windows
 
 NAMED_SERIES = 10
-
 # Series whose held-back origins are scored after every epoch, when training may stop early.
 WATCHED_SERIES = 512
-# What a row that is none of the history's tells of: seconds by the clock.
-EXPECTED: Final = "expected_seconds"
-# What is measured, after a first step that makes ready: so many steps, for so long.
-LEAST_STEPS: Final = 5
-LEAST_SECONDS: Final = 2.0
-# Trainings that take less are over before the line is read.
-WORTH_TELLING: Final = 10.0
 
 
 class LossError(TrainingError):
@@ -56,74 +44,6 @@ class LossError(TrainingError):
             f"the loss of member {member} is not a number at step {step}, in the batch of series "
             f"{names}; look for extreme values in their y, or lower training.learning_rate"
         )
-
-
-@runtime_checkable
-class Expecting(Protocol):
-    """Whoever follows a training by its rows, and wants to be told ahead how long it takes."""
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Take a row of history."""
-
-    def expect(self, seconds: float) -> None:
-        """Take the time by the clock that the training is expected to take."""
-
-
-class Expected:
-    """The clock beside the steps of a training's members.
-
-    It costs a look at the clock at each of the first steps, and nothing is waited for.
-
-    Parameters
-    ----------
-    rounds : how many trainings as long as a member's come one after another.
-    clock : seconds.
-    """
-
-    def __init__(self, rounds: int, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.rounds, self.clock = rounds, clock
-        self.told = False
-        self._lock = threading.Lock()
-        self._member: int | None = None
-        self._began, self._first = 0.0, 0
-
-    def step(self, member: int, done: int, total: int) -> float | None:
-        """The seconds to tell of, at the step that shows them; else None.
-
-        ``done`` : steps of the member so far. Of several members the first to come is watched.
-        """
-        if self.told:
-            return None
-        with self._lock:
-            now = self.clock()
-            if self._member is None:
-                self._member, self._first, self._began = member, done, now
-            steps, passed = done - self._first, now - self._began
-            if self.told or member != self._member:
-                return None
-            if steps < LEAST_STEPS or passed < LEAST_SECONDS:
-                return None
-            self.told = True
-            seconds = passed / steps * (total * self.rounds - self._first)
-            return seconds if seconds >= WORTH_TELLING else None
-
-
-class Ahead(pl.Callback):
-    """Tells how long it will take from the steps of one member.
-
-    ``total`` : steps of the member. tell : gets a row of `EXPECTED` and ``phase``.
-    """
-
-    def __init__(
-        self, expected: Expected, member: int, phase: str, total: int, tell: OnEpoch
-    ) -> None:
-        self.expected, self.member, self.phase = expected, member, phase
-        self.total, self.tell = total, tell
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any, **_named: Any) -> None:
-        seconds = self.expected.step(self.member, trainer.global_step, self.total)
-        if seconds is not None:
-            self.tell({EXPECTED: seconds, "phase": self.phase})
 
 
 class Epochs(pl.Callback):

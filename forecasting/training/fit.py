@@ -43,9 +43,9 @@ from forecasting.selection.together import dependence_of
 from forecasting.training.checkpoints import Checkpoints
 from forecasting.training.checks import refuse_no_counts, say_unreached, say_unread
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
-from forecasting.training.epochs import EXPECTED, Expecting
 from forecasting.training.members import Beginning, Trained, train_members
-from forecasting.training.pace import within_minutes
+from forecasting.training.minutes import within_minutes
+from forecasting.training.pace import Expecting
 from forecasting.training.schemas import encoded, fitted, fitted_schema
 
 # Share of the typical history that may be held back from networks that forecast all the same.
@@ -73,16 +73,16 @@ class Fitting:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, row: dict[str, Any]) -> None:
-        """Keep a row of history, and tell it; how long it will take is told alone."""
-        if EXPECTED in row:
-            # Of a training in two phases the first has told of both.
-            second = row["phase"] == "final" and bool(self.history)
-            if isinstance(self.on_epoch, Expecting) and not second:
-                self.on_epoch.expect(row[EXPECTED])
-            return
+        """Keep a row of history, and tell it."""
         self.history.append(row)
         if self.on_epoch is not None:
             self.on_epoch(row)
+
+    def expect(self, phase: str, seconds: float) -> None:
+        """Tell how long it will take; of a training in two phases the first tells of both."""
+        second = phase == "final" and bool(self.history)
+        if isinstance(self.on_epoch, Expecting) and not second:
+            self.on_epoch.expect(seconds)
 
     def members(
         self,

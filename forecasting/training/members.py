@@ -26,9 +26,10 @@ from forecasting.resolved import Resolved
 from forecasting.schema import Schema
 from forecasting.training.checkpoints import Checkpoints, Keeping, Kept
 from forecasting.training.defaults import TUNED_SHARE
-from forecasting.training.epochs import Ahead, Epochs, Expected, watched_windows
+from forecasting.training.epochs import Epochs, watched_windows
 from forecasting.training.linear import is_solved, keep_linear_path, solve_linear_path
 from forecasting.training.module import ForecastModule
+from forecasting.training.pace import Ahead, Expected
 from forecasting.windows.batch import Batch
 from forecasting.windows.training import Windows, WindowStream
 
@@ -53,6 +54,9 @@ class Carried(Protocol):
 
     def record(self, row: dict[str, Any]) -> None:
         """Takes each row of history as it is made."""
+
+    def expect(self, phase: str, seconds: float) -> None:
+        """Takes the time by the clock that training is expected to take, once it is known."""
 
 
 class Trained(NamedTuple):
@@ -122,7 +126,8 @@ def train_members(
     together = min(at_once(config, device, carried.callbacks), len(waiting))
     # What was held back is seen by a second training as long.
     twice = phase == "validation" and config.training.validation == "refit"
-    expected = Expected(-(-len(waiting) // together) * (2 if twice else 1))
+    rounds = -(-len(waiting) // together) * (2 if twice else 1)
+    expected = Expected(rounds, tell=partial(carried.expect, phase))
     training = _Training(
         windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept,
         expected,
@@ -243,7 +248,7 @@ class _Training:
         epochs = Epochs(
             self.windows, number, self.phase, total, batch, recorder, self.watch is not None, stop
         )
-        ahead = Ahead(self.expected, number, self.phase, total, record)
+        ahead = Ahead(self.expected, number, total)
         keeping = [] if state is None else [Keeping(state, stream, epochs, record)]
         # A loader draws a seed at every epoch, whether it has workers or not.
         seeds = draws if self.device.type == "cpu" else torch.Generator()

@@ -1,78 +1,84 @@
-"""Trainings that have so much time: steps by how fast this machine takes them."""
+"""How long a training takes, from its own first steps: told once, and nothing is waited for."""
 
 from __future__ import annotations
 
-import logging
-import statistics
+import threading
 import time
 from collections.abc import Callable
+from typing import Any, Final, Protocol, runtime_checkable
 
-import torch
+import pytorch_lightning as pl
 
-from forecasting.data.panel import Panel
-from forecasting.hardware.threads import worthwhile_threads
-from forecasting.hardware.torch_state import own_randomness, products_in
-from forecasting.resolved import Resolved
-from forecasting.training.members import at_once
-from forecasting.training.module import ForecastModule
-from forecasting.windows.training import Windows
-
-# Steps that are taken to learn the pace, after one that makes ready.
-TRIED = 5
-# Steps that a training takes at least, whatever its time: fewer teach next to nothing.
-LEAST_STEPS = 50
-
-LOG = logging.getLogger(__name__)
-
-Pace = Callable[[Panel, Resolved, torch.device], float]
+# What is measured, after a first step that makes ready: so many steps, for so long.
+LEAST_STEPS: Final = 5
+LEAST_SECONDS: Final = 2.0
+# Trainings that take less are over before the line is read.
+WORTH_TELLING: Final = 10.0
 
 
-def seconds_per_step(panel: Panel, config: Resolved, device: torch.device) -> float:
-    """Seconds of one member's step, by the clock: the median of a few that are not kept."""
-    settings = config.training
-    windows = Windows(panel, config, device)
-    seconds = []
-    with (
-        own_randomness(device),
-        products_in(settings.precision),
-        worthwhile_threads(settings.batch_size, config.model.hidden_size),
-    ):
-        module = ForecastModule(config, panel.schema, windows.calendar).to(device)
-        optimizer = torch.optim.AdamW(module.network.parameters(), fused=True)
-        draws = torch.Generator(windows.home).manual_seed(settings.seed)
-        for _ in range(1 + TRIED):
-            began = time.perf_counter()
-            module.training_step(windows.draw(settings.batch_size, draws), 0).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+@runtime_checkable
+class Expecting(Protocol):
+    """Whoever follows a training by its rows, and wants to be told ahead how long it takes."""
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Take a row of history."""
+
+    def expect(self, seconds: float) -> None:
+        """Take the time by the clock that the training is expected to take."""
 
 
-def within_minutes(
-    panel: Panel, config: Resolved, device: torch.device, pace: Pace = seconds_per_step
-) -> Resolved:
-    """The settings with as many steps as ``training.minutes`` holds, and no more than by rule.
+class Expected:
+    """The clock beside the steps of a training's members.
 
-    ``pace`` tells the seconds of one member's step; at least `LEAST_STEPS` are taken.
+    It costs a look at the clock at each of the first steps, and nothing is waited for.
 
-    How fast a machine is differs from run to run, and so may the number of steps: who wants the
-    same weights again gives ``training.max_steps`` as the outcome names it.
+    Parameters
+    ----------
+    rounds : how many trainings as long as a member's come one after another.
+    clock : seconds. tell : gets the seconds that it will take.
     """
-    minutes, settings = config.training.minutes, config.training
-    if minutes is None:
-        return config
-    together = min(at_once(config, device), settings.members)
-    rounds = -(-settings.members // together)
-    # The networks that are judged, and those that have seen every row.
-    rounds *= 2 if settings.validation == "refit" else 1
-    # Members at the same time share what the machine has.
-    each = pace(panel, config, device) * rounds * (together if device.type == "cpu" else 1)
-    steps = min(settings.max_steps, max(int(60.0 * minutes / each), LEAST_STEPS))
-    LOG.info(
-        "training takes %d steps of each member, about %.0f s (training.minutes = %g, %d by rule)",
-        steps, steps * each, minutes, settings.max_steps,
-    )  # fmt: skip
-    return config.replace(training={"max_steps": steps})
+
+    def __init__(
+        self,
+        rounds: int,
+        clock: Callable[[], float] = time.perf_counter,
+        *,
+        tell: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self.rounds, self.clock, self.tell = rounds, clock, tell
+        self.told = False
+        self._lock = threading.Lock()
+        self._member: int | None = None
+        self._began, self._first = 0.0, 0
+
+    def step(self, member: int, done: int, total: int) -> float | None:
+        """The seconds to tell of, at the step that shows them; else None.
+
+        ``done`` : steps of the member so far. Of several members the first to come is watched.
+        """
+        if self.told:
+            return None
+        with self._lock:
+            now = self.clock()
+            if self._member is None:
+                self._member, self._first, self._began = member, done, now
+            steps, passed = done - self._first, now - self._began
+            if self.told or member != self._member:
+                return None
+            if steps < LEAST_STEPS or passed < LEAST_SECONDS:
+                return None
+            self.told = True
+            seconds = passed / steps * (total * self.rounds - self._first)
+            return seconds if seconds >= WORTH_TELLING else None
+
+
+class Ahead(pl.Callback):
+    """Tells how long it will take from the steps of one member, ``total`` of them."""
+
+    def __init__(self, expected: Expected, member: int, total: int) -> None:
+        self.expected, self.member, self.total = expected, member, total
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_args: Any, **_named: Any) -> None:
+        seconds = self.expected.step(self.member, trainer.global_step, self.total)
+        if seconds is not None:
+            self.expected.tell(seconds)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 
 FOREIGN = "month in another language"
 # From the coarsest to the finest.

@@ -16,7 +16,7 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.layouts.cells import Rows, by_name, csv_of, matrix_of, series_named, turned
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 from pipelines.ingestion.stamps.parts import refuse_fiscal, stamps_of
 from pipelines.ingestion.stamps.stamps import Stamps
 from pipelines.ingestion.stamps.weeks import refuse_52

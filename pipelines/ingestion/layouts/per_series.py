@@ -22,7 +22,7 @@ from pipelines.ingestion.layouts.cells import (
     value_columns,
 )
 from pipelines.ingestion.raw import Raw
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 from pipelines.ingestion.stamps.numbered import date_kind
 from pipelines.ingestion.stamps.short import short_texts
 from pipelines.ingestion.stamps.stamps import Stamps, read_stamps

@@ -30,7 +30,7 @@ from pipelines.ingestion.config import DataConfig
 from pipelines.ingestion.ledger import NAT
 from pipelines.ingestion.raw import Raw, is_text, shown
 from pipelines.ingestion.read.proposal import MappingError, in_braces, short
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 from pipelines.ingestion.stamps.parts import stamps_of
 from pipelines.ingestion.stamps.stamps import read_stamps
 

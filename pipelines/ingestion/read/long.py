@@ -24,7 +24,7 @@ from pipelines.ingestion.read.calendars import (
     told_apart,
 )
 from pipelines.ingestion.read.proposal import OPEN, MappingError, flow, in_braces, short
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 from pipelines.ingestion.stamps.stamps import NAT, read_stamps
 
 _Y = re.compile(

@@ -35,7 +35,7 @@ from pipelines.ingestion.series.repairs import sort_rows, spread_and_fill, trim_
 from pipelines.ingestion.series.steps import Steps, find_steps, refuse_growth, refuse_others
 from pipelines.ingestion.series.table import Table
 from pipelines.ingestion.stamps.clock import Clock, set_clock
-from pipelines.ingestion.stamps.months import foreign_months
+from pipelines.ingestion.stamps.foreign_months import foreign_months
 from pipelines.ingestion.statics import static_columns
 
 # Rows that may go from a table of any size, and their largest share in a small one.

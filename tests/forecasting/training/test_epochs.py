@@ -16,9 +16,10 @@ from torch import Tensor
 import forecasting.training.module
 from forecasting.config import ForecasterConfig
 from forecasting.forecaster import Forecaster
-from forecasting.training import epochs
-from forecasting.training.epochs import WORTH_TELLING, Expected, LossError
+from forecasting.training import pace
+from forecasting.training.epochs import LossError
 from forecasting.training.fit import fit
+from forecasting.training.pace import WORTH_TELLING, Expected
 from tests.forecasting.samples import make_panel, settings
 
 SMALL = {
@@ -129,7 +130,7 @@ def test_a_training_tells_it_before_its_first_epoch_ends_and_once(
     monkeypatch: pytest.MonkeyPatch, validation: str
 ) -> None:
     for name, value in (("LEAST_SECONDS", 0.0), ("WORTH_TELLING", 0.0)):
-        monkeypatch.setattr(epochs, name, value)
+        monkeypatch.setattr(pace, name, value)
     config = ForecasterConfig.parse(
         {**SMALL, "training": {**SMALL["training"], "validation": validation, "at_once": 1}}
     )

@@ -14,9 +14,9 @@ from forecasting.errors import ConfigError
 from forecasting.forecaster import Forecaster
 from forecasting.resolved import Resolved
 from forecasting.training import fit as fitting
-from forecasting.training import pace
+from forecasting.training import minutes
 from forecasting.training.members import at_once
-from forecasting.training.pace import LEAST_STEPS, seconds_per_step, within_minutes
+from forecasting.training.minutes import LEAST_STEPS, seconds_per_step, within_minutes
 from tests.forecasting.samples import MIXES, make_panel, settings
 
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ def test_a_bound_is_kept_in_the_settings_and_trains_what_so_many_steps_train(
         values = {"horizon": 3, "model": model, "training": {"start": "none", **training}}
         return Forecaster.train(PANEL, ForecasterConfig.parse(values), device="cpu")
 
-    monkeypatch.setattr(fitting, "within_minutes", lambda p, c, d: pace.within_minutes(
+    monkeypatch.setattr(fitting, "within_minutes", lambda p, c, d: minutes.within_minutes(
         p, c, d, lambda *_: 0.01))  # fmt: skip
     bounded = train(minutes=0.02)
     steps = bounded.config.training.max_steps
