@@ -29,6 +29,8 @@ class Forecast:
     mean : [N, h] float64, mean of the predictive distribution.
     quantiles : [N, h, Q] float64, rising along Q. levels : the Q levels.
     problems : series that could not be forecast; they are not among ``ids``.
+    days : [N] the day of the month that each series keeps to, where they keep to several that a
+        short month cuts; None: ``freq`` says it.
     """
 
     ids: Array
@@ -39,10 +41,16 @@ class Forecast:
     quantiles: Array
     levels: tuple[float, ...]
     problems: list[SeriesProblem] = field(default_factory=list)
+    days: Array | None = None
 
     def stamps(self) -> Array:
         """[N, h] stamps of the forecast steps."""
-        return self.freq.stamps(self.start, 0, self.mean.shape[1])
+        stamps = self.freq.stamps(self.start, 0, self.mean.shape[1])
+        for day in () if self.days is None else np.unique(self.days).tolist():
+            own = self.days == day
+            freq = replace(self.freq, day=day)
+            stamps[own] = freq.stamps(self.start[own], 0, stamps.shape[1])
+        return stamps
 
     def whole(self) -> Self:
         """The same, where every series could be forecast.
@@ -85,6 +93,7 @@ class Forecast:
             start=self.start[kept],
             mean=self.mean[kept],
             quantiles=self.quantiles[kept],
+            days=None if self.days is None else self.days[kept],
             problems=[*self.problems, *beyond],
         )
 

@@ -16,8 +16,8 @@ from forecasting.arrays import Array
 from forecasting.data.calendar import Frequency
 from forecasting.data.encoding import blank, decode, encode
 from forecasting.data.mapped import by_series, parts_of, ranges
-from forecasting.data.steps import after_cut, day_of_month, taken_for_cut
-from forecasting.errors import DataError, warn
+from forecasting.data.steps import SHORTEST, after_cut, days_meant
+from forecasting.errors import DataError
 from forecasting.schema import Covariate, Schema
 
 if TYPE_CHECKING:
@@ -354,16 +354,15 @@ class Panel:
     def following(self) -> tuple[Array, Frequency]:
         """Where each series goes on, [N], and the step from there: a short month cuts its day."""
         ahead = self.freq.shift(self.start, self.lengths)
-        freq = after_cut(self.freq, self.start, ahead)
-        mistaken = np.flatnonzero(taken_for_cut(freq, self.last, ahead))
-        if len(mistaken):
-            warn(
-                f"series {str(self.ids[mistaken[0]])!r} keeps to day "
-                f"{day_of_month(ahead[mistaken])[0]} of its months and others to day {freq.day}: "
-                f"after the short month that comes next it is stamped on day {freq.day} too; "
-                "forecast series of several such days apart"
-            )
-        return ahead, freq
+        return ahead, after_cut(self.freq, self.start, ahead)
+
+    def days(self) -> Array | None:
+        """[N] the days of the month that the series keep to, where short ones cut several."""
+        if self.freq.unit != "month" or self.freq.end or len(self) < 2:
+            return None
+        days = days_meant(self.freq, self.start)
+        late = days[days >= SHORTEST]
+        return days if len(late) and (late != late[0]).any() else None
 
     def begun(self) -> Panel:
         """Every series from its first value on: rows before it are no history.

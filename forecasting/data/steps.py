@@ -16,6 +16,8 @@ MOSTLY = 0.9
 LEAST_DAYS = 6
 # Rows of a series from which on it is seen that it keeps to one of them.
 LEAST_ROWS = 3
+# Days of the shortest month.
+SHORTEST = 28
 # Days that a weekend and holidays move the first or last business day of a month at most.
 FEW_DAYS = 6
 
@@ -75,21 +77,11 @@ def after_cut(freq: Frequency, before: Array, start: Array) -> Frequency:
     return replace(freq, day=int(was[lost].max())) if lost.any() else freq
 
 
-def taken_for_cut(freq: Frequency, last: Array, start: Array) -> Array:
-    """Series whose next stamp lies at the end of a short month, on a day that is theirs.
-
-    A step that knows of days that are cut takes it for a later one.
-
-    Parameters
-    ----------
-    last : [N] the stamp before each ``start`` [N]. Returns bool [N].
-    """
-    if freq.unit != "month" or freq.end or not freq.day:
-        return np.zeros(len(start), bool)
-    was, now = day_of_month(last), day_of_month(start)
-    tomorrow = last.astype("datetime64[D]") + 1, start.astype("datetime64[D]") + 1
-    ended, ends = (day_of_month(days) == 1 for days in tomorrow)
-    return np.asarray((was == now) & ~ended & ends & (now < freq.day))
+def days_meant(freq: Frequency, start: Array) -> Array:
+    """[N] the day of the month that series of a ``month`` step keep to, by their first stamps."""
+    day = day_of_month(start)
+    ends = day_of_month(start.astype("datetime64[D]") + 1) == 1
+    return np.where(ends & (day < freq.day), freq.day, day)
 
 
 def day_of_month(stamps: Array) -> Array:

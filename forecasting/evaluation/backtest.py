@@ -204,7 +204,7 @@ def backtest(
         parts["ids"].append(history.ids)
         parts["cut"].append(history.last)
         parts["back"].append(np.full(len(history), back))
-        parts["ds"].append(history.freq.stamps(history.last, 1, horizon))
+        parts["ds"].append(history.freq.stamps(history.start, history.lengths, horizon))
         parts["y"].append(panel.after(back, horizon))
         parts["scale"].append(mase_scale(history.y, history.offsets, season))
         for name, model in models.items():

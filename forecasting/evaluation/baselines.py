@@ -60,7 +60,7 @@ class Reference:
             )
             for name in panel.ids[~known]
         ]
-        start, freq = panel.following()
+        (start, freq), days = panel.following(), panel.days()
         return Forecast(
             ids=panel.ids[known],
             start=start[known],
@@ -70,6 +70,7 @@ class Reference:
             quantiles=self.quantiles[known],
             levels=tuple(levels),
             problems=problems,
+            days=None if days is None else days[known],
         )
 
 

@@ -139,7 +139,7 @@ def with_occasions(panel: Panel, occasions: Occasions | None, ahead: int) -> Pan
         ahead += OF_THE_CLOCK
     position = np.arange(panel.rows) - panel.offsets[panel.series]
     history = panel.freq.shift(panel.start[panel.series], position)
-    later = panel.freq.stamps(panel.freq.shift(panel.start, panel.lengths), 0, ahead)
+    later = panel.freq.stamps(panel.start, panel.lengths, ahead)
     schema = Schema(covariates=(*panel.schema.covariates, *covariates))
     count, own = len(panel), panel.future.shape[1]
     width = max(ahead, 0 if panel.horizon is None else panel.horizon.shape[1])

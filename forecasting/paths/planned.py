@@ -309,6 +309,7 @@ def _differences(one: Outcome) -> pd.DataFrame:
         mean=change.mean,
         quantiles=change.quantiles,
         levels=forecast.levels,
+        days=forecast.days,
     ).to_frame()
     frame.insert(3, "median", change.median.ravel())
     return frame

@@ -246,6 +246,7 @@ class Engine:
             quantiles=quantiles,
             levels=levels,
             problems=problems,
+            days=panel.days(),
         )
         # Any number that is none makes the sum none; a sum beyond float's range is looked into.
         if math.isfinite(float(quantiles.sum()) + float(mean.sum())):

@@ -171,6 +171,7 @@ class Zero:
             quantiles=answers,
             levels=tuple(quantiles),
             problems=problems,
+            days=panel.days(),
         )
         finite = np.isfinite(forecast.mean).all(axis=1) & np.isfinite(forecast.quantiles).all(
             axis=(1, 2)

@@ -47,7 +47,8 @@ class Server:
             return self.running[offset : offset + limit]
         assert kinds == DUE
         # Only what is due by now is missed.
-        assert abs((before.before_ - NOW).total_seconds()) < 60.0
+        now = datetime.datetime.now(datetime.UTC)
+        assert datetime.timedelta() <= now - before.before_ < datetime.timedelta(minutes=1)
         return self.due[offset : offset + limit]
 
     def set_flow_run_state(self, number: int, state: Any, force: bool = False) -> None:

@@ -48,8 +48,6 @@ def test_the_service_answers_as_the_library_on_every_day_of_the_month(
     client: Client, monthly: Predictor, retail: Predictor, members: list, rich: bool
 ) -> None:
     frame = pd.concat([series(f"store-{k}", *member) for k, member in enumerate(members)])
-    # Of several such days in one panel the latest is taken, which is warned of.
-    assume(len({day for *_, day in members if day in (28, 29, 30)}) < 2)
     model, own, options = "monthly", monthly, {}
     if rich:
         model, own = "retail", retail
