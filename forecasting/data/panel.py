@@ -50,6 +50,12 @@ def _observed(y: Array, offsets: Array) -> Array:
     return np.stack([begin, end], axis=1)
 
 
+def _counted(y: Array, offsets: Array) -> Array:
+    """[N] how many values of each series are known."""
+    series = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.bincount(series[~np.isnan(y)], minlength=len(offsets) - 1)
+
+
 @dataclass(frozen=True)
 class Panel:
     """N regular series of T rows in all, one after the other.
@@ -98,6 +104,11 @@ class Panel:
     def series(self) -> Array:
         """[T] index of the series each row belongs to."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def counts(self) -> Array:
+        """[N] values of each series that are observed."""
+        return by_series(_counted, self.y, self.offsets)
 
     @property
     def last(self) -> Array:

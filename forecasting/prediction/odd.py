@@ -30,7 +30,8 @@ WORDS = {
     ),
     "equal_values": (
         "all values it has ({rows}) are {value:g}, which does not say how far it moves: its "
-        "interval is what is usual for the series beside it, or a guess where none of them moves"
+        "interval is a guess, by the series beside it that move, narrower the longer it stood, and "
+        "none where it stood long or at 0"
     ),
     "closed": (
         "it never has a value for {when}, and this model forecasts that too: leave out what it "
@@ -55,7 +56,7 @@ class Odd:
 
 
 def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
-    """What a caller should know of the histories of a panel, in the order of `WORDS`.
+    """What a caller should know of the histories of a panel, those of a kind together.
 
     Codes for missing, values below 0 where training had none, ends without values where no
     covariate is known ahead, weekdays or hours that never have a value where training had none so;
@@ -75,8 +76,7 @@ def odd_histories(panel: Panel, config: Resolved | None) -> list[Odd]:
 
 def equal_values(panel: Panel) -> list[Odd]:
     """Series of one value, or of equal ones: they do not say how far they move."""
-    known = ~np.isnan(panel.y)
-    count = np.bincount(panel.series, weights=known, minlength=len(panel))
+    known, count = ~np.isnan(panel.y), panel.counts
     first, _ = observed(panel.y, panel.offsets)
     value = panel.y[panel.offsets[:-1] + np.maximum(first, 0)] if panel.rows else np.zeros(0)
     same = known & (panel.y == np.repeat(value, panel.lengths))

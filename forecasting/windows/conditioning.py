@@ -26,7 +26,7 @@ def own_spreads(y: Array, offsets: Array, transform: str) -> tuple[Array, Array]
     y : [T] values, NaN missing; offsets : [N + 1] bounds of each series.
     """
 
-    def told(some: Array, bounds: Array) -> Array:
+    def spreads_of(some: Array, bounds: Array) -> Array:
         count = len(bounds) - 1
         series = np.repeat(np.arange(count), np.diff(bounds))
         t = TRANSFORMS[transform].forward(some)
@@ -35,7 +35,7 @@ def own_spreads(y: Array, offsets: Array, transform: str) -> tuple[Array, Array]
         )
         return np.stack(spreads, axis=1)
 
-    moments = by_series(told, y, offsets)
+    moments = by_series(spreads_of, y, offsets)
     return moments[:, 0], moments[:, 1]
 
 
@@ -52,7 +52,11 @@ def usual_spread(y: Array, offsets: Array, transform: str) -> tuple[float, float
         every deviation is a share. amount : in logs the typical deviation; elsewhere that of the
         least restless series (the 5th percentile), which a series about 0 is most like.
     """
-    centre, unit = own_spreads(y, offsets, transform)
+    return usual_of(*own_spreads(y, offsets, transform), transform)
+
+
+def usual_of(centre: Array, unit: Array, transform: str) -> tuple[float, float]:
+    """As `usual_spread`, of the [N] means and mean deviations that `own_spreads` found."""
     says, shares = unit > 0, TRANSFORMS[transform].grows
     if not says.any():
         return (0.0, UNKNOWN_SHARE) if shares else (UNKNOWN_SHARE, 1.0)

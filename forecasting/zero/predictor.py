@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from forecasting.zero.arithmetic import Network
 from forecasting.zero.constants import LEVELS
 from forecasting.zero.decoding import Reads, Way, decode
 from forecasting.zero.patches import LONGEST_SEASON
-from forecasting.zero.still import Usual, about
+from forecasting.zero.still import Usual, about_one_value
 from forecasting.zero.ways import candidates, choose, ends
 
 FOLDER = Path(__file__).parents[1] / "pretrained"
@@ -153,13 +154,13 @@ class Zero:
         if len(panel):
             if way is None:
                 way = choose(self.network, panel, candidates(panel, season), horizon)
-            if usual is None:
-                usual = Usual.of(panel)
+            # Asked where a series stands still.
+            usual_of = cache(lambda: usual or Usual.of(panel))
             weights, interpolation = mean_weights(LEVELS), Interpolation(LEVELS, tuple(quantiles))
             for begin in range(0, len(panel), AT_ONCE):
                 some = slice(begin, begin + AT_ONCE)
                 part = panel if len(panel) <= AT_ONCE else panel.select(some)
-                values = self._quantiles(part, way, usual, horizon)
+                values = self._quantiles(part, way, usual_of, horizon)
                 mean[some], answers[some] = values @ weights, interpolation(values)
         start, freq = panel.following()
         forecast = Forecast(
@@ -191,7 +192,9 @@ class Zero:
         panel = panel.select(places)
         return choose(self.network, panel, candidates(panel, season), horizon)
 
-    def _quantiles(self, part: Panel, way: Way, usual: Usual, horizon: int) -> Array:
+    def _quantiles(
+        self, part: Panel, way: Way, usual_of: Callable[[], Usual], horizon: int
+    ) -> Array:
         """[N, horizon, Q]; of what never fell below 0 nothing is forecast below it."""
         y = ends(part)
         values = decode(self.network, y, way, horizon)
@@ -200,17 +203,18 @@ class Zero:
             np.where(seen, y, end).min(axis=1) if end > 0 else np.where(seen, y, end).max(axis=1)
             for end in (np.inf, -np.inf)
         )
-        still = low == high
-        if still.any():
-            values[still] = about(part.select(np.flatnonzero(still)), usual, horizon)
+        still = np.flatnonzero(low == high)
+        if len(still):
+            # What they showed before the rows that are read is not looked at.
+            rows = part.select(still).tail(y.shape[1])
+            values[still] = about_one_value(rows, usual_of(), horizon)
         values[low >= 0.0] = np.maximum(values[low >= 0.0], 0.0)
         return values
 
 
 def _silent(panel: Panel) -> Array:
     """[N] whether no value of a series is observed."""
-    counts = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
-    return np.asarray(counts == 0)
+    return np.asarray(panel.counts == 0)
 
 
 def _check(horizon: int, season: int | None, quantiles: Sequence[Any]) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
 from forecasting.arrays import Array, Float
 from forecasting.data.panel import Panel, observed
 from forecasting.prediction.zeros import stays_zero
-from forecasting.windows.conditioning import UNKNOWN_SHARE, own_spreads, usual_spread
+from forecasting.quantiles import normal_scores
+from forecasting.windows.conditioning import UNKNOWN_SHARE, own_spreads, usual_of
 from forecasting.zero.constants import LEVELS
 
 # A normal standard deviation in mean absolute ones.
@@ -32,11 +32,11 @@ class Usual:
     @classmethod
     def of(cls, panel: Panel) -> Usual:
         """The usual deviation of a panel; a guess where none of its series moves."""
-        _, unit = own_spreads(panel.y, panel.offsets, "identity")
-        return cls(*usual_spread(panel.y, panel.offsets, "identity")) if (unit > 0).any() else cls()
+        centre, unit = own_spreads(panel.y, panel.offsets, "identity")
+        return cls(*usual_of(centre, unit, "identity")) if (unit > 0).any() else cls()
 
 
-def about(panel: Panel, usual: Usual, horizon: int) -> Float:
+def about_one_value(panel: Panel, usual: Usual, horizon: int) -> Float:
     """Quantiles about the only value that each series shows.
 
     After m equal neighbours a series has moved within h steps with a chance of h / (m + h), the
@@ -51,22 +51,21 @@ def about(panel: Panel, usual: Usual, horizon: int) -> Float:
     -------
     [N, horizon, Q] at `LEVELS`.
     """
-    count = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    count = panel.counts
     first, _ = observed(panel.y, panel.offsets)
     value = panel.y[panel.offsets[:-1] + first]
     unit = usual.share * np.abs(value)
     unit = np.where(unit > 0, unit, usual.amount)
     unit[stays_zero(panel)] = 0.0
     steps = np.arange(1.0, horizon + 1.0)
-    moved = steps / (count[:, None] - 1.0 + steps)
-    return np.asarray(value[:, None, None] + unit[:, None, None] * SIGMA * _offsets(moved))
+    chance = steps / (count[:, None] - 1.0 + steps)
+    return np.asarray(value[:, None, None] + unit[:, None, None] * SIGMA * _offsets(chance))
 
 
-def _offsets(moved: Array) -> Float:
+def _offsets(chance: Array) -> Float:
     """[N, horizon, Q] normal deviates at `LEVELS` of what moves with a chance, and else stays."""
     tail = np.minimum(np.array(LEVELS), 1.0 - np.array(LEVELS))
-    inner = np.minimum(tail / moved[..., None], 0.5)
-    normal = NormalDist()
-    deviates, place = np.unique(inner, return_inverse=True)
-    size = np.array([-normal.inv_cdf(p) for p in deviates])[place.reshape(inner.shape)]
+    inner = np.minimum(tail / chance[..., None], 0.5)
+    levels, place = np.unique(inner, return_inverse=True)
+    size = -normal_scores(levels)[place.reshape(inner.shape)]
     return np.asarray(np.where(np.array(LEVELS) < 0.5, -size, size))

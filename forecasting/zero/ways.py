@@ -84,7 +84,7 @@ def choose(network: Reads, panel: Panel, ways: Sequence[Way], horizon: int) -> W
     """
     if len(ways) == 1:
         return ways[0]
-    counts = np.bincount(panel.series, weights=~np.isnan(panel.y), minlength=len(panel))
+    counts = panel.counts
     longest = np.sort(np.argsort(-counts, kind="stable")[:ENOUGH])
     errors = held_back(network, ends(panel.select(longest)), ways, horizon)
     if errors is None:

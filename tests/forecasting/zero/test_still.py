@@ -15,7 +15,8 @@ from forecasting.data.panel import Panel
 from forecasting.forecaster import Forecaster
 from forecasting.windows.conditioning import UNKNOWN_SHARE
 from forecasting.zero.constants import LEVELS
-from forecasting.zero.still import SIGMA, Usual, about
+from forecasting.zero.still import SIGMA, Usual, about_one_value
+from forecasting.zero.ways import ROWS
 
 
 def table(**series: list[float]) -> pd.DataFrame:
@@ -37,7 +38,7 @@ def test_one_value_has_the_usual_spread_and_a_standstill_less_of_it(
     value: float, sign: float, count: int, share: float, horizon: int
 ) -> None:
     panel = Panel.from_frame(table(x=[sign * value] * count), freq="step")
-    found = about(panel, Usual(share), horizon)[0]
+    found = about_one_value(panel, Usual(share), horizon)[0]
     assert found.shape == (horizon, len(LEVELS))
     assert (np.diff(found, axis=1) >= 0).all()
     away = found - sign * value
@@ -105,3 +106,11 @@ def test_parts_of_a_panel_are_forecast_as_the_whole() -> None:
     np.testing.assert_allclose(
         np.concatenate([part.quantiles for part in parts]), whole.quantiles, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("before", [[1e6] * 5, list(100.0 + np.sin(np.arange(200.0)))])
+def test_what_stood_still_for_all_that_is_read_is_forecast_where_it_stands(
+    before: list[float],
+) -> None:
+    found = Forecaster.zero().predict(table(x=[*before, *[50.0] * (ROWS + 10)]), 3, freq="step")
+    np.testing.assert_array_equal(found[["mean", "q0.1", "q0.5", "q0.9"]].to_numpy(), 50.0)
