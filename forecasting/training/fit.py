@@ -45,7 +45,7 @@ from forecasting.training.checks import refuse_no_counts, say_unreached, say_unr
 from forecasting.training.defaults import STARTS, TUNED_READ, TUNED_ROWS, resolve, started
 from forecasting.training.members import Beginning, Trained, train_members
 from forecasting.training.minutes import within_minutes
-from forecasting.training.pace import Expecting
+from forecasting.training.pace import EXPECTED, Expecting
 from forecasting.training.schemas import encoded, fitted, fitted_schema
 
 # Share of the typical history that may be held back from networks that forecast all the same.
@@ -62,6 +62,7 @@ class Fitting:
         pretrained start, too.
     checkpoints : where unfinished members are kept, if anywhere.
     history : one row per epoch, as `Ensemble.history`; ``on_epoch`` is told of each.
+    expected : seconds that its trainings were expected to take; ``on_epoch`` is told the first.
     """
 
     callbacks: Sequence[pl.Callback]
@@ -71,18 +72,18 @@ class Fitting:
     decider: Decider = field(default_factory=Decider)
     open_start: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
+    expected: list[float] = field(default_factory=list)
 
     def record(self, row: dict[str, Any]) -> None:
-        """Keep a row of history, and tell it."""
+        """Keep a row of history, and tell it; how long it will take is told alone, and once."""
+        if EXPECTED in row:
+            if isinstance(self.on_epoch, Expecting) and not self.expected:
+                self.on_epoch.expect(row[EXPECTED])
+            self.expected.append(row[EXPECTED])
+            return
         self.history.append(row)
         if self.on_epoch is not None:
             self.on_epoch(row)
-
-    def expect(self, phase: str, seconds: float) -> None:
-        """Tell how long it will take; of a training in two phases the first tells of both."""
-        second = phase == "final" and bool(self.history)
-        if isinstance(self.on_epoch, Expecting) and not second:
-            self.on_epoch.expect(seconds)
 
     def members(
         self,

@@ -53,10 +53,7 @@ class Carried(Protocol):
         """Where unfinished members are kept, if anywhere."""
 
     def record(self, row: dict[str, Any]) -> None:
-        """Takes each row of history as it is made."""
-
-    def expect(self, phase: str, seconds: float) -> None:
-        """Takes the time by the clock that training is expected to take, once it is known."""
+        """Takes each row of history as it is made, and one of how long it will take."""
 
 
 class Trained(NamedTuple):
@@ -126,8 +123,7 @@ def train_members(
     together = min(at_once(config, device, carried.callbacks), len(waiting))
     # What was held back is seen by a second training as long.
     twice = phase == "validation" and config.training.validation == "refit"
-    rounds = -(-len(waiting) // together) * (2 if twice else 1)
-    expected = Expected(rounds, tell=partial(carried.expect, phase))
+    expected = Expected(len(waiting) * (2 if twice else 1))
     training = _Training(
         windows, config, panel.schema, carried.callbacks, device, phase, steps, watch, begin, kept,
         expected,
@@ -242,13 +238,14 @@ class _Training:
         if state is not None and (best_step := state.finished(module.averaged)) is not None:
             for row in state.rows:
                 record(row)
+            self.expected.finished()
             return module.averaged.eval().requires_grad_(False), best_step
         stream = WindowStream(self.windows, batch, settings.epoch_steps, settings.seed)
         recorder = record if state is None else state.recorded(record)
         epochs = Epochs(
             self.windows, number, self.phase, total, batch, recorder, self.watch is not None, stop
         )
-        ahead = Ahead(self.expected, number, total)
+        ahead = Ahead(self.expected, number, total, record)
         keeping = [] if state is None else [Keeping(state, stream, epochs, record)]
         # A loader draws a seed at every epoch, whether it has workers or not.
         seeds = draws if self.device.type == "cpu" else torch.Generator()

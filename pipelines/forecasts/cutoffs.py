@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 MOST_CUTOFFS = 10_000
-# A day, a month and a year as ISO 8601 writes them.
+# A day of a week, and a week, which is no cutoff, as ISO 8601 writes them.
+_WEEK_DAY, _WEEK = re.compile(r"\d{4}-?W\d\d-?\d"), re.compile(r"\d{4}-?W\d\d")
+# A day, a month and a year.
 _PERIODS = {
     "D": re.compile(r"\d{4}-\d\d-\d\d|\d{8}"),
     "M": re.compile(r"\d{4}-\d\d"),
@@ -102,7 +104,8 @@ def read_stamp(text: str, panel: Panel, *, begin: bool = False) -> Any:
     else:
         # Not what pandas makes of any text: it reads 01.05.2024 as 5 January.
         with contextlib.suppress(ValueError):
-            stamp = pd.Timestamp(datetime.fromisoformat(text.strip()))
+            if not _WEEK.fullmatch(text.strip()):
+                stamp = pd.Timestamp(datetime.fromisoformat(text.strip()))
     if stamp is None:
         raise DataError(f"{text!r} is no date: write it as 2024-01-31, or 2024-01-31T06:00")
     if panel.tz is not None and panel.freq.sub_daily:
@@ -124,6 +127,9 @@ def _period(text: str) -> pd.Period | None:
         if form.fullmatch(text):
             with contextlib.suppress(ValueError):
                 return pd.Period(text, freq=unit)
+    if _WEEK_DAY.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            return pd.Period(date.fromisoformat(text), freq="D")
     return None
 
 

@@ -7,6 +7,7 @@ in a folder beside their place until the last is there, and then take it by one 
 from __future__ import annotations
 
 import datetime
+import glob
 import hashlib
 import json
 import os
@@ -44,6 +45,7 @@ from pipelines.tracking.store import connect
 
 WORK = f"{__name__}:partition"
 FACTS = ".facts"  # of a file that is done: what its task answered
+UNDER_WAY, OLD = ".under-way", ".old"  # of a run: until it is whole; what it replaces
 
 
 def partitions_of(source: str | None) -> list[Path]:
@@ -73,11 +75,11 @@ class _Run:
 
     @property
     def staging(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.under-way")
+        return self.target.with_name(f".{self.target.name}{UNDER_WAY}")
 
     @property
     def facts(self) -> Path:
-        return self.target.with_name(f".{self.target.name}.facts")
+        return self.target.with_name(f".{self.target.name}{FACTS}")
 
     def facts_of(self, file: Path) -> Path:
         name = file.relative_to(self.source)
@@ -212,11 +214,23 @@ def _run_of(
     return _Run(folder, files, target, job, values)
 
 
+def _clear_up(run: _Run) -> None:
+    """Put back what a kill took from its place, and take away what runs of other jobs left."""
+    folder, names = run.target.parent, f".{glob.escape(run.job.model)}-v*-????????"
+    for old in folder.glob(f"{names}{OLD}"):
+        place = old.with_name(old.name.removeprefix(".").removesuffix(OLD))
+        if place.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(place)
+    for mark in (UNDER_WAY, FACTS):
+        for other in folder.glob(f"{names}{mark}"):
+            if other not in (run.staging, run.facts):
+                shutil.rmtree(other)
+
+
 def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForecast:
-    for mark in (".under-way", ".facts", ".old"):
-        for old in run.target.parent.glob(f".*{mark}"):
-            if old not in (run.staging, run.facts):
-                shutil.rmtree(old)
+    _clear_up(run)
     missing = [file for file in run.files if not run.is_done(file)]
     if len(missing) < len(run.files):
         say(f"{len(run.files) - len(missing):,} files are there from an earlier run of this job")
@@ -238,7 +252,7 @@ def _carried_out(run: _Run, place: Place, bundle: Path, say: Say) -> BatchForeca
     if not series:
         first = f"; first: series {problems[0].id!r}: {problems[0].detail}" if problems else ""
         raise DataError(f"none of the {all_series:,} series could be forecast{first}")
-    old = run.target.with_name(f".{run.target.name}.old")
+    old = run.target.with_name(f".{run.target.name}{OLD}")
     if run.target.exists():
         run.target.rename(old)
     run.staging.rename(run.target)

@@ -26,10 +26,13 @@ def once(say: Say) -> Say:
 @contextmanager
 def heard_by(say: Say) -> Iterator[None]:
     """What the library warns of within is said at its end, each line to ``say``."""
-    with heard() as notes:
-        yield
-    for note in notes:
-        say(note)
+    notes: list[str] = []
+    try:
+        with heard() as notes:
+            yield
+    finally:
+        for note in notes:
+            say(note)
 
 
 def silent(_: str) -> None:

@@ -76,7 +76,7 @@ def backtest_only(
         refitted = {}
         if every is not None:
             say(f"and each anew at every {every}. origin" if every > 1 else "and at every origin")
-            refitted = _refitted(making, data, every)
+            refitted = _refitted(replace(making, say=silent), data, every)
     with heard_by(once(say)):
         return evaluate(data.panel, predictors, config, refitted=refitted)
 

@@ -143,14 +143,15 @@ class Making:
             logged: set[tuple[Any, ...]] = set()
 
             def on_epoch(row: dict[str, Any]) -> None:
-                if fits.EXPECTED in row:
-                    self.say(f"  {name}: training takes {about(row[fits.EXPECTED])}")
-                    return
                 # A training that goes on in another worker tells its first epochs again.
-                key = (row["phase"], row["member"], row["step"])
+                expected = row.get(fits.EXPECTED)
+                key = (fits.EXPECTED,) if expected else (row["phase"], row["member"], row["step"])
                 if key in logged:
                     return
                 logged.add(key)
+                if expected:
+                    self.say(f"  {name}: training takes {about(expected)}")
+                    return
                 log(row)
                 what = f"{name}, member {row['member'] + 1}, {row['phase']}"
                 self.progress(what, row["step"] / row["of"])

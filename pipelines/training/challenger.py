@@ -167,8 +167,14 @@ def _beside_before(candidacy: Candidacy, registry: Registry) -> Before:
 
 
 def _late(candidacy: Candidacy, registry: Registry) -> str:
-    """That series have fallen behind since the champion was trained; "" where few have."""
-    revision = _beside_before(candidacy, registry).revision
+    """That series have fallen behind since the champion was trained; "" where few have.
+
+    Or why that cannot be told.
+    """
+    before = _beside_before(candidacy, registry)
+    if before.problem is not None:
+        return f"whether it is late cannot be told: {before.problem}"
+    revision = before.revision
     if revision is None or revision.stale.share <= candidacy.config.gate.max_stale:
         return ""
     stale = revision.stale

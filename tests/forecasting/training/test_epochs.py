@@ -103,12 +103,22 @@ def test_a_steady_pace_is_told_to_the_second(
         assert left <= WORTH_TELLING * 1.001
 
 
-def test_of_members_at_the_same_time_the_first_is_watched() -> None:
-    ahead = Expected(1, Ticking(1.0))
+def test_of_members_at_the_same_time_all_are_watched() -> None:
+    ahead = Expected(2, Ticking(1.0))
     told = [ahead.step(member, done, 100) for done in range(1, 12) for member in (1, 0)]
     heard = [seconds for seconds in told if seconds is not None]
-    # Each step of one is two looks at the clock.
-    assert heard == [pytest.approx(2.0 * 99)]
+    # Each step is a look at the clock, and the first of all is not counted.
+    assert heard == [pytest.approx(2.0 * 100 - 1.0)]
+
+
+def test_short_members_add_up_and_those_that_a_checkpoint_has_do_not_count() -> None:
+    """Ten members of a second and a half each, one after the other, three of them finished."""
+    ahead = Expected(10, Ticking(0.1))
+    for _ in range(3):
+        ahead.finished()
+    told = [ahead.step(member, done, 15) for member in range(7) for done in range(1, 16)]
+    (heard,) = [seconds for seconds in told if seconds is not None]
+    assert heard == pytest.approx(0.1 * 15 * 7, rel=0.1)
 
 
 class Follower:

@@ -23,7 +23,9 @@ def panel(freq: str) -> Panel:
 @given(day=DAYS, freq=st.sampled_from(["h", "D", "W", "MS", "YS"]))
 def test_a_day_is_known_to_its_end_however_iso_writes_it(day: pd.Timestamp, freq: str) -> None:
     end = np.datetime64(day, "us") + np.timedelta64(1, "D") - np.timedelta64(1, "us")
-    for text in (f"{day:%Y-%m-%d}", f"{day:%Y%m%d}", f" {day:%Y-%m-%d} "):
+    week = "{}-W{:02d}-{}".format(*day.isocalendar())
+    whole = (f"{day:%Y-%m-%d}", f"{day:%Y%m%d}", f" {day:%Y-%m-%d} ", week, week.replace("-", ""))
+    for text in whole:
         assert read_stamp(text, panel(freq)) == end
     for text in (f"{day:%Y-%m-%d}T06:30", f"{day:%Y-%m-%d} 06:30:00"):
         assert read_stamp(text, panel(freq)) == np.datetime64(day, "us") + np.timedelta64(390, "m")
@@ -37,7 +39,9 @@ def test_another_order_of_day_and_month_is_refused_with_the_way_to_write_it(
         read_stamp(day.strftime(form), panel("D"))
 
 
-@pytest.mark.parametrize("text", ["now", "today", "2024-13", "2024-02-30", "24", "2024-W", ""])
+@pytest.mark.parametrize(
+    "text", ["now", "today", "2024-13", "2024-02-30", "24", "2024-W", "2024-W05", "2024W05", ""]
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="is no date"):
         read_stamp(text, panel("D"))

@@ -113,6 +113,26 @@ def test_a_kill_after_the_forecasts_took_their_place_loses_none(
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
 
 
+def test_what_others_keep_beside_it_stays_and_what_a_kill_took_away_comes_back(
+    config: ExperimentConfig, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".vim.old").mkdir()
+    (tmp_path / ".bashrc.old").touch()
+    (tmp_path / ".other-v1.under-way").mkdir()
+    # A run of earlier data was being replaced when it was killed; another had been.
+    (tmp_path / ".parted-v1-0123abcd.old").mkdir()
+    (tmp_path / ".parted-v1-0123abcd.old" / "a.parquet").touch()
+    (tmp_path / ".parted-v1-4567abcd.old").mkdir()
+    (tmp_path / "parted-v1-4567abcd").mkdir()
+    (tmp_path / ".parted-v1-4567abcd.under-way").mkdir()
+    written = forecast_partitions(config, data=str(folder), out=str(tmp_path))
+    assert (tmp_path / "parted-v1-0123abcd" / "a.parquet").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {
+        ".vim.old", ".bashrc.old", ".other-v1.under-way", "parted-v1-0123abcd",
+        "parted-v1-4567abcd", Path(written.target).name,
+    }  # fmt: skip
+
+
 def test_text_that_one_file_cannot_tell_the_reading_of_is_refused(
     config: ExperimentConfig, monthly: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -20,8 +20,8 @@ from forecasting.data.panel import Panel
 from forecasting.errors import DataError, GatecastError
 from forecasting.evaluation.catalogue import BASELINES, METRICS, Metric
 from forecasting.forecaster import Forecaster
-from forecasting.training import epochs
-from forecasting.training.epochs import EXPECTED
+from forecasting.training import pace
+from forecasting.training.pace import EXPECTED
 from pipelines.config import ExperimentConfig
 from pipelines.data.prepare import prepare
 from pipelines.machine.files import write_table
@@ -246,7 +246,7 @@ def test_a_damaged_stage_is_built_again(
     data = split(prepare(config), config)
     settings = config.forecaster("gru", freq=data.panel.freq.alias)
     for name in ("LEAST_SECONDS", "WORTH_TELLING"):
-        monkeypatch.setattr(epochs, name, 0.0)
+        monkeypatch.setattr(pace, name, 0.0)
     said: list[str] = []
     first = Making(config, say=said.append).candidate("gru", settings, data)
     # Before it is trained one hears how long that takes, and of no training that is not done.
