@@ -28,7 +28,13 @@ MANY_PAIRS, MANY_VALUES = 24, 8
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that is a linear function of y; ``shift`` > 0: of y so many steps later."""
+    """A column that is a linear function of y.
+
+    Attributes
+    ----------
+    role : ``past`` or ``future``. shift : of y so many steps later; before, where below 0.
+    series : the first in which it was seen.
+    """
 
     column: str
     role: str
@@ -45,7 +51,12 @@ def leaks(panel: Panel, horizon: int = 1) -> list[Leak]:
 
     Parameters
     ----------
-    horizon : steps that are forecast; a y of so long ago is rightly known.
+    panel : what is trained on. horizon : steps that are forecast; a y of so long ago is rightly
+        known.
+
+    Returns
+    -------
+    One `Leak` for each such column, those known ahead first.
     """
     some = _told(panel)
     copies = []
@@ -104,7 +115,15 @@ def _newest(panel: Panel, i: int) -> Float:
 
 
 def _telling(y: Float) -> bool:
-    return len(np.unique(y[~np.isnan(y)])) >= VALUES
+    """Whether a copy of a series tells anything: not of one that repeats or goes on by itself.
+
+    Of a steady trend or a season without noise every honest calendar is a function.
+    """
+    if len(np.unique(y[~np.isnan(y)])) < VALUES:
+        return False
+    y = y[-SHORT:]
+    lags = range(1, min(FURTHEST, len(y) - PAIRS) + 1)
+    return not any(_explains(*_both(y[lag:], y[:-lag])[0], EXACT) for lag in lags)
 
 
 def _ends(panel: Panel, i: int, block: Array, j: int) -> tuple[Float, Float]:

@@ -196,8 +196,9 @@ def _mend(paths: list[Path], config: DataConfig, scratch: Path, horizon: int | N
             config = _follow(config, piece)
             if horizon is not None and len(piece.clean.ids):
                 note_future(piece.clean, horizon)
-            note_leaks(piece.clean, horizon)
             if len(piece.clean.ids) and PANEL_KEY not in writers:
+                # All pieces hold series of the same kind, and the first is looked at.
+                note_leaks(piece.clean, horizon)
                 writers[PANEL_KEY] = stack.enter_context(panel_writer(scratch, piece.clean))
             for part in tables(piece.clean):
                 writers[PANEL_KEY].write_table(part)

@@ -159,3 +159,15 @@ def test_the_warning_names_the_column_and_the_cure_once() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         say_leaks(panel_of([(y, draw.normal(size=60))]), HORIZON)
+
+
+@pytest.mark.parametrize("period", [0, 7, 12])
+@pytest.mark.parametrize("role", ["past", "future"])
+def test_of_what_goes_on_by_itself_nothing_is_a_copy(period: int, role: str) -> None:
+    """A season without noise, or a steady trend: every calendar is a function of it."""
+    t = np.arange(120)
+    y = np.sin(2 * np.pi * t / period) * 3 + 10 if period else 2.0 * t + 5
+    lagged = np.roll(y, period) if period else t.astype(float)
+    frame = pd.DataFrame({"unique_id": "a", "ds": t, "y": y, "same": y, "lag": lagged})
+    panel = Panel.from_frame(frame, **{role: ("same", "lag")})
+    assert leaks(panel, 7) == []
