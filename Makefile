@@ -76,7 +76,7 @@ slow: $(DEV) ## Run the slow tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS)
 
 .PHONY: properties
-properties: $(DEV) ## Run the tests that draw their inputs, each many times more often
+properties: $(DEV) ## Run the tests that draw their inputs; those that name no number draw 400
 	$(ONE_THREAD) HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m "hypothesis and not slow" \
 		-n $(WORKERS) --dist loadfile --timeout 1800 $(PYTEST_ARGS)
 

@@ -41,6 +41,10 @@ def moments(values: Array) -> dict[str, float]:
     """``mean`` and ``std`` of a real covariate by its values, missing ones left aside.
 
     Those of a panel that is not trained on yet: 1 for a ``std`` of 0, and neither for no value.
+
+    Parameters
+    ----------
+    values : of any shape, NaN = missing.
     """
     values = values[~np.isnan(values)]
     if not len(values):

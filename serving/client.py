@@ -244,6 +244,7 @@ class Client:
         Raises
         ------
         ServiceError : with the code ``unknown_series``, ``gap``, ``contradiction`` and the like.
+        DataError : rows that are no series, or that begin on a day which a short month cut.
         """
         about = self._about(model)
         body = {

@@ -1,8 +1,8 @@
 """Values of more rows than memory should hold: in files of their own, mapped.
 
 A mapped array is read like any other, and by the same code. What is cut from one (a panel at a
-cutoff, some of its series) is mapped too, beside it. The files bear no names: they are gone when
-nothing reads them any more, however the process ends.
+cutoff, some of its series) is mapped too, beside it. A file that is full bears no name any more: it
+is gone when nothing reads it, however the process ends; one that is being filled is left by a kill.
 
 Whatever is told series by series is told of some `blocks` of series at a time, mapped or not: what
 is held beside the values is bounded, and one path serves both.
@@ -113,7 +113,6 @@ class _File:
         except OSError as error:
             raise self._refused(error) from None
         self._path = Path(name)
-        # Nobody else needs its name but the mapping, and a process that dies leaves nothing.
         self._file = os.fdopen(handle, "wb")
         self._gone = weakref.finalize(self, self._path.unlink, missing_ok=True)
 
@@ -210,7 +209,12 @@ def parts_of(values: Array, begin: Array, lengths: Array) -> Array:
 
 
 def rows_of(values: Array, begin: Array, lengths: Array) -> Array:
-    """``values[ranges(begin, lengths)]``, where parts of one length lie evenly without indices."""
+    """``values[ranges(begin, lengths)]``, where parts of one length lie evenly without indices.
+
+    Parameters
+    ----------
+    values : [T, ...]. begin, lengths : [M] of each part, in rows.
+    """
     if len(begin) == 1:
         return np.array(values[int(begin[0]) : int(begin[0] + lengths[0])])
     if values.ndim == 1 and len(begin) > 1 and lengths[0] and (lengths == lengths[0]).all():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecasting.arrays import Array, Float
+from forecasting.arrays import Float
 from forecasting.errors import listed, warn
 
 if TYPE_CHECKING:
@@ -58,17 +59,19 @@ def leaks(panel: Panel, horizon: int = 1) -> list[Leak]:
     -------
     One `Leak` for each such column, those known ahead first.
     """
-    some = _told(panel)
-    copies = []
-    for role, block in (("future", panel.future), ("past", panel.past)):
-        for j, covariate in enumerate(panel.schema.role(role)):
+    if not panel.schema.future and not panel.schema.past:
+        return []
+    part, copies = _part(panel), []
+    bounds = list(zip(part.offsets[:-1].tolist(), part.offsets[1:].tolist(), strict=True))
+    for role, block in (("future", part.future), ("past", part.past)):
+        for j, covariate in enumerate(part.schema.role(role)):
             if covariate.type != "real":
                 continue
-            pairs = [_ends(panel, int(i), block, j) for i in some]
-            shift = _copied(pairs, horizon if role == "future" else 0, same=role == "future")
-            if shift is not None:
-                at, steps = shift
-                copies.append(Leak(covariate.name, role, steps, str(panel.ids[some[at]])))
+            pairs = [(part.y[begin:end], block[begin:end, j]) for begin, end in bounds]
+            seen = _copied(pairs, horizon if role == "future" else 0, same=role == "future")
+            if seen is not None:
+                at, shift = seen
+                copies.append(Leak(covariate.name, role, shift, str(part.ids[at])))
     return copies
 
 
@@ -99,19 +102,20 @@ def _how(leak: Leak) -> str:
     return f"that of {count} {'step' if count == 1 else 'steps'} {when}"
 
 
-def _told(panel: Panel) -> Array:
-    """Series whose y moves enough to tell, spread over the panel; [n]."""
-    if not panel.schema.future and not panel.schema.past:
-        return np.zeros(0, np.int64)
+def _part(panel: Panel) -> Panel:
+    """The newest rows of series whose y moves enough to tell, spread over the panel."""
     able = np.flatnonzero(panel.lengths >= PAIRS)
-    take = np.unique(np.linspace(0, len(able) - 1, min(4 * SERIES, len(able))).astype(np.int64))
-    chosen = [i for i in able[take] if _telling(_newest(panel, i))]
-    return np.asarray(chosen[:: -(-len(chosen) // SERIES) or 1], np.int64)
+    spread = np.unique(np.linspace(0, len(able) - 1, min(4 * SERIES, len(able))).astype(np.int64))
+    part = panel.select(able[spread]).tail(ROWS)
+    telling = [
+        i for i in range(len(part)) if _telling(part.y[part.offsets[i] : part.offsets[i + 1]])
+    ]
+    return part.select(np.asarray(telling[:: _every(telling, SERIES)], np.int64))
 
 
-def _newest(panel: Panel, i: int) -> Float:
-    end = int(panel.offsets[i + 1])
-    return np.asarray(panel.y[max(int(panel.offsets[i]), end - ROWS) : end])
+def _every(some: Sized, most: int) -> int:
+    """Of how many one is taken, that they are not more than ``most``."""
+    return max(-(-len(some) // most), 1)
 
 
 def _telling(y: Float) -> bool:
@@ -126,21 +130,14 @@ def _telling(y: Float) -> bool:
     return not any(_explains(*_both(y[lag:], y[:-lag])[0], EXACT) for lag in lags)
 
 
-def _ends(panel: Panel, i: int, block: Array, j: int) -> tuple[Float, Float]:
-    """y and a column over the newest rows of a series."""
-    end = int(panel.offsets[i + 1])
-    begin = max(int(panel.offsets[i]), end - ROWS)
-    return np.asarray(panel.y[begin:end]), np.asarray(block[begin:end, j])
-
-
 def _copied(
     pairs: list[tuple[Float, Float]], horizon: int, *, same: bool
 ) -> tuple[int, int] | None:
     """Place of the first series in which a column is y, and by how many steps it is shifted."""
     if same and (at := _first(pairs, 0)) is not None:
         return at, 0
-    few = [(y[-SHORT:], x[-SHORT:]) for y, x in pairs[:: -(-len(pairs) // FEW) or 1]]
-    every = -(-len(pairs) // FEW) or 1
+    every = _every(pairs, FEW)
+    few = [(y[-SHORT:], x[-SHORT:]) for y, x in pairs[::every]]
     longest = min(max((len(y) for y, _ in few), default=0) - PAIRS, FURTHEST)
     for steps in range(1, longest + 1):
         for shift in (steps, -steps):

@@ -139,10 +139,10 @@ def first_forecasts(panel: Panel) -> Iterator[str]:
     from forecasting.zero.predictor import Zero
 
     places = np.linspace(0, len(panel) - 1, SHOWN_SERIES + 2).astype(int)[1:-1]
-    found = Zero.load().predict_panel(panel.select(places), SHOWN_STEPS, season=SEASON)
+    forecast = Zero.load().predict_panel(panel.select(places), SHOWN_STEPS, season=SEASON)
     yield f"before any training, by the pretrained network, the next {SHOWN_STEPS} months of:"
-    middle = found.levels.index(0.5)
-    for name, quantiles in zip(found.ids, found.quantiles, strict=True):
+    middle = forecast.levels.index(0.5)
+    for name, quantiles in zip(forecast.ids, forecast.quantiles, strict=True):
         medians = "  ".join(f"{value:,.0f}" for value in quantiles[:, middle])
         low, high = quantiles[-1, 0], quantiles[-1, -1]
         yield f"  {name}: {medians}  (80 % interval of the last: {low:,.0f} to {high:,.0f})"

@@ -16,15 +16,24 @@ from forecasting.errors import DataError, listed
 MALFORMED = "malformed line"
 
 
+# Of decimals and of thousands.
+ARABIC_MARKS = {"\u066b": ".", "\u066c": ","}
+
+
 def plain_digits(text: pa.Array) -> pa.Array:
-    """Texts with the digits of any script written 0 to 9, as in Arabic or in full width."""
+    """Texts with the digits of any script written 0 to 9, as in Arabic or in full width.
+
+    Arabic marks of decimals and thousands, too, where such digits stand.
+    """
     if not pc.any(pc.match_substring_regex(text, r"[^\x00-\x7f]")).as_py():
         return text
     if not pc.any(pc.match_substring_regex(text, r"[^\P{Nd}0-9]")).as_py():
         return text
     cells = [
         None if cell is None
-        else "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in cell)
+        else "".join(
+            str(unicodedata.decimal(c)) if c.isdecimal() else ARABIC_MARKS.get(c, c) for c in cell
+        )
         for cell in text.to_pylist()
     ]  # fmt: skip
     return pa.array(cells, text.type)

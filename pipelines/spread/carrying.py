@@ -49,7 +49,14 @@ class AllLostError(GatecastError):
 
 
 class Retrying:
-    """A place whose workers may be lost: another goes on from what the one before had kept."""
+    """A place whose workers may be lost: another goes on from what the one before had kept.
+
+    A place says how a worker does a task (`_done`, which raises `LostError`).
+
+    Attributes
+    ----------
+    retries : how often a task is given to another worker. say : is told of each that was lost.
+    """
 
     advice: ClassVar[str]  # what to do where all were lost
     retries: int

@@ -48,6 +48,10 @@ def begun_whole(panel: Panel) -> Panel:
 
     The service knows of a series where it starts, and takes 28 February for the 28th. Series of the
     30th that begin there get missing rows before, up to one on the 30th; such rows are no history.
+
+    Parameters
+    ----------
+    panel : of any step; returned as it is where no start was cut.
     """
     if panel.freq.day == 0 or not len(panel):
         return panel

@@ -50,12 +50,8 @@ def _packed(lists: Sequence[list[Any]]) -> Array | None:
     out = np.empty(sum(map(len, lists)))
     memory, end = out.data, 0
     for values in lists:
-        count = len(values)
-        for part in (
-            (values,)
-            if count <= PACKED
-            else (values[k : k + PACKED] for k in range(0, count, PACKED))
-        ):
+        for first in range(0, len(values), PACKED):
+            part = values[first : first + PACKED]
             begin, end = end, end + len(part)
             try:
                 struct.pack_into(f"{end - begin}d", memory, 8 * begin, *part)

@@ -17,11 +17,11 @@ def count_pairs(body: bytes, pair: bytes) -> int:
     if len(body) < MANY:
         return body.count(pair)
     letters, (left, right) = np.frombuffer(body, np.uint8), pair
-    found = 0
+    count = 0
     for begin in range(0, len(letters) - 1, BLOCK):
         part = letters[begin : begin + BLOCK + 1]
-        found += int(np.count_nonzero((part[:-1] == left) & (part[1:] == right)))
-    return found
+        count += int(np.count_nonzero((part[:-1] == left) & (part[1:] == right)))
+    return count
 
 
 def may_hold_booleans(body: bytes) -> bool:

@@ -57,9 +57,10 @@ class File:
 def page_files() -> Mapping[str, File]:
     """The explorer's files by name; ``app.js`` is all modules as one, which packs better than each.
 
-    Each module is there by itself as well, for who reads or measures it.
+    The other modules are there by themselves as well, for who reads or measures them.
     """
-    contents, modules = {}, {}
+    contents: dict[str, tuple[bytes, str]] = {}
+    modules = {}
     for entry in files("serving").joinpath("web/explorer").iterdir():
         kind = KINDS.get(entry.name.rpartition(".")[2])
         if kind is not None:
@@ -67,9 +68,9 @@ def page_files() -> Mapping[str, File]:
             if kind == KINDS["js"] and entry.name != LIBRARY:
                 modules[entry.name] = without_remarks(content.decode())
                 content = modules[entry.name].encode()
-            contents[entry.name] = _file(content, kind)
-    contents[SCRIPT] = _file(joined(modules).encode(), KINDS["js"])
-    return contents
+            contents[entry.name] = content, kind
+    contents[SCRIPT] = joined(modules).encode(), KINDS["js"]
+    return {name: _file(*one) for name, one in contents.items()}
 
 
 def _file(content: bytes, kind: str) -> File:
